@@ -1,0 +1,46 @@
+# Two commands matter to a newcomer: `make run` and `make test`. Both set everything up themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTHON ?= python3.11
+JOBS ?= 2
+
+.PHONY: help setup run ui test check format bench clean
+
+help: ## what each target does
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## virtual environment with the pinned packages, and a Java for Spark
+
+$(READY): pyproject.toml constraints.txt infra/setup.sh
+	PYTHON=$(PYTHON) VENV=$(VENV) bash infra/setup.sh
+	@touch $@
+
+run: $(READY) ## the whole daily chain on real data, for two days (ARGS="--model sasrec", …)
+	$(BIN)/sidereal run $(ARGS)
+
+ui: $(READY) ## serve the Airflow and MLflow UIs over the last run's state
+	$(BIN)/sidereal ui
+
+test: $(READY) ## all tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+check: $(READY) ## ruff, mypy and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## ours against the peers on the same work; writes var/bench.json
+	$(BIN)/sidereal bench $(ARGS)
+
+clean: ## remove the run state, not the environment
+	rm -rf var .pytest_cache .mypy_cache .ruff_cache
