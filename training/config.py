@@ -1,0 +1,154 @@
+"""What a preset says to training: tokenizer, models, loop, evaluation, gate, recommendations."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from feature_store.preset import PresetError, load_preset
+
+
+class Section(BaseModel):
+    """A preset section: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tokenizer(Section):
+    """How item vectors become semantic IDs."""
+
+    kind: str = "rq_kmeans"
+    """A key of `training.tokenizers.TOKENIZERS`."""
+    num_levels: int = Field(default=3, ge=1, le=8)
+    codebook_size: int = Field(default=64, ge=2)
+    iterations: int = Field(default=50, ge=1)
+    seed: int = 0
+    collisions: Literal["suffix", "reassign", "bucket"] = "suffix"
+    """Items with equal codes: a resolving level is added, the last code moves to the next
+    nearest free one, or they stay together."""
+    retrain_days: int = Field(default=7, ge=1)
+    """A new generation is trained when the current one is this old; new items get codes from
+    the current one in between."""
+
+
+class Models(Section):
+    """Which family is trained, and what it must face."""
+
+    challenger: str = "tiger"
+    """A key of `training.models.MODELS`."""
+    baselines: tuple[str, ...] = ("sasrec", "item_knn", "popularity")
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Per family, fields of its own frozen config dataclass (`tiger: {width: 64}`)."""
+
+
+class Training(Section):
+    """One loop for every neural family; `overrides` changes fields per family."""
+
+    seed: int = 0
+    max_epochs: int = Field(default=30, ge=1)
+    patience_epochs: int = Field(default=3, ge=1)
+    """Stop when the validation metric has not improved for so long."""
+    tokens_per_batch: int = Field(default=8192, ge=16)
+    """Padded input positions per step and process."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    warmup_steps: int = Field(default=50, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    gradient_clip_norm: float = Field(default=1.0, gt=0)
+    max_history: int = Field(default=50, ge=1)
+    """Events of context per position at training and at serving."""
+    minimum_strength: int = Field(default=-1, ge=-1, le=3)
+    """Events below are neither context nor target of next-item training."""
+    checkpoint_every_steps: int = Field(default=200, ge=1)
+    processes: int = Field(default=1, ge=1)
+    """torchrun processes per machine."""
+    overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Evaluation(Section):
+    """How candidates are measured."""
+
+    protocol: Literal["rolling", "leave_last_out"] = "rolling"
+    holdout_days: int = Field(default=28, ge=1)
+    """rolling: the last days, whose events no weight has seen."""
+    validation_days: int = Field(default=14, ge=1)
+    """rolling: the days before the holdout that early stopping looks at."""
+    cutoffs: tuple[int, ...] = (5, 10, 50)
+    max_targets_per_user: int = Field(default=50, ge=1)
+    """Most recent held-out targets kept per user, so that heavy users don't own the mean."""
+    exclude_seen: bool = True
+    """Whether items of the history are filtered from the lists, for every model alike."""
+    target_minimum_strength: int = Field(default=-1, ge=-1, le=3)
+    bootstrap_samples: int = Field(default=2000, ge=100)
+    light_user_events: int = Field(default=20, ge=1)
+    """Users with at most so many training events are the slice `light`."""
+    seed: int = 0
+
+
+class Gate(Section):
+    """When a challenger becomes champion; all differences are paired by user."""
+
+    primary_metric: str = "ndcg@10"
+    guard_metrics: tuple[str, ...] = ("hr@10", "mrr")
+    max_guard_loss: float = Field(default=0.05, ge=0)
+    """Largest relative loss tolerated on a guard metric or a slice against the champion."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    floor: str = "popularity"
+    """The first champion must beat this family's lower bound."""
+    champion_rule: Literal["not_worse", "better"] = "not_worse"
+    """not_worse: the interval of the difference may include 0 but not a loss above
+    `max_primary_loss`; better: its lower bound must be above 0."""
+    max_primary_loss: float = Field(default=0.05, ge=0)
+    """Relative, on the point estimate of the primary metric, under `not_worse`."""
+    on_baseline_win: Literal["promote_baseline", "refuse"] = "promote_baseline"
+    """When a baseline is significantly better than the generative model."""
+    minimum_users: int = Field(default=30, ge=1)
+    """With fewer evaluated users no interval means anything: the gate refuses."""
+
+
+class Recommendations(Section):
+    """The table the champion writes."""
+
+    num_items: int = Field(default=20, ge=1)
+    exclude_seen: bool = True
+    active_days: int | None = None
+    """Only users with an event in so many last days; null: every user."""
+
+
+class TrainingConfig(Section):
+    """Training's part of a preset."""
+
+    name: str
+    tokenizer: Tokenizer = Tokenizer()
+    models: Models = Models()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    gate: Gate = Gate()
+    recommendations: Recommendations = Recommendations()
+
+    def training_for(self, family: str) -> Training:
+        """The loop's settings with the family's overrides applied."""
+        changes = self.training.overrides.get(family, {})
+        return Training.model_validate({**self.training.model_dump(), **changes})
+
+
+def load_config(
+    name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()
+) -> TrainingConfig:
+    """Training's part of a preset, validated.
+
+    Raises:
+        PresetError: the preset can't be read, or a key or value is wrong; all problems at once,
+            each with its path.
+    """
+    sections = load_preset(name_or_path, folder=folder, overrides=overrides)
+    own: dict[str, Any] = {k: v for k, v in sections.items() if k in TrainingConfig.model_fields}
+    try:
+        return TrainingConfig.model_validate(own)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            f" (found {problem.get('input')!r:.80})"
+            for problem in error.errors()
+        ]
+        raise PresetError(f"preset {name_or_path!r}:\n" + "\n".join(lines)) from error
