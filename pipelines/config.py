@@ -29,7 +29,8 @@ class MovieLensSource(Section):
     layout: Literal["movielens"]
     dataset: Literal["100k", "1m", "20m", "25m", "32m"]
     path: str = ""
-    """Folder with the files; empty: where `sidereal fetch` puts them."""
+    """Folder with the files; empty: where `sidereal fetch` puts them. Here and in every source, a
+    relative path starts at `SIDEREAL_DATA` (default var/data)."""
     strength: tuple[StrengthRule, ...]
 
 
