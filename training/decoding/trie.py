@@ -1,0 +1,274 @@
+"""Every existing semantic ID as a prefix tree in flat tensors: legal next codes are one gather.
+
+The tree is the CSR form of STATIC (youtube/static-constraint-decoding) for lexicographically sorted
+IDs. Nodes of a depth are numbered in that order, so a node's children are one run of the next
+depth and need no pointer array: child number `rank` of node `s` is node `first[s] + rank`. The
+items of a leaf hang below it in the same way, so two items with one ID (a bucket) are no special
+case.
+
+Legend: N items, Q levels, P nodes of a depth, K codes of a level, B rows, W beams, E seen items.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DENSE_ENTRIES = 1 << 22
+"""A level whose nodes × codes stay below this may keep a dense table (21 MB at most)."""
+DENSE_FILL = 0.25
+"""… and does where its busiest node has at least this share of the level's codes as children:
+reading a whole row is then cheaper than gathering its children one by one."""
+
+
+@dataclass(frozen=True)
+class Branches:
+    """The children of every node of one depth.
+
+    Args:
+        first: the children of node `s` are nodes `first[s]` to `first[s+1]` of the next depth.
+            Shape [P+1], int64.
+        code: the code that leads to each node of the next depth. Shape [P_next], int64.
+        num_codes: K, the level's vocabulary.
+        widest: most children that a node of this depth has.
+        illegal: dense form: whether a code leads nowhere. Shape [P,K], bool; None: no dense form.
+        child: dense form: the child that a code leads to, 0 where illegal. Shape [P,K], int32.
+    """
+
+    first: Tensor
+    code: Tensor
+    num_codes: int
+    widest: int
+    illegal: Tensor | None = None
+    child: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> "Branches":
+        """The same on another device."""
+        moved = {
+            name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)
+        }
+        return replace(self, **moved)
+
+    def parent(self, node: Tensor) -> Tensor:
+        """The node of this depth that each node of the next depth hangs from, any shape."""
+        return torch.searchsorted(self.first[1:], node, right=True)
+
+
+@dataclass(frozen=True)
+class CodeTrie:
+    """The legal semantic IDs of a catalogue, and the items behind them.
+
+    Args:
+        branches: one per level, the root's first.
+        leaf_first: the items of leaf `s` are slots `leaf_first[s]` to `leaf_first[s+1]`. Shape
+            [leaves+1].
+        slot_item: item of each slot, ascending within a leaf. Shape [N].
+        item_slot: slot of each item, -1 for an item without codes. Shape [largest item + 1].
+        largest_bucket: most items that share one ID.
+    """
+
+    branches: tuple[Branches, ...]
+    leaf_first: Tensor
+    slot_item: Tensor
+    item_slot: Tensor
+    largest_bucket: int
+
+    @classmethod
+    def from_codes(
+        cls,
+        codes: np.ndarray | Tensor,
+        *,
+        num_codes: tuple[int, ...] | None = None,
+        items: np.ndarray | None = None,
+    ) -> "CodeTrie":
+        """The tree of a semantic-ID table.
+
+        Args:
+            codes: one row per item, in any order. Shape [N,Q]. A row with a negative code is an
+                item without an ID: it is left out.
+            num_codes: vocabulary of each level, as the model's heads have it; default: the largest
+                code of the level plus one.
+            items: item index of each row; default: the row's number.
+        Raises:
+            ValueError: no row has an ID, codes is not two-dimensional, a code is outside its
+                level's vocabulary, or an item comes twice.
+        Example:
+            >>> trie = CodeTrie.from_codes(np.array([[0, 1], [2, 0], [0, 3]]))
+            >>> trie.lookup(torch.tensor([[0, 3], [0, 2]]))
+            tensor([ 1, -1])
+            >>> trie.items_of(torch.tensor([1]))
+            tensor([[2]])
+        """
+        codes = np.asarray(codes, dtype=np.int64)
+        if codes.ndim != 2 or codes.shape[1] == 0:
+            raise ValueError(f"codes have shape {list(codes.shape)}, expected [items, levels]")
+        items = np.arange(len(codes)) if items is None else np.asarray(items, dtype=np.int64)
+        has_id = (codes >= 0).all(axis=1)
+        codes, items = codes[has_id], items[has_id]
+        if len(codes) == 0:
+            raise ValueError("no item has a semantic ID: a tree needs at least one")
+        sizes = _vocabulary(codes, num_codes)
+        if len(np.unique(items)) != len(items):
+            raise ValueError("an item comes twice: a tree holds one semantic ID per item")
+        order = np.lexsort((items, *reversed(codes.T)))
+        codes, items = codes[order], items[order]
+        starts = _run_starts(codes)
+        branches = tuple(
+            _branches(codes[below, level], above, below, size)
+            for level, ((above, below), size) in enumerate(
+                zip(pairwise(starts), sizes, strict=True)
+            )
+        )
+        leaf_first = np.append(starts[-1], len(items))
+        item_slot = np.full(items.max() + 1, -1, dtype=np.int64)
+        item_slot[items] = np.arange(len(items))
+        return cls(
+            branches,
+            torch.from_numpy(leaf_first),
+            torch.from_numpy(items),
+            torch.from_numpy(item_slot),
+            int(np.diff(leaf_first).max()),
+        )
+
+    @property
+    def num_levels(self) -> int:
+        """Q."""
+        return len(self.branches)
+
+    @property
+    def num_codes(self) -> tuple[int, ...]:
+        """K of each level."""
+        return tuple(branches.num_codes for branches in self.branches)
+
+    @property
+    def num_leaves(self) -> int:
+        """Distinct semantic IDs."""
+        return len(self.leaf_first) - 1
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.leaf_first.device
+
+    def to(self, device: torch.device | str) -> "CodeTrie":
+        """The same tree on another device."""
+        return CodeTrie(
+            tuple(branches.to(device) for branches in self.branches),
+            self.leaf_first.to(device),
+            self.slot_item.to(device),
+            self.item_slot.to(device),
+            self.largest_bucket,
+        )
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Leaf of each tuple of codes, -1 where no item has it.
+
+        Args:
+            codes: any leading shape, then Q.
+        Returns:
+            The leading shape, int64.
+        """
+        node = torch.zeros(codes.shape[:-1], dtype=torch.int64, device=codes.device)
+        exists = torch.ones_like(node, dtype=torch.bool)
+        for branches, code in zip(self.branches, codes.unbind(-1), strict=True):
+            # The run of children is sorted by code: a search bounded by the run's ends.
+            low, high = branches.first[node], branches.first[node + 1]
+            end = high
+            for _ in range(branches.widest.bit_length()):
+                middle = (low + high) // 2
+                below = branches.code[middle.clamp(max=len(branches.code) - 1)] < code
+                below &= middle < high
+                low, high = torch.where(below, middle + 1, low), torch.where(below, high, middle)
+            found = low.clamp(max=len(branches.code) - 1)
+            exists &= (low < end) & (branches.code[found] == code)
+            node = torch.where(exists, found, 0)
+        return torch.where(exists, node, -1)
+
+    def items_of(self, leaf: Tensor) -> Tensor:
+        """Items of each leaf, ascending, padded with -1; leaf -1 has none.
+
+        Returns:
+            The shape of `leaf`, then the largest bucket; int64.
+        """
+        place = torch.arange(self.largest_bucket, device=leaf.device)
+        slot = self.leaf_first[leaf.clamp(min=0)].unsqueeze(-1) + place
+        there = (slot < self.leaf_first[leaf.clamp(min=0) + 1].unsqueeze(-1)) & (
+            leaf.unsqueeze(-1) >= 0
+        )
+        return torch.where(there, self.slot_item[slot.clamp(max=len(self.slot_item) - 1)], -1)
+
+    def exhausted(self, seen_BE: Tensor) -> list[Tensor]:
+        """Nodes below which each row has nothing left, once what it has seen is taken away.
+
+        A leaf is exhausted when all its items are seen, a node when all its children are. Masking
+        these at every level, and not only the leaves, is what lets a beam of width W always
+        return W unseen IDs where so many exist: no beam is spent on an empty branch.
+
+        Args:
+            seen_BE: item indices, repeats allowed, padded with -1; an item without an ID is
+                passed over.
+        Returns:
+            Per depth 1…Q the nodes of each row, ascending, padded with the depth's node count.
+            Shape [B,E] each.
+        """
+        known = (seen_BE >= 0) & (seen_BE < len(self.item_slot))
+        slot = self.item_slot[torch.where(known, seen_BE, 0)]
+        absent = len(self.slot_item)
+        slot = torch.where(known & (slot >= 0), slot, absent).sort(-1).values
+        repeat = torch.zeros_like(slot, dtype=torch.bool)
+        repeat[:, 1:] = slot[:, 1:] == slot[:, :-1]
+        nodes = _emptied(slot.masked_fill(repeat, absent).sort(-1).values, self.leaf_first)
+        depths = [nodes]
+        for branches in reversed(self.branches[1:]):
+            nodes = _emptied(nodes, branches.first)
+            depths.append(nodes)
+        return depths[::-1]
+
+
+def _emptied(children_BE: Tensor, first: Tensor) -> Tensor:
+    """Nodes all of whose children are among the given ones (distinct, ascending, padded)."""
+    num_nodes = len(first) - 1
+    parent_BE = torch.searchsorted(first[1:], children_BE, right=True)
+    begin = torch.searchsorted(parent_BE, parent_BE)
+    count = torch.searchsorted(parent_BE, parent_BE, right=True) - begin
+    there = parent_BE < num_nodes
+    node = torch.where(there, parent_BE, 0)
+    place = torch.arange(children_BE.shape[1], device=children_BE.device)
+    whole = there & (count == first[node + 1] - first[node]) & (begin == place)
+    return torch.where(whole, parent_BE, num_nodes).sort(-1).values
+
+
+def _vocabulary(codes: np.ndarray, num_codes: tuple[int, ...] | None) -> tuple[int, ...]:
+    largest = codes.max(axis=0)
+    sizes = tuple(int(code) + 1 for code in largest) if num_codes is None else tuple(num_codes)
+    if len(sizes) != codes.shape[1] or any(largest >= np.array(sizes)):
+        raise ValueError(
+            f"the largest codes are {largest.tolist()}, the vocabularies {list(sizes)}: expected "
+            "one vocabulary per level, each above its largest code"
+        )
+    return sizes
+
+
+def _run_starts(codes: np.ndarray) -> list[np.ndarray]:
+    """Per depth 0…Q the row at which each node's run begins, rows sorted."""
+    starts = [np.zeros(1, dtype=np.int64)]
+    new = np.zeros(len(codes), dtype=bool)
+    new[0] = True
+    for column in codes.T:
+        new[1:] |= column[1:] != column[:-1]
+        starts.append(np.flatnonzero(new))
+    return starts
+
+
+def _branches(code: np.ndarray, above: np.ndarray, below: np.ndarray, num_codes: int) -> Branches:
+    first = np.append(np.searchsorted(below, above), len(below))
+    widest = int(np.diff(first).max())
+    sparse = Branches(torch.from_numpy(first), torch.from_numpy(code), num_codes, widest)
+    if len(above) * num_codes > DENSE_ENTRIES or widest < DENSE_FILL * num_codes:
+        return sparse
+    child = torch.full((len(above), num_codes), -1, dtype=torch.int32)
+    node = torch.arange(len(below))
+    child[sparse.parent(node), sparse.code] = node.int()
+    return replace(sparse, illegal=child < 0, child=child.clamp(min=0))
