@@ -1,0 +1,189 @@
+"""Which events train, and which are predicted: the two protocols of the evaluation.
+
+rolling (production): the last days are held out; a held-out event is predicted from all events
+before it, held-out ones included, by weights that saw nothing of those days.
+leave_last_out (papers): each user's last event is the test, the one before it the validation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+
+from training.data.histories import Histories
+
+DAY = 86_400_000_000
+"""Microseconds of a day."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """T events to predict, each from all events of its user before it.
+
+    Attributes:
+        histories: what the contexts are read from: complete, held-out events included.
+        user: number of the user in `histories`, int64, shape [T]; never decreasing.
+        position: the event's place in its user's history, int64, shape [T].
+        slices: named subsets, bool, shape [T]: `new_items` (never seen in training),
+            `light_users` and `heavy_users` (by their number of training events).
+    """
+
+    histories: Histories
+    user: np.ndarray
+    position: np.ndarray
+    slices: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def events(self) -> np.ndarray:
+        """Index of each target into the arrays of `histories`, int64, shape [T]."""
+        return self.histories.offsets[self.user] + self.position
+
+    @property
+    def items(self) -> np.ndarray:
+        """item_index to be predicted, int32, shape [T]."""
+        return self.histories.items[self.events]
+
+    @property
+    def times(self) -> np.ndarray:
+        """When it happened, microseconds, int64, shape [T]."""
+        return self.histories.times[self.events]
+
+    def where(self, keep: np.ndarray) -> "Targets":
+        """The targets of a mask (bool, shape [T]) or of sorted numbers."""
+        slices = {name: mask[keep] for name, mask in self.slices.items()}
+        return Targets(self.histories, self.user[keep], self.position[keep], slices)
+
+
+@dataclass(frozen=True)
+class Split:
+    """What trains, what stops the training, what measures it.
+
+    Attributes:
+        train: all users with only the events that weights may see.
+        validation: what early stopping looks at.
+        test: what the evaluation reports.
+        facts: how the split was made and how much is in it; JSON-serialisable.
+    """
+
+    train: Histories
+    validation: Targets
+    test: Targets
+    facts: Mapping[str, Any]
+
+
+def split_rolling(
+    histories: Histories,
+    day: date,
+    *,
+    holdout_days: int,
+    validation_days: int,
+    max_targets_per_user: int = 50,
+    target_minimum_strength: int = -1,
+    light_user_events: int = 20,
+) -> Split:
+    """Hold out the last days up to the end of `day` (UTC); the days before them validate.
+
+    Args:
+        histories: everything known at the end of `day`; later events are left out.
+        day: the run's day.
+        holdout_days: days of the test targets, `day` included.
+        validation_days: days before those, of the validation targets.
+        max_targets_per_user: most recent targets kept per user in each of the two.
+        target_minimum_strength: weaker events are context, never a target.
+        light_user_events: users with at most so many training events are `light_users`.
+    """
+    end = _microseconds(day) + DAY
+    known = histories.before(end)
+    cutoff = end - holdout_days * DAY
+    train_end = cutoff - validation_days * DAY
+    train = known.before(train_end)
+    strong = known.strengths >= target_minimum_strength
+
+    def targets(start: int, stop: int) -> Targets:
+        inside = strong & (known.times >= start) & (known.times < stop)
+        kept = _most_recent(inside, known, max_targets_per_user)
+        return _targets(known, kept, train, light_user_events)
+
+    validation, test = targets(train_end, cutoff), targets(cutoff, end)
+    facts = {
+        "protocol": "rolling",
+        "day": day.isoformat(),
+        "train_until": (day + timedelta(1 - holdout_days - validation_days)).isoformat(),
+        "validation_until": (day + timedelta(1 - holdout_days)).isoformat(),
+        "holdout_days": holdout_days,
+        "validation_days": validation_days,
+        "max_targets_per_user": max_targets_per_user,
+        "target_minimum_strength": target_minimum_strength,
+        **_counts(train, validation, test),
+    }
+    return Split(train, validation, test, facts)
+
+
+def split_leave_last_out(
+    histories: Histories, *, target_minimum_strength: int = -1, light_user_events: int = 20
+) -> Split:
+    """Each user's last event is the test, the one before it the validation, the rest trains.
+
+    Users with fewer than three events train with all they have and are no target. An event weaker
+    than `target_minimum_strength` that stands in a target's place is dropped from the targets and
+    not replaced.
+    """
+    from_end = np.repeat(histories.lengths, histories.lengths) - histories.positions
+    has_targets = np.repeat(histories.lengths >= 3, histories.lengths)
+    train = histories.where(~has_targets | (from_end > 2))
+    strong = has_targets & (histories.strengths >= target_minimum_strength)
+    validation, test = (
+        _targets(histories, strong & (from_end == place), train, light_user_events)
+        for place in (2, 1)
+    )
+    facts = {
+        "protocol": "leave_last_out",
+        "target_minimum_strength": target_minimum_strength,
+        "users_without_targets": int((histories.lengths < 3).sum()),
+        **_counts(train, validation, test),
+    }
+    return Split(train, validation, test, facts)
+
+
+def _microseconds(day: date) -> int:
+    return (day - date(1970, 1, 1)).days * DAY
+
+
+def _most_recent(marked: np.ndarray, histories: Histories, count: int) -> np.ndarray:
+    """The marks of the last `count` marked events of each user."""
+    marked_before = np.concatenate([[0], np.cumsum(marked, dtype=np.int64)])
+    until_users_end = marked_before[histories.offsets[1:]][histories.users]
+    return marked & (until_users_end - marked_before[:-1] <= count)
+
+
+def _targets(
+    histories: Histories, marked: np.ndarray, train: Histories, light_user_events: int
+) -> Targets:
+    user, position = histories.users[marked], histories.positions[marked]
+    items = histories.items[marked]
+    light = train.lengths[user] <= light_user_events
+    slices = {
+        "new_items": ~np.isin(items, np.unique(train.items)),
+        "light_users": light,
+        "heavy_users": ~light,
+    }
+    return Targets(histories, user, position, slices)
+
+
+def _counts(train: Histories, validation: Targets, test: Targets) -> dict[str, int]:
+    return {
+        "users": train.num_users,
+        "train_events": train.num_events,
+        "train_users": int((train.lengths > 0).sum()),
+        "train_items": len(np.unique(train.items)),
+        "validation_targets": len(validation),
+        "validation_users": len(np.unique(validation.user)),
+        "test_targets": len(test),
+        "test_users": len(np.unique(test.user)),
+        "test_new_item_targets": int(test.slices["new_items"].sum()),
+    }

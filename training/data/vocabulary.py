@@ -1,0 +1,58 @@
+"""What a model may recommend: the item numbers, and their semantic IDs where it needs them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The catalogue as training sees it.
+
+    Attributes:
+        num_items: V; item indices are 0 to V - 1, dense and append-only.
+        codes_VQ: semantic IDs under one generation, int32, -1 in every level of an item without
+            one; None for families that use none.
+        generation: name of the tokenizer generation, "" without codes.
+    """
+
+    num_items: int
+    codes_VQ: np.ndarray | None = None
+    generation: str = ""
+
+    @classmethod
+    def with_semantic_ids(cls, num_items: int, rows: pa.Table) -> "Vocabulary":
+        """A vocabulary with the codes of one generation of the table `semantic_ids`.
+
+        Args:
+            num_items: V.
+            rows: the columns generation, item_index and codes; codes all of one length.
+        Raises:
+            ValueError: no rows, several generations, an item outside the catalogue, or codes of
+                differing lengths.
+        """
+        generations = rows.column("generation").unique().to_pylist()
+        if len(generations) != 1:
+            raise ValueError(f"semantic IDs must be of one generation, found {generations}")
+        indices = rows.column("item_index").to_numpy()
+        if indices.min() < 0 or indices.max() >= num_items:
+            raise ValueError(
+                f"semantic IDs name item_index {indices.min()} to {indices.max()}, the catalogue"
+                f" has 0 to {num_items - 1}; read both tables as of the same day"
+            )
+        lists = rows.column("codes").combine_chunks()
+        lengths = np.unique(lists.value_lengths().to_numpy())
+        if len(lengths) != 1:
+            raise ValueError(f"semantic IDs must have one length, found {lengths.tolist()}")
+        codes_VQ = np.full((num_items, int(lengths[0])), -1, dtype=np.int32)
+        codes_VQ[indices] = lists.flatten().to_numpy().reshape(len(indices), -1)
+        return cls(num_items, codes_VQ, generations[0])
+
+    @cached_property
+    def level_sizes(self) -> tuple[int, ...]:
+        """Codes per level, K_1 to K_Q: one more than the largest in use."""
+        if self.codes_VQ is None:
+            raise ValueError("this vocabulary has no semantic IDs; build_semantic_ids makes them")
+        return tuple(int(largest) + 1 for largest in self.codes_VQ.max(axis=0))

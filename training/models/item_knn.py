@@ -1,0 +1,178 @@
+"""item_knn: items that the same people met, the classical neighbourhood model.
+
+    sim(i, j) = c_ij / (sqrt(n_i n_j) + shrinkage)          n_i: users with i, c_ij: with i and j
+    score(j | history) = sum over the history's items i, newest first a = 0, 1, …, of
+                         recency_decay^a · sim(i, j)         over the `neighbours` nearest j of i
+
+after Sarwar et al. 2001 (cosine) with shrinkage as in Deshpande and Karypis 2004. Items that no
+neighbour speaks for follow by popularity. V items, n neighbours, B contexts, L events.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from training.data.histories import Histories
+from training.data.splits import Split
+from training.data.vocabulary import Vocabulary
+from training.loop import Fitting
+from training.models.interface import PAD, Contexts, Family, FitReport, TopK
+from training.models.popularity import popularity_scores
+from training.models.ranking import best_items, rows_within
+
+CHUNK_CELLS = 8_000_000
+"""Cells of the widest temporary array, at fitting and at answering."""
+POPULARITY_WEIGHT = 1e-6
+"""Far below any similarity: orders only what similarity leaves tied."""
+
+
+@dataclass(frozen=True)
+class ItemKnnConfig:
+    """Shape of the neighbourhood."""
+
+    neighbours: int = 200
+    """Nearest items kept per item."""
+    shrinkage: float = 10.0
+    """Takes weight from pairs that few people met."""
+    recency_decay: float = 0.97
+    """Weight of an event against the one after it; 1 makes the history a set."""
+    max_user_items: int = 500
+    """Most recent items counted per user: pairs grow with the square of them."""
+
+
+class ItemKnn:
+    """The nearest items of every item, and what they say together about a history."""
+
+    family = "item_knn"
+
+    def __init__(
+        self,
+        neighbours_Vn: np.ndarray,
+        similarities_Vn: np.ndarray,
+        popularity_V: np.ndarray,
+        config: ItemKnnConfig,
+    ) -> None:
+        self.neighbours_Vn = neighbours_Vn
+        self.similarities_Vn = similarities_Vn
+        self.popularity_V = popularity_V
+        self.config = config
+
+    def recommend(self, contexts: Contexts, k: int) -> TopK:
+        """The k items that the history's items speak for most."""
+        widest = max(
+            len(self.popularity_V), contexts.items_BL.shape[1] * self.neighbours_Vn.shape[1]
+        )
+        rows = rows_within(CHUNK_CELLS, widest)
+        parts = []
+        for start in range(0, max(1, len(contexts)), rows):
+            part = contexts.rows(start, start + rows)
+            parts.append(best_items(torch.from_numpy(self._scores(part)), part, k))
+        return TopK.concatenate(parts)
+
+    def _scores(self, contexts: Contexts) -> np.ndarray:
+        items_BL, num_items = contexts.items_BL, len(self.popularity_V)
+        row_E, column_E = np.nonzero(items_BL != PAD)
+        age_E = contexts.lengths_B[row_E] - 1 - column_E
+        weight_E = self.config.recency_decay**age_E
+        item_E = items_BL[row_E, column_E]
+        cells_En = row_E[:, None] * num_items + self.neighbours_Vn[item_E]
+        votes_En = weight_E[:, None] * self.similarities_Vn[item_E]
+        scores = np.bincount(
+            cells_En.ravel(), weights=votes_En.ravel(), minlength=len(contexts) * num_items
+        )
+        scores_BV = scores.reshape(len(contexts), num_items) + self.popularity_V
+        return scores_BV.astype(np.float32)
+
+
+def fit(
+    split: Split, config: ItemKnnConfig, fitting: Fitting, vocabulary: Vocabulary
+) -> tuple[ItemKnn, FitReport]:
+    """Count pairs, keep each item's nearest."""
+    num_items = vocabulary.num_items
+    popularity_V = popularity_scores(split, num_items, None)
+    popularity_V *= POPULARITY_WEIGHT / max(1.0, popularity_V.max(initial=0))
+    n = min(config.neighbours, num_items)
+    neighbours_Vn = np.zeros((num_items, n), dtype=np.int32)
+    similarities_Vn = np.zeros((num_items, n), dtype=np.float32)
+    for start, similarities_CV in _similarities(split.train, num_items, config):
+        best = torch.from_numpy(similarities_CV).topk(n, dim=1)
+        stop = start + len(similarities_CV)
+        neighbours_Vn[start:stop] = best.indices.numpy()
+        similarities_Vn[start:stop] = best.values.numpy()
+    model = ItemKnn(neighbours_Vn, similarities_Vn, popularity_V.astype(np.float32), config)
+    pairs = int((similarities_Vn > 0).sum())
+    return model, FitReport(facts={"config": asdict(config), "neighbour_pairs": pairs})
+
+
+def _similarities(
+    train: Histories, num_items: int, config: ItemKnnConfig
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Similarities of runs of items to all items, float32 [C, V], with the run's first item.
+
+    Each run's co-occurrences are counted by writing out (item, other item of the same user); runs
+    are cut so that neither these pairs nor the dense block outgrow `CHUNK_CELLS`.
+    """
+    users, items = _distinct_items(train.last(config.max_user_items), num_items)
+    per_user = np.bincount(users, minlength=train.num_users)
+    user_starts = np.concatenate([[0], np.cumsum(per_user)])
+    by_item = np.argsort(items, kind="stable")
+    n_V = np.bincount(items, minlength=num_items)
+    item_starts = np.concatenate([[0], np.cumsum(n_V)])
+    pairs_before = np.concatenate([[0], np.cumsum(per_user[users[by_item]])])
+    pairs_V = pairs_before[item_starts]
+    scale_V = np.sqrt(n_V, dtype=np.float64)
+    start = 0
+    while start < num_items:
+        fits = int(np.searchsorted(pairs_V, pairs_V[start] + CHUNK_CELLS, side="right")) - 1
+        stop = max(start + 1, min(fits, start + rows_within(CHUNK_CELLS, num_items), num_items))
+        events = by_item[item_starts[start] : item_starts[stop]]
+        counts = per_user[users[events]]
+        ends = np.cumsum(counts)
+        others = np.arange(counts.sum()) + np.repeat(
+            user_starts[users[events]] - (ends - counts), counts
+        )
+        cells = np.repeat(items[events] - start, counts).astype(np.int64) * num_items
+        block = np.bincount(cells + items[others], minlength=(stop - start) * num_items)
+        block_CV = block.reshape(stop - start, num_items).astype(np.float64)
+        block_CV[np.arange(stop - start), np.arange(start, stop)] = 0
+        block_CV /= scale_V[start:stop, None] * scale_V + max(config.shrinkage, 1e-12)
+        yield start, block_CV.astype(np.float32)
+        start = stop
+
+
+def _distinct_items(histories: Histories, num_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """(user, item) pairs without repetition, by user then item."""
+    pairs = np.unique(histories.users * num_items + histories.items)
+    return pairs // num_items, pairs % num_items
+
+
+def save(model: ItemKnn, directory: Path) -> None:
+    """Write the neighbourhood as safetensors and the config as JSON."""
+    directory.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        "neighbours": model.neighbours_Vn,
+        "similarities": model.similarities_Vn,
+        "popularity": model.popularity_V,
+    }
+    save_file(arrays, directory / "item_knn.safetensors")
+    (directory / "item_knn.json").write_text(json.dumps(asdict(model.config)), encoding="utf-8")
+
+
+def load(directory: Path, device: str = "cpu") -> ItemKnn:
+    """Read what `save` wrote."""
+    arrays = load_file(directory / "item_knn.safetensors")
+    config = json.loads((directory / "item_knn.json").read_text(encoding="utf-8"))
+    return ItemKnn(
+        arrays["neighbours"],
+        arrays["similarities"],
+        arrays["popularity"],
+        ItemKnnConfig(**config),
+    )
+
+
+FAMILY = Family("item_knn", ItemKnnConfig, fit, save, load)

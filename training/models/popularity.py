@@ -1,0 +1,98 @@
+"""popularity: the same list for everybody, the floor that every model must clear.
+
+An item's score is the number of its training events, each weighted by 0.5 per `half_life_days`
+of age at the last training event.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.data.splits import DAY, Split
+from training.data.vocabulary import Vocabulary
+from training.loop import Fitting
+from training.models.interface import PAD, Contexts, Family, FitReport, TopK
+
+CHUNK_CELLS = 4_000_000
+"""Cells of the widest temporary array while answering."""
+
+
+@dataclass(frozen=True)
+class PopularityConfig:
+    """Shape of the popularity list."""
+
+    half_life_days: float | None = None
+    """Age at which an event counts half; None: all events count alike."""
+
+
+class Popularity:
+    """Items by weighted event count; equal counts by item index."""
+
+    family = "popularity"
+
+    def __init__(self, scores_V: np.ndarray) -> None:
+        self.scores_V = scores_V.astype(np.float32)
+        self._ranked_V = np.lexsort((np.arange(len(scores_V)), -self.scores_V)).astype(np.int32)
+        self._rank_V = np.empty(len(scores_V), dtype=np.int64)
+        self._rank_V[self._ranked_V] = np.arange(len(scores_V))
+
+    def recommend(self, contexts: Contexts, k: int) -> TopK:
+        """The k most popular items that a context does not exclude."""
+        most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
+        width = min(len(self.scores_V), k + most_excluded)
+        rows = max(1, CHUNK_CELLS // max(1, width))
+        starts = range(0, max(1, len(contexts)), rows)
+        return TopK.concatenate(
+            [self._answer(contexts.rows(start, start + rows), k, width) for start in starts]
+        )
+
+    def _answer(self, contexts: Contexts, k: int, width: int) -> TopK:
+        """Strike the excluded from the first `width` ranks; the first k left are the answer."""
+        offered = np.ones((len(contexts), width), dtype=bool)
+        ranks = self._rank_V[contexts.excluded]
+        inside = ranks < width
+        offered[contexts.excluded_rows[inside], ranks[inside]] = False
+        place = np.cumsum(offered, axis=1) - 1
+        row, rank = np.nonzero(offered & (place < k))
+        items_Bk = np.full((len(contexts), k), PAD, dtype=np.int32)
+        items_Bk[row, place[row, rank]] = self._ranked_V[rank]
+        scores_Bk = np.where(items_Bk == PAD, -np.inf, self.scores_V[items_Bk])
+        return TopK(items_Bk, scores_Bk.astype(np.float32))
+
+
+def popularity_scores(split: Split, num_items: int, half_life_days: float | None) -> np.ndarray:
+    """Weighted event count of every item in the training events, float64, shape [V]."""
+    train = split.train
+    weights = None
+    if half_life_days is not None and train.num_events:
+        age_days = (train.times.max() - train.times) / DAY
+        weights = 0.5 ** (age_days / half_life_days)
+    counts = np.bincount(train.items, weights=weights, minlength=num_items)
+    return counts.astype(np.float64)
+
+
+def fit(
+    split: Split, config: PopularityConfig, fitting: Fitting, vocabulary: Vocabulary
+) -> tuple[Popularity, FitReport]:
+    """Count the training events."""
+    scores_V = popularity_scores(split, vocabulary.num_items, config.half_life_days)
+    facts = {"config": asdict(config), "items_with_events": int((scores_V > 0).sum())}
+    return Popularity(scores_V), FitReport(facts=facts)
+
+
+def save(model: Popularity, directory: Path) -> None:
+    """Write the counts as JSON: exact for float32."""
+    directory.mkdir(parents=True, exist_ok=True)
+    document = {"scores": model.scores_V.tolist()}
+    (directory / "popularity.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def load(directory: Path, device: str = "cpu") -> Popularity:
+    """Read what `save` wrote."""
+    document = json.loads((directory / "popularity.json").read_text(encoding="utf-8"))
+    return Popularity(np.array(document["scores"], dtype=np.float32))
+
+
+FAMILY = Family("popularity", PopularityConfig, fit, save, load)

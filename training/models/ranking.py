@@ -1,0 +1,33 @@
+"""From scores over the catalogue to lists: exclusion and the k best. B contexts, V items."""
+
+import numpy as np
+import torch
+
+from training.models.interface import PAD, Contexts, TopK
+
+
+def best_items(scores_BV: torch.Tensor, contexts: Contexts, k: int) -> TopK:
+    """The k best-scored items of each context, excluded ones left out.
+
+    Args:
+        scores_BV: floats, overwritten where an item is excluded; -inf is never answered.
+        contexts: the B contexts that were scored.
+        k: places in a list; places beyond the items on offer hold `PAD`.
+    """
+    device = scores_BV.device
+    rows = torch.from_numpy(contexts.excluded_rows).to(device)
+    scores_BV[rows, torch.from_numpy(contexts.excluded).long().to(device)] = -torch.inf
+    best = scores_BV.topk(min(k, scores_BV.shape[1]), dim=1)
+    scores_Bk = best.values.float().cpu().numpy()
+    items_Bk = best.indices.cpu().numpy().astype(np.int32)
+    items_Bk[np.isneginf(scores_Bk)] = PAD
+    short = k - items_Bk.shape[1]
+    if short > 0:
+        items_Bk = np.pad(items_Bk, ((0, 0), (0, short)), constant_values=PAD)
+        scores_Bk = np.pad(scores_Bk, ((0, 0), (0, short)), constant_values=-np.inf)
+    return TopK(items_Bk, scores_Bk)
+
+
+def rows_within(budget: int, width: int) -> int:
+    """How many rows of `width` floats fit into `budget` floats; at least 1."""
+    return max(1, budget // max(1, width))
