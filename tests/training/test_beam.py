@@ -91,7 +91,7 @@ def test_every_id_of_a_narrow_beam_exists_and_comes_once(table_form, beam_width)
         found = [tuple(code) for code in beams.codes_BWQ[row].tolist()]
         assert set(found) <= known
         assert len(set(found)) == len(found) == beam_width
-    assert beams.illegal_share == 0
+    assert beams.illegal_share(trie) == 0
     assert (beams.score_BW.diff(dim=1) <= 0).all()
 
 
@@ -178,7 +178,9 @@ def test_without_the_constraint_the_share_of_ids_that_do_not_exist_is_counted():
     trie = CodeTrie.from_codes(codes, num_codes=SIZES)
     beams = beam_search(TableModel(8), trie, num_rows=8, beam_width=140, constrained=False)
     assert beams.codes_BWQ.shape == (8, 140, 3)
-    assert beams.illegal_share == pytest.approx(0.5)  # 70 of all 140 tuples exist
+    assert beams.illegal_share(trie) == pytest.approx(0.5)  # 70 of all 140 tuples exist
+    items, _ = top_items(beams.located(trie), trie, 140)
+    assert items.sort(1).values.tolist() == [[-1] * 70 + list(range(70))] * 8
     assert (beams.score_BW.exp().sum(1) - 1).abs().max() < 1e-5
 
 

@@ -25,7 +25,7 @@ Legend: B rows, W beams, K codes of a level, C candidate children per beam, l co
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -44,7 +44,8 @@ class Beams:
 
     Args:
         codes_BWQ: codes; -1 where a row has fewer IDs than the width.
-        leaf_BW: leaf of the tree, -1 where there is none (no ID, or one that does not exist).
+        leaf_BW: leaf of the tree, -1 where there is no ID; after an unconstrained search -1
+            throughout, until `located`.
         score_BW: log-probability in nats, -inf where there is no ID.
     """
 
@@ -52,12 +53,15 @@ class Beams:
     leaf_BW: Tensor
     score_BW: Tensor
 
-    @property
-    def illegal_share(self) -> float:
+    def located(self, trie: CodeTrie) -> "Beams":
+        """The same with each ID's leaf looked up, -1 for an ID that no item has."""
+        return replace(self, leaf_BW=trie.lookup(self.codes_BWQ))
+
+    def illegal_share(self, trie: CodeTrie) -> float:
         """Share of the produced IDs that no item has; 0 under the constraint."""
-        produced = self.score_BW > IMPOSSIBLE
-        illegal = (produced & (self.leaf_BW < 0)).sum()
-        return float(illegal / produced.sum().clamp(min=1))
+        produced_BW = self.score_BW > IMPOSSIBLE
+        illegal_BW = produced_BW & (trie.lookup(self.codes_BWQ) < 0)
+        return float(illegal_BW.sum() / produced_BW.sum().clamp(min=1))
 
 
 @torch.inference_mode()
@@ -129,8 +133,8 @@ def beam_search(
             1, parent_BW.unsqueeze(-1).expand(-1, -1, prefix_BWl.shape[-1])
         )
         prefix_BWl = torch.cat([kept_BWl, code_BW.unsqueeze(-1)], dim=-1)
-    leaf_BW = node_BW if constrained else trie.lookup(prefix_BWl)
     dead_BW = score_BW == IMPOSSIBLE
+    leaf_BW = node_BW if constrained else torch.full_like(parent_BW, -1)
     return Beams(
         prefix_BWl.masked_fill(dead_BW.unsqueeze(-1), -1),
         leaf_BW.masked_fill(dead_BW, -1),
