@@ -1,0 +1,151 @@
+"""A bundle's model, asked with today's histories.
+
+Today's histories may hold items that a bundle has never heard of (the champion's catalogue is as
+old as its training) and feedback that its family leaves out. Both are taken from the context
+before the model is asked, the same way at evaluation, in the daily table and in MLflow.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from training.bundle import Bundle
+from training.data.histories import Histories
+from training.models import MODELS
+from training.models.interface import PAD, Contexts, Recommender, TopK
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The questions of some users of one `Histories`, ready for one model.
+
+    Attributes:
+        known: events whose items the model knows.
+        context: those of them that the model reads.
+        known_before: per event of the original histories, how many events of `known` come before
+            it, int64, shape [N + 1]; `context_before` the same for `context`.
+    """
+
+    original: Histories
+    known: Histories
+    context: Histories
+    known_before: np.ndarray
+    context_before: np.ndarray
+
+    def contexts(
+        self, user: np.ndarray, position: np.ndarray, *, max_history: int, exclude_seen: bool
+    ) -> Contexts:
+        """Contexts of the events before `position` (in the original histories) of each user."""
+        starts = self.original.offsets[user]
+        ends = starts + position
+        read = self.context_before[ends] - self.context_before[starts]
+        contexts = Contexts.at(
+            self.context, user, read, max_history=max_history, exclude_seen=False
+        )
+        if not exclude_seen:
+            return contexts
+        seen = self.known_before[ends] - self.known_before[starts]
+        full = Contexts.at(self.known, user, seen, max_history=1, exclude_seen=True)
+        return replace(contexts, excluded=full.excluded, excluded_offsets=full.excluded_offsets)
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A loaded model with what is needed to ask it.
+
+    Attributes:
+        bundle: where it comes from.
+        model: the weights, on their device.
+        item_ids: the source's id of each item_index, shape [V].
+        max_history: events of context that it was trained with.
+        minimum_strength: weaker events are not read.
+    """
+
+    bundle: Bundle
+    model: Recommender
+    item_ids: pa.Array
+    max_history: int
+    minimum_strength: int
+
+    @classmethod
+    def of(cls, bundle: Bundle, *, device: str) -> "Answerer":
+        """Load a verified bundle's weights.
+
+        Raises:
+            ValueError: the bundle is of a family that this code does not have.
+        """
+        if bundle.family not in MODELS:
+            raise ValueError(
+                f"bundle at {bundle.directory} is of family {bundle.family!r}; "
+                f"this code has {sorted(MODELS)}"
+            )
+        training = bundle.document("config")["training"]
+        return cls(
+            bundle=bundle,
+            model=MODELS[bundle.family].load(bundle.directory / "model", device),
+            item_ids=bundle.items()["item_id"].combine_chunks(),
+            max_history=training["max_history"],
+            minimum_strength=training["minimum_strength"],
+        )
+
+    @property
+    def num_items(self) -> int:
+        """V, items that it can name."""
+        return len(self.item_ids)
+
+    def ask(self, histories: Histories) -> Asked:
+        """Histories without what this model does not know or read."""
+        is_known = histories.items < self.num_items
+        is_read = is_known & (histories.strengths >= self.minimum_strength)
+        return Asked(
+            original=histories,
+            known=histories.where(is_known),
+            context=histories.where(is_read),
+            known_before=_counts_before(is_known),
+            context_before=_counts_before(is_read),
+        )
+
+    def next_items(self, histories: Histories, k: int, *, exclude_seen: bool) -> TopK:
+        """What follows each history, one list per user, in their order."""
+        contexts = self.ask(histories).contexts(
+            np.arange(histories.num_users),
+            histories.lengths,
+            max_history=self.max_history,
+            exclude_seen=exclude_seen,
+        )
+        return self.model.recommend(contexts, k)
+
+    def next_ids(
+        self, item_ids: Sequence[Sequence[str]], k: int, *, exclude_seen: bool
+    ) -> tuple[list[list[str]], list[list[float]]]:
+        """Ids and scores of what follows histories given as item ids, oldest first.
+
+        Ids that the bundle does not know are passed over; so are the empty places of a list.
+        """
+        numbers = {item: number for number, item in enumerate(self.item_ids.to_pylist())}
+        known = [[numbers[i] for i in history if i in numbers] for history in item_ids]
+        top = self.next_items(_bare_histories(known), k, exclude_seen=exclude_seen)
+        filled_Bk = top.items_Bk != PAD
+        ids = np.asarray(self.item_ids.to_pylist(), dtype=object)
+        items = [ids[row[use]].tolist() for row, use in zip(top.items_Bk, filled_Bk, strict=True)]
+        scores = [row[use].tolist() for row, use in zip(top.scores_Bk, filled_Bk, strict=True)]
+        return items, scores
+
+
+def _counts_before(marked: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(marked, dtype=np.int64)])
+
+
+def _bare_histories(items: Sequence[Sequence[int]]) -> Histories:
+    """Histories without names and times, all feedback strong."""
+    offsets = np.cumsum([0, *(len(history) for history in items)], dtype=np.int64)
+    flat = np.asarray([item for history in items for item in history], dtype=np.int32)
+    return Histories(
+        user_ids=np.full(len(items), "", dtype=object),
+        offsets=offsets,
+        items=flat,
+        strengths=np.full(len(flat), 3, dtype=np.int8),
+        times=np.zeros(len(flat), dtype=np.int64),
+    )

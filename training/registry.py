@@ -1,0 +1,393 @@
+"""The registry: runs, candidates, tokenizers, versions, aliases and why they moved. Imports MLflow.
+
+A run holds one step of one day. A candidate is a run that carries a bundle, laid out as an MLflow
+pyfunc model (`model/`, the bundle inside it at `model/artifacts/bundle`), so that registering it
+copies nothing. A version is a registered candidate; `champion` and `previous` are aliases. Every
+move of an alias is a run of its own, opened before the move and ended after it, and never changed
+again: the audit.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Self
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from feature_store.settings import Settings
+from training.bundle import Bundle, BundleCorruptError, open_bundle
+from training.registry_records import (
+    Candidate,
+    Move,
+    RegistryError,
+    TokenizerRecord,
+    Version,
+    candidate_from,
+    move_from,
+    tokenizer_from,
+    version_from,
+)
+from training.serving import write_model_files
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+CHAMPION = "champion"
+PREVIOUS = "previous"
+_MODEL = "model"
+_BUNDLE = "model/artifacts/bundle"
+_TOKENIZER = "tokenizer"
+_BATCH = 500  # metrics per call; MLflow allows 1,000
+
+
+class TrackedRun:
+    """An open run: what a step logs while it works."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client = client
+        self._waiting: list[Metric] = []
+        self.run_id = run_id
+
+    def log(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Points of curves (`loss`, `tokens_per_second`, `padding_share`, …); sent in batches."""
+        for name, value in values.items():
+            # MLflow's own stamp would be a clock read; the step orders the points.
+            self._waiting.append(Metric(name.replace("@", "_at_"), float(value), 0, step))
+        if len(self._waiting) >= _BATCH:
+            self.flush()
+
+    def describe(self, values: Mapping[str, Any]) -> None:
+        """Settings of the run, logged once (MLflow's params)."""
+        params = [Param(name, str(value)) for name, value in values.items()]
+        for start in range(0, len(params), 100):
+            self._client.log_batch(self.run_id, params=params[start : start + 100])
+
+    def tag(self, values: Mapping[str, str]) -> None:
+        """Tags of the run, under `sidereal.`."""
+        tags = [RunTag(f"sidereal.{name}", value) for name, value in values.items()]
+        self._client.log_batch(self.run_id, tags=tags)
+
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """Keep a file, or a folder's files, with the run."""
+        keep = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        keep(self.run_id, str(path), folder)
+
+    def log_candidate(self, bundle: Bundle) -> None:
+        """Keep a bundle with the run, in the layout that MLflow loads."""
+        with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
+            wrapper = Path(scratch) / _MODEL
+            write_model_files(wrapper)
+            self._client.log_artifacts(self.run_id, str(wrapper), _MODEL)
+        self._client.log_artifacts(self.run_id, str(bundle.directory), _BUNDLE)
+        self.tag({"digest": bundle.digest, "bytes": str(bundle.num_bytes)})
+
+    def log_tokenizer(self, directory: Path, generation: str) -> None:
+        """Keep a saved tokenizer with the run."""
+        self._client.log_artifacts(self.run_id, str(directory), _TOKENIZER)
+        self.tag({"generation": generation})
+
+    def flush(self) -> None:
+        """Send the points that still wait."""
+        if self._waiting:
+            self._client.log_batch(self.run_id, metrics=self._waiting)
+            self._waiting = []
+
+
+class Registry:
+    """The runs and versions of one preset."""
+
+    def __init__(self, client: MlflowClient, preset: str, experiment_id: str) -> None:
+        self._client = client
+        self._preset = preset
+        self._experiment_id = experiment_id
+
+    @classmethod
+    def open(cls, settings: Settings, preset: str) -> Self:
+        """Connect; creates the database, the experiment and nothing else where they are missing.
+
+        Args:
+            settings: addresses.
+            preset: names the experiment and the registered model.
+        Raises:
+            RegistryError: the address can't be reached.
+        """
+        uri = settings.resolved_mlflow_tracking_uri
+        local = uri.startswith("sqlite:///")
+        artifacts = settings.resolved_mlflow_artifacts if local else settings.mlflow_artifacts
+        try:
+            with _one_at_a_time(Path(uri.removeprefix("sqlite:///"))) if local else nullcontext():
+                client = MlflowClient(uri, uri)
+                found = client.get_experiment_by_name(preset)
+                experiment_id = (
+                    found.experiment_id
+                    if found
+                    else client.create_experiment(preset, f"{artifacts}/{preset}" or None)
+                )
+        except (MlflowException, OSError) as error:
+            raise RegistryError(f"MLflow can't be opened at its address: {error}") from error
+        return cls(client, preset, experiment_id)
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def run(
+        self, *, day: str, step: str, family: str = "", inputs_digest: str = ""
+    ) -> Iterator[TrackedRun]:
+        """An open run; ends as FINISHED, or as FAILED when the block raises."""
+        name = "-".join(part for part in (day, step, family) if part)
+        tags = {
+            "sidereal.day": day,
+            "sidereal.preset": self._preset,
+            "sidereal.step": step,
+            "sidereal.family": family,
+            "sidereal.inputs-digest": inputs_digest,
+        }
+        created = self._client.create_run(self._experiment_id, tags=tags, run_name=name)
+        tracked = TrackedRun(self._client, created.info.run_id)
+        try:
+            yield tracked
+            tracked.flush()
+        except BaseException:
+            self._client.set_terminated(tracked.run_id, "FAILED")
+            raise
+        self._client.set_terminated(tracked.run_id, "FINISHED")
+
+    def run_metrics(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Curves of a run: name → points (step, value), by step."""
+        latest = self._client.get_run(run_id).data.metrics
+        return {
+            name: sorted((m.step, m.value) for m in self._client.get_metric_history(run_id, name))
+            for name in sorted(latest)
+        }
+
+    # --- candidates and tokenizers ------------------------------------------------------------
+
+    def find_candidate(
+        self, day: str, family: str, inputs_digest: str | None = None
+    ) -> Candidate | None:
+        """The latest finished bundle of a family and day, of those inputs where given."""
+        tags = {"day": day, "family": family, "inputs-digest": inputs_digest}
+        for run in self._search(tags):
+            if "sidereal.digest" in run.data.tags:
+                return candidate_from(run.info.run_id, run.data.tags)
+        return None
+
+    def find_tokenizer(
+        self, *, until: str, inputs_digest: str | None = None
+    ) -> TokenizerRecord | None:
+        """The latest tokenizer trained on `until` (ISO day) or before it."""
+        found = [
+            run
+            for run in self._search({"step": "train_tokenizer", "inputs-digest": inputs_digest})
+            if "sidereal.generation" in run.data.tags and run.data.tags["sidereal.day"] <= until
+        ]
+        if not found:
+            return None
+        latest = max(found, key=lambda run: (run.data.tags["sidereal.day"], run.info.start_time))
+        return tokenizer_from(latest.info.run_id, latest.data.tags)
+
+    def fetch_tokenizer(self, generation: str) -> Path:
+        """Local folder of a saved tokenizer.
+
+        Raises:
+            RegistryError: no run holds that generation.
+        """
+        for run in self._search({"step": "train_tokenizer", "generation": generation}):
+            return Path(self._client.download_artifacts(run.info.run_id, _TOKENIZER))
+        raise RegistryError(f"no tokenizer of generation {generation!r} in {self._preset!r}")
+
+    def fetch(self, holder: Candidate | Version) -> Bundle:
+        """The verified bundle of a candidate or version; not copied where artifacts are local.
+
+        Raises:
+            RegistryError: the artifacts are gone.
+            BundleError: the bundle is corrupt, or is not the one that was logged.
+        """
+        try:
+            path = self._client.download_artifacts(holder.run_id, _BUNDLE)
+        except (MlflowException, OSError) as error:
+            raise RegistryError(f"run {holder.run_id} holds no bundle any more: {error}") from error
+        bundle = open_bundle(Path(path))
+        if bundle.digest != holder.digest:
+            raise BundleCorruptError(
+                f"bundle at {path} has digest {bundle.digest:.12}…, "
+                f"the registry recorded {holder.digest:.12}…"
+            )
+        return bundle
+
+    # --- versions -----------------------------------------------------------------------------
+
+    def register(self, candidate: Candidate) -> Version:
+        """The version of a candidate's bundle, verified; made only where its digest has none.
+
+        Raises:
+            BundleError: the bundle does not verify.
+        """
+        for version in self.versions():
+            if version.digest == candidate.digest:
+                return version
+        self.fetch(candidate)
+        try:
+            self._client.create_registered_model(self._preset)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        artifacts = self._client.get_run(candidate.run_id).info.artifact_uri
+        made = self._client.create_model_version(
+            self._preset,
+            source=f"{artifacts}/{_MODEL}",
+            run_id=candidate.run_id,
+            tags={
+                "sidereal.digest": candidate.digest,
+                "sidereal.day": candidate.day,
+                "sidereal.family": candidate.family,
+            },
+        )
+        return version_from(made.version, made.run_id, made.tags, ())
+
+    def versions(self) -> list[Version]:
+        """All versions, oldest first."""
+        aliases = self._aliases()
+        found = self._client.search_model_versions(f"name = '{self._preset}'", max_results=10_000)
+        return sorted(
+            (
+                version_from(at.version, at.run_id, at.tags, aliases.get(int(at.version), ()))
+                for at in found
+            ),
+            key=lambda version: version.number,
+        )
+
+    def version(self, number: int) -> Version:
+        """One version.
+
+        Raises:
+            RegistryError: there is none of that number; the message lists those that exist.
+        """
+        known = {version.number: version for version in self.versions()}
+        if number not in known:
+            raise RegistryError(
+                f"{self._preset!r} has no version {number}; it has {sorted(known) or 'none'}"
+            )
+        return known[number]
+
+    def champion(self) -> Version | None:
+        """The version that serves."""
+        return self._with_alias(CHAMPION)
+
+    def previous(self) -> Version | None:
+        """The version that served before it."""
+        return self._with_alias(PREVIOUS)
+
+    def record_verdict(self, version: Version, day: str, verdict: Mapping[str, Any]) -> None:
+        """Store a day's verdict beside the version it is about; a rerun replaces it."""
+        text = json.dumps(verdict, sort_keys=True)
+        self._client.set_model_version_tag(
+            self._preset, str(version.number), f"sidereal.verdict.{day}", text
+        )
+
+    # --- aliases ------------------------------------------------------------------------------
+
+    def promote(self, version: Version, *, day: str, reason: str) -> Move | None:
+        """Make a version champion and the champion `previous`; None where it is champion already.
+
+        Raises:
+            BundleError: its bundle does not verify; no alias has moved.
+        """
+        champion = self.champion()
+        if champion is not None and champion.number == version.number:
+            return None
+        return self._move("promote", champion, version, day=day, reason=reason)
+
+    def rollback(self, *, day: str, reason: str) -> Move:
+        """Swap champion and previous.
+
+        Raises:
+            RegistryError: there is no previous version.
+            BundleError: its bundle does not verify; no alias has moved.
+        """
+        champion, previous = self.champion(), self.previous()
+        if champion is None or previous is None or previous.number == champion.number:
+            raise RegistryError(f"{self._preset!r} has no previous champion to return to")
+        return self._move("rollback", champion, previous, day=day, reason=reason)
+
+    def history(self) -> list[Move]:
+        """Every move of the champion, oldest first."""
+        runs = self._search({"step": "move"}, finished_only=False)
+        return sorted((_as_move(run) for run in runs), key=lambda move: move.milliseconds)
+
+    def _move(self, kind: str, old: Version | None, new: Version, *, day: str, reason: str) -> Move:
+        self.fetch(new)
+        with self.run(day=day, step="move", family=new.family) as run:
+            run.tag(
+                {
+                    "move": kind,
+                    "from": str(old.number) if old else "",
+                    "to": str(new.number),
+                    "digest": new.digest,
+                    "reason": reason,
+                }
+            )
+            if old is not None:
+                self._client.set_registered_model_alias(self._preset, PREVIOUS, str(old.number))
+            self._client.set_registered_model_alias(self._preset, CHAMPION, str(new.number))
+        self._client.set_model_version_tag(
+            self._preset, str(new.number), f"sidereal.{kind}.{day}", reason
+        )
+        return _as_move(self._client.get_run(run.run_id))
+
+    def _with_alias(self, alias: str) -> Version | None:
+        return next((found for found in self.versions() if alias in found.aliases), None)
+
+    def _aliases(self) -> dict[int, tuple[str, ...]]:
+        try:
+            model = self._client.get_registered_model(self._preset)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+        by_version: dict[int, tuple[str, ...]] = {}
+        for alias, number in sorted(model.aliases.items()):
+            by_version[int(number)] = (*by_version.get(int(number), ()), alias)
+        return by_version
+
+    def _search(self, tags: Mapping[str, str | None], *, finished_only: bool = True) -> list[Run]:
+        """Runs with those tags (None: any value), latest first."""
+        clauses = [f"tags.`sidereal.{k}` = '{v}'" for k, v in tags.items() if v is not None]
+        clauses += ["attributes.status = 'FINISHED'"] if finished_only else []
+        found: list[Run] = []
+        token = None
+        while token is not None or not found:
+            page = self._client.search_runs(
+                [self._experiment_id],
+                " and ".join(clauses),
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            found += page
+            token = page.token
+            if not token:
+                break
+        return found
+
+
+@contextmanager
+def _one_at_a_time(database: Path) -> Iterator[None]:
+    """Keep two processes from creating the same SQLite file at once."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _as_move(run: Run) -> Move:
+    return move_from(run.data.tags, run.info.start_time, run.info.status == "FINISHED")

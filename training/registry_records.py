@@ -1,0 +1,119 @@
+"""What the registry knows, as plain records read from the tags that `training.registry` writes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Tags = Mapping[str, str]
+
+
+class RegistryError(Exception):
+    """The registry does not hold what was asked for, or can't be moved as asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A trained bundle that a run holds, registered or not."""
+
+    run_id: str
+    day: str
+    family: str
+    inputs_digest: str
+    """Of what it was trained from, as the training program stated it."""
+    digest: str
+    """The bundle's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerRecord:
+    """A trained tokenizer that a run holds."""
+
+    run_id: str
+    day: str
+    generation: str
+    inputs_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A registered bundle."""
+
+    number: int
+    run_id: str
+    day: str
+    family: str
+    digest: str
+    aliases: tuple[str, ...]
+    verdicts: Mapping[str, Mapping[str, Any]]
+    """The gate's verdicts about it, by day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One entry of the audit: the champion changed."""
+
+    kind: str
+    """`promote` or `rollback`."""
+    day: str
+    from_version: int | None
+    to_version: int
+    digest: str
+    reason: str
+    milliseconds: int
+    """When, since 1970 (UTC), as MLflow stamped it."""
+    finished: bool
+    """False where the process ended between the audit's entry and the end of the move."""
+
+
+def candidate_from(run_id: str, tags: Tags) -> Candidate:
+    """The candidate of a run's tags."""
+    return Candidate(
+        run_id=run_id,
+        day=tags["sidereal.day"],
+        family=tags["sidereal.family"],
+        inputs_digest=tags["sidereal.inputs-digest"],
+        digest=tags["sidereal.digest"],
+    )
+
+
+def tokenizer_from(run_id: str, tags: Tags) -> TokenizerRecord:
+    """The tokenizer of a run's tags."""
+    return TokenizerRecord(
+        run_id=run_id,
+        day=tags["sidereal.day"],
+        generation=tags["sidereal.generation"],
+        inputs_digest=tags["sidereal.inputs-digest"],
+    )
+
+
+def version_from(number: str | int, run_id: str, tags: Tags, aliases: tuple[str, ...]) -> Version:
+    """The version of a model version's tags."""
+    prefix = "sidereal.verdict."
+    return Version(
+        number=int(number),
+        run_id=run_id,
+        day=tags["sidereal.day"],
+        family=tags["sidereal.family"],
+        digest=tags["sidereal.digest"],
+        aliases=aliases,
+        verdicts={
+            key.removeprefix(prefix): json.loads(value)
+            for key, value in sorted(tags.items())
+            if key.startswith(prefix)
+        },
+    )
+
+
+def move_from(tags: Tags, milliseconds: int, finished: bool) -> Move:
+    """The audit's entry of a run's tags."""
+    return Move(
+        kind=tags["sidereal.move"],
+        day=tags["sidereal.day"],
+        from_version=int(tags["sidereal.from"]) if tags["sidereal.from"] else None,
+        to_version=int(tags["sidereal.to"]),
+        digest=tags["sidereal.digest"],
+        reason=tags["sidereal.reason"],
+        milliseconds=milliseconds,
+        finished=finished,
+    )
