@@ -1,0 +1,203 @@
+"""Runs one job: stage, check, commit, record. The only code of the pipelines that writes tables.
+
+The order is what makes a crash harmless: Parquet files are written beside the tables, the checks
+read those very files, and then each table changes by one commit. Until a commit nothing that a
+reader sees has moved, so a killed run is simply run again.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
+from time import perf_counter
+from typing import Any
+
+from feature_store.store import FeatureStore, Published, Stage
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+
+from feature_store.contract import Contract
+from feature_store.run_record import write_step
+from feature_store.settings import Settings
+from pipelines.config import PipelineConfig
+from pipelines.errors import DataRefused
+from pipelines.jobs import JOBS
+from pipelines.jobs.interface import Job, JobOutput, JobRun
+from pipelines.schema import conform
+from pipelines.session import build_session
+
+log = logging.getLogger(__name__)
+Facts = dict[str, Any]
+
+
+def run_job(name: str, *, preset_config: PipelineConfig, settings: Settings, day: date) -> Facts:
+    """Run a job for a day, publish what it made, and write its run record.
+
+    Args:
+        name: a key of `JOBS`.
+        preset_config: the pipelines' part of the preset.
+        settings: places and addresses.
+        day: the partition; the run sees events before the end of this day (UTC).
+    Returns:
+        The facts of the run record: status, rows, snapshot, validation, seconds, ….
+    Raises:
+        DataRefused: the data was judged and not published; the record says why.
+        DeliveryUnreadable: a raw file is absent or broken.
+        feature_store.errors.FeatureStoreError: the commit was not possible.
+    """
+    job = JOBS[name]
+    facts: Facts = {"step": name, "day": day.isoformat(), "preset": preset_config.name}
+    with _recorded(facts, settings, day):
+        run = JobRun(
+            spark=build_session(settings, name=f"{name} {day}"),
+            store=FeatureStore.open(settings),
+            config=preset_config,
+            settings=settings,
+            day=day,
+        )
+        _run(job, run, facts)
+    return facts
+
+
+@contextmanager
+def _recorded(facts: Facts, settings: Settings, day: date) -> Iterator[None]:
+    started = perf_counter()
+    try:
+        yield
+    except BaseException as error:
+        facts["status"] = "refused" if isinstance(error, DataRefused) else "failed"
+        facts["reason"] = str(error) or type(error).__name__
+        raise
+    finally:
+        facts["seconds"] = round(perf_counter() - started, 3)
+        if "validation" in facts:
+            facts["validation"]["share"] = facts["validation"]["seconds"] / facts["seconds"]
+        write_step(settings.runs_path, day, facts["step"], facts)
+
+
+def _run(job: Job, run: JobRun, facts: Facts) -> None:
+    # Stages are opened before anything is read: a commit by someone else between our read and
+    # our commit then counts as a conflict, not as rows to overwrite.
+    stages = {
+        contract.name: run.store.stage(contract.name, day=run.day, job=job.name)
+        for contract in job.outputs
+    }
+    try:
+        output = job.build(run)
+        try:
+            _stage_check_commit(job, run, output, stages, facts)
+        finally:
+            output.release()
+    finally:
+        for left in stages.values():
+            run.store.discard(left)
+
+
+def _stage_check_commit(
+    job: Job, run: JobRun, output: JobOutput, stages: dict[str, Stage], facts: Facts
+) -> None:
+    facts.update(output.facts)
+    facts["inputs"] = dict(run.inputs)
+    rows = {}
+    for contract in job.outputs:
+        log.info("%s: writing %s", job.name, contract.name)
+        frame = output.frames[contract.name]
+        rows[contract.name] = write_staged(frame, contract, stages[contract.name].directory)
+    facts.update(output.account(rows))
+    facts["tables"] = {}
+    for contract in job.outputs:
+        if contract.name not in output.always:
+            _refuse_if(output.refusal())
+            _validate(run, contract, stages[contract.name], output, facts)
+        published = _publish(run, stages.pop(contract.name), output)
+        facts["tables"][contract.name] = asdict(published)
+    main = job.outputs[-1].name
+    facts |= {"table": main, **facts["tables"][main]}
+    changed = any(table["changed"] for table in facts["tables"].values())
+    facts["status"] = "done" if changed else "unchanged"
+
+
+def write_staged(frame: DataFrame, contract: Contract, directory: str) -> int:
+    """Write a job's frame as Parquet below a stage, and count its rows on the way.
+
+    Each file holds one value of the contract's partition column, which also stays in the file
+    (Spark drops the column that it partitions by, so a copy is what names the folders), sorted
+    by the contract's order.
+
+    Raises:
+        ContractViolation: the frame's columns or types aren't the contract's.
+    """
+    counted = Observation()
+    frame = conform(frame, contract).observe(counted, F.count(F.lit(1)).alias("rows"))
+    if contract.partition is None:
+        frame.sortWithinPartitions(*contract.order).write.mode("append").parquet(directory)
+    else:
+        folders = frame.withColumn("folder", F.col(contract.partition))
+        folders = folders.sortWithinPartitions("folder", *contract.order)
+        folders.write.partitionBy("folder").mode("append").parquet(directory)
+    return int(counted.get["rows"])
+
+
+def _refuse_if(reason: str | None) -> None:
+    if reason is not None:
+        raise DataRefused(reason)
+
+
+def _validate(
+    run: JobRun, contract: Contract, stage: Stage, output: JobOutput, facts: Facts
+) -> None:
+    """Run the table's rules on the staged files.
+
+    Raises:
+        DataRefused: a rule failed; names each, with its rows and examples.
+    """
+    from pipelines.validation.gate import ValidationContext, validate
+
+    log.info("checking %s", contract.name)
+    context = ValidationContext(
+        settings=run.settings,
+        day=run.day,
+        config=run.config.validation,
+        known_items=output.known_items,
+        trailing=output.trailing,
+    )
+    staged = run.read(contract, stage.files())
+    result = validate(run.spark, contract, staged, context=context)
+    rules = [asdict(rule) for rule in result.rules]
+    facts["validation"] = {
+        "seconds": result.seconds,
+        "success": result.success,
+        "rules": rules,
+        "docs_path": str(result.docs_path),
+    }
+    if not result.success:
+        raise DataRefused(_verdict(contract, rules))
+
+
+def _verdict(contract: Contract, rules: list[Facts]) -> str:
+    lines = [
+        f"  {rule['rule']}"
+        + (f" on {rule['column']}" if rule.get("column") else "")
+        + f": {rule['rows_failed']} row(s), observed {rule['observed']}"
+        + "".join(f"\n    e.g. {example}" for example in rule.get("examples", ()))
+        for rule in rules
+        if not rule["success"]
+    ]
+    return (
+        f"{contract.name} refused by {len(lines)} rule(s); what was published before stays:\n"
+        + "\n".join(lines)
+    )
+
+
+def _publish(run: JobRun, stage: Stage, output: JobOutput) -> Published:
+    return run.store.publish(
+        stage,
+        replace=output.replace.get(stage.table),
+        inputs=run.inputs,
+        properties={
+            "sidereal.preset": run.config.name,
+            "sidereal.raw-files": json.dumps(list(output.raw_files)),
+        },
+    )

@@ -1,0 +1,80 @@
+"""The one place that builds a SparkSession.
+
+Started by `spark-submit`, the session keeps the master, the deploy mode and the sizes it was
+submitted with; started by Python, it takes them from the settings. The rest (time zone, timestamp
+type, commit protocol) is the same everywhere, because the tables' contents depend on it.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from feature_store.settings import Settings
+
+LOG4J = Path(__file__).parent / "log4j2.properties"
+
+# What a table's contents depend on: the same on a laptop and on a cluster.
+_ALWAYS = {
+    "spark.sql.session.timeZone": "UTC",
+    # Spark's own default is INT96, which Iceberg refuses.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.adaptive.enabled": "true",
+    # Few files: small shuffle partitions are merged up to the advisory size (64 MB), also where
+    # that leaves a core idle for a second.
+    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+    # A stage holds Parquet files and nothing else, and nobody reads it before the job is over,
+    # so that tasks may move their files into place themselves.
+    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
+    "spark.log.level": "ERROR",
+}
+_LOCAL = {
+    "spark.ui.enabled": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.shuffle.partitions": "16",
+}
+
+
+def build_session(settings: Settings, *, name: str = "sidereal") -> SparkSession:
+    """The process's SparkSession, built on the first call.
+
+    Args:
+        settings: master and driver memory for a session that Python starts.
+        name: shown in the cluster's list of applications.
+    """
+    # Workers run the interpreter that has our packages, not whatever `python3` is on the PATH.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(name)
+    options = dict(_ALWAYS)
+    if not _submitted():
+        builder = builder.master(settings.spark_master)
+        options |= _started_here(settings)
+    for key, value in options.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def _submitted() -> bool:
+    """Whether spark-submit started this process; it leaves the gateway's port behind."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _started_here(settings: Settings) -> dict[str, str]:
+    scratch = Path(tempfile.gettempdir()) / "sidereal-spark"
+    options = {
+        "spark.driver.memory": settings.spark_driver_memory,
+        "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
+        # Nothing is ever written there, but Spark wants a place, and its default is the
+        # working directory.
+        "spark.sql.warehouse.dir": scratch.as_uri(),
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOG4J.as_uri()}",
+    }
+    if settings.spark_master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        options |= _LOCAL
+    return options
