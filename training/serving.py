@@ -19,9 +19,6 @@ from mlflow.types.schema import Array
 from training.answering import Answerer
 from training.bundle import open_bundle
 
-# MLflow's advice about type hints and input examples; the signature is written out below.
-warnings.filterwarnings("ignore", message=".*(Add type hints to the|An input example was not)")
-
 BUNDLE = "artifacts/bundle"
 """Where the bundle lies within the model's folder."""
 _PACKAGES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
@@ -35,6 +32,8 @@ class ServedBundle(mlflow.pyfunc.PythonModel):
         >>> model = mlflow.pyfunc.load_model("models:/movielens-100k@champion")  # doctest: +SKIP
         >>> model.predict(pd.DataFrame({"item_ids": [["50", "181"]]}), {"k": 5})  # doctest: +SKIP
     """
+
+    _skip_type_hint_validation = True  # the signature below says it; MLflow would warn about hints
 
     def load_context(self, context: mlflow.pyfunc.PythonModelContext) -> None:
         """Verify the bundle and load its weights."""
@@ -59,12 +58,14 @@ def write_model_files(directory: Path) -> None:
         ParamSpec("k", DataType.integer, _DEFAULTS["k"]),
         ParamSpec("exclude_seen", DataType.boolean, _DEFAULTS["exclude_seen"]),
     ]
-    mlflow.pyfunc.save_model(
-        str(directory),
-        python_model=str(Path(__file__).with_name("served_model.py")),
-        signature=ModelSignature(Schema([ids]), Schema([ids, scores]), ParamSchema(params)),
-        pip_requirements=[f"{name}=={metadata.version(name)}" for name in _PACKAGES],
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*An input example was not provided")
+        mlflow.pyfunc.save_model(
+            str(directory),
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            signature=ModelSignature(Schema([ids]), Schema([ids, scores]), ParamSchema(params)),
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in _PACKAGES],
+        )
     # save_model's own `artifacts` would copy the bundle; its place in the MLmodel file is enough.
     model = Model.load(str(directory))
     model.flavors[mlflow.pyfunc.FLAVOR_NAME]["artifacts"] = {
