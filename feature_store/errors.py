@@ -1,0 +1,76 @@
+"""What can go wrong with a table; each message says what was found, expected, and what to do."""
+
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+
+class FeatureStoreError(Exception):
+    """Any refusal of the feature store; commands exit 1 unless a subclass says otherwise."""
+
+
+class TableNotFound(FeatureStoreError):
+    """No contract of that name, or nothing was ever published under it."""
+
+
+class SnapshotNotFound(FeatureStoreError):
+    """The table has no snapshot of that id, or none tagged with that day."""
+
+
+class ContractViolation(FeatureStoreError):
+    """Rows or files that don't keep the table's contract.
+
+    Args:
+        table: the table's name.
+        problems: every difference found, one sentence each.
+    """
+
+    def __init__(self, table: str, problems: Sequence[str]) -> None:
+        self.table = table
+        self.problems = tuple(problems)
+        listed = "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(
+            f"table {table!r}: {len(self.problems)} difference(s) from its contract, "
+            f"nothing was committed:{listed}"
+        )
+
+
+class CommitConflict(FeatureStoreError):
+    """Another run changed the same partitions since this one started."""
+
+
+class CatalogLocked(FeatureStoreError):
+    """The catalog stayed locked by another process for longer than a commit may wait."""
+
+
+class StorageUnavailable(FeatureStoreError):
+    """The warehouse or the catalog can't be written: read-only, full, or not permitted."""
+
+
+_UNWRITABLE = {
+    errno.EACCES: "not permitted",
+    errno.EPERM: "not permitted",
+    errno.EROFS: "read-only",
+    errno.ENOSPC: "full",
+    errno.EDQUOT: "over its quota",
+    errno.EFBIG: "over its size limit",
+}
+
+
+@contextmanager
+def storage_errors(place: str) -> Iterator[None]:
+    """Turn the operating system's refusals to write at `place` into `StorageUnavailable`.
+
+    Raises:
+        StorageUnavailable: an OSError that says read-only, full or not permitted.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = _UNWRITABLE.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise StorageUnavailable(
+            f"storage at {place} is {reason} ({error}); nothing was committed. "
+            "Free space or fix permissions, then run the command again"
+        ) from error

@@ -1,0 +1,229 @@
+"""The feature store: versioned tables, written in one commit, read by version or by day.
+
+Example:
+    A writer stages files, then publishes them; a reader names a table and, if it wants, a day.
+
+        store = FeatureStore.open(Settings())
+        stage = store.stage("items", day=day, job="build_items")
+        stage.write(rows)
+        published = store.publish(stage, inputs={"raw": "u.item"})
+        store.read("items", at=day)
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.table import Table
+
+from feature_store.content_hash import Digest
+from feature_store.contract import Contract
+from feature_store.errors import TableNotFound
+from feature_store.iceberg import Warehouse, folder_of
+from feature_store.publish import prepare, publish
+from feature_store.settings import Settings
+from feature_store.snapshot import PartitionValue, Published
+from feature_store.stage import STAGED, Stage
+from feature_store.tables import CATALOG
+from feature_store.version import At, Version, resolve
+
+__all__ = ["FeatureStore", "Published", "Stage"]
+
+
+class FeatureStore:
+    """All tables of a deployment.
+
+    `at` names a version everywhere: None is the head, an int a snapshot id, a date the snapshot
+    that the day's run left. `partition` is one value of the contract's partition column.
+    """
+
+    def __init__(
+        self, warehouse: Warehouse, settings: Settings, contracts: Mapping[str, Contract]
+    ) -> None:
+        self._warehouse = warehouse
+        self._settings = settings
+        self._contracts = contracts
+
+    @classmethod
+    def open(
+        cls, settings: Settings, contracts: Mapping[str, Contract] = CATALOG
+    ) -> "FeatureStore":
+        """The store at the settings' addresses; an empty one is made where there is none.
+
+        Raises:
+            CatalogLocked: another process held the catalog for longer than may be waited.
+            StorageUnavailable: the catalog's place can't be written.
+        """
+        return cls(Warehouse.open(settings), settings, contracts)
+
+    def contract(self, name: str) -> Contract:
+        """The table's definition.
+
+        Raises:
+            TableNotFound: no contract has that name.
+        """
+        if name not in self._contracts:
+            raise TableNotFound(
+                f"no table {name!r} is defined; tables are {', '.join(sorted(self._contracts))}"
+            )
+        return self._contracts[name]
+
+    # Writing
+
+    def stage(self, name: str, *, day: date, job: str) -> Stage:
+        """A new place for the files of one publish, beside the table's data.
+
+        Make it before reading what the job builds on: a publish is refused when another run
+        has changed the same partitions since.
+
+        Raises:
+            TableNotFound: no contract has that name.
+            StorageUnavailable: the warehouse can't be written.
+        """
+        contract = self.contract(name)
+        table = self._warehouse.create(contract)
+        head = table.current_snapshot()
+        folder = folder_of(table).child("data").child(f"{STAGED}{uuid.uuid4().hex}")
+        return Stage(contract, day, job, folder, head.snapshot_id if head else None)
+
+    def publish(
+        self,
+        stage: Stage,
+        *,
+        replace: Sequence[PartitionValue] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> Published:
+        """Make the staged files the rows of their partitions, in one commit.
+
+        Args:
+            stage: where the files are; it is used up.
+            replace: partitions whose rows the files are; those without files become empty.
+                Default: the partitions found in the files. Tables without partitions are always
+                replaced as a whole.
+            inputs: what the rows were made from: snapshot ids by table name, and anything that
+                names raw files. The table's own id says which version the job read.
+            properties: what else the snapshot shall say.
+
+        Returns:
+            The table's head. Where the same rows were there already, nothing is committed.
+
+        Raises:
+            ContractViolation: the files don't keep the contract.
+            CommitConflict: another run changed the same partitions meanwhile.
+            CatalogLocked: the catalog stayed locked.
+            StorageUnavailable: the warehouse or the catalog can't be written.
+        """
+        return publish(
+            self._warehouse,
+            prepare(stage, replace, inputs or {}, properties or {}),
+            revision=self._settings.resolved_code_revision,
+            patience_seconds=self._settings.lock_timeout_seconds,
+        )
+
+    def discard(self, stage: Stage) -> None:
+        """Remove what is staged; readers never saw it."""
+        stage.folder.delete()
+
+    # Reading
+
+    def exists(self, name: str) -> bool:
+        """Whether anything was ever published under the name."""
+        return self.snapshot_id(name) is not None
+
+    def snapshot_id(self, name: str, at: At = None) -> int | None:
+        """Id of a version; None where nothing was published, or not for that day."""
+        table = self._warehouse.load(self.contract(name).name)
+        if table is None or (isinstance(at, date) and at.isoformat() not in table.refs()):
+            return None
+        version = resolve(self.contract(name), table, at)
+        return version.snapshot.snapshot_id if version.snapshot else None
+
+    def partitions(self, name: str, at: At = None) -> list[PartitionValue]:
+        """Values of the partition column that have rows, sorted; [] for an unpartitioned table."""
+        version = self._version(name, at)
+        found = {file.partition for file in version.files()} if version else set()
+        return sorted(value for value in found if value is not None)  # type: ignore[type-var]
+
+    def row_count(self, name: str, at: At = None, partition: PartitionValue | None = None) -> int:
+        """Rows of a version, or of one of its partitions; 0 where nothing was published."""
+        version = self._version(name, at)
+        return sum(file.rows for file in version.files(_only(partition))) if version else 0
+
+    def content_hash(
+        self, name: str, at: At = None, partition: PartitionValue | None = None
+    ) -> str | None:
+        """Digest of the rows, equal for equal rows in any order and layout; None: no version."""
+        version = self._version(name, at)
+        if version is None:
+            return None
+        if partition is None:
+            return str(version.digest())
+        return str(sum(version.digests(version.files([partition])).values(), Digest()))
+
+    def files(
+        self,
+        name: str,
+        at: At = None,
+        partitions: Sequence[PartitionValue] | None = None,
+    ) -> list[str]:
+        """Parquet files of a version, for Spark to read; [] where nothing was published."""
+        version = self._version(name, at)
+        return [file.uri for file in version.files(partitions)] if version else []
+
+    def read(
+        self,
+        name: str,
+        at: At = None,
+        partition: PartitionValue | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Rows of a version in the contract's schema.
+
+        Raises:
+            TableNotFound: nothing was published under the name.
+            SnapshotNotFound: there is no such version.
+        """
+        return self.scan(name, at, partition, columns).read_all()
+
+    def scan(
+        self,
+        name: str,
+        at: At = None,
+        partition: PartitionValue | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.RecordBatchReader:
+        """The same rows as `read`, batch by batch, in bounded memory.
+
+        Raises:
+            TableNotFound: nothing was published under the name.
+            SnapshotNotFound: there is no such version.
+        """
+        version = self._published(name, at)
+        return pa.RecordBatchReader.from_batches(
+            version.schema(columns), version.scan(_only(partition), columns)
+        )
+
+    def _version(self, name: str, at: At) -> Version | None:
+        table = self._warehouse.load(self.contract(name).name)
+        if table is None or table.current_snapshot() is None:
+            return None
+        return resolve(self.contract(name), table, at)
+
+    def _published(self, name: str, at: At) -> Version:
+        version = self._version(name, at)
+        if version is None:
+            producer = self.contract(name).producer
+            raise TableNotFound(
+                f"table {name!r} is defined, but nothing was published to it yet; run {producer}"
+            )
+        return version
+
+    def _table(self, name: str) -> Table:
+        return self._published(name, None).table
+
+
+def _only(partition: PartitionValue | None) -> list[PartitionValue] | None:
+    return None if partition is None else [partition]

@@ -1,0 +1,142 @@
+"""One version of a table: its files, its rows, its digests."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+
+import pyarrow as pa
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from feature_store.arrow import arrow_schema, conform
+from feature_store.content_hash import Digest, digest
+from feature_store.contract import Contract
+from feature_store.errors import SnapshotNotFound
+from feature_store.iceberg import folder_of, iceberg_files, plain_file, summary_of
+from feature_store.snapshot import CONTENT_HASH, ROWS, DataFile, PartitionValue
+from feature_store.stage import STAGED, batches, open_parquet, read_digests
+from feature_store.storage import Folder
+
+At = int | date | None
+"""Which version: the head, a snapshot's id, or the snapshot tagged with a day."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A table at one snapshot; None is a table that nothing was published to."""
+
+    contract: Contract
+    table: Table
+    snapshot: Snapshot | None
+
+    def files(self, partitions: Collection[PartitionValue] | None = None) -> list[DataFile]:
+        """Data files in the order of partition and address, of these partitions or of all."""
+        found = [plain_file(f, self.contract) for f in iceberg_files(self.table, self.snapshot)]
+        if partitions is None:
+            return found
+        return [file for file in found if file.partition in partitions]
+
+    def digests(self, files: Sequence[DataFile]) -> dict[PartitionValue | None, Digest]:
+        """Digest of the rows of these files, by partition."""
+        folder = folder_of(self.table)
+        totals: dict[PartitionValue | None, Digest] = {}
+        for file in files:
+            totals[file.partition] = totals.get(file.partition, Digest()) + _digest_of(
+                file, folder, self.contract
+            )
+        return totals
+
+    def digest(self) -> Digest:
+        """Digest of the whole table, as recorded by its commit, or from its files."""
+        if self.snapshot is None:
+            return Digest()
+        recorded = summary_of(self.snapshot)
+        if CONTENT_HASH in recorded:
+            return Digest.parse(recorded[CONTENT_HASH], int(recorded[ROWS]))
+        return sum(self.digests(self.files()).values(), Digest())
+
+    def schema(self, columns: Sequence[str] | None = None) -> pa.Schema:
+        """Arrow schema of these columns of the contract, or of all."""
+        schema = arrow_schema(self.contract)
+        if columns is None:
+            return schema
+        return pa.schema([schema.field(self.contract.column(name).name) for name in columns])
+
+    def scan(
+        self, partitions: Collection[PartitionValue] | None, columns: Sequence[str] | None
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows batch by batch, in the order of the files."""
+        schema, folder = self.schema(columns), folder_of(self.table)
+        for file in self.files(partitions):
+            with open_parquet(folder, file.uri) as parquet:
+                there = [name for name in schema.names if name in parquet.schema_arrow.names]
+                for batch in batches(parquet, there):
+                    yield conform(batch, schema)
+
+
+def resolve(contract: Contract, table: Table, at: At) -> Version:
+    """The version of a table that `at` names.
+
+    Raises:
+        SnapshotNotFound: no snapshot has that id, or that day's tag.
+    """
+    return Version(contract, table, find_snapshot(contract.name, table, at))
+
+
+def find_snapshot(name: str, table: Table, at: At) -> Snapshot | None:
+    """The snapshot that `at` names; None for the head of a table without one.
+
+    Raises:
+        SnapshotNotFound: no snapshot has that id, or that day's tag.
+    """
+    if at is None:
+        return table.current_snapshot()
+    if isinstance(at, date):
+        tag = table.refs().get(at.isoformat())
+        if tag is None:
+            raise SnapshotNotFound(
+                f"table {name!r} has no snapshot for day {at}; it has {_known_days(table)}. "
+                "Run the day first, or name a snapshot id"
+            )
+        return table.snapshot_by_id(tag.snapshot_id)
+    found = table.snapshot_by_id(at)
+    if found is None:
+        raise SnapshotNotFound(
+            f"table {name!r} has no snapshot {at}; it may have expired. "
+            f"`sidereal tables history {name}` lists those there are"
+        )
+    return found
+
+
+def day_tags(table: Table) -> dict[date, int]:
+    """Snapshot id by day, for every tag that is a day."""
+    tags = {}
+    for name, reference in table.refs().items():
+        if name != "main":
+            tags[date.fromisoformat(name)] = reference.snapshot_id
+    return dict(sorted(tags.items()))
+
+
+def _known_days(table: Table) -> str:
+    days = list(day_tags(table))
+    if not days:
+        return "no days at all"
+    return f"{len(days)} days from {days[0]} to {days[-1]}"
+
+
+def _digest_of(file: DataFile, folder: Folder, contract: Contract) -> Digest:
+    stage_name = next((p for p in file.uri.split("/") if p.startswith(STAGED)), None)
+    if stage_name is not None:
+        uri = file.uri[: file.uri.index(stage_name) + len(stage_name)]
+        known = _stage_digests(Folder(uri, folder.path_of(uri), folder.filesystem))
+        if file.uri in known:
+            return known[file.uri]
+    schema = arrow_schema(contract)
+    with open_parquet(folder, file.uri) as parquet:
+        return digest(conform(batch, schema) for batch in batches(parquet, schema.names))
+
+
+@lru_cache(maxsize=4096)
+def _stage_digests(folder: Folder) -> dict[str, Digest]:
+    return read_digests(folder)
