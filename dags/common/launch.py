@@ -1,0 +1,130 @@
+"""How a step becomes a task: Spark jobs by spark-submit, training in a process or in a GPU pod.
+
+The form is a setting; the DAG files are the same on one machine and on a cluster. Read from the
+environment of the Airflow processes (each is written out in infra/README.md):
+
+    SIDEREAL_LAUNCHER             local | kubernetes                             local
+    SIDEREAL_TRAINING_PROCESSES   torchrun processes per machine or pod          1
+    SIDEREAL_TRAINING_IMAGE       kubernetes: image, pinned by digest
+    SIDEREAL_TRAINING_GPUS        kubernetes: GPUs of a training pod             1
+    SIDEREAL_TRAINING_CPU         kubernetes: CPUs requested by a pod            4
+    SIDEREAL_TRAINING_MEMORY      kubernetes: memory requested and allowed       16Gi
+    SIDEREAL_NAMESPACE            kubernetes: where the pods run                 sidereal
+    SIDEREAL_SERVICE_ACCOUNT      kubernetes: whose rights the pods have         sidereal-training
+    SIDEREAL_POD_CONFIG           kubernetes: ConfigMap and Secret of that name  sidereal
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+from dags.common.assets import produced_by
+from dags.common.command import CommandOperator
+from dags.common.defaults import preset_arguments
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+_PINNED = re.compile(r".+@sha256:[0-9a-f]{64}")
+
+
+def spark_job(name: str) -> BaseOperator:
+    """A job of `pipelines.jobs`, submitted to whatever master the connection names."""
+    # The import pulls in two Kubernetes clients, a second that DAGs without Spark needn't pay.
+    from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+
+    return SparkSubmitOperator(
+        task_id=name,
+        name=f"sidereal-{name}",
+        conn_id="spark_default",
+        application=str(REPOSITORY / "pipelines" / "submit.py"),
+        application_args=[name, *preset_arguments()],
+        driver_memory=os.environ.get("SIDEREAL_SPARK_DRIVER_MEMORY", "2g"),
+        outlets=produced_by(name),
+    )
+
+
+def training_program(name: str, *, trains: bool = False) -> BaseOperator:
+    """A program of `training.programs`.
+
+    Args:
+        name: the program, which is also the task.
+        trains: whether it computes gradients, so that several processes and GPUs help it.
+    Raises:
+        ValueError: SIDEREAL_LAUNCHER is neither local nor kubernetes, or the image is not pinned.
+    """
+    argv = [*_torchrun(trains), "sidereal", "program", name, *preset_arguments()]
+    launcher = os.environ.get("SIDEREAL_LAUNCHER", "local")
+    if launcher == "local":
+        return _local(name, argv)
+    if launcher == "kubernetes":
+        return _pod(name, argv, gpus=int(os.environ.get("SIDEREAL_TRAINING_GPUS", "1")) * trains)
+    raise ValueError(f"SIDEREAL_LAUNCHER is {launcher!r}; expected 'local' or 'kubernetes'")
+
+
+def command(task_id: str, argv: list[str]) -> BaseOperator:
+    """A command of ours that needs no accelerator and is run beside the scheduler."""
+    return _local(task_id, argv)
+
+
+def _torchrun(trains: bool) -> list[str]:
+    processes = int(os.environ.get("SIDEREAL_TRAINING_PROCESSES", "1"))
+    if not trains or processes == 1:
+        return []
+    return ["torchrun", "--standalone", f"--nproc-per-node={processes}", "--no-python"]
+
+
+def _local(name: str, argv: list[str]) -> CommandOperator:
+    return CommandOperator(task_id=name, argv=argv, directory=REPOSITORY, outlets=produced_by(name))
+
+
+def _pod(name: str, argv: list[str], *, gpus: int) -> BaseOperator:
+    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+    from kubernetes.client import models
+
+    config = os.environ.get("SIDEREAL_POD_CONFIG", "sidereal")
+    memory = os.environ.get("SIDEREAL_TRAINING_MEMORY", "16Gi")
+    limits = {"memory": memory} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
+    requests = {"cpu": os.environ.get("SIDEREAL_TRAINING_CPU", "4"), "memory": memory}
+    return KubernetesPodOperator(
+        task_id=name,
+        name=f"sidereal-{name.replace('_', '-')}",
+        namespace=os.environ.get("SIDEREAL_NAMESPACE", "sidereal"),
+        service_account_name=os.environ.get("SIDEREAL_SERVICE_ACCOUNT", "sidereal-training"),
+        image=_pinned_image(),
+        cmds=argv[:1],
+        arguments=argv[1:],
+        env_from=[
+            models.V1EnvFromSource(config_map_ref=models.V1ConfigMapEnvSource(name=config)),
+            models.V1EnvFromSource(secret_ref=models.V1SecretEnvSource(name=config, optional=True)),
+        ],
+        container_resources=models.V1ResourceRequirements(requests=requests, limits=limits),
+        tolerations=_gpu_tolerations(models) if gpus else [],
+        # NCCL and the data loader share memory; a pod's own /dev/shm holds 64 MB.
+        volumes=[
+            models.V1Volume(name="shm", empty_dir=models.V1EmptyDirVolumeSource(medium="Memory"))
+        ],
+        volume_mounts=[models.V1VolumeMount(name="shm", mount_path="/dev/shm")],
+        on_finish_action="delete_succeeded_pod",
+        startup_timeout_seconds=600,
+        do_xcom_push=False,
+        outlets=produced_by(name),
+    )
+
+
+def _gpu_tolerations(models: Any) -> list[Any]:
+    return [
+        models.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule"),
+    ]
+
+
+def _pinned_image() -> str:
+    image = os.environ.get("SIDEREAL_TRAINING_IMAGE", "")
+    if not _PINNED.fullmatch(image):
+        raise ValueError(
+            f"SIDEREAL_TRAINING_IMAGE is {image!r}; expected an image pinned by its digest "
+            "(name@sha256:<64 hex digits>): a tag such as :latest can't say what trained a model"
+        )
+    return image

@@ -1,0 +1,47 @@
+"""Trains the day's challenger and its baselines, lets the gate decide, and serves the champion.
+
+**Makes** a registered bundle per family (MLflow), the alias `champion` where the gate agrees,
+the `recommendations` of the day, and the run's report (`runs/<day>/report.html`).
+
+**Runs** when `user_sequences` and `semantic_ids` of the same day have been published; the day
+is the partition key.
+
+## Triage
+
+* **The gate refused** is not a failure: `promote_recommender` succeeds, the champion stays and
+  goes on recommending, and the report gives the reasons. Look into it when it happens on several
+  days.
+* `train_recommender` **exit code 1**: clear it; training goes on from its last checkpoint to the
+  same losses. Out of memory: lower `training.tokens_per_batch`. Losses not finite: lower
+  `training.learning_rate`; the report of the last good day has its curves for comparison.
+* `evaluate_recommender` **or** `recommend` **exit code 1** about a digest or a generation: a
+  bundle's parts don't belong together. `sidereal models verify` names the file; nothing was
+  served.
+* **A bad champion got through**: `sidereal models rollback` moves the alias back to `previous`,
+  with your reason; then clear `recommend` of the day.
+"""
+
+from airflow.sdk import DAG, PartitionedAssetTimetable
+
+from dags.common import launch
+from dags.common.assets import ASSETS
+from dags.common.defaults import Tag, dag_defaults
+
+with DAG(
+    dag_id="recommender_daily",
+    schedule=PartitionedAssetTimetable(
+        assets=ASSETS["user_sequences"] & ASSETS["semantic_ids"],
+    ),
+    doc_md=__doc__,
+    tags=[Tag.DAILY, Tag.TRAINING],
+    **dag_defaults(),
+) as dag:
+    candidates = [
+        launch.training_program("train_recommender", trains=True),
+        launch.training_program("train_baselines", trains=True),
+    ]
+    evaluate = launch.training_program("evaluate_recommender")
+    promote = launch.training_program("promote_recommender")
+    recommend = launch.training_program("recommend")
+    write_report = launch.training_program("write_report")
+    candidates >> evaluate >> promote >> recommend >> write_report

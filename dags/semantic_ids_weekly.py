@@ -1,0 +1,39 @@
+"""Keeps the semantic IDs current; runs daily, trains weekly.
+
+A newly trained tokenizer is a new *generation*, under which every model must be trained anew. So
+it is trained rarely, while new items get their codes each day.
+
+**Makes** `semantic_ids`. `train_tokenizer` does nothing, and says why, unless there is no
+generation yet or the current one is `tokenizer.retrain_days` old. `build_semantic_ids` then
+gives codes under the current generation to the items that have none; codes once given never
+change.
+
+**Runs** when `item_embeddings` of a day has been published; the day is the partition key.
+
+## Triage
+
+* `train_tokenizer` **exit code 1**: the quantizer could not be trained; the log has the quality
+  per level. Fewer items than codes? Lower `tokenizer.codebook_size`. Until it is solved the
+  current generation serves on: mark the task as succeeded, so that new items get their codes.
+* `build_semantic_ids` **exit code 1** about another generation or a digest: the tokenizer's files
+  and the table disagree. Don't mix them: restore the files, or run `train_tokenizer` for a new
+  generation.
+* **Many collisions in the report**: more levels or codes in the preset; `collisions:` says what
+  happens to items with equal codes in the meantime.
+"""
+
+from airflow.sdk import DAG, PartitionedAssetTimetable
+
+from dags.common import launch
+from dags.common.assets import ASSETS
+from dags.common.defaults import Tag, dag_defaults
+
+with DAG(
+    dag_id="semantic_ids_weekly",
+    schedule=PartitionedAssetTimetable(assets=ASSETS["item_embeddings"]),
+    doc_md=__doc__,
+    tags=[Tag.WEEKLY, Tag.TRAINING, Tag.TABLES],
+    **dag_defaults(),
+) as dag:
+    train_tokenizer = launch.training_program("train_tokenizer", trains=True)
+    train_tokenizer >> launch.training_program("build_semantic_ids")
