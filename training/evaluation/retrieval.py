@@ -1,0 +1,272 @@
+"""How well ranked lists of the whole catalogue name the item that came next.
+
+Every target is one item, predicted by one list; with rank r of the target in its list, from 1:
+
+    HR@K = 1{r <= K}      NDCG@K = 1{r <= K} / log2(r + 1)      MRR = 1 / r
+
+A target that a list of length k does not hold has r = k + 1 for MRR (as in Meta's evaluation of
+HSTU) and 0 for the others. Values are averaged over a user's targets first, then over users, so
+that the user is the unit of the mean and of the bootstrap.
+
+Three readings of a list: `hr@K` of its items; `sid_hr@K` of its distinct semantic IDs in order;
+`expanded_hr@K` of all items of each of these semantic IDs (HitRate of FORGE), which differs from
+the first only where semantic IDs hold several items.
+
+B targets of a chunk, T targets in all, k places of a list, V items, U users, M metrics.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from training.data.histories import Histories
+from training.data.splits import Targets
+from training.models.interface import PAD, TopK
+
+ALL = "all"
+"""The slice of every target."""
+
+
+@dataclass(frozen=True)
+class SidIndex:
+    """Which items share a semantic ID.
+
+    Attributes:
+        number_V: the semantic ID's number, int64; -1 for an item without one.
+        size_V: items that share it; 0 without one.
+        place_V: the item's place among those, by item_index, from 0.
+    """
+
+    number_V: np.ndarray
+    size_V: np.ndarray
+    place_V: np.ndarray
+
+    @classmethod
+    def of(cls, codes_VQ: np.ndarray) -> "SidIndex":
+        """Group items by their codes; a row with a negative code has no semantic ID."""
+        has_codes = (codes_VQ >= 0).all(axis=1)
+        number_V = np.full(len(codes_VQ), -1, dtype=np.int64)
+        size_V = np.zeros(len(codes_VQ), dtype=np.int64)
+        place_V = np.zeros(len(codes_VQ), dtype=np.int64)
+        _, number, counts = np.unique(
+            codes_VQ[has_codes], axis=0, return_inverse=True, return_counts=True
+        )
+        number = number.reshape(-1)
+        number_V[has_codes], size_V[has_codes] = number, counts[number]
+        order = np.argsort(number, kind="stable")
+        starts = np.repeat(np.cumsum(counts) - counts, counts)
+        places = np.empty_like(number)
+        places[order] = np.arange(len(number)) - starts
+        place_V[has_codes] = places
+        return cls(number_V, size_V, place_V)
+
+
+@dataclass
+class Meter:
+    """Collects ranks chunk by chunk; holds a few numbers per target and one bit per item.
+
+    Args:
+        num_items: V of the model that answers.
+        list_length: k of its lists.
+        sids: the model's semantic IDs; None for a family without.
+    """
+
+    num_items: int
+    list_length: int
+    sids: SidIndex | None = None
+    _ranks: dict[str, list[np.ndarray]] = field(default_factory=dict, init=False)
+    _shown: dict[int, np.ndarray] = field(default_factory=dict, init=False)
+    _places: int = field(default=0, init=False)
+    _illegal: int = field(default=0, init=False)
+    _repeated: int = field(default=0, init=False)
+
+    def add(self, top: TopK, target_B: np.ndarray, cutoffs: Sequence[int]) -> None:
+        """Read one chunk of lists against its targets (item_index, int, shape [B])."""
+        items_Bk = top.items_Bk
+        filled_Bk = items_Bk != PAD
+        legal_Bk = (items_Bk >= 0) & (items_Bk < self.num_items)
+        if self.sids is not None:
+            legal_Bk &= self.sids.number_V[np.where(legal_Bk, items_Bk, 0)] >= 0
+        self._places += int(filled_Bk.sum())
+        self._illegal += int((filled_Bk & ~legal_Bk).sum())
+        self._repeated += int((filled_Bk & ~_first_in_row(items_Bk)).sum())
+        self._keep("", _rank(items_Bk == target_B[:, None]))
+        for cutoff in cutoffs:
+            shown = self._shown.setdefault(cutoff, np.zeros(self.num_items, dtype=bool))
+            shown[items_Bk[:, :cutoff][legal_Bk[:, :cutoff]]] = True
+        if self.sids is not None:
+            for reading, ranks in _sid_ranks(items_Bk, legal_Bk, target_B, self.sids).items():
+                self._keep(reading, ranks)
+
+    def _keep(self, reading: str, ranks: np.ndarray) -> None:
+        self._ranks.setdefault(reading, []).append(ranks)
+
+    def ranks(self) -> dict[str, np.ndarray]:
+        """Rank per target and reading (``""``, `sid_`, `expanded_`), 0 where missed, shape [T]."""
+        return {reading: np.concatenate(parts) for reading, parts in self._ranks.items()}
+
+    def coverage(self) -> dict[str, float]:
+        """Share of the catalogue that any list names within each cut-off."""
+        return {f"coverage@{cutoff}": float(shown.mean()) for cutoff, shown in self._shown.items()}
+
+    @property
+    def illegal_share(self) -> float:
+        """Share of filled places whose item, or semantic ID, does not exist."""
+        return self._illegal / max(1, self._places)
+
+    @property
+    def repeated_share(self) -> float:
+        """Share of filled places whose item stands earlier in the same list."""
+        return self._repeated / max(1, self._places)
+
+
+@dataclass(frozen=True)
+class UserMetrics:
+    """Means per user.
+
+    Attributes:
+        users: numbers of the users with a target, ascending, shape [U].
+        num_targets: targets averaged, shape [U].
+        names: metric names, M of them.
+        values_UM: float64.
+    """
+
+    users: np.ndarray
+    num_targets: np.ndarray
+    names: tuple[str, ...]
+    values_UM: np.ndarray
+
+    def means(self) -> dict[str, float]:
+        """Mean over users of each metric; empty without users."""
+        if not len(self.users):
+            return {}
+        return dict(zip(self.names, self.values_UM.mean(axis=0).tolist(), strict=True))
+
+
+def target_metrics(
+    ranks_T: np.ndarray, *, cutoffs: Sequence[int], list_length: int, reading: str = ""
+) -> dict[str, np.ndarray]:
+    """HR@K, NDCG@K and MRR of each target.
+
+    Args:
+        ranks_T: rank from 1, 0 where the list does not hold the target.
+        cutoffs: K of each HR and NDCG, none above `list_length`.
+        list_length: k of the lists.
+        reading: prefix of the names.
+    Raises:
+        ValueError: a cut-off is longer than the lists.
+    Example:
+        >>> target_metrics(np.array([1, 3, 0]), cutoffs=(2, 4), list_length=4)["ndcg@4"]
+        array([1. , 0.5, 0. ])
+    """
+    if max(cutoffs) > list_length:
+        raise ValueError(f"cut-off {max(cutoffs)} is beyond lists of {list_length}; ask for more")
+    found_T = ranks_T > 0
+    gain_T = np.where(found_T, 1.0 / np.log2(np.maximum(ranks_T, 1) + 1), 0.0)
+    metrics = {}
+    for cutoff in cutoffs:
+        hit_T = found_T & (ranks_T <= cutoff)
+        metrics[f"{reading}hr@{cutoff}"] = hit_T.astype(np.float64)
+        metrics[f"{reading}ndcg@{cutoff}"] = np.where(hit_T, gain_T, 0.0)
+    metrics[f"{reading}mrr"] = 1.0 / np.where(found_T, ranks_T, list_length + 1)
+    return metrics
+
+
+def per_user(metrics: Mapping[str, np.ndarray], user_T: np.ndarray) -> UserMetrics:
+    """Means of target metrics within each user.
+
+    Args:
+        metrics: name → value per target, shape [T].
+        user_T: number of each target's user.
+    """
+    users, row_T, counts = np.unique(user_T, return_inverse=True, return_counts=True)
+    sums = [np.bincount(row_T, weights=values, minlength=len(users)) for values in metrics.values()]
+    values_UM = np.stack(sums, axis=1) / counts[:, None] if len(users) else np.empty((0, len(sums)))
+    return UserMetrics(users, counts, tuple(metrics), values_UM)
+
+
+def by_slice(
+    meter: Meter, targets: Targets, *, cutoffs: Sequence[int], train: Histories
+) -> dict[str, UserMetrics]:
+    """Per-user metrics of all targets and of each slice, with `new_users` (no training event).
+
+    Args:
+        meter: has seen all targets, in their order.
+        targets: what was predicted.
+        cutoffs: K of each HR and NDCG.
+        train: what weights may have seen; its users are those of `targets.histories`.
+    """
+    metrics: dict[str, np.ndarray] = {}
+    for reading, ranks in meter.ranks().items():
+        metrics |= target_metrics(
+            ranks, cutoffs=cutoffs, list_length=meter.list_length, reading=reading
+        )
+    slices = {
+        ALL: np.ones(len(targets), dtype=bool),
+        **targets.slices,
+        "new_users": train.lengths[targets.user] == 0,
+    }
+    return {
+        name: per_user({m: values[mask] for m, values in metrics.items()}, targets.user[mask])
+        for name, mask in slices.items()
+    }
+
+
+def consume(
+    meter: Meter, answers: Iterable[TopK], targets: Targets, cutoffs: Sequence[int]
+) -> Meter:
+    """Feed a meter with the answers to all targets, in their order, chunk by chunk.
+
+    Raises:
+        ValueError: there are more or fewer answers than targets.
+    """
+    wanted = targets.items
+    done = 0
+    for top in answers:
+        stop = done + len(top.items_Bk)
+        if stop <= len(wanted):
+            meter.add(top, wanted[done:stop], cutoffs)
+        done = stop
+    if done != len(wanted):
+        raise ValueError(f"{done:,} answers to {len(wanted):,} targets")
+    return meter
+
+
+def _rank(hit_Bk: np.ndarray) -> np.ndarray:
+    """Place of the first hit of each row, from 1; 0 where there is none."""
+    return np.where(hit_Bk.any(axis=1), hit_Bk.argmax(axis=1) + 1, 0)
+
+
+def _first_in_row(numbers_Bk: np.ndarray) -> np.ndarray:
+    """Whether each number stands for the first time in its row."""
+    order = np.argsort(numbers_Bk, axis=1, kind="stable")
+    ordered = np.take_along_axis(numbers_Bk, order, axis=1)
+    first = np.ones(ordered.shape, dtype=bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    result = np.empty_like(first)
+    np.put_along_axis(result, order, first, axis=1)
+    return result
+
+
+def _sid_ranks(
+    items_Bk: np.ndarray, legal_Bk: np.ndarray, target_B: np.ndarray, sids: SidIndex
+) -> dict[str, np.ndarray]:
+    """Ranks among distinct semantic IDs, and among all items of these, without writing them out."""
+    places_Bk = np.where(legal_Bk, items_Bk, 0)
+    numbers_Bk = np.where(legal_Bk, sids.number_V[places_Bk], -1)
+    known_B = (target_B >= 0) & (target_B < len(sids.number_V))
+    wanted_B = np.where(known_B, sids.number_V[np.where(known_B, target_B, 0)], -1)
+    counts_Bk = _first_in_row(numbers_Bk) & (numbers_Bk >= 0)
+    at_B = _rank(counts_Bk & (numbers_Bk == wanted_B[:, None]) & (wanted_B >= 0)[:, None])
+    found_B, column_B = at_B > 0, np.maximum(at_B - 1, 0)
+    rows = np.arange(len(target_B))
+    sid_rank_B = np.cumsum(counts_Bk, axis=1)[rows, column_B]
+    items_before_Bk = np.cumsum(np.where(counts_Bk, sids.size_V[places_Bk], 0), axis=1)
+    safe_B = np.where(known_B, target_B, 0)
+    expanded_B = items_before_Bk[rows, column_B] - sids.size_V[safe_B] + sids.place_V[safe_B] + 1
+    k = items_Bk.shape[1]
+    return {
+        "sid_": np.where(found_B, sid_rank_B, 0),
+        "expanded_": np.where(found_B & (expanded_B <= k), expanded_B, 0),
+    }
