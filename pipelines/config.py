@@ -43,16 +43,18 @@ class KuaiRandSource(Section):
     history: str = ""
     """Bootstrap log in the same columns, ingested when `interactions` is empty; optional."""
     strength: tuple[StrengthRule, ...]
-    utc_offset_hours: float = 8.0
-    """`date` of the log is local; event_time comes from `time_ms` and is UTC."""
 
 
 class EventTime(Section):
     """How a raw column becomes event_time."""
 
     column: str
-    unit: Literal["timestamp", "seconds", "milliseconds", "microseconds", "order"] = "timestamp"
-    """`order`: the column only orders a user's events; second n of `origin` stands for place n."""
+    unit: Literal[
+        "timestamp", "seconds", "milliseconds", "microseconds", "nanoseconds", "order"
+    ] = "timestamp"
+    """`timestamp`: ISO text (without a zone: UTC) or the format's own type; the others count from
+    1970. `order`: the column only orders a user's events; second n of `origin` stands for place n.
+    """
     origin: str = "2000-01-01"
 
 
@@ -65,7 +67,9 @@ class ColumnMapping(Section):
     request_id: str | None = None
     position: str | None = None
     dwell_seconds: str | None = None
+    dwell_unit: Literal["seconds", "milliseconds"] = "seconds"
     signals: tuple[str, ...] = ()
+    """Numeric columns to keep as they came; strength rules compare them as numbers."""
 
 
 class CatalogueMapping(Section):
@@ -85,7 +89,9 @@ class TableSource(Section):
 
     layout: Literal["table"]
     path: str
-    """One file, or a folder; `{day}` is replaced by the ISO day where each day has its own."""
+    """One file, or a folder; `{day}` is replaced by the ISO day where each day has its own. In a
+    folder, entries named `<day>`, `day=<day>`, `date=<day>`, `dt=<day>` or `<day>.csv` (and the
+    like) are one delivery a day; any other folder is read as one log."""
     format: Literal["parquet", "csv", "json"] = "parquet"
     columns: ColumnMapping
     strength: tuple[StrengthRule, ...]
