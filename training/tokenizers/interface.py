@@ -1,0 +1,204 @@
+"""What every tokenizer is: item vectors in, codes out, and a folder that gives the same codes.
+
+A kind implements `fit`, `latent` and `expand`; codes, reconstruction, saving and loading are the
+same for all residual quantizers, because each has codebooks over a latent space.
+
+Legend: N items, M of them in a chunk, D embedding width, H latent width, Q levels, K codes of a
+level.
+"""
+
+import dataclasses
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from training.tokenizers import quantize
+
+WEIGHTS = "tokenizer.safetensors"
+DESCRIPTION = "tokenizer.json"
+
+
+class TokenizerCorruptError(Exception):
+    """A saved tokenizer whose files are missing, unreadable or changed."""
+
+
+class Tokenizer(ABC):
+    """A fitted tokenizer.
+
+    Args:
+        config: a frozen dataclass of the kind's own.
+        state: every tensor of it by name, among them `codebooks` [Q,K,H], float32, and `is_used`
+            [Q,K], bool.
+        report: how the fit went, JSON-serialisable, without durations.
+    """
+
+    kind: ClassVar[str]
+    config_class: ClassVar[type]
+
+    def __init__(self, config: Any, state: Mapping[str, Tensor], report: Mapping[str, Any]) -> None:
+        self.config = config
+        self.state = {name: state[name] for name in sorted(state)}
+        self.report = dict(report)
+
+    @classmethod
+    def config_from(cls, settings: Mapping[str, Any]) -> Any:
+        """The kind's config from a mapping; keys of other concerns are passed over."""
+        names = {field.name for field in dataclasses.fields(cls.config_class)}
+        return cls.config_class(**{k: v for k, v in settings.items() if k in names})
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, embeddings_ND: Tensor, config: Any) -> Self:
+        """Learn codebooks from item vectors, on the device that they are on.
+
+        Raises:
+            ValueError: no vectors, or some that are not finite.
+        """
+
+    @abstractmethod
+    def latent(self, embeddings_ND: Tensor) -> Tensor:
+        """The vectors that are quantized, [N,H]."""
+
+    @abstractmethod
+    def expand(self, latent_NH: Tensor) -> Tensor:
+        """Embeddings from quantized vectors, [N,D]."""
+
+    @property
+    def codebooks_QKH(self) -> Tensor:
+        """Codewords by level."""
+        return self.state["codebooks"]
+
+    @property
+    def is_used_QK(self) -> Tensor:
+        """Which codes stand for anything."""
+        return self.state["is_used"]
+
+    @property
+    def num_levels(self) -> int:
+        """Q."""
+        return int(self.codebooks_QKH.shape[0])
+
+    @property
+    def codebook_size(self) -> int:
+        """K."""
+        return int(self.codebooks_QKH.shape[1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.codebooks_QKH.device
+
+    def encode(self, embeddings_ND: Tensor) -> Tensor:
+        """Codes of items, in chunks of bounded memory.
+
+        Args:
+            embeddings_ND: on any device.
+        Returns:
+            Shape [N,Q], int64, on the CPU.
+        Raises:
+            ValueError: a vector is not finite.
+        """
+        require_finite(embeddings_ND)
+        parts = [torch.zeros((0, self.num_levels), dtype=torch.int64)]
+        for chunk in quantize.chunks(len(embeddings_ND), self.codebook_size):
+            latent_MH = self.latent(embeddings_ND[chunk].to(self.device))
+            codes_MQ, _ = quantize.residual_quantize(latent_MH, self.codebooks_QKH, self.is_used_QK)
+            parts.append(codes_MQ.cpu())
+        return torch.cat(parts)
+
+    def reconstruct(self, codes_NQ: Tensor) -> Tensor:
+        """Embeddings that codes stand for, [N,D]."""
+        words_NQH = quantize.codewords(codes_NQ.to(self.device), self.codebooks_QKH)
+        return self.expand(words_NQH.sum(1))
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        state = {name: tensor.to(device) for name, tensor in self.state.items()}
+        return type(self)(self.config, state, self.report)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hex, of kind, config and every bit of the state."""
+        described = {"kind": self.kind, "config": dataclasses.asdict(self.config)}
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+        for name, tensor in self.state.items():
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, directory: Path) -> None:
+        """Write `tokenizer.safetensors` and `tokenizer.json`, the digest in it."""
+        directory.mkdir(parents=True, exist_ok=True)
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.state.items()}
+        save_file(state, directory / WEIGHTS)
+        description = {
+            "kind": self.kind,
+            "config": dataclasses.asdict(self.config),
+            "digest": self.digest,
+            "report": self.report,
+        }
+        (directory / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True))
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """The tokenizer that was saved, bit for bit, on the CPU.
+
+        Raises:
+            TokenizerCorruptError: a file is missing or unreadable, another kind was saved, or the
+                digest does not match.
+        """
+        description = read_description(directory)
+        if description["kind"] != cls.kind:
+            raise TokenizerCorruptError(
+                f"{directory} holds a tokenizer of kind {description['kind']!r}, not {cls.kind!r}"
+            )
+        try:
+            state = load_file(directory / WEIGHTS)
+        except Exception as error:  # safetensors raises its own error and OSError alike
+            raise TokenizerCorruptError(f"{directory / WEIGHTS} can't be read: {error}") from error
+        config = cls.config_class(**description["config"])
+        tokenizer = cls(config, state, description["report"])
+        if tokenizer.digest != description["digest"]:
+            raise TokenizerCorruptError(
+                f"{directory} holds digest {tokenizer.digest:.12}…, its description says "
+                f"{description['digest']:.12}…; fetch it again from the registry"
+            )
+        return tokenizer
+
+
+def read_description(directory: Path) -> dict[str, Any]:
+    """What `tokenizer.json` says.
+
+    Raises:
+        TokenizerCorruptError: it is missing, no JSON, or lacks a field.
+    """
+    path = directory / DESCRIPTION
+    try:
+        description: dict[str, Any] = json.loads(path.read_text())
+        missing = {"kind", "config", "digest", "report"} - set(description)
+    except (OSError, ValueError) as error:
+        raise TokenizerCorruptError(f"{path} can't be read: {error}") from error
+    if missing:
+        raise TokenizerCorruptError(f"{path} lacks {sorted(missing)}")
+    return description
+
+
+def require_finite(embeddings_ND: Tensor) -> None:
+    """Refuse vectors that hold NaN or infinity.
+
+    Raises:
+        ValueError: says how many, and the first rows.
+    """
+    bad = torch.nonzero(~torch.isfinite(embeddings_ND).all(1)).squeeze(1).tolist()
+    if bad:
+        raise ValueError(
+            f"{len(bad)} of {len(embeddings_ND)} embeddings hold NaN or infinity, rows {bad[:3]}…; "
+            "build item_embeddings again"
+        )
