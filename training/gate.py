@@ -1,0 +1,305 @@
+"""The gate: decides from one day's evaluation which bundle serves, and says why.
+
+A pure function of the evaluation's facts and the preset's `gate` section. The challenger must be
+measured on enough users, legal, above the floor when it is to be the first champion, no loss
+against the champion otherwise, and not beaten by a baseline. Where a baseline beats it, the preset
+says whether that baseline faces the same rules in its place, or nothing is promoted.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from training.config import Gate
+from training.evaluation.compare import Comparison, Interval
+from training.evaluation.retrieval import ALL
+
+CHAMPION = "champion"
+"""Label of the serving bundle among the entrants; candidates are labelled by their family."""
+
+Decision = Literal["promote", "promote_baseline", "refuse", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrant:
+    """One measured bundle."""
+
+    label: str
+    family: str
+    digest: str
+    illegal_share: float
+    repeated_share: float
+    contradictions: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the evaluation found.
+
+    Attributes:
+        num_users: users with a target.
+        challenger: label of the family that is meant to serve.
+        baselines: labels of those that it must face.
+        entrants: by label; the champion among them where there is one.
+        comparisons: (ours, theirs, slice, metric) → comparison.
+    """
+
+    num_users: int
+    challenger: str
+    baselines: Sequence[str]
+    entrants: Mapping[str, Entrant]
+    comparisons: Mapping[tuple[str, str, str, str], Comparison]
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> "Evidence":
+        """Evidence from the JSON facts of `evaluate_recommender`."""
+        return cls(
+            num_users=facts["num_users"],
+            challenger=facts["challenger"],
+            baselines=tuple(facts["baselines"]),
+            entrants={
+                label: Entrant(
+                    label=label,
+                    family=entrant["family"],
+                    digest=entrant["digest"],
+                    illegal_share=entrant["illegal_share"],
+                    repeated_share=entrant["repeated_share"],
+                    contradictions=entrant["contradictions"],
+                )
+                for label, entrant in facts["entrants"].items()
+            },
+            comparisons={
+                tuple(row[k] for k in ("ours", "theirs", "slice", "metric")): _comparison(row)
+                for row in facts["comparisons"]
+            },
+        )
+
+    @property
+    def champion(self) -> Entrant | None:
+        """The serving bundle, where there is one."""
+        return self.entrants.get(CHAMPION)
+
+    def slices(self, ours: str, theirs: str, metric: str) -> list[str]:
+        """Slices, other than all targets, on which the two were compared."""
+        keys = self.comparisons.keys()
+        return sorted(s for a, b, s, m in keys if (a, b, m) == (ours, theirs, metric) and s != ALL)
+
+    def compared(self, ours: str, theirs: str, metric: str, slice_name: str = ALL) -> Comparison:
+        """One comparison.
+
+        Raises:
+            ValueError: the evaluation did not make it.
+        """
+        key = (ours, theirs, slice_name, metric)
+        if key not in self.comparisons:
+            metrics = sorted({found[3] for found in self.comparisons})
+            raise ValueError(
+                f"the evaluation has no {metric!r} of {ours} against {theirs} on {slice_name!r}; "
+                f"it has the metrics {metrics}"
+            )
+        return self.comparisons[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One rule and what it found, as a sentence with the numbers."""
+
+    rule: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the gate says.
+
+    Attributes:
+        decision: `unchanged` where the bundle that would be promoted is the champion already.
+        promoted: label of the entrant whose bundle becomes champion; None: no alias moves.
+        reasons: every rule that was applied, in order, those about `promoted` last.
+    """
+
+    decision: Decision
+    promoted: str | None
+    challenger: str
+    reasons: tuple[Reason, ...]
+
+    @property
+    def summary(self) -> str:
+        """The decision and what decided it, in one sentence."""
+        deciding = [reason for reason in self.reasons if not reason.passed] or self.reasons[-1:]
+        named = f" {self.promoted}" if self.promoted else ""
+        return f"{self.decision}{named}: " + "; ".join(reason.detail for reason in deciding)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the registry and the report."""
+        return {**asdict(self), "summary": self.summary}
+
+
+def decide(evidence: Evidence, gate: Gate) -> Verdict:
+    """The verdict on one day's challenger.
+
+    Raises:
+        ValueError: the evaluation lacks a comparison that a rule needs.
+    """
+    challenger = evidence.challenger
+    enough = _enough_users(evidence, gate)
+    if not enough.passed:
+        return _verdict("refuse", None, challenger, [enough])
+    faced = [_against_baseline(evidence, gate, challenger, b) for b in evidence.baselines]
+    winners = [b for b, met in zip(evidence.baselines, faced, strict=True) if not met.passed]
+    if not winners:
+        return _admit(evidence, gate, challenger, "promote", [enough, *faced])
+    best = max(winners, key=lambda b: _strength(evidence, gate, challenger, b))
+    if gate.on_baseline_win == "refuse":
+        told = Reason(
+            "on_baseline_win", False, f"the preset refuses to promote {best} in its place"
+        )
+        return _verdict("refuse", None, challenger, [enough, *faced, told])
+    told = Reason("on_baseline_win", True, f"{best} stands in for {challenger}, as the preset says")
+    return _admit(evidence, gate, best, "promote_baseline", [enough, *faced, told])
+
+
+def _admit(
+    evidence: Evidence, gate: Gate, label: str, decision: Decision, before: list[Reason]
+) -> Verdict:
+    """The verdict once it is known who is to serve: that entrant against floor and champion."""
+    challenger, champion = evidence.challenger, evidence.champion
+    if champion is not None and champion.digest == evidence.entrants[label].digest:
+        same = Reason("champion", True, f"{label}'s bundle is the champion already")
+        return _verdict("unchanged", None, challenger, [*before, same])
+    rules = [*_sound(evidence.entrants[label])]
+    if champion is None:
+        rules.append(_above_floor(evidence, gate, label))
+    else:
+        rules.append(_against_champion(evidence, gate, label))
+        rules += _guards(evidence, gate, label)
+    passed = all(rule.passed for rule in rules)
+    return _verdict(
+        decision if passed else "refuse",
+        label if passed else None,
+        challenger,
+        [*before, *rules],
+    )
+
+
+def _verdict(
+    decision: Decision, promoted: str | None, challenger: str, reasons: list[Reason]
+) -> Verdict:
+    return Verdict(
+        decision=decision, promoted=promoted, challenger=challenger, reasons=tuple(reasons)
+    )
+
+
+def _enough_users(evidence: Evidence, gate: Gate) -> Reason:
+    return Reason(
+        "minimum_users",
+        evidence.num_users >= gate.minimum_users,
+        f"{evidence.num_users:,} users evaluated, at least {gate.minimum_users:,} needed",
+    )
+
+
+def _sound(entrant: Entrant) -> Iterator[Reason]:
+    yield Reason(
+        "legal",
+        entrant.illegal_share == 0 and entrant.repeated_share == 0,
+        f"{entrant.label}: {entrant.illegal_share:.2%} of the list places name what does not "
+        f"exist, {entrant.repeated_share:.2%} repeat an item",
+    )
+    yield Reason(
+        "consistent",
+        not entrant.contradictions,
+        f"{entrant.label}: " + ("; ".join(entrant.contradictions) or "its metrics are consistent"),
+    )
+
+
+def _above_floor(evidence: Evidence, gate: Gate, label: str) -> Reason:
+    if label == gate.floor:
+        return Reason("floor", True, f"{label} is the floor itself")
+    found = evidence.compared(label, gate.floor, gate.primary_metric)
+    return Reason(
+        "floor",
+        found.difference.low > 0,
+        f"first champion: {_told(label, gate.floor, gate.primary_metric, found)}; "
+        "the lower bound must be above 0",
+    )
+
+
+def _against_baseline(evidence: Evidence, gate: Gate, label: str, baseline: str) -> Reason:
+    found = evidence.compared(label, baseline, gate.primary_metric)
+    return Reason(
+        "baseline",
+        found.difference.high >= 0,
+        f"{_told(label, baseline, gate.primary_metric, found)}; "
+        "a baseline wins where the whole interval is below 0",
+    )
+
+
+def _against_champion(evidence: Evidence, gate: Gate, label: str) -> Reason:
+    found = evidence.compared(label, CHAMPION, gate.primary_metric)
+    told = _told(label, CHAMPION, gate.primary_metric, found)
+    if gate.champion_rule == "better":
+        passed, rule = found.difference.low > 0, "the lower bound must be above 0"
+    else:
+        passed = found.difference.high >= 0 and not _lost(found, gate.max_primary_loss)
+        rule = (
+            "the interval must reach 0 and the loss may not be above "
+            f"{gate.max_primary_loss:.1%} of the champion's"
+        )
+    return Reason("champion", passed, f"{told}; {rule}")
+
+
+def _guards(evidence: Evidence, gate: Gate, label: str) -> Iterator[Reason]:
+    """Guard metrics on all targets, the primary metric on each slice.
+
+    A guard fails on a loss that is both large and more than luck: on few users a point estimate
+    alone is often off by more than any sensible tolerance.
+    """
+    guarded = [(metric, ALL) for metric in gate.guard_metrics]
+    metric = gate.primary_metric
+    guarded += [(metric, name) for name in evidence.slices(label, CHAMPION, metric)]
+    for metric, slice_name in guarded:
+        found = evidence.compared(label, CHAMPION, metric, slice_name)
+        where = metric if slice_name == ALL else f"{metric} on {slice_name}"
+        few = slice_name != ALL and found.num_users < gate.minimum_users
+        failed = _lost(found, gate.max_guard_loss) and found.difference.high < 0 and not few
+        yield Reason(
+            "guard",
+            not failed,
+            _told(label, CHAMPION, where, found)
+            + (
+                f"; too few users to judge ({found.num_users:,})"
+                if few
+                else f"; fails on a loss above {gate.max_guard_loss:.1%} whose interval is below 0"
+            ),
+        )
+
+
+def _lost(found: Comparison, tolerated: float) -> bool:
+    """Whether ours is below theirs by more than a share of theirs."""
+    return found.ours < found.theirs * (1 - tolerated)
+
+
+def _strength(evidence: Evidence, gate: Gate, challenger: str, baseline: str) -> float:
+    return evidence.compared(challenger, baseline, gate.primary_metric).theirs
+
+
+def _told(ours: str, theirs: str, metric: str, found: Comparison) -> str:
+    difference = found.difference
+    share = f", {found.relative.point:+.1%}" if found.relative is not None else ""
+    return (
+        f"{ours} against {theirs}, {metric}: {found.ours:.4f} against {found.theirs:.4f}{share} "
+        f"(difference {difference.point:+.4f}, interval {difference.low:+.4f} to "
+        f"{difference.high:+.4f}, {found.num_users:,} users)"
+    )
+
+
+def _comparison(row: Mapping[str, Any]) -> Comparison:
+    return Comparison(
+        num_users=row["num_users"],
+        ours=row["ours_mean"],
+        theirs=row["theirs_mean"],
+        difference=Interval(**row["difference"]),
+        relative=Interval(**row["relative"]) if row["relative"] else None,
+        probability_better=row["probability_better"],
+    )

@@ -1,0 +1,70 @@
+"""What a program is: a module with `run(task) -> facts`, started by `training.cli`.
+
+A program reads tables, runs and bundles, writes tables, runs and bundles, and returns facts for the
+day's run record. `training.cli` adds step, day, preset and seconds, and turns `ProgramError` and
+the errors of the store, the registry and bundles into one line and an exit code.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from feature_store.settings import Settings
+from training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from feature_store.store import FeatureStore
+    from training.registry import Registry
+
+Facts = dict[str, Any]
+
+
+class ProgramError(Exception):
+    """A program that can't do its work; the message says what is missing and what makes it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of a program.
+
+    Args:
+        settings: addresses.
+        config: training's part of the preset.
+        day: the partition to work on.
+        families: families asked for by name; empty: those that the preset names.
+    """
+
+    settings: Settings
+    config: TrainingConfig
+    day: date
+    families: tuple[str, ...] = ()
+
+    @cached_property
+    def store(self) -> "FeatureStore":
+        """The tables."""
+        from feature_store.store import FeatureStore
+
+        return FeatureStore.open(self.settings)
+
+    @cached_property
+    def registry(self) -> "Registry":
+        """The runs and versions of the preset."""
+        from training.registry import Registry
+
+        return Registry.open(self.settings, self.config.name)
+
+    @cached_property
+    def device(self) -> str:
+        """`cuda` where there is one and the settings don't say otherwise, else `cpu`."""
+        if self.settings.device != "auto":
+            return self.settings.device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def is_first_process(self) -> bool:
+        """Whether this process is the one of a torchrun that writes."""
+        return os.environ.get("RANK", "0") == "0"
