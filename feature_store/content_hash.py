@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Hashes = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
 
 _MASK = (1 << 64) - 1
 _SECOND_LANE = np.uint64(0x9E3779B97F4A7C15)
@@ -141,7 +142,7 @@ def _hash_scalars(values: pa.Array) -> Hashes:
         # +0.0 turns -0.0 into 0.0; every NaN becomes the same NaN.
         wide = numbers.astype(np.float64) + 0.0
         wide[np.isnan(wide)] = np.nan
-        return wide.view(np.uint64)
+        return np.asarray(wide.view(np.uint64))
     return np.asarray(numbers.astype(np.int64).view(np.uint64))
 
 
@@ -192,9 +193,7 @@ def _hash_strings(values: pa.Array) -> Hashes:
     return hashes
 
 
-def _hash_words(
-    text: pa.Buffer, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
-) -> Hashes:
+def _hash_words(text: pa.Buffer, starts: Places, lengths: Places) -> Hashes:
     """Hash of strings read as little-endian words of eight bytes, the last one zero-padded."""
     padded = np.zeros(len(text) + 8, np.uint8)
     padded[: len(text)] = np.frombuffer(text, np.uint8)

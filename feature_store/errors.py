@@ -6,15 +6,21 @@ from contextlib import contextmanager
 
 
 class FeatureStoreError(Exception):
-    """Any refusal of the feature store; commands exit 1 unless a subclass says otherwise."""
+    """Any refusal of the feature store; `exit_code` is what a command ends with."""
+
+    exit_code = 1
 
 
 class TableNotFound(FeatureStoreError):
     """No contract of that name, or nothing was ever published under it."""
 
+    exit_code = 2
+
 
 class SnapshotNotFound(FeatureStoreError):
     """The table has no snapshot of that id, or none tagged with that day."""
+
+    exit_code = 2
 
 
 class ContractViolation(FeatureStoreError):
@@ -24,6 +30,8 @@ class ContractViolation(FeatureStoreError):
         table: the table's name.
         problems: every difference found, one sentence each.
     """
+
+    exit_code = 3
 
     def __init__(self, table: str, problems: Sequence[str]) -> None:
         self.table = table
@@ -45,6 +53,10 @@ class CatalogLocked(FeatureStoreError):
 
 class StorageUnavailable(FeatureStoreError):
     """The warehouse or the catalog can't be written: read-only, full, or not permitted."""
+
+
+class TableDamaged(FeatureStoreError):
+    """Files that a snapshot needs are gone."""
 
 
 _UNWRITABLE = {

@@ -8,26 +8,16 @@ Content that is already there needs no commit, whoever put it there.
 """
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
-from pyiceberg.manifest import DataFile as IcebergFile
-from pyiceberg.table import Table
-from pyiceberg.table.update.snapshot import ManageSnapshots
-
+from feature_store.commit import until_committed
 from feature_store.content_hash import Digest
 from feature_store.errors import CommitConflict, ContractViolation
-from feature_store.iceberg import (
-    CommitLost,
-    Warehouse,
-    commit_files,
-    iceberg_files,
-    partition_of,
-    plain_file,
-)
+from feature_store.iceberg.catalog import Warehouse
+from feature_store.iceberg.schema import follow_contract
+from feature_store.iceberg.snapshots import set_tag, swap_files
 from feature_store.snapshot import (
     CODE_REVISION,
     CONTENT_HASH,
@@ -40,9 +30,6 @@ from feature_store.snapshot import (
 )
 from feature_store.stage import CheckedFile, Stage, check, write_digests
 from feature_store.version import Version, resolve
-
-FIRST_PAUSE_SECONDS = 0.02
-LONGEST_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +52,34 @@ class Publication:
         return totals
 
     @property
+    def total(self) -> Digest:
+        """Digest of all staged rows."""
+        return sum(self.digests.values(), Digest())
+
+    @property
     def base(self) -> int | None:
         """The snapshot of the table that the job read, or that stood when it began."""
         read = self.inputs.get(self.stage.table)
         return read if isinstance(read, int) else self.stage.base
 
-    def replaces(self, value: PartitionValue | None) -> bool:
-        """Whether a partition of the table is replaced as a whole."""
-        return self.replace is None or value in self.replace
+    def recorded(self, table_digest: Digest, revision: str) -> dict[str, str]:
+        """Properties of the snapshot."""
+        return {
+            **self.properties,
+            DAY: self.stage.day.isoformat(),
+            JOB: self.stage.job,
+            CODE_REVISION: revision,
+            INPUTS: json.dumps(self.inputs, sort_keys=True, default=str),
+            CONTENT_HASH: str(table_digest),
+            ROWS: str(table_digest.rows),
+        }
 
     def published(self, snapshot_id: int, *, changed: bool) -> Published:
         """What the caller is told."""
-        total = sum(self.digests.values(), Digest())
         return Published(
             snapshot_id=snapshot_id,
-            rows=total.rows,
-            content_hash=str(total),
+            rows=self.total.rows,
+            content_hash=str(self.total),
             changed=changed,
             partitions=list(self.replace or []),
         )
@@ -99,17 +98,16 @@ def prepare(
             partitions is told to replace some.
     """
     if replace is not None and stage.contract.partition is None:
-        raise ContractViolation(
-            stage.table,
-            [f"has no partitions, but replace={list(map(str, replace))} names some; leave it out"],
-        )
+        problem = f"has no partitions, but replace={[str(v) for v in replace]}; leave it out"
+        raise ContractViolation(stage.table, [problem])
     checked = check(stage, replace)
     if checked:
         write_digests(stage, checked)
+    partitions = None
     if stage.contract.partition is not None:
-        found = {item.file.partition for item in checked}
-        replace = sorted(value for value in {*found, *(replace or ())} if value is not None)
-    return Publication(stage, checked, replace, inputs, properties)  # type: ignore[arg-type]
+        found = {item.file.partition for item in checked} | set(replace or ())
+        partitions = sorted(value for value in found if value is not None)
+    return Publication(stage, checked, partitions, inputs, properties)
 
 
 def publish(
@@ -120,69 +118,51 @@ def publish(
     Raises:
         CommitConflict: another run changed the same partitions, or commits never got through
             within `patience_seconds`.
+        ContractViolation: the published rows can't follow the contract's change.
         CatalogLocked: the catalog stayed locked.
         StorageUnavailable: the warehouse or the catalog can't be written.
     """
     stage = publication.stage
-    started = time.perf_counter()
-    pause = FIRST_PAUSE_SECONDS
-    while True:
-        table = warehouse.create(stage.contract)
-        head = resolve(stage.contract, table, None)
-        old = [
-            file
-            for file in iceberg_files(table, head.snapshot)
-            if publication.replaces(partition_of(file, stage.contract))
-        ]
-        try:
-            if head.snapshot is not None and _is_unchanged(publication, head, old):
-                _tag_day(warehouse, table, stage.day, head.snapshot.snapshot_id)
-                stage.folder.delete()
-                return publication.published(head.snapshot.snapshot_id, changed=False)
-            _refuse_conflict(publication, table, head, old)
-            snapshot_id = _commit(warehouse, publication, head, old, revision)
-            return publication.published(snapshot_id, changed=True)
-        except CommitLost as error:
-            if time.perf_counter() - started > patience_seconds:
-                raise CommitConflict(
-                    f"table {stage.table!r}: other runs kept committing first for "
-                    f"{patience_seconds:g} s; nothing was committed. Run the job again"
-                ) from error
-            time.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def attempt() -> Published:
+        head = resolve(stage.contract, warehouse.create(stage.contract), None)
+        if head.snapshot is not None and _is_unchanged(publication, head):
+            _tag_day(warehouse, head, stage)
+            return publication.published(head.snapshot.snapshot_id, changed=False)
+        _refuse_conflict(publication, head)
+        return publication.published(_commit(warehouse, publication, head, revision), changed=True)
+
+    published = until_committed(attempt, table=stage.table, patience_seconds=patience_seconds)
+    if not published.changed:
+        stage.folder.delete()
+    return published
 
 
-def _is_unchanged(publication: Publication, head: Version, old: list[IcebergFile]) -> bool:
-    plain = [plain_file(file, head.contract) for file in old]
+def _is_unchanged(publication: Publication, head: Version) -> bool:
+    old = head.files(publication.replace)
     # The row counts decide most cases without opening anything.
-    if sum(file.rows for file in plain) != sum(item.file.rows for item in publication.checked):
+    if sum(file.rows for file in old) != publication.total.rows:
         return False
-    return head.digests(plain) == publication.digests
+    return head.digests(old) == publication.digests
 
 
-def _tag_day(warehouse: Warehouse, table: Table, day: date, snapshot_id: int) -> None:
+def _tag_day(warehouse: Warehouse, head: Version, stage: Stage) -> None:
     """Let a day whose rows were there already be found under its name."""
-    if day.isoformat() in table.refs():
-        return
-    with warehouse.transaction(table) as transaction:
-        ManageSnapshots(transaction).create_tag(snapshot_id, day.isoformat()).commit()
+    if head.snapshot is not None and stage.day.isoformat() not in head.table.refs():
+        with warehouse.transaction(head.table) as transaction:
+            set_tag(transaction, stage.day, head.snapshot.snapshot_id)
 
 
-def _refuse_conflict(
-    publication: Publication, table: Table, head: Version, old: list[IcebergFile]
-) -> None:
+def _refuse_conflict(publication: Publication, head: Version) -> None:
     base, stage = publication.base, publication.stage
     head_id = head.snapshot.snapshot_id if head.snapshot else None
     if base == head_id:
         return
-    snapshot = table.snapshot_by_id(base) if base is not None else None
+    snapshot = head.table.snapshot_by_id(base) if base is not None else None
+    # A base that has expired can't be compared any more; rather refuse than lose rows.
     if base is None or snapshot is not None:
-        before = {
-            file.file_path
-            for file in iceberg_files(table, snapshot)
-            if publication.replaces(partition_of(file, stage.contract))
-        }
-        if before == {file.file_path for file in old}:
+        before = Version(stage.contract, head.table, snapshot)
+        if before.files(publication.replace) == head.files(publication.replace):
             return
     which = ", ".join(map(str, publication.replace or [])) or "the whole table"
     raise CommitConflict(
@@ -192,33 +172,18 @@ def _refuse_conflict(
     )
 
 
-def _commit(
-    warehouse: Warehouse,
-    publication: Publication,
-    head: Version,
-    old: list[IcebergFile],
-    revision: str,
-) -> int:
+def _commit(warehouse: Warehouse, publication: Publication, head: Version, revision: str) -> int:
     stage = publication.stage
-    removed = sum(
-        head.digests([plain_file(file, stage.contract) for file in old]).values(), Digest()
-    )
-    total = head.digest() - removed + sum(publication.digests.values(), Digest())
-    properties = {
-        **publication.properties,
-        DAY: stage.day.isoformat(),
-        JOB: stage.job,
-        CODE_REVISION: revision,
-        INPUTS: json.dumps(publication.inputs, sort_keys=True, default=str),
-        CONTENT_HASH: str(total),
-        ROWS: str(total.rows),
-    }
+    old = head.files(publication.replace)
+    taken_out = sum(head.digests(old).values(), Digest())
+    table_digest = head.digest() - taken_out + publication.total
     with warehouse.transaction(head.table) as transaction:
-        return commit_files(
+        follow_contract(transaction, head.table, stage.contract)
+        snapshot_id = swap_files(
             transaction,
-            head.table,
-            removed=old,
+            removed=head.iceberg_files(publication.replace),
             added=[item.file for item in publication.checked],
-            properties=properties,
-            tag=stage.day.isoformat(),
+            properties=publication.recorded(table_digest, revision),
         )
+        set_tag(transaction, stage.day, snapshot_id)
+    return snapshot_id

@@ -112,7 +112,7 @@ class PartitionChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableDiff:
-    """What changed from snapshot `before` to snapshot `after`; equal partitions are only counted."""
+    """What changed from one snapshot to another; partitions that are equal are only counted."""
 
     table: str
     before: int
@@ -141,3 +141,11 @@ class Maintenance:
     snapshots_kept: int
     files_deleted: int
     bytes_deleted: int
+
+
+def day_or_none(text: str) -> date | None:
+    """The day that a tag or property names; None where it names something else."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

@@ -16,20 +16,29 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
-from pyiceberg.table import Table
 
 from feature_store.content_hash import Digest
 from feature_store.contract import Contract
-from feature_store.errors import TableNotFound
-from feature_store.iceberg import Warehouse, folder_of
+from feature_store.errors import SnapshotNotFound, TableNotFound
+from feature_store.history import describe, diff, history, rollback, rollbacks
+from feature_store.iceberg.catalog import Warehouse, folder_of
+from feature_store.lineage import lineage
+from feature_store.maintenance import Retention, maintain
 from feature_store.publish import prepare, publish
 from feature_store.settings import Settings
-from feature_store.snapshot import PartitionValue, Published
+from feature_store.snapshot import (
+    Maintenance,
+    PartitionValue,
+    Published,
+    Rollback,
+    SnapshotInfo,
+    TableDiff,
+)
 from feature_store.stage import STAGED, Stage
 from feature_store.tables import CATALOG
 from feature_store.version import At, Version, resolve
 
-__all__ = ["FeatureStore", "Published", "Stage"]
+__all__ = ["FeatureStore", "Published", "Retention", "Stage"]
 
 
 class FeatureStore:
@@ -145,7 +154,7 @@ class FeatureStore:
         """Values of the partition column that have rows, sorted; [] for an unpartitioned table."""
         version = self._version(name, at)
         found = {file.partition for file in version.files()} if version else set()
-        return sorted(value for value in found if value is not None)  # type: ignore[type-var]
+        return sorted(value for value in found if value is not None)
 
     def row_count(self, name: str, at: At = None, partition: PartitionValue | None = None) -> int:
         """Rows of a version, or of one of its partitions; 0 where nothing was published."""
@@ -206,6 +215,94 @@ class FeatureStore:
             version.schema(columns), version.scan(_only(partition), columns)
         )
 
+    # Versions
+
+    def tables(self) -> list[str]:
+        """Names of the tables that something was published to, in the catalogue's order."""
+        return [name for name in self._contracts if self.exists(name)]
+
+    def describe(self, name: str, at: At = None) -> SnapshotInfo:
+        """Facts about one version.
+
+        Raises:
+            TableNotFound: nothing was published under the name.
+            SnapshotNotFound: there is no such version.
+        """
+        version = self._published(name, at)
+        assert version.snapshot is not None, "a published version has a snapshot"
+        return describe(self._published(name, None), version.snapshot)
+
+    def history(self, name: str) -> list[SnapshotInfo]:
+        """Every snapshot that has not expired, newest first, those set aside included."""
+        return history(self._published(name, None))
+
+    def rollbacks(self, name: str) -> list[Rollback]:
+        """Every rollback of the table, oldest first."""
+        return rollbacks(self._published(name, None).table)
+
+    def diff(self, name: str, a: At, b: At) -> TableDiff:
+        """What changed from version `a` to version `b`: rows and files by partition.
+
+        Raises:
+            TableNotFound: nothing was published under the name.
+            SnapshotNotFound: there is no such version.
+        """
+        return diff(self._published(name, a), self._published(name, b))
+
+    def rollback(self, name: str, snapshot_id: int, reason: str) -> Rollback:
+        """Let readers see an older snapshot again; see `feature_store.history.rollback`.
+
+        Raises:
+            ValueError: the reason is empty.
+            TableNotFound: nothing was published under the name.
+            SnapshotNotFound: the table has no such snapshot.
+            CommitConflict: other runs kept committing first.
+        """
+        return rollback(
+            self._warehouse,
+            self._published(name, None),
+            snapshot_id,
+            reason,
+            revision=self._settings.resolved_code_revision,
+            patience_seconds=self._settings.lock_timeout_seconds,
+        )
+
+    def lineage(self, name: str, at: At = None) -> dict[str, Any]:
+        """What a version was made from, down to raw files; see `feature_store.lineage`.
+
+        Raises:
+            TableNotFound: nothing was published under the name.
+            SnapshotNotFound: there is no such version.
+        """
+
+        def find(table: str, snapshot_id: int) -> SnapshotInfo | None:
+            try:
+                return self.describe(table, snapshot_id)
+            except (TableNotFound, SnapshotNotFound):
+                return None
+
+        return lineage(find, self._contracts, name, self.describe(name, at).snapshot_id)
+
+    def maintain(
+        self, names: Sequence[str] | None = None, retention: Retention | None = None
+    ) -> list[Maintenance]:
+        """Expire snapshots and delete orphan files of these tables, or of all.
+
+        Raises:
+            TableNotFound: no contract has one of the names.
+            TableDamaged: a file that a snapshot needs is gone; nothing of that table is deleted.
+            CommitConflict: other runs kept committing first.
+        """
+        return [
+            maintain(
+                self._warehouse,
+                self.contract(name).name,
+                retention or Retention(),
+                patience_seconds=self._settings.lock_timeout_seconds,
+            )
+            for name in names or self._contracts
+        ]
+
     def _version(self, name: str, at: At) -> Version | None:
         table = self._warehouse.load(self.contract(name).name)
         if table is None or table.current_snapshot() is None:
@@ -220,9 +317,6 @@ class FeatureStore:
                 f"table {name!r} is defined, but nothing was published to it yet; run {producer}"
             )
         return version
-
-    def _table(self, name: str) -> Table:
-        return self._published(name, None).table
 
 
 def _only(partition: PartitionValue | None) -> list[PartitionValue] | None:

@@ -6,14 +6,22 @@ from datetime import date
 from functools import lru_cache
 
 import pyarrow as pa
-from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot
 
 from feature_store.arrow import arrow_schema, conform
 from feature_store.content_hash import Digest, digest
 from feature_store.contract import Contract
 from feature_store.errors import SnapshotNotFound
-from feature_store.iceberg import folder_of, iceberg_files, plain_file, summary_of
+from feature_store.iceberg.catalog import folder_of
+from feature_store.iceberg.snapshots import (
+    IcebergFile,
+    Snapshot,
+    Table,
+    day_tags,
+    files_of,
+    partition_of,
+    plain_file,
+    summary_of,
+)
 from feature_store.snapshot import CONTENT_HASH, ROWS, DataFile, PartitionValue
 from feature_store.stage import STAGED, batches, open_parquet, read_digests
 from feature_store.storage import Folder
@@ -32,10 +40,14 @@ class Version:
 
     def files(self, partitions: Collection[PartitionValue] | None = None) -> list[DataFile]:
         """Data files in the order of partition and address, of these partitions or of all."""
-        found = [plain_file(f, self.contract) for f in iceberg_files(self.table, self.snapshot)]
+        return [plain_file(file, self.contract) for file in self.iceberg_files(partitions)]
+
+    def iceberg_files(self, partitions: Collection[PartitionValue] | None) -> list[IcebergFile]:
+        """The same files as Iceberg records them."""
+        found = files_of(self.table, self.snapshot)
         if partitions is None:
             return found
-        return [file for file in found if file.partition in partitions]
+        return [file for file in found if partition_of(file, self.contract) in partitions]
 
     def digests(self, files: Sequence[DataFile]) -> dict[PartitionValue | None, Digest]:
         """Digest of the rows of these files, by partition."""
@@ -107,15 +119,6 @@ def find_snapshot(name: str, table: Table, at: At) -> Snapshot | None:
             f"`sidereal tables history {name}` lists those there are"
         )
     return found
-
-
-def day_tags(table: Table) -> dict[date, int]:
-    """Snapshot id by day, for every tag that is a day."""
-    tags = {}
-    for name, reference in table.refs().items():
-        if name != "main":
-            tags[date.fromisoformat(name)] = reference.snapshot_id
-    return dict(sorted(tags.items()))
 
 
 def _known_days(table: Table) -> str:
