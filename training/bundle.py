@@ -243,21 +243,26 @@ def _mix_problems(directory: Path, origin: Origin) -> Iterator[str]:
     index = items["item_index"].to_numpy()
     if not np.array_equal(index, np.arange(len(index))):
         yield f"items.parquet is not dense from 0: {len(index):,} rows, last {index[-1:].tolist()}"
-    path = directory / "semantic_ids.parquet"
+    parts = {"semantic_ids.parquet", "tokenizer/tokenizer.json"}
+    there = sorted(part for part in parts if (directory / part).is_file())
     if origin.generation is None:
-        if path.is_file():
-            yield "there is a SID table, but the manifest names no generation"
+        if there:
+            yield f"there is {there}, but the manifest names no generation"
         return
-    if not path.is_file():
-        yield f"the manifest names generation {origin.generation!r}, but there is no SID table"
+    if missing := sorted(parts - set(there)):
+        yield f"the manifest names generation {origin.generation!r}, but there is no {missing}"
         return
-    yield from _generation_problems(pq.read_table(path), items, origin.generation)
+    yield from _generation_problems(directory, items, origin.generation)
 
 
-def _generation_problems(sids: pa.Table, items: pa.Table, generation: str) -> Iterator[str]:
+def _generation_problems(directory: Path, items: pa.Table, generation: str) -> Iterator[str]:
+    sids = pq.read_table(directory / "semantic_ids.parquet")
     found = sids["generation"].unique().to_pylist()
     if found != [generation]:
         yield f"the SID table is of generation {found}, the weights of {generation!r}"
+    tokenizer = json.loads((directory / "tokenizer" / "tokenizer.json").read_text())["digest"]
+    if not generation.endswith(tokenizer[:12]):
+        yield f"the tokenizer has digest {tokenizer[:12]}…, the generation is {generation!r}"
     index = sids["item_index"].to_numpy()
     inside = index < items.num_rows
     named = items["item_id"].take(pa.array(np.where(inside, index, 0)))

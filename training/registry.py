@@ -308,8 +308,8 @@ class Registry:
             return None
         return self._move("promote", champion, version, day=day, reason=reason)
 
-    def rollback(self, *, day: str, reason: str) -> Move:
-        """Swap champion and previous.
+    def rollback(self, *, reason: str) -> Move:
+        """Swap champion and previous; the move is of the day of the champion that is left.
 
         Raises:
             RegistryError: there is no previous version.
@@ -318,7 +318,7 @@ class Registry:
         champion, previous = self.champion(), self.previous()
         if champion is None or previous is None or previous.number == champion.number:
             raise RegistryError(f"{self._preset!r} has no previous champion to return to")
-        return self._move("rollback", champion, previous, day=day, reason=reason)
+        return self._move("rollback", champion, previous, day=champion.day, reason=reason)
 
     def history(self) -> list[Move]:
         """Every move of the champion, oldest first."""

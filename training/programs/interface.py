@@ -33,12 +33,14 @@ class Task:
         settings: addresses.
         config: training's part of the preset.
         day: the partition to work on.
-        families: families asked for by name; empty: those that the preset names.
+        step: the command's name; one module may serve several commands.
+        families: what the training commands train; empty for the others.
     """
 
     settings: Settings
     config: TrainingConfig
     day: date
+    step: str
     families: tuple[str, ...] = ()
 
     @cached_property
