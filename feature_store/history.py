@@ -1,7 +1,7 @@
 """A table's versions over time: list them, compare two, go back to one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import date
 
@@ -41,18 +41,35 @@ ROLLBACKS = "sidereal.rollbacks"
 _OURS = {DAY, JOB, CODE_REVISION, INPUTS, CONTENT_HASH, ROWS}
 
 
-def describe(version: Version, snapshot: Snapshot) -> SnapshotInfo:
-    """Facts about one snapshot of the version's table.
+def describe(version: Version) -> SnapshotInfo:
+    """Facts about a version that has a snapshot."""
+    assert version.snapshot is not None, "a version that was found has a snapshot"
+    return next(_describe_all(version, [version.snapshot]))
 
-    Args:
-        version: the table's head.
-        snapshot: any snapshot of the same table.
-    """
+
+def history(head: Version) -> list[SnapshotInfo]:
+    """Every snapshot that has not expired, newest first, those set aside included."""
+    snapshots = sorted(head.table.snapshots(), key=lambda s: s.sequence_number or 0, reverse=True)
+    return list(_describe_all(head, snapshots))
+
+
+def _describe_all(version: Version, snapshots: Iterable[Snapshot]) -> Iterator[SnapshotInfo]:
+    table = version.table
+    head = [s.snapshot_id for s in ancestry(table, table.current_snapshot())]
+    tags: dict[int, list[str]] = {}
+    for name, reference in table.refs().items():
+        if name != "main":
+            tags.setdefault(reference.snapshot_id, []).append(name)
+    for snapshot in snapshots:
+        yield _describe(version.contract.name, snapshot, head, tags)
+
+
+def _describe(
+    table: str, snapshot: Snapshot, head: list[int], tags: Mapping[int, list[str]]
+) -> SnapshotInfo:
     recorded = summary_of(snapshot)
-    table, head = version.table, version.snapshot
-    tags = [name for name, tag in table.refs().items() if tag.snapshot_id == snapshot.snapshot_id]
     return SnapshotInfo(
-        table=version.contract.name,
+        table=table,
         snapshot_id=snapshot.snapshot_id,
         parent_id=snapshot.parent_snapshot_id,
         committed_at=committed_at(snapshot),
@@ -63,17 +80,11 @@ def describe(version: Version, snapshot: Snapshot) -> SnapshotInfo:
         rows=int(recorded.get(ROWS, recorded.get("total-records", 0))),
         content_hash=recorded.get(CONTENT_HASH, ""),
         inputs=json.loads(recorded.get(INPUTS, "{}")),
-        tags=tuple(sorted(name for name in tags if name != "main")),
-        is_current=head is not None and snapshot.snapshot_id == head.snapshot_id,
-        is_ancestor=snapshot.snapshot_id in {s.snapshot_id for s in ancestry(table, head)},
+        tags=tuple(sorted(tags.get(snapshot.snapshot_id, ()))),
+        is_current=snapshot.snapshot_id == head[0],
+        is_ancestor=snapshot.snapshot_id in head,
         properties={key: value for key, value in recorded.items() if key not in _OURS},
     )
-
-
-def history(head: Version) -> list[SnapshotInfo]:
-    """Every snapshot that has not expired, newest first, those set aside included."""
-    snapshots = sorted(head.table.snapshots(), key=lambda s: s.sequence_number or 0, reverse=True)
-    return [describe(head, snapshot) for snapshot in snapshots]
 
 
 def rollbacks(table: Table) -> list[Rollback]:

@@ -228,9 +228,7 @@ class FeatureStore:
             TableNotFound: nothing was published under the name.
             SnapshotNotFound: there is no such version.
         """
-        version = self._published(name, at)
-        assert version.snapshot is not None, "a published version has a snapshot"
-        return describe(self._published(name, None), version.snapshot)
+        return describe(self._published(name, at))
 
     def history(self, name: str) -> list[SnapshotInfo]:
         """Every snapshot that has not expired, newest first, those set aside included."""

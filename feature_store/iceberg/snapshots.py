@@ -14,7 +14,7 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import DataFileContent, FileFormat
 from pyiceberg.table import Table, Transaction
-from pyiceberg.table.snapshots import Snapshot, ancestors_of
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots
 from pyiceberg.typedef import Record
 
@@ -86,8 +86,13 @@ def committed_at(snapshot: Snapshot) -> datetime:
 
 
 def ancestry(table: Table, snapshot: Snapshot | None) -> list[Snapshot]:
-    """The snapshot and those that it grew out of, newest first."""
-    return list(ancestors_of(snapshot, table.metadata))
+    """The snapshot and those that it grew out of, newest first, as far as none has expired."""
+    by_id = {known.snapshot_id: known for known in table.snapshots()}
+    line = []
+    while snapshot is not None:
+        line.append(snapshot)
+        snapshot = by_id.get(snapshot.parent_snapshot_id or 0)
+    return line
 
 
 def day_tags(table: Table) -> dict[date, int]:
