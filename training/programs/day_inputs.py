@@ -1,0 +1,97 @@
+"""What the programs of one day agree on: which rows they read and how they split them.
+
+The catalogue and the semantic IDs are read as the day's own run left them, so that a rerun of an
+old day does not see items of later days; histories are a partition of the day itself.
+"""
+
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from feature_store.contract import Contract
+from feature_store.store import FeatureStore
+from feature_store.tables import CATALOG
+from training.config import Evaluation
+from training.data.histories import COLUMNS, Histories
+from training.data.splits import Split, split_leave_last_out, split_rolling
+from training.programs.interface import ProgramError, Task
+
+Inputs = dict[str, dict[str, Any]]
+"""Per table read: `snapshot_id` and `content_hash`."""
+
+
+def read_histories(task: Task, inputs: Inputs) -> Histories:
+    """Every user's history as it stood at the end of the day; notes what was read in `inputs`.
+
+    Raises:
+        ProgramError: the day has no histories.
+    """
+    name, store = "user_sequences", task.store
+    if not store.row_count(name, partition=task.day):
+        raise ProgramError(_missing(CATALOG[name], task.day))
+    _note(store, name, None, task.day, inputs)
+    return Histories.from_arrow(store.scan(name, partition=task.day, columns=list(COLUMNS)))
+
+
+def read_items(task: Task, inputs: Inputs) -> pa.Table:
+    """The catalogue of the day: `item_index`, `item_id`, by index.
+
+    Raises:
+        ProgramError: there is no catalogue.
+    """
+    at = version_of_day(task.store, "items", task.day)
+    if not task.store.row_count("items", at=at):
+        raise ProgramError(_missing(CATALOG["items"], task.day))
+    _note(task.store, "items", at, None, inputs)
+    rows = task.store.read("items", at=at, columns=["item_index", "item_id"])
+    return rows.sort_by("item_index")
+
+
+def read_semantic_ids(task: Task, generation: str, inputs: Inputs) -> pa.Table:
+    """The SID table of one generation as the day's run left it.
+
+    Raises:
+        ProgramError: the generation has no semantic IDs.
+    """
+    name = "semantic_ids"
+    at = version_of_day(task.store, name, task.day)
+    if not task.store.row_count(name, at=at, partition=generation):
+        raise ProgramError(_missing(CATALOG[name], task.day) + f" (generation {generation})")
+    _note(task.store, name, at, generation, inputs)
+    return task.store.read(name, at=at, partition=generation)
+
+
+def version_of_day(store: FeatureStore, table: str, day: date) -> date | None:
+    """The version that the day's run left, or the head where the day left none."""
+    return day if store.snapshot_id(table, at=day) is not None else None
+
+
+def split_histories(histories: Histories, day: date, evaluation: Evaluation) -> Split:
+    """The split that the preset asks for."""
+    if evaluation.protocol == "leave_last_out":
+        return split_leave_last_out(
+            histories,
+            target_minimum_strength=evaluation.target_minimum_strength,
+            light_user_events=evaluation.light_user_events,
+        )
+    return split_rolling(
+        histories,
+        day,
+        holdout_days=evaluation.holdout_days,
+        validation_days=evaluation.validation_days,
+        max_targets_per_user=evaluation.max_targets_per_user,
+        target_minimum_strength=evaluation.target_minimum_strength,
+        light_user_events=evaluation.light_user_events,
+    )
+
+
+def _note(store: FeatureStore, table: str, at: date | None, partition: Any, inputs: Inputs) -> None:
+    inputs[table] = {
+        "snapshot_id": store.snapshot_id(table, at=at),
+        "content_hash": store.content_hash(table, at=at, partition=partition),
+    }
+
+
+def _missing(contract: Contract, day: date) -> str:
+    return f"{contract.name!r} has no rows for {day}; run {contract.producer} for that day first"
