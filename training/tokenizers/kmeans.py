@@ -3,7 +3,7 @@
 Legend: N points, H width, K codes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from training.tokenizers.quantize import cluster_sums, nearest
 SEEDING_POINTS_PER_CODE = 64
 """k-means++ reads at most so many points per code: it passes over them K times."""
 
+TRIAL_PASSES = 5
+"""Passes after which seedings are compared."""
 ROUNDING = 1e-10
 """Squared error relative to ‖x‖² below which a point equals its centroid, a mean of equals."""
 
@@ -69,24 +71,46 @@ def seed_codes(points_NH: Tensor, num_codes: int, generator: torch.Generator) ->
 
 
 def kmeans(
-    points_NH: Tensor, num_codes: int, *, iterations: int, generator: torch.Generator
+    points_NH: Tensor,
+    num_codes: int,
+    *,
+    iterations: int,
+    generator: torch.Generator,
+    seedings: int = 4,
 ) -> Clustering:
     """Centroids of the points.
 
-    A code that loses all its points is revived at the point that its centroid describes worst, as
-    long as any point is described badly at all; codes left over stay unused. Ends early when no
-    point changes its code.
+    Several seedings are tried for a few passes and the one with the least error goes on: on the
+    residuals of a small catalogue a single one decides too much. A code that loses all its points
+    is revived at the point that its centroid describes worst, as long as any is described badly at
+    all; codes left over stay unused. Ends early when no point changes its code.
 
     Args:
         points_NH: at least one, finite.
         num_codes: K; may be above N.
-        iterations: most passes.
+        iterations: most passes of the chosen seeding.
         generator: on the CPU.
+        seedings: how many are tried.
     """
-    seeds = seed_codes(points_NH, num_codes, generator)
-    codebook_KH = points_NH.new_zeros((num_codes, points_NH.shape[1]))
-    codebook_KH[: len(seeds)] = seeds
-    is_used_K = torch.arange(num_codes, device=points_NH.device) < len(seeds)
+    trials = []
+    for _ in range(seedings):
+        seeds = seed_codes(points_NH, num_codes, generator)
+        codebook_KH = points_NH.new_zeros((num_codes, points_NH.shape[1]))
+        codebook_KH[: len(seeds)] = seeds
+        is_used_K = torch.arange(num_codes, device=points_NH.device) < len(seeds)
+        passes = min(TRIAL_PASSES, iterations)
+        trials.append(_lloyd(points_NH, codebook_KH, is_used_K, passes))
+    best = min(trials, key=lambda trial: trial.mean_squared_error)
+    rest = _lloyd(points_NH, best.codebook_KH, best.is_used_K, iterations - best.iterations)
+    return replace(
+        rest, iterations=best.iterations + rest.iterations, revived=best.revived + rest.revived
+    )
+
+
+def _lloyd(
+    points_NH: Tensor, codebook_KH: Tensor, is_used_K: Tensor, iterations: int
+) -> Clustering:
+    num_codes = len(codebook_KH)
     code_N, distance_N = nearest(points_NH, codebook_KH, is_used_K)
     revived = passes = 0
     for _ in range(iterations):

@@ -1,0 +1,185 @@
+import json
+
+import pytest
+import torch
+
+from training.evaluation.projection import principal_plane
+from training.evaluation.tokenizer import (
+    alarms,
+    collision,
+    consistency,
+    gini,
+    level_figures,
+    measure_tokenizer,
+    nearest_items,
+    purity,
+    reconstruction_mse,
+    residual_shares,
+)
+from training.tokenizers.rq_kmeans import RqKMeans, RqKMeansConfig
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Ten groups of forty items; within a group items differ little."""
+    centres = torch.randn((10, 32), generator=generator()) * 4
+    return centres.repeat_interleave(40, 0) + torch.randn((400, 32), generator=generator(1))
+
+
+@pytest.fixture(scope="module")
+def fitted(world):
+    return RqKMeans.fit(world, RqKMeansConfig(codebook_size=12))
+
+
+def test_collision_figures_by_hand():
+    found = collision(torch.tensor([[0, 1], [0, 1], [0, 1], [2, 0], [3, 0]]))
+    assert found["share"] == pytest.approx(1 - 3 / 5)
+    assert found["items_sharing"] == pytest.approx(3 / 5)
+    assert found["largest_bucket"] == 3
+    # U=3, N=5, ascending 1 1 3: 4/3 − 2·(3·1 + 2·1 + 1·3)/15
+    assert found["gini"] == pytest.approx(4 / 3 - 16 / 15)
+
+
+def test_gini_of_even_counts_is_zero_and_of_one_code_too():
+    assert gini(torch.tensor([7, 7, 7])) == pytest.approx(0)
+    assert gini(torch.tensor([7])) == pytest.approx(0)
+    assert gini(torch.tensor([1] * 99 + [1000])) > 0.9 * 0.9
+
+
+def test_level_figures_by_hand():
+    first, second = level_figures(torch.tensor([[0, 0], [0, 1], [1, 0], [1, 0]]), 4)
+    assert first["used_codes"] == 2
+    assert first["used_share"] == 0.5
+    assert first["largest_share"] == 0.5
+    assert first["hhi"] == 0.5
+    assert first["entropy_share"] == pytest.approx(0.5)  # log 2 / log 4
+    assert first["perplexity"] == pytest.approx(2)
+    assert first["conditional_entropy_nats"] == pytest.approx(0.6931, abs=1e-4)
+    assert first["counts"] == [2, 2, 0, 0]
+    # Below code 0 the second code is a fair coin, below code 1 it is certain: half of log 2.
+    assert second["conditional_entropy_nats"] == pytest.approx(0.6931 / 2, abs=1e-4)
+    assert second["prefixes"] == 3
+
+
+def test_consistency_finds_groups_and_nothing_in_random_pairs(world, fitted):
+    codes = fitted.encode(world)
+    anchors = torch.arange(400)
+    together = torch.stack([anchors, nearest_items(world, anchors)], 1)
+    assert consistency(codes, together)[0]["agreement"] > 0.9
+    assert consistency(codes, together)[0]["lift"] > 8
+    drawn = torch.randint(400, (4000, 2), generator=generator())
+    drawn = drawn[drawn[:, 0] != drawn[:, 1]]
+    assert consistency(codes, drawn)[0]["lift"] == pytest.approx(1, abs=0.15)
+
+
+def test_agreement_of_deeper_prefixes_never_grows(world, fitted):
+    codes = fitted.encode(world)
+    pairs = torch.randint(400, (4000, 2), generator=generator())
+    agreement = [depth["agreement"] for depth in consistency(codes, pairs)]
+    assert agreement == sorted(agreement, reverse=True)
+
+
+def test_purity_is_the_mean_cosine_within_prefixes():
+    embeddings = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    codes = torch.tensor([[0], [0], [1], [1], [2]])
+    (found,) = purity(codes, embeddings)
+    assert found["cosine"] == pytest.approx((2 * 0 + 2 * 1) / 4)
+    assert found["items"] == pytest.approx(4 / 5)
+
+
+def test_purity_without_company_is_stated_as_zero_items():
+    (found,) = purity(torch.tensor([[0], [1]]), torch.eye(2))
+    assert found == {"cosine": 0.0, "items": 0.0}
+
+
+def test_residuals_and_reconstruction_agree(world, fitted):
+    codes = fitted.encode(world)
+    shares = residual_shares(fitted, world, codes)
+    assert shares == sorted(shares, reverse=True)
+    error = reconstruction_mse(fitted, world, codes)
+    # What is left after the last level is the error of the reconstruction.
+    assert shares[-1] == pytest.approx(error * world.numel() / float(world.square().sum()))
+    plain = (fitted.reconstruct(codes) - world).square().mean()
+    assert error == pytest.approx(float(plain), rel=1e-4)
+
+
+def test_nearest_items_are_others():
+    embeddings = torch.tensor([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    assert nearest_items(embeddings, torch.tensor([0, 2, 3])).tolist() == [1, 3, 2]
+
+
+def test_the_whole_measure_is_json_and_held_out_items_are_unseen(world, fitted):
+    holdout = torch.rand(400, generator=generator()) < 0.1
+    unseen = RqKMeans.fit(world[~holdout], RqKMeansConfig(codebook_size=12))
+    pairs = torch.tensor([[0, 1], [40, 41]])
+    figures = measure_tokenizer(fitted, world, held_out=unseen, holdout_N=holdout, pairs_P2=pairs)
+    assert json.loads(json.dumps(figures)) == figures
+    assert figures["items"] == 400
+    assert len(figures["levels"]) == 3
+    assert figures["held_out"]["items"] == int(holdout.sum())
+    assert figures["held_out"]["consistency"][0]["lift"] > 8
+    assert figures["held_out"]["reconstruction_mse"] > figures["reconstruction_mse"]
+    assert figures["consistency_given"][0]["agreement"] == 1
+    assert alarms(figures) == []
+
+
+def test_many_held_out_items_are_sampled(world, fitted, monkeypatch):
+    monkeypatch.setattr("training.evaluation.tokenizer.MOST_ANCHORS", 5)
+    holdout = torch.arange(400) < 50
+    figures = measure_tokenizer(fitted, world, held_out=fitted, holdout_N=holdout)
+    assert (figures["held_out"]["consistency"][0]["agreement"] * 5) % 1 == pytest.approx(0)
+
+
+@pytest.mark.parametrize("num_items", [1, 3])
+def test_a_tiny_catalogue_is_measured(num_items):
+    embeddings = torch.eye(num_items, 8)
+    tokenizer = RqKMeans.fit(embeddings, RqKMeansConfig(codebook_size=4))
+    holdout = torch.arange(num_items) == 0
+    figures = measure_tokenizer(tokenizer, embeddings, held_out=tokenizer, holdout_N=holdout)
+    assert figures["collision"]["share"] == 0
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+def test_alarms_say_what_went_wrong():
+    same = torch.ones((50, 8))
+    tokenizer = RqKMeans.fit(same, RqKMeansConfig(codebook_size=12))
+    figures = measure_tokenizer(tokenizer, same)
+    text = "\n".join(alarms(figures))
+    assert "98% of items are not told apart" in text
+    assert "level 1 uses 1 of 12 codes" in text
+    assert "level 1 is lopsided: its largest code holds 100% of items" in text
+    assert "residual vanishing: after level 1 of 3" in text
+
+
+def test_low_consistency_raises_an_alarm(world, fitted):
+    figures = measure_tokenizer(fitted, world)
+    assert alarms(figures) == []
+    figures["held_out"] = {"consistency": [{"lift": 1.2}]}
+    assert "share their first code only 1.2 times as often" in alarms(figures)[0]
+
+
+def test_the_plane_shows_the_directions_of_largest_variance():
+    points = torch.zeros((100, 5))
+    points[:, 3] = torch.linspace(-10, 10, 100)
+    points[:, 1] = torch.randn(100, generator=generator())
+    rows, plane = principal_plane(points, most_points=1000, seed=0)
+    assert rows.tolist() == list(range(100))
+    assert torch.allclose(plane[:, 0], points[:, 3], atol=0.5)
+    assert torch.allclose(plane[:, 1], points[:, 1] - points[:, 1].mean(), atol=0.5)
+
+
+def test_a_large_catalogue_is_drawn_from_a_sample(world):
+    rows, plane = principal_plane(world, most_points=50, seed=0)
+    assert plane.shape == (50, 2)
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert torch.equal(plane, principal_plane(world, most_points=50, seed=0)[1])
+
+
+def test_one_item_has_a_place():
+    rows, plane = principal_plane(torch.ones((1, 4)), most_points=5, seed=0)
+    assert rows.tolist() == [0]
+    assert plane.tolist() == [[0, 0]]
