@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Where training runs."""
     code_revision: str = ""
     """Revision written into snapshots and bundles. Default: the checkout's HEAD."""
+    machine_cost_per_hour: float = Field(default=0.0, ge=0)
+    """Price of an hour of this machine, in your currency; the report multiplies seconds by it."""
     lock_timeout_seconds: float = Field(default=60.0, gt=0)
     """How long a commit waits for a catalog that another run holds."""
 

@@ -1,0 +1,398 @@
+"""The report's sections: each reads the day's run records and returns one card, or nothing.
+
+A section whose step left no record is left out, so that a report of half a day can be read, too.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.report import charts
+from training.report.blocks import Block, Entry, Row, Section, facts, note, picture, shown
+
+Steps = Mapping[str, Mapping[str, Any]]
+Rows = Sequence[Mapping[str, Any]]
+STEP_ORDER = (
+    "build_items", "ingest_interactions", "embed_items", "build_user_sequences",
+    "train_tokenizer", "build_semantic_ids", "train_recommender", "train_baselines",
+    "evaluate_recommender", "promote_recommender", "recommend",
+)  # fmt: skip
+"""The day's chain, as its tasks run."""
+_METRIC_ORDER = ("ndcg", "hr", "mrr")
+
+
+def verdict(steps: Steps) -> Section | None:
+    """What was decided, and every rule that led there."""
+    record = steps.get("promote_recommender")
+    if not record or "verdict" not in record:
+        return None
+    found = record["verdict"]
+    tone, headline = _headline(found)
+    reasons = [
+        Entry(f"{reason['rule']}: {reason['detail']}", "good" if reason["passed"] else "bad")
+        for reason in found["reasons"]
+    ]
+    warnings = steps.get("evaluate_recommender", {}).get("warnings", ())
+    reasons += [Entry(text, "warn") for text in warnings]
+    return Section(
+        anchor="verdict", title="Verdict", headline=headline, tone=tone,
+        say=record.get("message", ""),
+        blocks=[Block(kind="list", heading="Every rule that was applied", entries=reasons)],
+    )  # fmt: skip
+
+
+def _headline(found: Mapping[str, Any]) -> tuple[Any, str]:
+    decision, promoted, challenger = found["decision"], found["promoted"], found["challenger"]
+    if decision == "promote":
+        return "good", f"{promoted} was promoted to champion"
+    if decision == "promote_baseline":
+        return "warn", f"{promoted}, a baseline, was promoted: {challenger} did not beat it"
+    if decision == "unchanged":
+        return "good", "The champion stays: it is the very bundle that was trained"
+    return "bad", f"{challenger} was refused; the champion before it stays"
+
+
+def data_health(steps: Steps, volume: Mapping[str, Any] | None) -> Section | None:
+    """What arrived, what was refused, and how the day compares with the days before it."""
+    ingest = steps.get("ingest_interactions")
+    if not ingest:
+        return None
+    blocks = [
+        facts(
+            ("rows delivered", ingest.get("rows_in")),
+            ("newly published", ingest.get("published")),
+            ("duplicates dropped", ingest.get("duplicates")),
+            ("quarantined", ingest.get("quarantined")),
+        )
+    ]
+    if volume:
+        blocks.append(
+            picture(
+                charts.daily_volume(volume["days"], volume["counts"]),
+                heading="Published rows per day, by strength",
+            )
+        )
+    reasons = ingest.get("quarantine_reasons") or {}
+    if reasons:
+        blocks.append(
+            _table(
+                "Why rows were quarantined", ["reason", "rows"], reasons.items(), numeric=["rows"]
+            )
+        )
+    return Section(
+        anchor="data",
+        title="Data health",
+        say="Every delivered row is published, a duplicate, or in quarantine with its reasons; "
+        "the three add up or the run fails.",
+        blocks=blocks,
+    )
+
+
+def validation(steps: Steps) -> Section | None:
+    """Every rule of every table that was checked before its commit."""
+    checked = {
+        name: record["validation"]
+        for name, record in steps.items()
+        if record.get("validation", {}).get("rules")
+    }
+    if not checked:
+        return None
+    rules = [(name, rule) for name, found in checked.items() for rule in found["rules"]]
+    failed = [(name, rule) for name, rule in rules if not rule["success"]]
+    seconds = sum(found["seconds"] for found in checked.values())
+    total = sum(steps[name].get("seconds", 0) for name in checked)
+    head = ["step", "rule", "column", "result", "rows failed", "observed", "expected", "meaning"]
+
+    def cells(name: str, rule: Mapping[str, Any]) -> list[Any]:
+        return [
+            name, rule["rule"], rule.get("column") or "", rule["success"],
+            shown(rule.get("rows_failed")), rule.get("observed", ""), rule.get("expected", ""),
+            rule.get("description", ""),
+        ]  # fmt: skip
+
+    blocks = [
+        facts(
+            ("rules checked", len(rules)),
+            ("rules failed", len(failed)),
+            ("seconds added", round(seconds, 1)),
+            ("share of the jobs' time", f"{seconds / total:.0%}" if total else "–"),
+        )
+    ]
+    if failed:
+        blocks.append(_table("Failed", head, [cells(*item) for item in failed]))
+        examples = [
+            Entry(f"{rule['rule']}: {example}", "bad")
+            for _, rule in failed
+            for example in rule.get("examples", ())
+        ]
+        blocks.append(Block(kind="list", heading="Examples", entries=examples))
+    blocks.append(_table("", head, [cells(*item) for item in rules], folded="All rules"))
+    return Section(
+        anchor="validation",
+        title="Validation",
+        say="Great Expectations ran these on the staged files, before the commit.",
+        blocks=blocks,
+    )
+
+
+def tokenizer(steps: Steps) -> Section | None:
+    """How good the semantic IDs are, before any generator saw them."""
+    record = {**steps.get("train_tokenizer", {}), **steps.get("build_semantic_ids", {})}
+    quality = record.get("quality") or steps.get("train_tokenizer", {}).get("quality")
+    if not quality:
+        return None
+    levels = quality["levels"]
+    collision = quality["collision"]
+    blocks = [
+        facts(
+            ("items", quality["items"]),
+            ("unique before resolution", f"{1 - collision['share']:.1%}"),
+            ("largest bucket", collision["largest_bucket"]),
+            ("reconstruction MSE", quality["reconstruction_mse"]),
+        ),
+        picture(charts.code_usage([level["counts"] for level in levels]), heading="Code usage"),
+        _table(
+            "Levels",
+            ["level", "codes used", "largest share", "perplexity", "H(code | prefix), nats",
+             "residual left", "cosine within prefix", "neighbours agree", "random pairs", "lift"],
+            [_level_cells(number, quality) for number in range(len(levels))],
+        ),
+    ]  # fmt: skip
+    points = record.get("points") or steps.get("train_tokenizer", {}).get("points")
+    if points:
+        xy, first = _points(points)
+        blocks.append(
+            picture(
+                charts.prefix_clusters(xy, first),
+                heading="Prefix clusters",
+                note="Embeddings on their two main axes; a colour is a level-1 code.",
+            )
+        )
+    alarms = record.get("alarms") or quality.get("alarms") or ()
+    entries = [Entry(text, "warn") for text in alarms] or [Entry("no alarm", "good")]
+    blocks.append(Block(kind="list", heading="Alarms", entries=entries))
+    return Section(
+        anchor="tokenizer",
+        title="Semantic IDs",
+        say=f"Generation {record.get('generation', '–')}. {record.get('message', '')}",
+        blocks=blocks,
+    )
+
+
+def _level_cells(number: int, quality: Mapping[str, Any]) -> list[str]:
+    level = quality["levels"][number]
+    held_out = quality.get("held_out", {})
+    consistency = held_out.get("consistency", [])
+    purity = quality.get("purity", [])
+    agree = consistency[number] if number < len(consistency) else {}
+    within = purity[number] if number < len(purity) else {}
+    return [
+        str(number + 1),
+        f"{level['used_codes']} of {len(level['counts'])}",
+        f"{level['largest_share']:.1%}",
+        shown(float(level["perplexity"])),
+        shown(float(level["conditional_entropy_nats"])),
+        f"{level['residual_share']:.1%}",
+        shown(within.get("cosine")),
+        shown(agree.get("agreement")),
+        shown(agree.get("random")),
+        f"{agree['lift']:.1f} ×" if agree.get("lift") else "–",
+    ]
+
+
+def _points(points: Any) -> tuple[list[list[float]], list[int]]:
+    if isinstance(points, Mapping):
+        xy = points.get("xy") or [list(pair) for pair in zip(points["x"], points["y"], strict=True)]
+        return xy, points.get("prefix") or points.get("first_code") or points["code"]
+    return [list(point[:2]) for point in points], [int(point[2]) for point in points]
+
+
+def training(steps: Steps) -> Section | None:
+    """How the models were fitted."""
+    fits: dict[str, Mapping[str, Any]] = {}
+    for name in ("train_recommender", "train_baselines"):
+        fits |= steps.get(name, {}).get("families", {})
+    if not fits:
+        return None
+    curves = {
+        family: epochs for family, fit in fits.items() if (epochs := _epochs(fit.get("epochs", ())))
+    }
+    blocks = [picture(charts.training_curves(curves))] if curves else []
+    rows = [_fit_cells(family, fit) for family, fit in fits.items()]
+    head = ["family", "epochs", "best", "seconds", "tokens/s", "padding", "parameters", "stopped"]
+    blocks.append(_table("", head, rows))
+    return Section(anchor="training", title="Training", blocks=blocks)
+
+
+def _epochs(epochs: Rows) -> list[dict[str, Any]]:
+    return [
+        {
+            "epoch": epoch.get("epoch", number),
+            "train_loss": epoch.get("train_loss", epoch.get("loss")),
+            "validation_metric": epoch.get("validation_metric", epoch.get("validation")),
+        }
+        for number, epoch in enumerate(epochs, 1)
+    ]
+
+
+def _fit_cells(family: str, fit: Mapping[str, Any]) -> list[str]:
+    epochs = fit.get("epochs", ())
+    about = {**fit, **fit.get("facts", {})}
+    last = epochs[-1] if epochs else {}
+    padding = last.get("padding_share")
+    return [
+        family,
+        str(len(epochs)) if epochs else "counts, no epochs",
+        shown(about.get("best_epoch")),
+        shown(about.get("seconds")),
+        shown(int(last["tokens_per_second"])) if last.get("tokens_per_second") else "–",
+        "–" if padding is None else f"{padding:.1%}",
+        shown(about.get("parameters") or about.get("num_parameters")),
+        str(about.get("stopped_because") or about.get("message") or ""),
+    ]
+
+
+def metrics(steps: Steps) -> Section | None:
+    """All entrants on the same users, with intervals, and the slices."""
+    record = steps.get("evaluate_recommender")
+    if not record or "entrants" not in record:
+        return None
+    entrants = record["entrants"]
+    names = _shown_metrics(record)
+    intervals = [
+        {"metric": metric, "family": label, "value": v["point"], "low": v["low"], "high": v["high"]}
+        for metric in names[:3]
+        for label, entrant in entrants.items()
+        for v in [entrant["metrics"]["all"]["values"][metric]]
+    ]
+    blocks = [
+        facts(
+            ("users", record["num_users"]),
+            ("targets", record["num_targets"]),
+            ("protocol", record.get("split", {}).get("protocol", "–").replace("_", " ")),
+            ("confidence", f"{record['confidence']:.0%}"),
+        ),
+        picture(charts.metric_intervals(intervals)),
+        _metric_table("All targets", entrants, "all", names),
+    ]
+    rows = _difference_rows(record, names[0])
+    if rows:
+        blocks.append(
+            picture(
+                charts.paired_differences(rows),
+                heading=f"{record['challenger']} minus each opponent, {names[0]}, paired by user",
+                note="Right of zero the challenger wins; a grey bar holds zero.",
+            )
+        )
+    for name in _slices(record):
+        size = next(iter(entrants.values()))["metrics"][name]
+        title = f"{name.replace('_', ' ')}: {size['num_users']:,} users, {size['num_targets']:,} targets"
+        blocks.append(_metric_table(title, entrants, name, names))
+    return Section(
+        anchor="metrics",
+        title="Metrics",
+        say="Full-catalogue ranking; weights saw nothing of the held-out events; each target is "
+        "predicted from the events before it. Means over users, bootstrap intervals over users.",
+        blocks=blocks,
+    )
+
+
+def _shown_metrics(record: Mapping[str, Any]) -> list[str]:
+    values = next(iter(record["entrants"].values()))["metrics"]["all"]["values"]
+    cutoff = 10 if 10 in record["cutoffs"] else record["cutoffs"][0]
+    wanted = [f"ndcg@{cutoff}", f"hr@{cutoff}", "mrr"]
+    wanted += [
+        f"{name}@{k}" for k in record["cutoffs"] if k != cutoff for name in ("ndcg", "hr")
+    ] + [f"sid_hr@{cutoff}"]
+    return [name for name in wanted if name in values]
+
+
+def _slices(record: Mapping[str, Any]) -> list[str]:
+    first = next(iter(record["entrants"].values()))
+    return [name for name, found in first["metrics"].items() if name != "all" and found["values"]]
+
+
+def _metric_table(
+    title: str, entrants: Mapping[str, Any], slice_name: str, names: Sequence[str]
+) -> Block:
+    values = {label: e["metrics"][slice_name]["values"] for label, e in entrants.items()}
+    best = max(values, key=lambda label: values[label][names[0]]["point"])
+    rows = []
+    for label, found in values.items():
+        low, high = found[names[0]]["low"], found[names[0]]["high"]
+        cells = [label, *(f"{found[name]['point']:.4f}" for name in names if name in found)]
+        cells.insert(2, f"{low:.4f} to {high:.4f}")
+        rows.append(Row(cells, "best" if label == best else ""))
+    head = ["entrant", *(name for name in names if name in next(iter(values.values())))]
+    head.insert(2, "interval")
+    return Block(
+        kind="table", heading=title, head=head, rows=rows, numeric=head[1:2] + head[3:],
+        quiet=["interval"],
+    )  # fmt: skip
+
+
+def _difference_rows(record: Mapping[str, Any], metric: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": f"{row['theirs']}"
+            + ("" if row["slice"] == "all" else f" · {row['slice'].replace('_', ' ')}"),
+            **row["difference"],
+            "difference": row["difference"]["point"],
+        }
+        for row in record["comparisons"]
+        if row["ours"] == record["challenger"] and row["metric"] == metric
+    ]
+
+
+def cost(steps: Steps, price_per_hour: float) -> Section | None:
+    """Where the time went."""
+    ordered = [name for name in STEP_ORDER if name in steps]
+    ordered += [name for name in steps if name not in STEP_ORDER and name != "write_report"]
+    seconds = [(name, float(steps[name].get("seconds", 0.0))) for name in ordered]
+    if not seconds:
+        return None
+    total = sum(value for _, value in seconds)
+    price = total / 3600 * price_per_hour
+    spent = f"{price:.4f}" if price_per_hour else "set SIDEREAL_MACHINE_COST_PER_HOUR"
+    return Section(
+        anchor="cost",
+        title="Time and cost",
+        say="Work inside each step; the scheduler's and the processes' start are beside it in "
+        "summary.json.",
+        blocks=[
+            facts(("seconds in steps", round(total, 1)), ("cost, in your currency", spent)),
+            picture(charts.step_seconds(seconds)),
+        ],
+    )
+
+
+def lineage(steps: Steps, entries: Rows) -> Section | None:
+    """From the recommendations back to the raw files."""
+    if not entries:
+        return None
+    head = ["table", "rows", "snapshot", "made by", "day", "code", "from"]
+    rows = [[entry[name] for name in head] for entry in entries]
+    return Section(
+        anchor="lineage",
+        title="Lineage",
+        say="Each table's snapshot says what it was made from; the chain ends at raw files. "
+        "`sidereal tables lineage recommendations` walks it.",
+        blocks=[_table("", head, rows), *_docs(steps)],
+    )
+
+
+def _docs(steps: Steps) -> list[Block]:
+    pages = [r["validation"]["docs_path"] for r in steps.values() if "validation" in r]
+    return [note(f"Data Docs: {pages[-1]}")] if pages else []
+
+
+def _table(
+    title: str, head: Sequence[str], rows: Any, *, numeric: Sequence[str] = (), folded: str = ""
+) -> Block:
+    return Block(
+        kind="table",
+        heading=title,
+        head=list(head),
+        rows=[Row(list(row)) for row in rows],
+        numeric=list(numeric),
+        folded=folded,
+    )
