@@ -92,10 +92,10 @@ def _walk(node: dict[str, Any], rows: dict[tuple[str, str], dict[str, Any]]) -> 
     if key in rows:
         return
     inputs = node.get("inputs", {})
-    raw = node.get("raw_files", [])
-    made_from = [name for name in inputs if name != node["table"]]
-    made_from += [str(file).rsplit("/", 1)[-1] for file in raw[:3]]
-    made_from += [f"… {len(raw) - 3} more files"] if len(raw) > 3 else []
+    raw = [str(file) for name, value in inputs.items() if name == "raw_files" for file in value]
+    made_from = [name for name in inputs if name != "raw_files"]
+    made_from += [file.rsplit("/", 1)[-1] for file in raw[:3]]
+    made_from += [f"{len(raw) - 3} more files"] if len(raw) > 3 else []
     rows[key] = {
         "table": node["table"],
         "rows": f"{node['rows']:,}" if node.get("rows") is not None else "–",

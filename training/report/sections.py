@@ -285,7 +285,8 @@ def metrics(steps: Steps) -> Section | None:
         )
     for name in _slices(record):
         size = next(iter(entrants.values()))["metrics"][name]
-        title = f"{name.replace('_', ' ')}: {size['num_users']:,} users, {size['num_targets']:,} targets"
+        counts = f"{size['num_users']:,} users, {size['num_targets']:,} targets"
+        title = f"{name.replace('_', ' ')}: {counts}"
         blocks.append(_metric_table(title, entrants, name, names))
     return Section(
         anchor="metrics",
