@@ -109,7 +109,13 @@ class Bundle:
 
 def inputs_digest(inputs: Mapping[str, Mapping[str, Any]]) -> str:
     """SHA-256 over the content hashes of input tables, whatever their order and snapshot ids."""
-    return _digest_of({table: facts["content_hash"] for table, facts in inputs.items()})
+    return digest_of({table: facts["content_hash"] for table, facts in inputs.items()})
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """SHA-256, hex, of plain data, whatever the order of its keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_bundle(
@@ -196,7 +202,7 @@ def _write_manifest(directory: Path, origin: Origin) -> None:
         "digest": _identity(origin, files),
         "files": files,
     }
-    content["seal"] = _digest_of(content)
+    content["seal"] = digest_of(content)
     (directory / MANIFEST).write_text(_readable(content), encoding="utf-8")
 
 
@@ -214,7 +220,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
             f"{path} has format version {version!r}; this code reads {FORMAT_VERSION}. "
             "Train again, or read it with the revision that wrote it"
         )
-    if seal != _digest_of(manifest):
+    if seal != digest_of(manifest):
         raise BundleCorruptError(f"{path} was changed after it was written: its seal is broken")
     return manifest
 
@@ -276,7 +282,7 @@ def _generation_problems(directory: Path, items: pa.Table, generation: str) -> I
 
 
 def _identity(origin: Origin, files: Mapping[str, Mapping[str, Any]]) -> str:
-    return _digest_of(
+    return digest_of(
         {
             "format_version": FORMAT_VERSION,
             "family": origin.family,
@@ -292,11 +298,6 @@ def _identity(origin: Origin, files: Mapping[str, Mapping[str, Any]]) -> str:
 def _refusal(directory: Path, problems: list[str]) -> str:
     listed = "".join(f"\n  {problem}" for problem in problems)
     return f"bundle at {directory} is refused:{listed}"
-
-
-def _digest_of(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _readable(content: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ against the champion otherwise, and not beaten by a baseline. Where a baseline b
 says whether that baseline faces the same rules in its place, or nothing is promoted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ class Evidence:
         baselines: labels of those that it must face.
         entrants: by label; the champion among them where there is one.
         comparisons: (ours, theirs, slice, metric) → comparison.
+        withdrawn: digests of bundles that a person rolled back; only a person promotes them again.
     """
 
     num_users: int
@@ -49,9 +50,10 @@ class Evidence:
     baselines: Sequence[str]
     entrants: Mapping[str, Entrant]
     comparisons: Mapping[tuple[str, str, str, str], Comparison]
+    withdrawn: Collection[str] = ()
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> "Evidence":
+    def from_facts(cls, facts: Mapping[str, Any], withdrawn: Collection[str] = ()) -> "Evidence":
         """Evidence from the JSON facts of `evaluate_recommender`."""
         return cls(
             num_users=facts["num_users"],
@@ -72,6 +74,7 @@ class Evidence:
                 tuple(row[k] for k in ("ours", "theirs", "slice", "metric")): _comparison(row)
                 for row in facts["comparisons"]
             },
+            withdrawn=withdrawn,
         )
 
     @property
@@ -168,7 +171,7 @@ def _admit(
     if champion is not None and champion.digest == evidence.entrants[label].digest:
         same = Reason("champion", True, f"{label}'s bundle is the champion already")
         return _verdict("unchanged", None, challenger, [*before, same])
-    rules = [*_sound(evidence.entrants[label])]
+    rules = [*_sound(evidence.entrants[label], evidence.withdrawn)]
     if champion is None:
         rules.append(_above_floor(evidence, gate, label))
     else:
@@ -199,7 +202,7 @@ def _enough_users(evidence: Evidence, gate: Gate) -> Reason:
     )
 
 
-def _sound(entrant: Entrant) -> Iterator[Reason]:
+def _sound(entrant: Entrant, withdrawn: Collection[str]) -> Iterator[Reason]:
     yield Reason(
         "legal",
         entrant.illegal_share == 0 and entrant.repeated_share == 0,
@@ -211,6 +214,13 @@ def _sound(entrant: Entrant) -> Iterator[Reason]:
         not entrant.contradictions,
         f"{entrant.label}: " + ("; ".join(entrant.contradictions) or "its metrics are consistent"),
     )
+    if entrant.digest in withdrawn:
+        yield Reason(
+            "withdrawn",
+            False,
+            f"{entrant.label}: this very bundle was rolled back before; "
+            "`sidereal models promote` brings it back",
+        )
 
 
 def _above_floor(evidence: Evidence, gate: Gate, label: str) -> Reason:

@@ -82,6 +82,11 @@ class TrackedRun:
         keep = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
         keep(self.run_id, str(path), folder)
 
+    def log_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Keep a mapping with the run, as a file."""
+        text = json.dumps(content, indent=1, sort_keys=True, default=str)
+        self._client.log_text(self.run_id, text, name)
+
     def log_candidate(self, bundle: Bundle) -> None:
         """Keep a bundle with the run, in the layout that MLflow loads."""
         with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
@@ -137,8 +142,6 @@ class Registry:
             raise RegistryError(f"MLflow can't be opened at its address: {error}") from error
         return cls(client, preset, experiment_id)
 
-    # --- runs ---------------------------------------------------------------------------------
-
     @contextmanager
     def run(
         self, *, day: str, step: str, family: str = "", inputs_digest: str = ""
@@ -162,15 +165,23 @@ class Registry:
             raise
         self._client.set_terminated(tracked.run_id, "FINISHED")
 
-    def run_metrics(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
-        """Curves of a run: name → points (step, value), by step."""
-        latest = self._client.get_run(run_id).data.metrics
-        return {
-            name: sorted((m.step, m.value) for m in self._client.get_metric_history(run_id, name))
-            for name in sorted(latest)
-        }
+    def find_run(self, *, day: str, step: str, inputs_digest: str | None = None) -> str | None:
+        """Id of the latest finished run of a step and day, of those inputs where given."""
+        found = self._search({"day": day, "step": step, "inputs-digest": inputs_digest})
+        return found[0].info.run_id if found else None
 
-    # --- candidates and tokenizers ------------------------------------------------------------
+    def read_json(self, run_id: str, name: str) -> dict[str, Any]:
+        """A JSON file that a run holds.
+
+        Raises:
+            RegistryError: it holds none of that name.
+        """
+        try:
+            text = Path(self._client.download_artifacts(run_id, name)).read_text(encoding="utf-8")
+        except (MlflowException, OSError) as error:
+            raise RegistryError(f"run {run_id} holds no {name}: {error}") from error
+        content: dict[str, Any] = json.loads(text)
+        return content
 
     def find_candidate(
         self, day: str, family: str, inputs_digest: str | None = None
@@ -224,8 +235,6 @@ class Registry:
                 f"the registry recorded {holder.digest:.12}…"
             )
         return bundle
-
-    # --- versions -----------------------------------------------------------------------------
 
     def register(self, candidate: Candidate) -> Version:
         """The version of a candidate's bundle, verified; made only where its digest has none.
@@ -295,8 +304,6 @@ class Registry:
             self._preset, str(version.number), f"sidereal.verdict.{day}", text
         )
 
-    # --- aliases ------------------------------------------------------------------------------
-
     def promote(self, version: Version, *, day: str, reason: str) -> Move | None:
         """Make a version champion and the champion `previous`; None where it is champion already.
 
@@ -365,18 +372,15 @@ class Registry:
         clauses = [f"tags.`sidereal.{k}` = '{v}'" for k, v in tags.items() if v is not None]
         clauses += ["attributes.status = 'FINISHED'"] if finished_only else []
         found: list[Run] = []
-        token = None
-        while token is not None or not found:
+        token: str | None = ""
+        while token is not None:
             page = self._client.search_runs(
                 [self._experiment_id],
                 " and ".join(clauses),
                 order_by=["attributes.start_time DESC"],
-                page_token=token,
+                page_token=token or None,
             )
-            found += page
-            token = page.token
-            if not token:
-                break
+            found, token = found + list(page), page.token or None
         return found
 
 

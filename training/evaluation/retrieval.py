@@ -26,6 +26,8 @@ from training.models.interface import PAD, TopK
 
 ALL = "all"
 """The slice of every target."""
+READINGS = ("", "sid_", "expanded_")
+"""Prefixes of metric names: items, distinct semantic IDs, all items of these."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,15 @@ class Meter:
     Args:
         num_items: V of the model that answers.
         list_length: k of its lists.
-        sids: the model's semantic IDs; None for a family without.
+        sids: semantic IDs to read lists by; None: lists are read as items only.
+        needs_sids: whether a listed item without a semantic ID is illegal, as it is for a family
+            that generates semantic IDs.
     """
 
     num_items: int
     list_length: int
     sids: SidIndex | None = None
+    needs_sids: bool = False
     _ranks: dict[str, list[np.ndarray]] = field(default_factory=dict, init=False)
     _shown: dict[int, np.ndarray] = field(default_factory=dict, init=False)
     _places: int = field(default=0, init=False)
@@ -86,7 +91,7 @@ class Meter:
         items_Bk = top.items_Bk
         filled_Bk = items_Bk != PAD
         legal_Bk = (items_Bk >= 0) & (items_Bk < self.num_items)
-        if self.sids is not None:
+        if self.sids is not None and self.needs_sids:
             legal_Bk &= self.sids.number_V[np.where(legal_Bk, items_Bk, 0)] >= 0
         self._places += int(filled_Bk.sum())
         self._illegal += int((filled_Bk & ~legal_Bk).sum())
@@ -109,6 +114,11 @@ class Meter:
     def coverage(self) -> dict[str, float]:
         """Share of the catalogue that any list names within each cut-off."""
         return {f"coverage@{cutoff}": float(shown.mean()) for cutoff, shown in self._shown.items()}
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """Prefixes of the metrics that lists were read for."""
+        return tuple(self._ranks)
 
     @property
     def illegal_share(self) -> float:
@@ -253,8 +263,9 @@ def _sid_ranks(
     items_Bk: np.ndarray, legal_Bk: np.ndarray, target_B: np.ndarray, sids: SidIndex
 ) -> dict[str, np.ndarray]:
     """Ranks among distinct semantic IDs, and among all items of these, without writing them out."""
-    places_Bk = np.where(legal_Bk, items_Bk, 0)
-    numbers_Bk = np.where(legal_Bk, sids.number_V[places_Bk], -1)
+    known_Bk = legal_Bk & (items_Bk < len(sids.number_V))
+    places_Bk = np.where(known_Bk, items_Bk, 0)
+    numbers_Bk = np.where(known_Bk, sids.number_V[places_Bk], -1)
     known_B = (target_B >= 0) & (target_B < len(sids.number_V))
     wanted_B = np.where(known_B, sids.number_V[np.where(known_B, target_B, 0)], -1)
     counts_Bk = _first_in_row(numbers_Bk) & (numbers_Bk >= 0)

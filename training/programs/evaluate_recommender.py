@@ -1,0 +1,256 @@
+"""evaluate_recommender: the day's candidates and the champion, on the same targets.
+
+Every entrant answers every target of the day's split from the events before it; all differences
+are paired by user. The facts are what the gate decides from and what the report shows; they are
+kept with the run, beside every user's values.
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training.answering import Answerer
+from training.bundle import Bundle, digest_of
+from training.config import Evaluation, TrainingConfig
+from training.data.splits import Split
+from training.data.vocabulary import Vocabulary
+from training.evaluation.consistency import impossible_values
+from training.evaluation.retrieval import Meter, SidIndex, UserMetrics, by_slice, consume
+from training.gate import CHAMPION
+from training.models.interface import TopK
+from training.programs.day_inputs import Inputs, read_histories, split_histories
+from training.programs.interface import Facts, ProgramError, Task
+from training.scoreboard import headline, in_words, require_answerable, scoreboard
+
+LOG = logging.getLogger(__name__)
+FACTS = "evaluation.json"
+"""The run's file that holds the facts."""
+_ROWS = 2048
+"""Targets answered at once."""
+_SPLIT_KEYS = ("protocol", "day", "train_until", "validation_until")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One entrant's results."""
+
+    bundle: Bundle
+    by_slice: Mapping[str, UserMetrics]
+    facts: Facts
+
+
+def run(task: Task) -> Facts:
+    """Measure all entrants; a rerun with the same bundles and rows returns the facts of the first.
+
+    Raises:
+        PresetError: the gate asks for what is not measured.
+        ProgramError: a candidate or the day's histories are missing, or a candidate was trained on
+            something else than what is evaluated.
+        BundleError: an entrant's bundle does not verify.
+    """
+    require_answerable(task.config)
+    inputs: Inputs = {}
+    split = split_histories(read_histories(task, inputs), task.day, task.config.evaluation)
+    bundles = entrants(task)
+    _require_same_ground(task, bundles, split, inputs)
+    digest = evaluation_digest(task.config, bundles, inputs)
+    day = task.day.isoformat()
+    known = task.registry.find_run(day=day, step=task.step, inputs_digest=digest)
+    if known is not None:
+        facts = task.registry.read_json(known, FACTS)
+        return {**facts, "status": "unchanged", "message": "the same bundles on the same rows"}
+    measured = _measure_all(task, bundles, split)
+    found = {label: entrant.by_slice for label, entrant in measured.items()}
+    facts = {
+        **scoreboard(task.config, found, {k: entrant.facts for k, entrant in measured.items()}),
+        "exclude_seen": task.config.evaluation.exclude_seen,
+        "split": dict(split.facts),
+        "inputs": inputs,
+        "warnings": [*_warnings(bundles, split)],
+    }
+    with task.registry.run(day=day, step=task.step, inputs_digest=digest) as tracked:
+        facts["run_id"] = tracked.run_id
+        tracked.log(headline(facts))
+        tracked.log_json(FACTS, facts)
+        with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
+            path = Path(scratch) / "per_user.parquet"
+            pq.write_table(_per_user(measured, split), path, compression="zstd")
+            tracked.log_file(path)
+    return {**facts, "message": in_words(facts, task.config.gate.primary_metric)}
+
+
+def entrants(task: Task) -> dict[str, Bundle]:
+    """The bundles to measure, by label: challenger, baselines, then the champion if there is one.
+
+    Raises:
+        ProgramError: the day has no candidate of a family.
+    """
+    config, day = task.config.models, task.day.isoformat()
+    families = [config.challenger, *config.baselines]
+    candidates = {family: task.registry.find_candidate(day, family) for family in families}
+    missing = [family for family, candidate in candidates.items() if candidate is None]
+    if missing:
+        program = "train_recommender" if config.challenger in missing else "train_baselines"
+        raise ProgramError(f"no candidate of {missing} for {day}; run {program} for that day first")
+    bundles = {f: task.registry.fetch(found) for f, found in candidates.items() if found}
+    champion = task.registry.champion()
+    if champion is not None:
+        bundles[CHAMPION] = task.registry.fetch(champion)
+    return bundles
+
+
+def evaluation_digest(config: TrainingConfig, bundles: Mapping[str, Bundle], inputs: Inputs) -> str:
+    """SHA-256 of what determines the evaluation's result."""
+    return digest_of(
+        {
+            "bundles": {label: bundle.digest for label, bundle in bundles.items()},
+            "inputs": {table: found["content_hash"] for table, found in inputs.items()},
+            "evaluation": config.evaluation.model_dump(),
+            "gate": config.gate.model_dump(),
+        }
+    )
+
+
+def _require_same_ground(
+    task: Task, bundles: Mapping[str, Bundle], split: Split, inputs: Inputs
+) -> None:
+    """Refuse candidates of other rows or another split: their weights may have seen the targets."""
+    if not len(split.test):
+        raise ProgramError(
+            f"{task.day} has no target to evaluate on: nothing happened in the last "
+            f"{task.config.evaluation.holdout_days} days; lengthen evaluation.holdout_days"
+        )
+    problems = []
+    for label, bundle in bundles.items():
+        if label == CHAMPION:
+            continue
+        trained = bundle.document("split")
+        differing = [key for key in _SPLIT_KEYS if trained.get(key) != split.facts.get(key)]
+        if differing:
+            problems.append(f"{label} was trained under another split ({', '.join(differing)})")
+        for table, found in inputs.items():
+            read = bundle.origin.inputs.get(table, {}).get("content_hash")
+            if read != found["content_hash"]:
+                problems.append(f"{label} was trained on other rows of {table!r}")
+    if problems:
+        raise ProgramError("; ".join(problems) + f"; train for {task.day} again")
+
+
+def _measure_all(task: Task, bundles: Mapping[str, Bundle], split: Split) -> dict[str, Measured]:
+    challenger = bundles[task.config.models.challenger]
+    shared = _sid_index(challenger)
+    measured: dict[str, Measured] = {}
+    by_digest: dict[str, Measured] = {}
+    for label, bundle in bundles.items():
+        if bundle.digest not in by_digest:
+            own = shared if bundle is challenger else _sid_index(bundle)
+            by_digest[bundle.digest] = _measure(task, bundle, split, own, own or shared)
+        measured[label] = by_digest[bundle.digest]
+        LOG.info("%s answered %d targets", label, len(split.test))
+    return measured
+
+
+def _measure(
+    task: Task, bundle: Bundle, split: Split, own: SidIndex | None, sids: SidIndex | None
+) -> Measured:
+    evaluation = task.config.evaluation
+    answerer = Answerer.of(bundle, device=task.device)
+    meter = Meter(
+        num_items=answerer.num_items,
+        list_length=max(evaluation.cutoffs),
+        sids=sids,
+        needs_sids=own is not None,
+    )
+    started = time.perf_counter()
+    consume(meter, _answers(answerer, split, evaluation), split.test, evaluation.cutoffs)
+    seconds = time.perf_counter() - started
+    found = by_slice(meter, split.test, cutoffs=evaluation.cutoffs, train=split.train)
+    facts = {
+        "family": bundle.family,
+        "digest": bundle.digest,
+        "day": bundle.origin.day,
+        "generation": bundle.origin.generation,
+        "num_items": answerer.num_items,
+        "illegal_share": meter.illegal_share,
+        "repeated_share": meter.repeated_share,
+        "coverage": meter.coverage(),
+        "contradictions": [*_contradictions(found, evaluation, meter)],
+        "seconds": round(seconds, 3),
+        "targets_per_second": round(len(split.test) / max(seconds, 1e-9), 1),
+    }
+    return Measured(bundle, found, facts)
+
+
+def _answers(answerer: Answerer, split: Split, evaluation: Evaluation) -> Iterator[TopK]:
+    targets = split.test
+    asked = answerer.ask(targets.histories)
+    for start in range(0, len(targets), _ROWS):
+        part = slice(start, start + _ROWS)
+        contexts = asked.contexts(
+            targets.user[part],
+            targets.position[part],
+            max_history=answerer.max_history,
+            exclude_seen=evaluation.exclude_seen,
+        )
+        yield answerer.model.recommend(contexts, max(evaluation.cutoffs))
+
+
+def _contradictions(
+    found: Mapping[str, UserMetrics], evaluation: Evaluation, meter: Meter
+) -> Iterator[str]:
+    for name, metrics in found.items():
+        for reading in meter.readings if len(metrics.users) else ():
+            for problem in impossible_values(
+                metrics.means(),
+                cutoffs=evaluation.cutoffs,
+                list_length=meter.list_length,
+                reading=reading,
+            ):
+                yield f"{name}: {problem}"
+
+
+def _sid_index(bundle: Bundle) -> SidIndex | None:
+    rows = bundle.semantic_ids()
+    if rows is None:
+        return None
+    vocabulary = Vocabulary.with_semantic_ids(bundle.items().num_rows, rows)
+    return SidIndex.of(vocabulary.codes_VQ)
+
+
+def _warnings(bundles: Mapping[str, Bundle], split: Split) -> Iterator[str]:
+    """What a reader of the comparison should know about the champion's training."""
+    champion = bundles.get(CHAMPION)
+    if champion is None:
+        return
+    trained, ours = champion.document("split"), split.facts
+    if trained["protocol"] != "rolling" or ours["protocol"] != "rolling":
+        yield "the champion's weights may have seen some targets: a split is not by time"
+    elif trained["train_until"] > ours["validation_until"]:
+        yield (
+            f"the champion's weights saw events until {trained['train_until']}, the targets begin "
+            f"{ours['validation_until']}: the comparison favours the champion"
+        )
+
+
+def _per_user(measured: Mapping[str, Measured], split: Split) -> pa.Table:
+    """One row per entrant, slice and user: number of targets and the mean of every metric."""
+    parts = []
+    for label, found in measured.items():
+        for name, metrics in found.by_slice.items():
+            count = len(metrics.users)
+            columns: dict[str, Any] = {
+                "label": pa.array([label] * count, pa.string()),
+                "slice": pa.array([name] * count, pa.string()),
+                "user_id": pa.array(split.test.histories.user_ids[metrics.users], pa.string()),
+                "num_targets": metrics.num_targets,
+            }
+            columns |= dict(zip(metrics.names, metrics.values_UM.T, strict=True))
+            parts.append(pa.table(columns))
+    return pa.concat_tables(parts, promote_options="default")

@@ -1,0 +1,125 @@
+"""promote_recommender: register the challenger, ask the gate, move the aliases.
+
+A refusal is an outcome, not a failure: the program ends well and the champion stays. The verdict is
+stored beside every version that it is about. Run again, it finds the same versions and the same
+champion and changes nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from training.gate import CHAMPION, Evidence, Verdict, decide
+from training.programs.evaluate_recommender import FACTS
+from training.programs.interface import Facts, ProgramError, Task
+from training.registry_records import Candidate, Version
+
+
+def run(task: Task) -> Facts:
+    """Decide and, where the gate says so, promote.
+
+    Raises:
+        ProgramError: the day has no evaluation, or it is not of the bundles of now.
+        BundleError: the bundle that would be registered or promoted does not verify.
+    """
+    day = task.day.isoformat()
+    evaluation = _evaluation(task)
+    candidates = _candidates(task, evaluation)
+    champion = task.registry.champion()
+    _require_current(task, evaluation, candidates, champion)
+    evidence = Evidence.from_facts(evaluation, _withdrawn(task))
+    verdict = decide(evidence, task.config.gate)
+    challenger = task.registry.register(candidates[verdict.challenger])
+    chosen = challenger
+    if verdict.promoted is not None:
+        chosen = task.registry.register(candidates[verdict.promoted])
+    for version in {challenger.number: challenger, chosen.number: chosen}.values():
+        _record(task, version, verdict)
+    move = None
+    if verdict.promoted is not None:
+        move = task.registry.promote(chosen, day=day, reason=verdict.summary)
+    serving = task.registry.champion()
+    return {
+        "status": "done" if move else "unchanged",
+        "decision": verdict.decision,
+        "verdict": verdict.to_json(),
+        "challenger_version": challenger.number,
+        "promoted_version": chosen.number if move else None,
+        "champion_version": serving.number if serving else None,
+        "champion_family": serving.family if serving else None,
+        "previous_version": move.from_version if move else None,
+        "evaluation_run_id": evaluation["run_id"],
+        "message": verdict.summary,
+    }
+
+
+def _evaluation(task: Task) -> Facts:
+    day = task.day.isoformat()
+    found = task.registry.find_run(day=day, step="evaluate_recommender")
+    if found is None:
+        raise ProgramError(f"{day} has no evaluation; run evaluate_recommender for that day first")
+    return task.registry.read_json(found, FACTS)
+
+
+def _candidates(task: Task, evaluation: Mapping[str, Any]) -> dict[str, Candidate]:
+    """The day's candidates by label.
+
+    Raises:
+        ProgramError: the latest candidate of a family is not the one that was evaluated.
+    """
+    found: dict[str, Candidate] = {}
+    for label in (evaluation["challenger"], *evaluation["baselines"]):
+        candidate = task.registry.find_candidate(task.day.isoformat(), label)
+        evaluated = evaluation["entrants"][label]["digest"]
+        if candidate is None or candidate.digest != evaluated:
+            raise ProgramError(
+                f"{label} was trained again since the evaluation (evaluated {evaluated:.12}…, "
+                f"now {candidate.digest if candidate else 'none'!s:.12}…); "
+                "run evaluate_recommender again"
+            )
+        found[label] = candidate
+    return found
+
+
+def _require_current(
+    task: Task,
+    evaluation: Mapping[str, Any],
+    candidates: Mapping[str, Candidate],
+    champion: Version | None,
+) -> None:
+    """Refuse a verdict on another champion than the one that serves.
+
+    A champion that this very evaluation led to is the exception: the program runs again.
+
+    Raises:
+        ProgramError: the champion has moved since the evaluation.
+    """
+    if evaluation["challenger"] != task.config.models.challenger:
+        raise ProgramError(
+            f"the evaluation's challenger is {evaluation['challenger']!r}, the preset's is "
+            f"{task.config.models.challenger!r}; run evaluate_recommender again"
+        )
+    evaluated = evaluation["entrants"].get(CHAMPION, {}).get("digest")
+    serving = champion.digest if champion else None
+    if serving != evaluated and serving not in {c.digest for c in candidates.values()}:
+        raise ProgramError(
+            f"the champion has moved since the evaluation (evaluated against "
+            f"{evaluated or 'none'!s:.12}, now {serving or 'none'!s:.12}); "
+            "run evaluate_recommender again"
+        )
+
+
+def _withdrawn(task: Task) -> set[str]:
+    """Digests of the versions whose last move took them out of service by a rollback."""
+    numbers: set[int | None] = set()
+    for move in task.registry.history():
+        numbers.discard(move.to_version)
+        if move.kind == "rollback":
+            numbers.add(move.from_version)
+    return {version.digest for version in task.registry.versions() if version.number in numbers}
+
+
+def _record(task: Task, version: Version, verdict: Verdict) -> None:
+    """Store the verdict, unless it only finds its own outcome: the reasons for that stay."""
+    day = task.day.isoformat()
+    if verdict.decision != "unchanged" or day not in version.verdicts:
+        task.registry.record_verdict(version, day, verdict.to_json())

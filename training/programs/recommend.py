@@ -1,0 +1,163 @@
+"""recommend: the champion continues every user's history into the table `recommendations`.
+
+Histories are read, answered and staged batch by batch, so memory is bounded whatever the number of
+users; the day's partition is replaced in one commit.
+"""
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_store.arrow import arrow_schema
+from feature_store.tables import CATALOG
+from training.answering import Answerer
+from training.data.histories import COLUMNS, Histories
+from training.models.interface import PAD, TopK
+from training.programs.interface import Facts, ProgramError, Task
+from training.registry_records import Version
+
+LOG = logging.getLogger(__name__)
+_TABLE = "recommendations"
+_USERS = 4096
+"""Users answered at once."""
+
+
+def run(task: Task) -> Facts:
+    """Write the day's recommendations with the champion of now.
+
+    Raises:
+        ProgramError: nothing was promoted yet, the day has no histories, or the model broke a
+            promise: an item twice, an unknown item, scores that rise.
+        BundleError: the champion's bundle does not verify.
+    """
+    champion = task.registry.champion()
+    if champion is None:
+        raise ProgramError(
+            f"{task.config.name!r} has no champion; promote_recommender found nothing to promote, "
+            "or `sidereal models promote` was not run"
+        )
+    source, store = "user_sequences", task.store
+    if not store.row_count(source, partition=task.day):
+        raise ProgramError(f"{source!r} has no rows for {task.day}; run build_user_sequences first")
+    answerer = Answerer.of(task.registry.fetch(champion), device=task.device)
+    stage = store.stage(_TABLE, day=task.day, job=task.step)
+    counts = {"users": 0, "users_left_out": 0, "places_empty": 0}
+    try:
+        stage.write(_batches(task, answerer, champion, counts))
+        published = store.publish(
+            stage,
+            replace=[task.day],
+            inputs={
+                source: store.snapshot_id(source),
+                "bundle": f"models:/{task.config.name}/{champion.number}#{champion.digest}",
+            },
+            properties={"sidereal.preset": task.config.name},
+        )
+    except BaseException:
+        store.discard(stage)
+        raise
+    return {
+        "status": "done" if published.changed else "unchanged",
+        "table": _TABLE,
+        "rows": published.rows,
+        "snapshot_id": published.snapshot_id,
+        "content_hash": published.content_hash,
+        "changed": published.changed,
+        "inputs": {source: store.snapshot_id(source)},
+        "model_version": champion.number,
+        "model_family": champion.family,
+        "bundle_digest": champion.digest,
+        **counts,
+        "message": f"{published.rows:,} users, {champion.family} version {champion.number}",
+    }
+
+
+def _batches(
+    task: Task, answerer: Answerer, champion: Version, counts: dict[str, int]
+) -> Iterator[pa.RecordBatch]:
+    """Rows of the table, some thousand users at a time."""
+    wanted = task.config.recommendations
+    schema = arrow_schema(CATALOG[_TABLE])
+    reader = task.store.scan("user_sequences", partition=task.day, columns=list(COLUMNS))
+    for batch in reader:
+        for start in range(0, batch.num_rows, _USERS):
+            rows = _active(batch.slice(start, _USERS), task)
+            counts["users_left_out"] += min(_USERS, batch.num_rows - start) - rows.num_rows
+            if not rows.num_rows:
+                continue
+            histories = Histories.from_arrow([rows])
+            top = answerer.next_items(histories, wanted.num_items, exclude_seen=wanted.exclude_seen)
+            require_promises(top, answerer.num_items)
+            counts["users"] += histories.num_users
+            counts["places_empty"] += int((top.items_Bk == PAD).sum())
+            LOG.info("%d users answered", counts["users"])
+            yield _rows(task, answerer, champion, histories, top, schema)
+
+
+def _active(rows: pa.RecordBatch, task: Task) -> pa.RecordBatch:
+    """Users with an event in the last `active_days`; all of them where the preset says null."""
+    days = task.config.recommendations.active_days
+    if days is None:
+        return rows
+    end = datetime.combine(task.day, time(), UTC) + timedelta(days=1)
+    times = rows["event_times"]
+    last = times.values.take(pc.subtract(times.offsets[1:], 1))  # no list is empty, by contract
+    return rows.filter(pc.greater_equal(last, pa.scalar(end - timedelta(days=days), last.type)))
+
+
+def require_promises(top: TopK, num_items: int) -> None:
+    """Refuse lists that break what every model promises.
+
+    Raises:
+        ProgramError: an item outside the catalogue, an item twice in a list, an item after an
+            empty place, or scores that rise; says how many lists and shows the first.
+    """
+    items_Bk, scores_Bk = top.items_Bk, top.scores_Bk
+    filled_Bk = items_Bk != PAD
+    ordered_Bk = np.sort(items_Bk, axis=1)
+    same_Bk = (ordered_Bk[:, 1:] == ordered_Bk[:, :-1]) & (ordered_Bk[:, 1:] != PAD)
+    falls_Bk = scores_Bk[:, 1:] <= scores_Bk[:, :-1]
+    broken = {
+        "items outside the catalogue": ((items_Bk < PAD) | (items_Bk >= num_items)).any(axis=1),
+        "an item twice": same_Bk.any(axis=1),
+        "an item after an empty place": (filled_Bk[:, 1:] & ~filled_Bk[:, :-1]).any(axis=1),
+        "scores that rise or are no number": (filled_Bk[:, 1:] & ~falls_Bk).any(axis=1),
+    }
+    problems = [
+        f"{rows.sum():,} lists with {what}, first {items_Bk[rows.argmax()].tolist()}"
+        for what, rows in broken.items()
+        if rows.any()
+    ]
+    if problems:
+        raise ProgramError("the model broke its promises: " + "; ".join(problems))
+
+
+def _rows(
+    task: Task,
+    answerer: Answerer,
+    champion: Version,
+    histories: Histories,
+    top: TopK,
+    schema: pa.Schema,
+) -> pa.RecordBatch:
+    filled_Bk = top.items_Bk != PAD
+    offsets = pa.array(np.concatenate([[0], filled_Bk.sum(axis=1).cumsum()]), pa.int32())
+    items = pa.array(top.items_Bk[filled_Bk], pa.int32())
+    count = histories.num_users
+    columns = {
+        "day": pa.array([task.day] * count, pa.date32()),
+        "user_id": pa.array(histories.user_ids, pa.string()),
+        "item_ids": pa.ListArray.from_arrays(offsets, answerer.item_ids.take(items)),
+        "item_indices": pa.ListArray.from_arrays(offsets, items),
+        "scores": pa.ListArray.from_arrays(offsets, pa.array(top.scores_Bk[filled_Bk])),
+        "model_family": pa.array([champion.family] * count, pa.string()),
+        "model_version": pa.array([str(champion.number)] * count, pa.string()),
+        "bundle_digest": pa.array([champion.digest] * count, pa.string()),
+        "generation": pa.array([answerer.bundle.origin.generation] * count, pa.string()),
+    }
+    table = pa.table(columns).select(schema.names).cast(schema)
+    return table.combine_chunks().to_batches()[0]
