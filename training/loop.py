@@ -1,51 +1,338 @@
-"""The training loop of every neural family."""
+"""One training loop for every neural family: a model plugs in with `forward(batch) -> loss`.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+Each step is a function of the weights, the data and (seed, epoch, step). So a fit that was killed
+goes on from its checkpoint to the same losses, and the same fit gives the same weights, bit for
+bit, on the same machine with as many threads.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.checkpoint import (
+    Checkpoint,
+    checkpoint_of,
+    fingerprint,
+    optimizer_tensors,
+    restore_optimizer,
+    weights,
+    write_checkpoint,
+)
+from training.data.batches import Batch, BatchPlan
+from training.data.splits import Split
+from training.distributed import Processes, processes
+from training.fitting import FitReport, Fitting, LoopSettings
+from training.optimizer import learning_rate_share, make_optimizer
+from training.validation import validate
+
+log = logging.getLogger(__name__)
+STEPS_BETWEEN_READINGS = {"cpu": 1, "cuda": 32}
+"""Reading a loss makes a GPU wait for its queue; so there it is done for many steps at once."""
 
 
-@dataclass(frozen=True)
-class LoopSettings:
-    """How weights are fitted; the fields mean what they mean in `training.config.Training`."""
-
-    seed: int = 0
-    max_epochs: int = 30
-    patience_epochs: int = 3
-    tokens_per_batch: int = 8192
-    learning_rate: float = 1e-3
-    warmup_steps: int = 50
-    weight_decay: float = 0.01
-    gradient_clip_norm: float = 1.0
-    max_history: int = 50
-    checkpoint_every_steps: int = 200
+COUNTED = ("loss", "targets", "events", "positions")
+"""Of each step: loss in nats, summed; targets; events fed; positions fed, padding included."""
 
 
-class Observer(Protocol):
-    """Is told what happens; how the program logs to MLflow without the loop knowing it."""
+class TrainingDiverged(Exception):
+    """A loss is not a number any more; the last checkpoint is from before."""
 
-    def on_epoch(self, family: str, epoch: Mapping[str, float]) -> None:
-        """Called after each epoch with its curves: epoch, loss, validation and seconds."""
+
+class TrainableModel(Protocol):
+    """What the loop asks of an `nn.Module` besides being a `Recommender`."""
+
+    family: str
+    config: Any
+    positions_per_event: int
+    """Input positions that one event takes: what tokens/s counts."""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Loss of the batch's targets in nats, summed."""
         ...
 
 
-@dataclass(frozen=True)
-class Fitting:
-    """Everything about one fit that is neither data nor the model's shape.
+@dataclass
+class Progress:
+    """Where a fit stands; JSON-serialisable.
 
     Attributes:
-        settings: of the loop.
-        exclude_seen: whether the validation metric filters seen items, as the evaluation does.
-        device: `cpu` or `cuda`.
-        checkpoints: folder for checkpoints; None keeps none.
-        resume: continue from a checkpoint of the same fit that lies in `checkpoints`.
-        observers: told about each epoch.
+        epoch: of the next step.
+        step: the next step within it.
+        done: of the epoch's steps so far, over all processes: `COUNTED`, and seconds.
+        curves: of the finished epochs.
+        best_epoch: by validation; -1 before the first.
+        best_value: its validation; larger is better.
+        stopped_because: "" while the fit goes on.
     """
 
-    settings: LoopSettings = LoopSettings()
-    exclude_seen: bool = True
-    device: str = "cpu"
-    checkpoints: Path | None = None
-    resume: bool = True
-    observers: tuple[Observer, ...] = ()
+    epoch: int = 0
+    step: int = 0
+    done: dict[str, float] = field(default_factory=dict)
+    curves: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+    best_value: float = -math.inf
+    stopped_because: str = ""
+
+    def count(self, **amounts: float) -> None:
+        """Add to what the epoch has done."""
+        for name, amount in amounts.items():
+            self.done[name] = self.done.get(name, 0.0) + amount
+
+    def curve(self, positions_per_event: int) -> dict[str, float]:
+        """What the epoch did, as one point of each curve."""
+        done = self.done
+        return {
+            "epoch": self.epoch,
+            "loss": done["loss"] / max(1, done["targets"]),
+            "targets": int(done["targets"]),
+            "tokens_per_second": done["events"] * positions_per_event / done["seconds"],
+            "padding_share": 1 - done["events"] / done["positions"],
+            "seconds": done["seconds"],
+        }
+
+    def end_epoch(self, curve: dict[str, float], settings: LoopSettings) -> None:
+        """Go to the next epoch, or say why there is none."""
+        self.curves.append(curve)
+        waited = self.epoch - self.best_epoch
+        self.epoch, self.step, self.done = self.epoch + 1, 0, {}
+        if waited >= settings.patience_epochs:
+            self.stopped_because = f"no better validation for {waited} epochs"
+        elif self.epoch >= settings.max_epochs:
+            self.stopped_because = "max_epochs"
+
+
+def fit_model(model: nn.Module, split: Split, fitting: Fitting) -> FitReport:
+    """Train a model in place and leave it with the weights of its best epoch.
+
+    Args:
+        model: a `TrainableModel` with its first weights.
+        split: trains on `train`, stops by `validation`.
+        fitting: how.
+    Raises:
+        TrainingDiverged: a loss is not finite; says at which epoch and step, and in which batch.
+    """
+    with processes(fitting.device) as group:
+        model.to(group.device)
+        fit = _Fit(model, split, fitting, group)
+        fit.resume()
+        while not fit.progress.stopped_because:
+            fit.run_epoch()
+        return fit.finish()
+
+
+class _Fit:
+    """One fit of one model: what its steps, epochs and checkpoints share."""
+
+    def __init__(self, model: nn.Module, split: Split, fitting: Fitting, group: Processes) -> None:
+        self.model, self.split, self.fitting, self.group = model, split, fitting, group
+        self.settings = fitting.settings
+        events_per_process = self.settings.tokens_per_batch // model.positions_per_event
+        self.plan = BatchPlan(
+            max_history=self.settings.max_history,
+            overlap=min(self.settings.window_overlap, self.settings.max_history),
+            positions_per_batch=events_per_process * group.world_size,
+            seed=self.settings.seed,
+        )
+        self.parallel = group.wrap(model)
+        self.optimizer = make_optimizer(model, self.settings)
+        self.steps_per_epoch = self.plan.num_batches(split.train, 0)
+        self.progress = Progress()
+        self.best_weights = weights(model)
+        self.fingerprint = fingerprint(model, split, self.settings, group.world_size)
+        self.history: dict[str, Any] = {"resumed_from": None}
+        self.observers = fitting.observers if group.is_first else ()
+
+    def run_epoch(self) -> None:
+        """The rest of the current epoch, its validation, and whether to go on."""
+        progress, settings = self.progress, self.settings
+        num_steps = self.plan.num_batches(self.split.train, progress.epoch)
+        self.model.train()
+        for steps in _runs(self._steps(), STEPS_BETWEEN_READINGS[self.group.device.type]):
+            self._read_losses(steps, num_steps)
+            done_before = progress.step - len(steps)
+            if progress.step // settings.checkpoint_every_steps > (
+                done_before // settings.checkpoint_every_steps
+            ):
+                self.save()
+        self._end_epoch()
+        self.save()
+
+    def _steps(self) -> Iterator[tuple[Batch, Tensor]]:
+        """Do the epoch's steps from where it stands; yields batches with their summed losses."""
+        progress, settings, group = self.progress, self.settings, self.group
+        batches = self.plan.batches(
+            self.split.train,
+            progress.epoch,
+            first_step=progress.step,
+            rank=group.rank,
+            world_size=group.world_size,
+        )
+        started = time.perf_counter()
+        for step, batch in enumerate(batches, start=progress.step):
+            torch.manual_seed(_step_seed(settings.seed, progress.epoch, step, group.rank))
+            self._set_learning_rate(progress.epoch * self.steps_per_epoch + step)
+            with group.mixed_precision():
+                loss = self.parallel(batch.to(group.device))
+            # DDP averages over processes: times world_size makes that the sum.
+            (loss * (group.world_size / max(1, batch.num_targets))).backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            now = time.perf_counter()
+            progress.count(seconds=now - started)
+            yield batch, loss.detach()
+            started = time.perf_counter()
+
+    def _read_losses(self, steps: list[tuple[Batch, Tensor]], num_steps: int) -> None:
+        """Count what steps did; refuse a loss that is not finite before anything is saved."""
+        losses = torch.stack([loss.float() for _, loss in steps]).tolist()
+        own = [
+            [loss, int(batch.is_target_BL.sum()), batch.num_positions, batch.items_BL.numel()]
+            for (batch, _), loss in zip(steps, losses, strict=True)
+        ]
+        for (batch, _), amounts in zip(steps, self.group.sum(np.array(own)), strict=True):
+            if not np.isfinite(amounts[0]):
+                raise TrainingDiverged(self._diverged(batch, float(amounts[0])))
+            self.progress.count(**dict(zip(COUNTED, amounts.tolist(), strict=True)))
+            self.progress.step += 1
+            for observer in self.observers:
+                nats = float(amounts[0]) / max(1, batch.num_targets)
+                observer.on_step(self.progress.epoch, self.progress.step, num_steps, nats)
+
+    def _diverged(self, batch: Batch, loss: float) -> str:
+        progress = self.progress
+        kept = (
+            f"the checkpoint in {self.fitting.checkpoints} is from before"
+            if (self.fitting.checkpoints)
+            else "no checkpoint was asked for"
+        )
+        items = batch.items_BL[batch.items_BL >= 0].unique()
+        return (
+            f"loss is {loss} at epoch {progress.epoch}, step {progress.step}: a batch of"
+            f" {list(batch.items_BL.shape)} (rows, positions) with items {items[:5].tolist()}…;"
+            f" {kept}. Lower training.learning_rate (now {self.settings.learning_rate}) or"
+            f" training.gradient_clip_norm (now {self.settings.gradient_clip_norm})"
+        )
+
+    def _set_learning_rate(self, step: int) -> None:
+        settings = self.settings
+        share = learning_rate_share(
+            step,
+            warmup_steps=settings.warmup_steps,
+            num_steps=settings.max_epochs * self.steps_per_epoch,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * share
+
+    def _end_epoch(self) -> None:
+        progress, settings = self.progress, self.settings
+        started = time.perf_counter()
+        value = validate(self.model, self.plan, self.split.validation, self.fitting, self.group)
+        curve = progress.curve(self.model.positions_per_event) | {
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "validation_seconds": time.perf_counter() - started,
+        }
+        # Without validation targets there is nothing to stop by: the last epoch is the best.
+        score = math.inf
+        if value is not None:
+            curve["validation"] = value
+            score = -value if settings.validation_metric == "loss" else value
+        if score > progress.best_value or value is None:
+            progress.best_epoch, progress.best_value = progress.epoch, score
+            self.best_weights = weights(self.model)
+        progress.end_epoch(curve, settings)
+        for observer in self.observers:
+            observer.on_epoch(curve)
+        if self.group.is_first:
+            facts = ", ".join(f"{name} {amount:.4g}" for name, amount in curve.items())
+            log.info("%s: %s", self.model.family, facts)
+
+    def save(self) -> None:
+        """Write the checkpoint, if one is asked for."""
+        if self.fitting.checkpoints is None or not self.group.is_first:
+            return
+        parts = {
+            "model": self.model.state_dict(),
+            "best": self.best_weights,
+            "optimizer": optimizer_tensors(self.optimizer),
+        }
+        tensors = {
+            f"{part}.{name}": value
+            for part, named in parts.items()
+            for name, value in named.items()
+        }
+        state = {"fingerprint": self.fingerprint, "progress": asdict(self.progress)}
+        write_checkpoint(self.fitting.checkpoints, Checkpoint(tensors, state))
+
+    def resume(self) -> None:
+        """Go on from a checkpoint of this same fit, if there is one."""
+        directory = self.fitting.checkpoints
+        if directory is None or not self.fitting.resume:
+            checkpoint, refused = None, ""
+        else:
+            checkpoint, refused = checkpoint_of(directory, self.fingerprint)
+        if refused:
+            log.warning("%s; training starts anew", refused)
+            self.history["checkpoint_refused"] = refused
+        if checkpoint is not None:
+            self.progress = Progress(**checkpoint.state["progress"])
+            self.history["resumed_from"] = {
+                "epoch": self.progress.epoch,
+                "step": self.progress.step,
+            }
+            self.model.load_state_dict(checkpoint.part("model"))
+            self.best_weights = checkpoint.part("best")
+            restore_optimizer(self.optimizer, checkpoint.part("optimizer"))
+        for observer in self.observers:
+            observer.on_start(
+                {
+                    "family": self.model.family,
+                    "max_epochs": self.settings.max_epochs,
+                    "first_epoch": self.progress.epoch,
+                    "first_step": self.progress.step,
+                }
+            )
+
+    def finish(self) -> FitReport:
+        """Put the best weights in place; what happened."""
+        self.model.load_state_dict(self.best_weights)
+        self.model.eval()
+        self.group.wait()
+        progress = self.progress
+        facts = {
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "best_epoch": progress.best_epoch,
+            "best_validation": progress.curves[progress.best_epoch].get("validation"),
+            "validation_metric": self.settings.validation_metric,
+            "stopped_because": progress.stopped_because,
+            "device": str(self.group.device),
+            "precision": "bfloat16" if self.group.has_bfloat16 else "float32",
+            "processes": self.group.world_size,
+            "settings": asdict(self.settings),
+            "config": asdict(self.model.config),
+            **self.history,
+        }
+        return FitReport(progress.curves, facts)
+
+
+def _runs(steps: Iterator[Any], length: int) -> Iterator[list[Any]]:
+    run: list[Any] = []
+    for step in steps:
+        run.append(step)
+        if len(run) == length:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """Seed of all randomness of one step on one process; differs for any two steps."""
+    return int(np.random.SeedSequence((seed, epoch, step, rank)).generate_state(1, np.uint64)[0])

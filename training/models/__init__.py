@@ -1,6 +1,8 @@
 """Every family of recommenders that can be trained, registered and served."""
 
-from training.models import item_knn, popularity
+from training.models import item_knn, popularity, sasrec
 from training.models.interface import Family
 
-MODELS: dict[str, Family] = {family.name: family for family in (item_knn.FAMILY, popularity.FAMILY)}
+MODELS: dict[str, Family] = {
+    family.name: family for family in (sasrec.FAMILY, item_knn.FAMILY, popularity.FAMILY)
+}

@@ -4,7 +4,7 @@ B contexts, L events of context, k places in a list, V items in the catalogue.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ import numpy as np
 from training.data.histories import Histories
 from training.data.splits import Split, Targets
 from training.data.vocabulary import Vocabulary
-from training.loop import Fitting
+from training.fitting import FitReport, Fitting
 
 PAD = -1
 """Stands for no item, in contexts and in lists."""
@@ -122,20 +122,6 @@ class Recommender(Protocol):
         by the model's own chunking, whatever B is.
         """
         ...
-
-
-@dataclass(frozen=True)
-class FitReport:
-    """What a fit did.
-
-    Attributes:
-        epochs: one mapping per epoch with the curves (loss, validation, tokens_per_second,
-            padding_share, seconds); empty for families that are not trained by epochs.
-        facts: everything else worth keeping (parameters, best_epoch, stopped_because, …).
-    """
-
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from safetensors.numpy import load_file, save_file
 from training.data.histories import Histories
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
-from training.loop import Fitting
-from training.models.interface import PAD, Contexts, Family, FitReport, TopK
+from training.fitting import FitReport, Fitting
+from training.models.interface import PAD, Contexts, Family, TopK
 from training.models.popularity import popularity_scores
 from training.models.ranking import best_items, rows_within
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from training.data.splits import DAY, Split
 from training.data.vocabulary import Vocabulary
-from training.loop import Fitting
-from training.models.interface import PAD, Contexts, Family, FitReport, TopK
+from training.fitting import FitReport, Fitting
+from training.models.interface import PAD, Contexts, Family, TopK
 
 CHUNK_CELLS = 4_000_000
 """Cells of the widest temporary array while answering."""

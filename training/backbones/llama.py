@@ -1,0 +1,147 @@
+"""A Llama-style causal Transformer: RMSNorm, rotary positions, SwiGLU (Touvron et al. 2023).
+
+B rows, L positions, D width, H heads, E = D / H width of a head, F hidden width; of continuations:
+W per row, S positions each.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Memory = list[tuple[Tensor, Tensor]]
+"""Keys and values of every layer, each [B, H, L, E]."""
+Turn = tuple[Tensor, Tensor]
+"""Cosine and sine per position and pair of dimensions."""
+
+
+@dataclass(frozen=True)
+class LlamaConfig:
+    """Shape of the backbone."""
+
+    width: int = 64
+    num_layers: int = 2
+    num_heads: int = 2
+    hidden_width: int = 0
+    """Of the SwiGLU; 0: 8/3 of the width, rounded up to a multiple of 8."""
+    dropout: float = 0.1
+    rope_base: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        if self.width % (2 * self.num_heads):
+            raise ValueError(
+                f"width {self.width} is not a multiple of 2 * num_heads = {2 * self.num_heads}:"
+                " rotary positions turn pairs of a head's dimensions"
+            )
+
+
+def turns(position: Tensor, width: int, base: float) -> Turn:
+    """Cosine and sine of the angle by which each pair of a head's dimensions is turned.
+
+    Pair e of a head of width E is turned by position / base^(2e/E) radians (Su et al. 2021).
+
+    Args:
+        position: places in the sequence, any shape.
+        width: E, even.
+        base: larger turns slower.
+    Returns:
+        Two tensors of the shape of `position` with a last axis of E/2.
+    """
+    half = torch.arange(width // 2, device=position.device)
+    angle = position[..., None] * base ** (-2 * half / width)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x_BHLE: Tensor, turn: Turn) -> Tensor:
+    """Queries or keys, turned by their position; dimension e is paired with e + E/2."""
+    cos, sin = (part.to(x_BHLE.dtype) for part in turn)
+    first, second = x_BHLE.chunk(2, -1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+
+class Layer(nn.Module):
+    """Attention, then SwiGLU; each on the normalised input and added to it."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        width, hidden = config.width, config.hidden_width or -(-config.width // 3) * 8
+        self.config = config
+        self.attention_norm = nn.RMSNorm(width, eps=1e-6)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.attention_out = nn.Linear(width, width, bias=False)
+        self.hidden_norm = nn.RMSNorm(width, eps=1e-6)
+        self.gate_and_value = nn.Linear(width, 2 * hidden, bias=False)
+        self.hidden_out = nn.Linear(hidden, width, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def heads(self, x_BLD: Tensor, turn: Turn) -> tuple[Tensor, Tensor, Tensor]:
+        """Turned queries and keys, and values, each [B, H, L, E]."""
+        B, L, D = x_BLD.shape
+        H = self.config.num_heads
+        qkv = self.query_key_value(self.attention_norm(x_BLD)).view(B, L, 3, H, D // H)
+        q_BHLE, k_BHLE, v_BHLE = qkv.permute(2, 0, 3, 1, 4)
+        return rotate(q_BHLE, turn), rotate(k_BHLE, turn), v_BHLE
+
+    def mix(self, x_BLD: Tensor, attended_BHLE: Tensor) -> Tensor:
+        """Add what attention found, then what SwiGLU makes of it."""
+        attended_BLD = attended_BHLE.transpose(1, 2).reshape(x_BLD.shape)
+        x_BLD = x_BLD + self.dropout(self.attention_out(attended_BLD))
+        gate, value = self.gate_and_value(self.hidden_norm(x_BLD)).chunk(2, -1)
+        return x_BLD + self.dropout(self.hidden_out(F.silu(gate) * value))
+
+
+class Llama(nn.Module):
+    """A stack of layers and a last RMSNorm; see `training.backbones.interface.Backbone`."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+        self.norm = nn.RMSNorm(config.width, eps=1e-6)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:
+                # Outputs of a deep residual stack add up: GPT-2 scales them by 1/sqrt(2 layers).
+                residual = (2 * config.num_layers) ** -0.5 if "out" in name else 1.0
+                nn.init.normal_(parameter, std=0.02 * residual)
+
+    def turn(self, position: Tensor) -> Turn:
+        """What `rotate` needs at these positions."""
+        return turns(position, self.config.width // self.config.num_heads, self.config.rope_base)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """One vector per position from it and those before it."""
+        return self.remember(x_BLD)[0]
+
+    def remember(self, x_BLD: Tensor) -> tuple[Tensor, Memory]:
+        """The vectors, and the keys and values of every layer."""
+        turn = self.turn(torch.arange(x_BLD.shape[1], device=x_BLD.device))
+        memory = []
+        for layer in self.layers:
+            q_BHLE, k_BHLE, v_BHLE = layer.heads(x_BLD, turn)
+            attended = F.scaled_dot_product_attention(q_BHLE, k_BHLE, v_BHLE, is_causal=True)
+            x_BLD = layer.mix(x_BLD, attended)
+            memory.append((k_BHLE, v_BHLE))
+        return self.norm(x_BLD), memory
+
+    def extend(self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor) -> Tensor:
+        """W continuations per row; all W x S queries of a row read its one set of keys."""
+        B, W, S, D = x_BWSD.shape
+        device = x_BWSD.device
+        position_BS = lengths_B[:, None] + torch.arange(S, device=device)
+        turn = self.turn(position_BS.repeat(1, W)[:, None])
+        L = memory[0][0].shape[2]
+        history_BTL = (torch.arange(L, device=device) < lengths_B[:, None])[:, None].expand(
+            -1, W * S, -1
+        )
+        own = torch.ones(S, S, dtype=torch.bool, device=device).tril()
+        own_TT = torch.block_diag(*[own] * W)
+        visible = torch.cat([history_BTL, own_TT.expand(B, -1, -1)], -1)[:, None]
+        x_BTD = x_BWSD.reshape(B, W * S, D)
+        for layer, (past_k, past_v) in zip(self.layers, memory, strict=True):
+            q, k, v = layer.heads(x_BTD, turn)
+            attended = F.scaled_dot_product_attention(
+                q, torch.cat([past_k, k], 2), torch.cat([past_v, v], 2), attn_mask=visible
+            )
+            x_BTD = layer.mix(x_BTD, attended)
+        return self.norm(x_BTD).view(B, W, S, D)

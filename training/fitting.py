@@ -1,0 +1,76 @@
+"""What a fit is given and what it gives back; shared by families that loop and those that count."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How weights are fitted; the fields mean what they mean in `training.config.Training`."""
+
+    seed: int = 0
+    max_epochs: int = 30
+    patience_epochs: int = 3
+    tokens_per_batch: int = 8192
+    learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    weight_decay: float = 0.01
+    gradient_clip_norm: float = 1.0
+    max_history: int = 50
+    window_overlap: int = 10
+    validation_metric: Literal["ndcg@10", "loss"] = "ndcg@10"
+    max_validation_targets: int = 2000
+    checkpoint_every_steps: int = 200
+
+
+class Observer:
+    """Is told what happens; logging to MLflow or to a terminal without the loop knowing it."""
+
+    def on_start(self, facts: Mapping[str, Any]) -> None:
+        """Called once, before the first step, with `family`, `parameters`, `max_epochs`, ….
+
+        A resumed fit is told what it skips: `first_epoch` and `first_step`.
+        """
+
+    def on_step(self, epoch: int, step: int, num_steps: int, loss: float) -> None:
+        """Called when a step's loss is known; loss in nats per target."""
+
+    def on_epoch(self, epoch: Mapping[str, float]) -> None:
+        """Called after each epoch with its curves."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Everything about one fit that is neither data nor the model's shape.
+
+    Attributes:
+        settings: of the loop.
+        exclude_seen: whether the validation metric filters seen items, as the evaluation does.
+        device: `cpu` or `cuda`.
+        checkpoints: folder for the checkpoint; None keeps none.
+        resume: go on from a checkpoint of the same fit that lies in `checkpoints`.
+        observers: told about steps and epochs, by the first process only.
+    """
+
+    settings: LoopSettings = LoopSettings()
+    exclude_seen: bool = True
+    device: str = "cpu"
+    checkpoints: Path | None = None
+    resume: bool = True
+    observers: tuple[Observer, ...] = ()
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit did.
+
+    Attributes:
+        epochs: one mapping per epoch with the curves (loss, validation, tokens_per_second,
+            padding_share, seconds); empty for families that are not trained by epochs.
+        facts: everything else worth keeping (parameters, best_epoch, stopped_because, …).
+    """
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)

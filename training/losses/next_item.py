@@ -1,0 +1,101 @@
+"""Cross-entropy of the next item over a catalogue. N positions, D width, V items, R negatives."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def full_softmax_loss(x_ND: Tensor, items_VD: Tensor, target_N: Tensor) -> Tensor:
+    r"""Negative log-likelihood of the next item under a softmax over all items.
+
+    `-x·e_target + log sum_v exp(x·e_v)`. The plain form, which keeps all N x V logits; for training
+    see `chunked_softmax_loss`, for many items `sampled_softmax_loss`.
+
+    Args:
+        x_ND: what the model says at each position. Shape [N, D].
+        items_VD: an embedding per item. Shape [V, D].
+        target_N: the item that came next, int64 in [0, V). Shape [N].
+    Returns:
+        Loss per position in nats, shape [N].
+    Example:
+        >>> full_softmax_loss(torch.zeros(1, 2), torch.ones(4, 2), torch.tensor([3]))
+        tensor([1.3863])
+    """
+    return F.cross_entropy((x_ND @ items_VD.T).float(), target_N, reduction="none")
+
+
+def chunked_softmax_loss(
+    x_ND: Tensor, items_VD: Tensor, target_N: Tensor, *, rows: int = 1024
+) -> Tensor:
+    """The sum of `full_softmax_loss` over positions, with only `rows` x V logits alive at a time.
+
+    The gradient is made in the forward pass, while a chunk's logits are still in the cache; it is
+    why the result is summed: a weight per position would come too late.
+
+    Args:
+        x_ND: what the model says at each position. Shape [N, D].
+        items_VD: an embedding per item. Shape [V, D].
+        target_N: the item that came next, int64 in [0, V). Shape [N].
+        rows: positions per chunk.
+    Returns:
+        Loss in nats, summed, shape [].
+    Example:
+        >>> chunked_softmax_loss(torch.zeros(3, 2), torch.ones(4, 2), torch.tensor([3, 0, 1]))
+        tensor(4.1589)
+    """
+    return _ChunkedSoftmax.apply(x_ND, items_VD, target_N, rows)
+
+
+class _ChunkedSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x_ND, items_VD, target_N, rows):
+        needs_gradient = any(ctx.needs_input_grad)
+        items_VD = items_VD.to(x_ND.dtype)
+        d_x_ND = torch.empty_like(x_ND) if needs_gradient else None
+        d_items_VD = torch.zeros_like(items_VD, dtype=torch.float32) if needs_gradient else None
+        total = torch.zeros((), device=x_ND.device)
+        for start in range(0, len(x_ND), rows):
+            x_CD, target_C1 = x_ND[start : start + rows], target_N[start : start + rows, None]
+            log_p_CV = (x_CD @ items_VD.T).float().log_softmax(1)
+            total -= log_p_CV.gather(1, target_C1).sum()
+            if needs_gradient:
+                d_logits_CV = log_p_CV.exp_()
+                d_logits_CV.scatter_add_(
+                    1, target_C1, -torch.ones_like(target_C1, dtype=torch.float32)
+                )
+                d_logits_CV = d_logits_CV.to(x_ND.dtype)
+                torch.mm(d_logits_CV, items_VD, out=d_x_ND[start : start + rows])
+                d_items_VD += d_logits_CV.T @ x_CD
+        ctx.save_for_backward(d_x_ND, d_items_VD)
+        return total
+
+    @staticmethod
+    def backward(ctx, d_total):
+        d_x_ND, d_items_VD = ctx.saved_tensors
+        return d_x_ND * d_total.to(d_x_ND.dtype), d_items_VD * d_total, None, None
+
+
+def sampled_softmax_loss(
+    x_ND: Tensor, items_VD: Tensor, target_N: Tensor, negative_R: Tensor
+) -> Tensor:
+    """Negative log-likelihood of the next item against uniformly drawn items.
+
+    `-x·e_target + log( exp(x·e_target) + sum_{r: item_r ≠ target} exp(x·e_r) )`; no logQ term, as
+    the draw is uniform (MECHANICS §5, sampled softmax).
+
+    Args:
+        x_ND: what the model says at each position. Shape [N, D].
+        items_VD: an embedding per item. Shape [V, D].
+        target_N: the item that came next, int64 in [0, V). Shape [N].
+        negative_R: drawn items, shared by all positions, int64. Shape [R].
+    Returns:
+        Loss per position in nats, shape [N].
+    Example:
+        >>> x, items = torch.zeros(1, 2), torch.ones(9, 2)
+        >>> sampled_softmax_loss(x, items, torch.tensor([3]), torch.tensor([0, 3, 5]))
+        tensor([1.0986])
+    """
+    positive_N = (x_ND * items_VD[target_N]).sum(-1).float()
+    negative_NR = (x_ND @ items_VD[negative_R].T).float()
+    negative_NR = negative_NR.masked_fill(target_N[:, None] == negative_R, -torch.inf)
+    return torch.cat([positive_N[:, None], negative_NR], 1).logsumexp(1) - positive_N
