@@ -115,10 +115,13 @@ def test_unused_codes_come_last():
 
 def test_items_without_an_embedding_are_spread_by_their_id():
     ids = [f"item-{number}" for number in range(4000)]
-    codes = spread(ids, 3, 8)
+    is_used = torch.ones((3, 9), dtype=torch.bool)
+    is_used[1, 4] = False
+    codes = spread(ids, is_used)
     assert codes.shape == (4000, 3)
-    assert (codes == spread(ids, 3, 8)).all()
-    counts = np.stack([np.bincount(column, minlength=8) for column in codes.T])
-    assert counts.min() > 400
-    assert len(np.unique(codes, axis=0)) == 512
-    assert spread([], 3, 8).shape == (0, 3)
+    assert (codes == spread(ids, is_used)).all()
+    counts = np.stack([np.bincount(column, minlength=9) for column in codes.T])
+    assert counts[1, 4] == 0
+    assert np.sort(counts.ravel())[1] > 350
+    assert len(np.unique(codes, axis=0)) > 640
+    assert spread([], is_used).shape == (0, 3)

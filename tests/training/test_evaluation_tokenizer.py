@@ -3,14 +3,15 @@ import json
 import pytest
 import torch
 
-from training.evaluation.projection import principal_plane
+from training.evaluation.projection import plane_of_prefixes, principal_plane
 from training.evaluation.tokenizer import (
     alarms,
     collision,
     consistency,
     gini,
     level_figures,
-    measure_tokenizer,
+    measure_codes,
+    measure_unseen,
     nearest_items,
     purity,
     reconstruction_mse,
@@ -112,51 +113,59 @@ def test_nearest_items_are_others():
     assert nearest_items(embeddings, torch.tensor([0, 2, 3])).tolist() == [1, 3, 2]
 
 
-def test_the_whole_measure_is_json_and_held_out_items_are_unseen(world, fitted):
-    holdout = torch.rand(400, generator=generator()) < 0.1
-    unseen = RqKMeans.fit(world[~holdout], RqKMeansConfig(codebook_size=12))
+def test_the_whole_measure_is_json(world, fitted):
     pairs = torch.tensor([[0, 1], [40, 41]])
-    figures = measure_tokenizer(fitted, world, held_out=unseen, holdout_N=holdout, pairs_P2=pairs)
-    assert json.loads(json.dumps(figures)) == figures
+    figures = measure_codes(fitted, world, fitted.encode(world), pairs_P2=pairs)
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
     assert figures["items"] == 400
     assert len(figures["levels"]) == 3
-    assert figures["held_out"]["items"] == int(holdout.sum())
-    assert figures["held_out"]["consistency"][0]["lift"] > 8
-    assert figures["held_out"]["reconstruction_mse"] > figures["reconstruction_mse"]
     assert figures["consistency_given"][0]["agreement"] == 1
     assert alarms(figures) == []
 
 
-def test_many_held_out_items_are_sampled(world, fitted, monkeypatch):
+def test_items_that_were_not_fitted_keep_their_neighbours_and_are_described_worse(world, fitted):
+    is_unseen = torch.rand(400, generator=generator()) < 0.1
+    rest = RqKMeans.fit(world[~is_unseen], RqKMeansConfig(codebook_size=12))
+    unseen = measure_unseen(rest, world, is_unseen, seed=0)
+    assert json.loads(json.dumps(unseen, allow_nan=False)) == unseen
+    assert unseen["items"] == int(is_unseen.sum())
+    assert unseen["consistency"][0]["lift"] > 6
+    figures = measure_codes(fitted, world, fitted.encode(world))
+    assert unseen["reconstruction_mse"] > figures["reconstruction_mse"]
+
+
+def test_many_unseen_items_are_sampled(world, fitted, monkeypatch):
     monkeypatch.setattr("training.evaluation.tokenizer.MOST_ANCHORS", 5)
-    holdout = torch.arange(400) < 50
-    figures = measure_tokenizer(fitted, world, held_out=fitted, holdout_N=holdout)
-    assert (figures["held_out"]["consistency"][0]["agreement"] * 5) % 1 == pytest.approx(0)
+    unseen = measure_unseen(fitted, world, torch.arange(400) < 50, seed=0)
+    assert unseen["items"] == 50
+    assert (unseen["consistency"][0]["agreement"] * 5) % 1 == pytest.approx(0)
 
 
 @pytest.mark.parametrize("num_items", [1, 3])
 def test_a_tiny_catalogue_is_measured(num_items):
     embeddings = torch.eye(num_items, 8)
     tokenizer = RqKMeans.fit(embeddings, RqKMeansConfig(codebook_size=4))
-    holdout = torch.arange(num_items) == 0
-    figures = measure_tokenizer(tokenizer, embeddings, held_out=tokenizer, holdout_N=holdout)
+    figures = measure_codes(tokenizer, embeddings, tokenizer.encode(embeddings))
     assert figures["collision"]["share"] == 0
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    assert (
+        alarms(figures)[0] == f"{num_items} items can't fill 4 codes: a smaller codebook would do"
+    )
+    assert not any("lopsided" in alarm or "uses only" in alarm for alarm in alarms(figures))
 
 
 def test_alarms_say_what_went_wrong():
     same = torch.ones((50, 8))
     tokenizer = RqKMeans.fit(same, RqKMeansConfig(codebook_size=12))
-    figures = measure_tokenizer(tokenizer, same)
-    text = "\n".join(alarms(figures))
+    text = "\n".join(alarms(measure_codes(tokenizer, same, tokenizer.encode(same))))
     assert "98% of items are not told apart" in text
-    assert "level 1 uses 1 of 12 codes" in text
+    assert "level 1 uses only 1 of 12 codes" in text
     assert "level 1 is lopsided: its largest code holds 100% of items" in text
     assert "residual vanishing: after level 1 of 3" in text
 
 
 def test_low_consistency_raises_an_alarm(world, fitted):
-    figures = measure_tokenizer(fitted, world)
+    figures = measure_codes(fitted, world, fitted.encode(world))
     assert alarms(figures) == []
     figures["held_out"] = {"consistency": [{"lift": 1.2}]}
     assert "share their first code only 1.2 times as often" in alarms(figures)[0]
@@ -183,3 +192,11 @@ def test_one_item_has_a_place():
     rows, plane = principal_plane(torch.ones((1, 4)), most_points=5, seed=0)
     assert rows.tolist() == [0]
     assert plane.tolist() == [[0, 0]]
+
+
+def test_the_picture_names_every_points_first_code(world, fitted):
+    codes = fitted.encode(world)
+    picture = plane_of_prefixes(world, codes, most_points=60)
+    assert json.loads(json.dumps(picture)) == picture
+    assert len(picture["points"]) == 60
+    assert picture["first_codes"] == codes[picture["rows"], 0].tolist()

@@ -1,5 +1,7 @@
 """Item vectors in the plane, for a picture of what prefixes hold together."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,3 +31,19 @@ def principal_plane(embeddings_ND: Tensor, *, most_points: int, seed: int) -> tu
     largest_12 = plane_D2.abs().argmax(0, keepdim=True)
     plane_D2 = plane_D2 * plane_D2.gather(0, largest_12).sign()
     return rows, (centred_PD @ plane_D2).float()
+
+
+def plane_of_prefixes(
+    embeddings_ND: Tensor, codes_NQ: Tensor, *, most_points: int = 3_000, seed: int = 0
+) -> dict[str, Any]:
+    """The picture's facts, ready for JSON.
+
+    Returns:
+        `points`: [x, y] per drawn item, rounded; `first_codes`: its first code; `rows`: its row.
+    """
+    rows, plane_P2 = principal_plane(embeddings_ND, most_points=most_points, seed=seed)
+    return {
+        "points": [[round(x, 4), round(y, 4)] for x, y in plane_P2.tolist()],
+        "first_codes": codes_NQ[rows, 0].tolist(),
+        "rows": rows.tolist(),
+    }

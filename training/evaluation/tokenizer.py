@@ -18,37 +18,29 @@ MOST_ANCHORS = 2_000
 """Held-out items whose neighbours are looked up; each looks at the whole catalogue."""
 MOST_COLLISION = 0.3
 LEAST_USED = 0.5
-"""Of the codes that as many items could use."""
 LEAST_ENTROPY = 0.6
 LEAST_RESIDUAL = 0.02
 LEAST_LIFT = 2.0
 
 
-def measure_tokenizer(
+def measure_codes(
     tokenizer: Tokenizer,
     embeddings_ND: Tensor,
+    codes_NQ: Tensor,
     *,
-    held_out: Tokenizer | None = None,
-    holdout_N: Tensor | None = None,
     pairs_P2: Tensor | None = None,
-    seed: int = 0,
 ) -> dict[str, Any]:
-    """All figures of one tokenizer on one catalogue.
+    """All figures of a catalogue's codes.
 
     Args:
-        tokenizer: the one that serves.
-        embeddings_ND: the catalogue.
-        held_out: the same kind and config, fitted without the items of `holdout_N`; None: no
-            held-out figures.
-        holdout_N: bool, which items it has not seen.
+        tokenizer: the one that gave them.
+        embeddings_ND: the catalogue, N of 1 or more.
+        codes_NQ: the quantizer's levels of its codes, without a resolving level.
         pairs_P2: rows of items that belong together for other reasons than their embedding
             (bought together); adds `consistency_given`.
-        seed: of the sample of held-out anchors.
     Returns:
-        `items`, `collision`, `levels` (a dict each), `reconstruction_mse`, `purity`, and
-        `held_out` with consistency, purity and error on unseen items.
+        `kind`, `items`, `collision`, `levels` (a mapping each), `reconstruction_mse`, `purity`.
     """
-    codes_NQ = tokenizer.encode(embeddings_ND)
     figures: dict[str, Any] = {
         "kind": tokenizer.kind,
         "items": len(codes_NQ),
@@ -62,27 +54,35 @@ def measure_tokenizer(
         level["residual_share"] = share
     if pairs_P2 is not None and len(pairs_P2):
         figures["consistency_given"] = consistency(codes_NQ, pairs_P2)
-    if held_out is not None and holdout_N is not None and holdout_N.any() and len(codes_NQ) > 2:
-        figures["held_out"] = _unseen_figures(held_out, embeddings_ND, holdout_N, seed)
     return figures
 
 
-def _unseen_figures(
-    tokenizer: Tokenizer, embeddings_ND: Tensor, holdout_N: Tensor, seed: int
+def measure_unseen(
+    tokenizer: Tokenizer, embeddings_ND: Tensor, is_unseen_N: Tensor, *, seed: int
 ) -> dict[str, Any]:
+    """What codes are worth on items that the tokenizer was not fitted on.
+
+    Args:
+        tokenizer: fitted on the other items.
+        embeddings_ND: the whole catalogue, N of 2 or more.
+        is_unseen_N: bool, at least one.
+        seed: of the sample of anchors where there are many.
+    Returns:
+        `items`; `consistency` between unseen items and their nearest neighbours in the catalogue;
+        `purity` and `reconstruction_mse` of the unseen items.
+    """
     codes_NQ = tokenizer.encode(embeddings_ND)
-    anchors = torch.nonzero(holdout_N).squeeze(1)
+    anchors = torch.nonzero(is_unseen_N).squeeze(1)
     if len(anchors) > MOST_ANCHORS:
         generator = torch.Generator().manual_seed(seed)
         anchors = anchors[torch.randperm(len(anchors), generator=generator)[:MOST_ANCHORS]]
     neighbours = nearest_items(embeddings_ND, anchors)
+    unseen_ND, unseen_codes = embeddings_ND[is_unseen_N], codes_NQ[is_unseen_N]
     return {
-        "items": int(holdout_N.sum()),
+        "items": len(unseen_codes),
         "consistency": consistency(codes_NQ, torch.stack([anchors, neighbours], 1)),
-        "purity": purity(codes_NQ[holdout_N], embeddings_ND[holdout_N]),
-        "reconstruction_mse": reconstruction_mse(
-            tokenizer, embeddings_ND[holdout_N], codes_NQ[holdout_N]
-        ),
+        "purity": purity(unseen_codes, unseen_ND),
+        "reconstruction_mse": reconstruction_mse(tokenizer, unseen_ND, unseen_codes),
     }
 
 
@@ -248,22 +248,22 @@ def alarms(figures: dict[str, Any]) -> list[str]:
             f"{share:.0%} of items are not told apart by their codes (alarm above "
             f"{MOST_COLLISION:.0%}): more levels or a larger codebook"
         )
-    last = len(figures["levels"])
-    for number, level in enumerate(figures["levels"], start=1):
-        reachable = min(1.0, figures["items"] / len(level["counts"]))
-        if level["used_share"] < LEAST_USED * reachable:
-            found.append(
-                f"level {number} uses {level['used_codes']} of {len(level['counts'])} codes: "
-                "a smaller codebook would do"
-            )
-        if level["entropy_share"] < LEAST_ENTROPY * reachable:
+    levels, num_codes = figures["levels"], len(figures["levels"][0]["counts"])
+    if figures["items"] < num_codes:
+        found.append(
+            f"{figures['items']} items can't fill {num_codes} codes: a smaller codebook would do"
+        )
+    for number, level in enumerate(levels, start=1):
+        if figures["items"] >= num_codes and level["used_share"] < LEAST_USED:
+            found.append(f"level {number} uses only {level['used_codes']} of {num_codes} codes")
+        if figures["items"] >= num_codes and level["entropy_share"] < LEAST_ENTROPY:
             found.append(
                 f"level {number} is lopsided: its largest code holds {level['largest_share']:.0%} "
-                f"of items, entropy is {level['entropy_share']:.2f} of what is possible"
+                f"of items, its entropy is {level['entropy_share']:.2f} of what is possible"
             )
-        if number < last and level["residual_share"] < LEAST_RESIDUAL:
+        if number < len(levels) and level["residual_share"] < LEAST_RESIDUAL:
             found.append(
-                f"residual vanishing: after level {number} of {last} only "
+                f"residual vanishing: after level {number} of {len(levels)} only "
                 f"{level['residual_share']:.1%} is left to describe; fewer levels would do"
             )
     first = figures.get("held_out", {}).get("consistency", [{"lift": LEAST_LIFT}])[0]

@@ -16,7 +16,7 @@ Legend: N items, Q levels, K codes of a level, H latent width.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -128,15 +128,22 @@ def nearest_tuples(latent_H: Tensor, codebooks_QKH: Tensor, is_used_QK: Tensor) 
             yield (code, *rest)
 
 
-def spread(item_ids: list[str], num_levels: int, codebook_size: int) -> np.ndarray:
+def spread(item_ids: Sequence[str], is_used_QK: Tensor) -> np.ndarray:
     """Codes for items without an embedding: read off a digest of the item's id.
 
     They say nothing about the item, but they are stable, and they spread such items over the tree
     instead of piling them up in the one bucket that a zero vector would give.
 
+    Args:
+        item_ids: the source's own ids.
+        is_used_QK: only codes that stand for something are given.
     Returns:
-        Shape [N,Q], int64, below `codebook_size`.
+        Shape [N,Q], int64.
     """
-    rows = [hashlib.sha256(item_id.encode()).digest()[: 4 * num_levels] for item_id in item_ids]
-    words = np.frombuffer(b"".join(rows), dtype=">u4").reshape(-1, num_levels)
-    return (words % codebook_size).astype(np.int64)
+    num_levels = len(is_used_QK)
+    digests = [hashlib.sha256(item_id.encode()).digest()[: 4 * num_levels] for item_id in item_ids]
+    words_NQ = np.frombuffer(b"".join(digests), dtype=">u4").reshape(-1, num_levels)
+    used = [np.flatnonzero(is_used_K.cpu().numpy()) for is_used_K in is_used_QK]
+    return np.stack(
+        [codes[words % len(codes)] for codes, words in zip(used, words_NQ.T, strict=True)], axis=1
+    )
