@@ -11,3 +11,7 @@ class DeliveryUnreadable(Exception):
 
 class DataRefused(Exception):
     """Data that was read, judged and not published; the command exits 3."""
+
+
+class RowsUnaccounted(Exception):
+    """Rows in differ from rows published, dropped and refused: a defect of ours; exits 1."""

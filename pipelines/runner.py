@@ -5,7 +5,6 @@ read those very files, and then each table changes by one commit. Until a commit
 reader sees has moved, so a killed run is simply run again.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,19 +13,20 @@ from datetime import date
 from time import perf_counter
 from typing import Any
 
-from feature_store.store import FeatureStore, Published, Stage
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from feature_store.contract import Contract
 from feature_store.run_record import write_step
 from feature_store.settings import Settings
+from feature_store.store import FeatureStore, Published, Stage
 from pipelines.config import PipelineConfig
 from pipelines.errors import DataRefused
 from pipelines.jobs import JOBS
 from pipelines.jobs.interface import Job, JobOutput, JobRun
 from pipelines.schema import conform
 from pipelines.session import build_session
+from pipelines.sources.raw_files import readable
 
 log = logging.getLogger(__name__)
 Facts = dict[str, Any]
@@ -51,13 +51,14 @@ def run_job(name: str, *, preset_config: PipelineConfig, settings: Settings, day
     facts: Facts = {"step": name, "day": day.isoformat(), "preset": preset_config.name}
     with _recorded(facts, settings, day):
         run = JobRun(
-            spark=build_session(settings, name=f"{name} {day}"),
+            spark=build_session(settings, name=f"sidereal {name} {day}"),
             store=FeatureStore.open(settings),
             config=preset_config,
             settings=settings,
             day=day,
         )
-        _run(job, run, facts)
+        with readable():
+            _run(job, run, facts)
     return facts
 
 
@@ -102,7 +103,7 @@ def _stage_check_commit(
     facts["inputs"] = dict(run.inputs)
     rows = {}
     for contract in job.outputs:
-        log.info("%s: writing %s", job.name, contract.name)
+        log.info("%s %s: writing %s", job.name, run.day, contract.name)
         frame = output.frames[contract.name]
         rows[contract.name] = write_staged(frame, contract, stages[contract.name].directory)
     facts.update(output.account(rows))
@@ -111,8 +112,10 @@ def _stage_check_commit(
         if contract.name not in output.always:
             _refuse_if(output.refusal())
             _validate(run, contract, stages[contract.name], output, facts)
-        published = _publish(run, stages.pop(contract.name), output)
-        facts["tables"][contract.name] = asdict(published)
+        log.info("%s %s: committing %s", job.name, run.day, contract.name)
+        published = _publish(run, stages[contract.name], output)
+        del stages[contract.name]
+        facts["tables"][contract.name] = _published_facts(published)
     main = job.outputs[-1].name
     facts |= {"table": main, **facts["tables"][main]}
     changed = any(table["changed"] for table in facts["tables"].values())
@@ -153,7 +156,9 @@ def _validate(
     Raises:
         DataRefused: a rule failed; names each, with its rows and examples.
     """
-    from pipelines.validation.gate import ValidationContext, validate
+    # Great Expectations takes a second to import; what is refused before doesn't need it.
+    from pipelines.validation.gate import validate
+    from pipelines.validation.interface import ValidationContext
 
     log.info("checking %s", contract.name)
     context = ValidationContext(
@@ -163,41 +168,22 @@ def _validate(
         known_items=output.known_items,
         trailing=output.trailing,
     )
-    staged = run.read(contract, stage.files())
-    result = validate(run.spark, contract, staged, context=context)
-    rules = [asdict(rule) for rule in result.rules]
-    facts["validation"] = {
-        "seconds": result.seconds,
-        "success": result.success,
-        "rules": rules,
-        "docs_path": str(result.docs_path),
-    }
-    if not result.success:
-        raise DataRefused(_verdict(contract, rules))
-
-
-def _verdict(contract: Contract, rules: list[Facts]) -> str:
-    lines = [
-        f"  {rule['rule']}"
-        + (f" on {rule['column']}" if rule.get("column") else "")
-        + f": {rule['rows_failed']} row(s), observed {rule['observed']}"
-        + "".join(f"\n    e.g. {example}" for example in rule.get("examples", ()))
-        for rule in rules
-        if not rule["success"]
-    ]
-    return (
-        f"{contract.name} refused by {len(lines)} rule(s); what was published before stays:\n"
-        + "\n".join(lines)
-    )
+    result = validate(run.spark, contract, run.read(contract, stage.files()), context=context)
+    facts["validation"] = result.facts()
+    _refuse_if(result.refusal())
 
 
 def _publish(run: JobRun, stage: Stage, output: JobOutput) -> Published:
+    raw = {"raw_files": list(output.raw_files)} if output.raw_files else {}
     return run.store.publish(
         stage,
         replace=output.replace.get(stage.table),
-        inputs=run.inputs,
-        properties={
-            "sidereal.preset": run.config.name,
-            "sidereal.raw-files": json.dumps(list(output.raw_files)),
-        },
+        inputs={**run.inputs, **raw},
+        properties={"sidereal.preset": run.config.name},
     )
+
+
+def _published_facts(published: Published) -> Facts:
+    """What a commit did; its days are counted, not listed: to begin with there are hundreds."""
+    facts = asdict(published)
+    return facts | {"partitions": len(facts["partitions"])}

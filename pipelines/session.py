@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
 from feature_store.settings import Settings
@@ -49,32 +50,28 @@ def build_session(settings: Settings, *, name: str = "sidereal") -> SparkSession
     """
     # Workers run the interpreter that has our packages, not whatever `python3` is on the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName(name)
-    options = dict(_ALWAYS)
-    if not _submitted():
-        builder = builder.master(settings.spark_master)
-        options |= _started_here(settings)
-    for key, value in options.items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()
+    conf = SparkConf()
+    for key, value in _ALWAYS.items():
+        conf.set(key, value)
+    for key, value in _defaults(settings, conf).items():
+        # What spark-submit was told stays.
+        conf.setIfMissing(key, value)
+    if conf.get("spark.master").startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    return SparkSession.builder.config(conf=conf).appName(name).getOrCreate()
 
 
-def _submitted() -> bool:
-    """Whether spark-submit started this process; it leaves the gateway's port behind."""
-    return "PYSPARK_GATEWAY_PORT" in os.environ
-
-
-def _started_here(settings: Settings) -> dict[str, str]:
+def _defaults(settings: Settings, conf: SparkConf) -> dict[str, str]:
+    """Options that a submitted application may have been given already."""
     scratch = Path(tempfile.gettempdir()) / "sidereal-spark"
     options = {
+        "spark.master": settings.spark_master,
         "spark.driver.memory": settings.spark_driver_memory,
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOG4J.as_uri()}",
         "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
         # Nothing is ever written there, but Spark wants a place, and its default is the
         # working directory.
         "spark.sql.warehouse.dir": scratch.as_uri(),
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOG4J.as_uri()}",
     }
-    if settings.spark_master.startswith("local"):
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        options |= _LOCAL
-    return options
+    local = conf.get("spark.master", settings.spark_master).startswith("local")
+    return options | (_LOCAL if local else {})

@@ -1,6 +1,12 @@
 """Every Spark job there is."""
 
+from pipelines.jobs import build_items, ingest_interactions
 from pipelines.jobs.interface import Job
 
-_ALL: tuple[Job, ...] = ()
-JOBS: dict[str, Job] = {job.name: job for job in _ALL}
+JOBS: dict[str, Job] = {
+    job.name: job
+    for job in (
+        build_items.JOB,
+        ingest_interactions.JOB,
+    )
+}

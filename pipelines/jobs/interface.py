@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from feature_store.store import FeatureStore
 from pyspark.sql import DataFrame, SparkSession
 
 from feature_store.contract import Contract
 from feature_store.settings import Settings
+from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from pipelines.config import PipelineConfig
 from pipelines.schema import spark_schema

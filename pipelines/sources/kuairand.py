@@ -1,0 +1,148 @@
+"""KuaiRand: exposures of short videos with many kinds of feedback, one log a day.
+
+Read as its authors publish it (Gao et al., CIKM 2022; KuaiRand-Pure, -1K and -27K share the
+columns), either as one file a night in `log/<day>.csv[.gz]`, or as the official
+`log_standard_*.csv`, each of which holds weeks. `date` and `hourmin` are local (UTC+8) and not
+used: `time_ms` is the epoch.
+"""
+
+import re
+from datetime import date
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from feature_store.settings import Settings
+from pipelines.config import ColumnMapping, EventTime, KuaiRandSource
+from pipelines.errors import DeliveryUnreadable
+from pipelines.sources.interface import Delimited, RawLog
+from pipelines.sources.raw_files import RawFiles
+
+SIGNALS = (
+    "is_click",
+    "is_like",
+    "is_follow",
+    "is_comment",
+    "is_forward",
+    "is_hate",
+    "long_view",
+    "play_time_ms",
+    "duration_ms",
+    "profile_stay_time",
+    "comment_stay_time",
+    "is_profile_enter",
+    "is_rand",
+    "tab",
+)
+_COLUMNS = ColumnMapping(
+    user_id="user_id",
+    item_id="video_id",
+    event_time=EventTime(column="time_ms", unit="milliseconds"),
+    dwell_seconds="play_time_ms",
+    dwell_unit="milliseconds",
+    signals=SIGNALS,
+)
+_DAILY = re.compile(r"(\d{4}-\d{2}-\d{2})\.csv(\.gz)?")
+_CATEGORIES = {
+    "author": "author_id",
+    "music": "music_id",
+    "music_type": "music_type",
+    "upload_type": "upload_type",
+    "video_type": "video_type",
+}
+
+
+class KuaiRand:
+    """Logs and feature files at one folder."""
+
+    has_catalogue = True
+
+    def __init__(self, spark: SparkSession, config: KuaiRandSource, settings: Settings) -> None:
+        self._spark = spark
+        self._config = config
+        self._files = RawFiles(spark, settings.data_path)
+        self._folder = self._files.resolve(config.path)
+
+    def logs(self, day: date, *, bootstrap: bool) -> list[RawLog]:
+        """The day's file; to begin with, the history and every earlier day's file, too."""
+        daily = self._daily()
+        if not daily:
+            return [self._log(self._official(), holds="dump")]
+        if day not in daily:
+            raise DeliveryUnreadable(
+                f"no delivery log/{day}.csv or .csv.gz in {self._folder}; there are {len(daily)} "
+                f"from {min(daily)} to {max(daily)}. Run the day again when it has arrived"
+            )
+        days = [earlier for earlier in sorted(daily) if earlier <= day] if bootstrap else [day]
+        logs = [self._log([daily[each] for each in days], holds="day", depth=2)]
+        if bootstrap and self._config.history:
+            logs.append(self._log([self._history()], holds="dump"))
+        return logs
+
+    def catalogue(self) -> DataFrame:
+        """Videos without title or text; author, music, tag and kinds as attributes."""
+        rows = self._features("video_features_basic_*")
+        tags = F.array_join(F.array_sort(F.split(F.regexp_replace("tag", r"\s", ""), ",")), "|")
+        values = {name: _whole(column) for name, column in _CATEGORIES.items()}
+        values |= {"tag": F.when(tags != "", tags), "duration": _duration_bucket()}
+        pairs = [part for name, value in values.items() for part in (F.lit(name), value)]
+        return rows.select(
+            F.col("video_id").alias("item_id"),
+            F.lit(None).cast("string").alias("title"),
+            F.lit(None).cast("string").alias("text"),
+            F.map_filter(F.create_map(*pairs), lambda _, v: v.isNotNull()).alias("attributes"),
+        )
+
+    def user_features(self) -> DataFrame:
+        """The users' features as they came, all as text, one row per user."""
+        return self._features("user_features_*")
+
+    def _log(self, files: list[str], *, holds: str, depth: int = 1) -> RawLog:
+        return RawLog(
+            files=tuple(files),
+            format=Delimited(),
+            columns=_COLUMNS,
+            holds="day" if holds == "day" else "dump",
+            depth=depth,
+        )
+
+    def _daily(self) -> dict[date, str]:
+        folder = f"{self._folder}/log"
+        found = [(name, _DAILY.fullmatch(name)) for name in self._files.names(folder)]
+        return {date.fromisoformat(m[1]): f"{folder}/{name}" for name, m in found if m}
+
+    def _official(self) -> list[str]:
+        names = [n for n in self._files.names(self._folder) if n.startswith("log_standard_")]
+        if not names:
+            raise DeliveryUnreadable(
+                f"no logs in {self._folder}; expected log/<day>.csv, log/<day>.csv.gz or "
+                "log_standard_*.csv. Set source.path to KuaiRand's folder"
+            )
+        return [f"{self._folder}/{name}" for name in names]
+
+    def _history(self) -> str:
+        address = f"{self._folder}/{self._config.history}"
+        if not self._files.exists(address):
+            raise DeliveryUnreadable(
+                f"source.history names {address}, which isn't there; correct it or leave it empty"
+            )
+        return address
+
+    def _features(self, pattern: str) -> DataFrame:
+        prefix = pattern.rstrip("*")
+        found = [name for name in self._files.names(self._folder) if name.startswith(prefix)]
+        if not found:
+            raise DeliveryUnreadable(f"no {pattern}.csv or .csv.gz in {self._folder}")
+        files = [f"{self._folder}/{name}" for name in found]
+        return self._spark.read.csv(files, header=True, escape='"')
+
+
+def _whole(column: str) -> Column:
+    """A category; pandas has written some whole numbers as `9.0`."""
+    return F.when(F.col(column) != "", F.regexp_replace(column, r"\.0$", ""))
+
+
+def _duration_bucket() -> Column:
+    """Seconds rounded down to a power of two (`32`), so that like lengths share a value."""
+    seconds = F.col("video_duration").try_cast("double") / 1000
+    return F.when(seconds >= 1, F.pow(2.0, F.floor(F.log2(seconds))).cast("long").cast("string"))

@@ -1,0 +1,121 @@
+"""Raw files as Spark's own file systems see them: whatever address Spark reads works here."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from py4j.protocol import Py4JError, Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from pipelines.errors import DeliveryUnreadable
+
+_SPARK_CANT_READ = re.compile(
+    r"\[(?:FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER)[^\]]*\][^\n]*?(?P<file>\w+:/\S+?)\.?\s"
+)
+_CAUSE = re.compile(r"Caused by: [\w.$]*?(?P<kind>\w+)(?:: (?P<text>[^\n]*))?")
+_BOM = "\ufeff"
+
+
+class RawFiles:
+    """Looks at raw files without reading them as data.
+
+    Args:
+        spark: whose Hadoop file systems are used.
+        root: where a relative path starts.
+    """
+
+    def __init__(self, spark: SparkSession, root: Path) -> None:
+        self._jvm: Any = spark._jvm
+        self._configuration: Any = spark._jsc.hadoopConfiguration()
+        self._root = root
+
+    def resolve(self, path: str) -> str:
+        """The full address of a path."""
+        full = path if "://" in path else str(self._root / path)
+        hadoop_path = self._path(full)
+        return str(self._system(hadoop_path).makeQualified(hadoop_path).toString())
+
+    def exists(self, address: str) -> bool:
+        """Whether there is a file or folder."""
+        path = self._path(address)
+        return bool(self._system(path).exists(path))
+
+    def is_folder(self, address: str) -> bool:
+        """Whether there is a folder."""
+        path = self._path(address)
+        system = self._system(path)
+        return bool(system.exists(path) and system.getFileStatus(path).isDirectory())
+
+    def names(self, folder: str) -> list[str]:
+        """Names in a folder, sorted, hidden ones left out; [] where there is no folder."""
+        if not self.is_folder(folder):
+            return []
+        path = self._path(folder)
+        found = [str(status.getPath().getName()) for status in self._system(path).listStatus(path)]
+        return sorted(name for name in found if not name.startswith((".", "_")))
+
+    def first_line(self, file: str) -> str | None:
+        """The first line of a text file, plain or compressed; None where the file is empty.
+
+        Raises:
+            DeliveryUnreadable: the file can't be opened or decompressed.
+        """
+        path = self._path(file)
+        codecs = self._jvm.org.apache.hadoop.io.compress.CompressionCodecFactory
+        codec = codecs(self._configuration).getCodec(path)
+        with readable(file):
+            stream = self._system(path).open(path)
+            try:
+                plain = stream if codec is None else codec.createInputStream(stream)
+                lines = self._jvm.java.io.InputStreamReader(plain, "UTF-8")
+                line = self._jvm.java.io.BufferedReader(lines).readLine()
+            finally:
+                stream.close()
+        return None if line is None else str(line).removeprefix(_BOM)
+
+    def _path(self, address: str) -> Any:
+        return self._jvm.org.apache.hadoop.fs.Path(address)
+
+    def _system(self, path: Any) -> Any:
+        return path.getFileSystem(self._configuration)
+
+
+@contextmanager
+def readable(file: str = "") -> Iterator[None]:
+    """Say which raw file is broken, where Spark says it in a stack trace.
+
+    Args:
+        file: the file, where the caller knows it.
+
+    Raises:
+        DeliveryUnreadable: a file can't be read to its end.
+    """
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        text = _full_text(error)
+        found = _SPARK_CANT_READ.search(text)
+        broken = file or (found and found["file"])
+        if not broken:
+            raise
+        raise DeliveryUnreadable(
+            f"raw file {broken} can't be read: {_cause(text)}. Nothing was published. A file cut "
+            "short in transfer looks like this: deliver it again, then run the day again"
+        ) from error
+
+
+def _full_text(error: Exception) -> str:
+    """The error with its Java causes."""
+    java = error.java_exception if isinstance(error, Py4JJavaError) else None
+    trace = "" if java is None else f"\nCaused by: {java.toString()}\n"
+    return f"{error}\n{trace}{getattr(error, '_stackTrace', None) or ''}"
+
+
+def _cause(text: str) -> str:
+    causes = list(_CAUSE.finditer(text))
+    if not causes:
+        return text.strip().splitlines()[0]
+    return causes[-1]["text"] or causes[-1]["kind"]
