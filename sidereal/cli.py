@@ -1,0 +1,105 @@
+"""The one console command: every package's commands under one roof, imported when they are used.
+
+`sidereal --help` and a mistyped command answer in a fraction of a second, so nothing here imports
+more than click: a mount names its command by import path and brings its own line of help.
+"""
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import click
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A command that lives elsewhere.
+
+    Args:
+        name: as typed.
+        target: `module:attribute` of the click command.
+        summary: its line in `sidereal --help`.
+    """
+
+    name: str
+    target: str
+    summary: str
+
+    def load(self) -> click.Command:
+        """The command itself; imports its module."""
+        module, _, attribute = self.target.partition(":")
+        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+
+
+SECTIONS: dict[str, tuple[Mount, ...]] = {
+    "Daily run": (
+        Mount("run", "sidereal.run:run", "Run the whole chain for some days, through Airflow."),
+        Mount("report", "sidereal.report:report", "Say where a day's report is, or open it."),
+        Mount(
+            "ui", "sidereal.ui:ui", "Serve the Airflow and MLflow UIs over the last run's state."
+        ),
+        Mount("fetch", "pipelines.cli:fetch", "Get a public data set."),
+    ),
+    "Steps": (
+        Mount("job", "pipelines.cli:job", "Run one Spark job for a day."),
+        Mount("program", "training.cli:program", "Run one training program for a day."),
+    ),
+    "Stores": (
+        Mount("tables", "feature_store.cli:tables", "List, show, compare, roll back tables."),
+        Mount("models", "training.cli:models", "List, verify, promote, roll back models."),
+    ),
+    "Research": (
+        Mount("bench", "sidereal.bench:bench", "Measure ours against the peers on the same work."),
+    ),
+}
+
+
+HELP = """Retrain generative recommenders every day.
+
+Raw feedback comes in; a validated, registered, promoted model and a fresh table of
+recommendations come out, with a report that says why.
+
+\b
+  sidereal run                    the default preset, two days, everything on this machine
+  sidereal run --model sasrec     the same with another model family as challenger
+  sidereal tables list            what the run wrote
+  sidereal ui                     look at the tasks and the models
+
+State lives under var/ (SIDEREAL_HOME); presets in presets/ say what runs. Commands exit with
+0 done, 1 failed, 2 wrong usage or preset, 3 data refused by validation.
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported only when one of them is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the help text."""
+        return [mount.name for mount in _mounts()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now; None where there is none."""
+        return next((mount.load() for mount in _mounts() if mount.name == cmd_name), None)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by section, from the mounts alone."""
+        width = max(len(mount.name) for mount in _mounts())
+        for section, mounts in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(m.name.ljust(width), m.summary) for m in mounts])
+
+
+def _mounts() -> Iterator[Mount]:
+    for mounts in SECTIONS.values():
+        yield from mounts
+
+
+@click.command(cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sidereal", prog_name="sidereal")
+def main() -> None:
+    """Mounts every command; `--help` shows `HELP`."""
+
+
+if __name__ == "__main__":
+    main()

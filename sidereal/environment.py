@@ -1,0 +1,91 @@
+"""The variables that Airflow and the tasks get on one machine."""
+
+import json
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from feature_store.settings import REPOSITORY, Settings
+
+ONE_MACHINE = REPOSITORY / "infra" / "one-machine.env"
+
+OWNER = "SIDEREAL_AIRFLOW_OWNER"
+"""Marks every process that a run starts, so that none outlives it unseen."""
+
+
+def read_variables(path: Path) -> dict[str, str]:
+    """Variables of an environment file: `NAME=value` lines, `#` comments, nothing is expanded.
+
+    Raises:
+        ValueError: a line is neither; names the file and the line.
+    """
+    variables = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, separator, value = text.partition("=")
+        if not separator or not name.isidentifier():
+            raise ValueError(f"{path}, line {number}: {text!r} is not of the form NAME=value")
+        variables[name] = value
+    return variables
+
+
+def airflow_environment(
+    settings: Settings, *, port: int, preset: str = "", overrides: Iterable[str] = ()
+) -> dict[str, str]:
+    """What the processes of an embedded Airflow inherit.
+
+    Args:
+        settings: where the state lives.
+        port: of the API server, on loopback.
+        preset: for which the chain runs; empty where nothing will run.
+        overrides: `section.key=value` texts passed to every step.
+    """
+    home = airflow_home(settings)
+    address = f"http://127.0.0.1:{port}"
+    own = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": address,
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "SIDEREAL_HOME": str(settings.home.absolute()),
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])
+        ),
+        # spark-submit, torchrun and sidereal of this environment, whatever the shell has.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        OWNER: str(home),
+        # Airflow's process titles would otherwise be written over the environment, mark and all.
+        "SPT_NOENV": "1",
+    }
+    if preset:
+        own |= {"SIDEREAL_PRESET": preset, "SIDEREAL_OVERRIDES": json.dumps(list(overrides))}
+    return {**_threads(os.environ), **read_variables(ONE_MACHINE), **os.environ, **own}
+
+
+def airflow_home(settings: Settings) -> Path:
+    """Where the embedded Airflow keeps its database and logs."""
+    return settings.home.absolute() / "airflow"
+
+
+def free_port(preferred: int) -> int:
+    """The preferred port where nobody listens on it, else one that the system gives."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _threads(environment: Mapping[str, str]) -> dict[str, str]:
+    """Share the cores between the two tasks that run side by side, unless the caller decided."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"OMP_NUM_THREADS": str(max(1, (cores or 2) // 2))}
