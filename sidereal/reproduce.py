@@ -1,0 +1,133 @@
+"""`sidereal reproduce`: experiments whose tables this repository quotes, each one command.
+
+Every dataset gets a home of its own below `var/reproduce`, filled by the same jobs and programs as
+the daily run, so that a table says something about the code that runs at night.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import date, datetime
+from pathlib import Path
+
+import click
+
+DATA_STEPS = (
+    ("job", "build_items"),
+    ("job", "ingest_interactions"),
+    ("job", "embed_items"),
+    ("job", "build_user_sequences"),
+    ("program", "train_tokenizer"),
+    ("program", "build_semantic_ids"),
+)
+LAST_DAYS = {"movielens-100k": date(1998, 4, 22), "amazon-office": date(2014, 7, 23)}
+"""The day after whose end a preset's public data holds nothing more."""
+
+
+@click.group()
+def reproduce() -> None:
+    """Run a published experiment and write its table to var/reproduce."""
+
+
+@reproduce.command()
+@click.option("--preset", required=True, help="A preset; its tables are built in a home apart.")
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Data up to the end of this day.")
+@click.option("--only", multiple=True, help="Families to fit; default: challenger and baselines.")
+@click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")
+def baselines(
+    preset: str,
+    day: datetime | None,
+    only: tuple[str, ...],
+    seeds: tuple[int, ...],
+    device: str,
+    overrides: tuple[str, ...],
+) -> None:
+    """Every family on one dataset: leave-last-out, full catalogue, several seeds.
+
+    Writes var/reproduce/baselines-PRESET.{json,md}. Cells that are there already, under the same
+    settings, are not fitted again: a stopped run goes on where it was.
+    """
+    from feature_store.settings import Settings
+
+    outer = Settings()
+    last = day.date() if day else LAST_DAYS.get(preset)
+    if last is None:
+        raise click.UsageError(f"--day is needed: nothing says where the data of {preset} ends")
+    root = outer.home.absolute() / "reproduce"
+    settings = outer.model_copy(update={"home": root / preset, "data": outer.data_path})
+    _build_tables(preset, last, settings.home, settings.data_path, overrides)
+    overrides = (*overrides, "evaluation.protocol=leave_last_out")
+    rows, text = _measure(settings, preset, last, overrides, only, seeds, device)
+    path = root / f"baselines-{preset}"
+    path.with_suffix(".json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    click.echo(text)
+    click.echo(f"wrote {path}.json and {path}.md")
+
+
+def _build_tables(
+    preset: str, day: date, home: Path, data: Path, overrides: tuple[str, ...]
+) -> None:
+    environment = {**os.environ, "SIDEREAL_HOME": str(home), "SIDEREAL_DATA": str(data)}
+    settings = [part for override in overrides for part in ("--set", override)]
+    for kind, name in DATA_STEPS:
+        record = home / "runs" / day.isoformat() / "steps" / f"{name}.json"
+        done = record.is_file() and json.loads(record.read_text()).get("status") in (
+            "done", "unchanged",
+        )  # fmt: skip
+        if done and not overrides:
+            continue
+        click.echo(f"{name} …", err=True)
+        command = [
+            sys.executable, "-m", "sidereal.cli", kind, name,
+            "--preset", preset, "--day", day.isoformat(), *settings,
+        ]  # fmt: skip
+        finished = subprocess.run(command, env=environment, check=False)
+        if finished.returncode:
+            raise click.exceptions.Exit(finished.returncode)
+
+
+def _measure(
+    settings: object,
+    preset: str,
+    day: date,
+    overrides: tuple[str, ...],
+    only: tuple[str, ...],
+    seeds: tuple[int, ...],
+    device: str,
+) -> tuple[list[dict[str, object]], str]:
+    from feature_store.settings import Settings
+    from training.config import load_config
+    from training.data.vocabulary import Vocabulary
+    from training.programs.day_inputs import (
+        Inputs,
+        read_histories,
+        read_items,
+        read_semantic_ids,
+        split_histories,
+    )
+    from training.programs.interface import Task
+    from training.reproduce.baselines import Experiment, markdown, run
+
+    assert isinstance(settings, Settings)
+    config = load_config(preset, folder=settings.presets, overrides=overrides)
+    task = Task(settings, config, day, step="reproduce")
+    inputs: Inputs = {}
+    split = split_histories(read_histories(task, inputs), day, config.evaluation)
+    items = read_items(task, inputs)
+    generation = task.store.partitions("semantic_ids")[-1]
+    codes = read_semantic_ids(task, generation, inputs)
+    experiment = Experiment(
+        dataset=preset,
+        config=config,
+        split=split,
+        vocabulary=Vocabulary.with_semantic_ids(items.num_rows, codes),
+        directory=settings.home / "baselines",
+        device=device,
+    )
+    families = only or (config.models.challenger, *config.models.baselines)
+    rows = run(experiment, families=families, seeds=seeds)
+    return rows, markdown(preset, rows)
