@@ -18,6 +18,7 @@ from feature_store.iceberg.snapshots import (
     day_tags,
     remove_tag,
     set_head,
+    set_properties,
     set_tag,
     summary_of,
 )
@@ -183,15 +184,14 @@ def rollback(
         if move.before == move.after:
             return move
         moves = [asdict(past) for past in rollbacks(table)] + [asdict(move)]
-        with warehouse.transaction(table) as transaction:
-            set_head(transaction, snapshot_id)
-            wanted, there = _tags_of(table, target), day_tags(table)
-            for day in there.keys() - wanted.keys():
-                remove_tag(transaction, day)
-            for day, tagged in wanted.items():
-                if there.get(day) != tagged:
-                    set_tag(transaction, day, tagged)
-            transaction.set_properties({ROLLBACKS: json.dumps(moves)})
+        wanted, there = _tags_of(table, target), day_tags(table)
+        warehouse.commit(
+            table,
+            set_head(snapshot_id),
+            *(remove_tag(day) for day in there.keys() - wanted.keys()),
+            *(set_tag(day, tagged) for day, tagged in wanted.items() if there.get(day) != tagged),
+            set_properties({ROLLBACKS: json.dumps(moves)}),
+        )
         return move
 
     return until_committed(attempt, table=head.contract.name, patience_seconds=patience_seconds)

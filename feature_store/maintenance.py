@@ -19,7 +19,6 @@ from feature_store.iceberg.snapshots import (
     day_tags,
     expire,
     referenced_files,
-    remove_tag,
     summary_of,
 )
 from feature_store.snapshot import DAY, Maintenance, day_or_none
@@ -80,10 +79,7 @@ def maintain(
         doomed = sorted(s.snapshot_id for s in table.snapshots() if s.snapshot_id not in kept)
         days = [day for day, tagged in day_tags(table).items() if tagged not in kept]
         if doomed:
-            with warehouse.transaction(table) as transaction:
-                for day in days:
-                    remove_tag(transaction, day)
-                expire(transaction, doomed)
+            warehouse.commit(table, expire(doomed))
         return doomed, days
 
     doomed, days = until_committed(attempt, table=name, patience_seconds=patience_seconds)

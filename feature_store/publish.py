@@ -149,8 +149,7 @@ def _is_unchanged(publication: Publication, head: Version) -> bool:
 def _tag_day(warehouse: Warehouse, head: Version, stage: Stage) -> None:
     """Let a day whose rows were there already be found under its name."""
     if head.snapshot is not None and stage.day.isoformat() not in head.table.refs():
-        with warehouse.transaction(head.table) as transaction:
-            set_tag(transaction, stage.day, head.snapshot.snapshot_id)
+        warehouse.commit(head.table, set_tag(stage.day, head.snapshot.snapshot_id))
 
 
 def _refuse_conflict(publication: Publication, head: Version) -> None:
@@ -184,6 +183,6 @@ def _commit(warehouse: Warehouse, publication: Publication, head: Version, revis
             removed=head.iceberg_files(publication.replace),
             added=[item.file for item in publication.checked],
             properties=publication.recorded(table_digest, revision),
+            day=stage.day,
         )
-        set_tag(transaction, stage.day, snapshot_id)
     return snapshot_id

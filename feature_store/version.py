@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import pyarrow as pa
 
@@ -18,7 +18,6 @@ from feature_store.iceberg.snapshots import (
     Table,
     day_tags,
     files_of,
-    partition_of,
     plain_file,
     summary_of,
 )
@@ -38,16 +37,20 @@ class Version:
     table: Table
     snapshot: Snapshot | None
 
+    @cached_property
+    def _all_files(self) -> list[DataFile]:
+        return self._plain(None)
+
     def files(self, partitions: Collection[PartitionValue] | None = None) -> list[DataFile]:
         """Data files in the order of partition and address, of these partitions or of all."""
-        return [plain_file(file, self.contract) for file in self.iceberg_files(partitions)]
+        return self._all_files if partitions is None else self._plain(partitions)
 
     def iceberg_files(self, partitions: Collection[PartitionValue] | None) -> list[IcebergFile]:
         """The same files as Iceberg records them."""
-        found = files_of(self.table, self.snapshot)
-        if partitions is None:
-            return found
-        return [file for file in found if partition_of(file, self.contract) in partitions]
+        return files_of(self.table, self.snapshot, self.contract, partitions)
+
+    def _plain(self, partitions: Collection[PartitionValue] | None) -> list[DataFile]:
+        return [plain_file(file, self.contract) for file in self.iceberg_files(partitions)]
 
     def digests(self, files: Sequence[DataFile]) -> dict[PartitionValue | None, Digest]:
         """Digest of the rows of these files, by partition."""

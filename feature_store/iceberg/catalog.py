@@ -14,6 +14,8 @@ from pyiceberg.exceptions import (
 )
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table, Transaction
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, TableUpdate
 from sqlalchemy.exc import OperationalError
 
 from feature_store.contract import Contract
@@ -112,6 +114,22 @@ class Warehouse:
             table.transaction() as transaction,
         ):
             yield transaction
+
+    def commit(self, table: Table, *updates: TableUpdate) -> None:
+        """Make these changes to a table, provided that its head is still what `table` says.
+
+        Raises:
+            pyiceberg.exceptions.CommitFailedException: another run committed first.
+            CatalogLocked: another process held the catalog for longer than may be waited.
+            StorageUnavailable: the warehouse or the catalog can't be written.
+        """
+        head = table.current_snapshot()
+        requirements = (
+            AssertTableUUID(uuid=table.metadata.table_uuid),
+            AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=head.snapshot_id if head else None),
+        )
+        with catalog_errors(self._address), storage_errors(table.location()):
+            self._catalog.commit_table(table, requirements, updates)
 
 
 def folder_of(table: Table) -> Folder:

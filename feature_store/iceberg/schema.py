@@ -79,6 +79,8 @@ def follow_contract(transaction: Transaction, table: Table, contract: Contract) 
         ContractViolation: the contract changed in a way that published rows can't follow.
     """
     schema, wanted = table.schema(), iceberg_schema(contract)
+    if _signature(schema) == _signature(wanted) and _is_partitioned_by(table, contract):
+        return
     problems = _obstacles(table, wanted, contract)
     if problems:
         raise ContractViolation(contract.name, problems)
@@ -100,10 +102,11 @@ def follow_contract(transaction: Transaction, table: Table, contract: Contract) 
 def _obstacles(table: Table, wanted: Schema, contract: Contract) -> list[str]:
     advice = "publish it under a new table name, or start from an empty warehouse"
     problems = []
-    found = [field.name for field in table.spec().fields]
-    if found != ([contract.partition] if contract.partition else []):
+    if not _is_partitioned_by(table, contract):
+        found = [field.name for field in table.spec().fields] or "nothing"
+        wanted_by = contract.partition or "nothing"
         problems.append(
-            f"the table is partitioned by {found}, the contract by {contract.partition}; {advice}"
+            f"the table is partitioned by {found}, the contract by {wanted_by}; {advice}"
         )
     for field in wanted.fields:
         if field.name not in table.schema().column_names:
@@ -120,6 +123,16 @@ def _obstacles(table: Table, wanted: Schema, contract: Contract) -> list[str]:
                 f"{field.field_type}; {advice}"
             )
     return problems
+
+
+def _signature(schema: Schema) -> dict[str, tuple[str, bool]]:
+    """What matters of a schema's columns; ids and documentation don't."""
+    return {field.name: (str(field.field_type), field.required) for field in schema.fields}
+
+
+def _is_partitioned_by(table: Table, contract: Contract) -> bool:
+    expected = [contract.partition] if contract.partition else []
+    return [field.name for field in table.spec().fields] == expected
 
 
 def _holds(old: IcebergType, new: IcebergType) -> bool:

@@ -1,21 +1,33 @@
 """Snapshots of an Iceberg table: their files and properties, and the changes a commit makes."""
 
-import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 import pyarrow.parquet as pq
-from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.expressions import AlwaysTrue, In
+from pyiceberg.expressions.visitors import manifest_evaluator
+from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
 )
 from pyiceberg.manifest import DataFile as IcebergFile
-from pyiceberg.manifest import DataFileContent, FileFormat
+from pyiceberg.manifest import DataFileContent, FileFormat, ManifestFile
 from pyiceberg.table import Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots
+from pyiceberg.table.update import (
+    RemoveSnapshotRefUpdate,
+    RemoveSnapshotsUpdate,
+    SetPropertiesUpdate,
+    SetSnapshotRefUpdate,
+    TableUpdate,
+)
+from pyiceberg.table.update.snapshot import ManageSnapshots
 from pyiceberg.typedef import Record
 
 from feature_store.contract import Contract
@@ -35,6 +47,7 @@ __all__ = [
     "referenced_files",
     "remove_tag",
     "set_head",
+    "set_properties",
     "set_tag",
     "summary_of",
     "swap_files",
@@ -43,15 +56,46 @@ __all__ = [
 _EPOCH = date(1970, 1, 1)
 
 
-def files_of(table: Table, snapshot: Snapshot | None) -> list[IcebergFile]:
-    """Data files of a snapshot, by partition, then by address."""
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    """A manifest, known by its address: its content never changes."""
+
+    address: str
+    manifest: ManifestFile = field(compare=False, repr=False)
+    io: FileIO = field(compare=False, repr=False)
+
+
+@lru_cache(maxsize=4096)
+def _live_files(manifest: _Manifest) -> list[IcebergFile]:
+    entries = manifest.manifest.fetch_manifest_entry(manifest.io, discard_deleted=True)
+    return [entry.data_file for entry in entries]
+
+
+def _manifests(table: Table, snapshot: Snapshot) -> list[_Manifest]:
+    return [_Manifest(m.manifest_path, m, table.io) for m in snapshot.manifests(table.io)]
+
+
+def files_of(
+    table: Table,
+    snapshot: Snapshot | None,
+    contract: Contract,
+    partitions: Collection[PartitionValue] | None = None,
+) -> list[IcebergFile]:
+    """Data files of a snapshot, by partition, then by address.
+
+    Manifests whose bounds hold none of the partitions are not opened.
+    """
     if snapshot is None:
         return []
-    entries = itertools.chain.from_iterable(
-        manifest.fetch_manifest_entry(table.io, discard_deleted=True)
-        for manifest in snapshot.manifests(table.io)
-    )
-    found = [entry.data_file for entry in entries]
+    manifests = _manifests(table, snapshot)
+    if partitions is not None and contract.partition is not None:
+        is_wanted = manifest_evaluator(
+            table.spec(), table.schema(), In(contract.partition, literals=set(partitions))
+        )
+        manifests = [m for m in manifests if m.manifest.partitions and is_wanted(m.manifest)]
+    found = [file for manifest in manifests for file in _live_files(manifest)]
+    if partitions is not None:
+        found = [file for file in found if partition_of(file, contract) in partitions]
     return sorted(found, key=lambda file: (str(file.partition), file.file_path))
 
 
@@ -109,16 +153,13 @@ def referenced_files(table: Table) -> Iterator[str]:
     """Address of every file that the table's metadata leads to; some come more than once."""
     yield table.metadata_location
     yield from (entry.metadata_file for entry in table.metadata.metadata_log)
-    seen = set()
+    manifests = set()
     for snapshot in table.snapshots():
         yield snapshot.manifest_list
-        for manifest in snapshot.manifests(table.io):
-            if manifest.manifest_path in seen:
-                continue
-            seen.add(manifest.manifest_path)
-            yield manifest.manifest_path
-            for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
-                yield entry.data_file.file_path
+        manifests.update(_manifests(table, snapshot))
+    for manifest in manifests:
+        yield manifest.address
+        yield from (file.file_path for file in _live_files(manifest))
 
 
 def swap_files(
@@ -127,45 +168,59 @@ def swap_files(
     removed: Sequence[IcebergFile],
     added: Sequence[DataFile],
     properties: Mapping[str, str],
+    day: date,
 ) -> int:
-    """Add one snapshot that takes files out and puts files in; returns its id."""
+    """Add one snapshot that takes files out, puts files in and has the day's tag; its id."""
     producer = transaction.update_snapshot(snapshot_properties=dict(properties)).overwrite()
-    if removed and transaction.table_metadata.spec().is_unpartitioned():
+    # Each look at the transaction's metadata copies all of it, so it is taken once.
+    metadata = transaction.table_metadata
+    if removed and metadata.spec().is_unpartitioned():
         # Without a predicate pyiceberg finds no manifest to look for the removed files in.
         producer.delete_by_predicate(AlwaysTrue())
     for old in removed:
         producer.delete_data_file(old)
     for new in added:
-        producer.append_data_file(_data_file(transaction, new))
+        producer.append_data_file(_data_file(transaction._table.io, metadata, new))
     producer.commit()
+    ManageSnapshots(transaction).create_tag(producer.snapshot_id, day.isoformat()).commit()
     return producer.snapshot_id
 
 
-def set_tag(transaction: Transaction, day: date, snapshot_id: int) -> None:
+def set_tag(day: date, snapshot_id: int) -> TableUpdate:
     """Let readers find the snapshot under the day."""
-    ManageSnapshots(transaction).create_tag(snapshot_id, day.isoformat()).commit()
+    return _reference(day.isoformat(), SnapshotRefType.TAG, snapshot_id)
 
 
-def remove_tag(transaction: Transaction, day: date) -> None:
+def remove_tag(day: date) -> TableUpdate:
     """Let readers find nothing under the day."""
-    ManageSnapshots(transaction).remove_tag(day.isoformat()).commit()
+    return RemoveSnapshotRefUpdate.model_validate({"ref-name": day.isoformat()})
 
 
-def set_head(transaction: Transaction, snapshot_id: int) -> None:
+def set_head(snapshot_id: int) -> TableUpdate:
     """Let readers see this snapshot."""
-    ManageSnapshots(transaction).set_current_snapshot(snapshot_id=snapshot_id).commit()
+    return _reference(MAIN_BRANCH, SnapshotRefType.BRANCH, snapshot_id)
 
 
-def expire(transaction: Transaction, snapshot_ids: Collection[int]) -> None:
-    """Forget snapshots; their files stay until they are deleted as orphans."""
-    ExpireSnapshots(transaction).by_ids(list(snapshot_ids)).commit()
+def _reference(name: str, kind: SnapshotRefType, snapshot_id: int) -> TableUpdate:
+    return SetSnapshotRefUpdate.model_validate(
+        {"ref-name": name, "type": kind, "snapshot-id": snapshot_id}
+    )
 
 
-def _data_file(transaction: Transaction, file: DataFile) -> IcebergFile:
+def expire(snapshot_ids: Collection[int]) -> TableUpdate:
+    """Forget snapshots and their tags; their files stay until they are deleted as orphans."""
+    return RemoveSnapshotsUpdate.model_validate({"snapshot-ids": sorted(snapshot_ids)})
+
+
+def set_properties(properties: Mapping[str, str]) -> TableUpdate:
+    """Set properties of the table."""
+    return SetPropertiesUpdate(updates=dict(properties))
+
+
+def _data_file(io: FileIO, metadata: TableMetadata, file: DataFile) -> IcebergFile:
     """Iceberg's record of a file, with the bounds that Parquet's own statistics give."""
-    metadata = transaction.table_metadata
     schema, spec = metadata.schema(), metadata.spec()
-    with transaction._table.io.new_input(file.uri).open() as stream:
+    with io.new_input(file.uri).open() as stream:
         statistics = data_file_statistics_from_parquet_metadata(
             parquet_metadata=pq.read_metadata(stream),
             stats_columns=compute_statistics_plan(schema, metadata.properties),
