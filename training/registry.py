@@ -1,10 +1,9 @@
 """The registry: runs, candidates, tokenizers, versions, aliases and why they moved. Imports MLflow.
 
-A run holds one step of one day. A candidate is a run that carries a bundle, laid out as an MLflow
-pyfunc model (`model/`, the bundle inside it at `model/artifacts/bundle`), so that registering it
-copies nothing. A version is a registered candidate; `champion` and `previous` are aliases. Every
-move of an alias is a run of its own, opened before the move and ended after it, and never changed
-again: the audit.
+A run holds one step of one day. A candidate is a run with a bundle, laid out as an MLflow model
+(`model/`, the bundle at `model/artifacts/bundle`), so that registering it copies nothing. A version
+is a registered candidate; `champion` and `previous` are aliases. Every move of an alias is a run
+of its own, opened before the move, ended after it, and never changed again: the audit.
 """
 
 import fcntl
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote, urlparse
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -74,7 +74,7 @@ class TrackedRun:
 
     def tag(self, values: Mapping[str, str]) -> None:
         """Tags of the run, under `sidereal.`."""
-        tags = [RunTag(f"sidereal.{name}", value) for name, value in values.items()]
+        tags = [RunTag(f"sidereal.{k}", v) for k, v in values.items()]
         self._client.log_batch(self.run_id, tags=tags)
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
@@ -113,7 +113,8 @@ class Registry:
 
     def __init__(self, client: MlflowClient, preset: str, experiment_id: str) -> None:
         self._client = client
-        self._preset = preset
+        self.name = preset
+        self.tracking_uri = client.tracking_uri
         self._experiment_id = experiment_id
 
     @classmethod
@@ -150,7 +151,7 @@ class Registry:
         name = "-".join(part for part in (day, step, family) if part)
         tags = {
             "sidereal.day": day,
-            "sidereal.preset": self._preset,
+            "sidereal.preset": self.name,
             "sidereal.step": step,
             "sidereal.family": family,
             "sidereal.inputs-digest": inputs_digest,
@@ -177,7 +178,7 @@ class Registry:
             RegistryError: it holds none of that name.
         """
         try:
-            text = Path(self._client.download_artifacts(run_id, name)).read_text(encoding="utf-8")
+            text = self._local(run_id, name).read_text(encoding="utf-8")
         except (MlflowException, OSError) as error:
             raise RegistryError(f"run {run_id} holds no {name}: {error}") from error
         content: dict[str, Any] = json.loads(text)
@@ -214,8 +215,8 @@ class Registry:
             RegistryError: no run holds that generation.
         """
         for run in self._search({"step": "train_tokenizer", "generation": generation}):
-            return Path(self._client.download_artifacts(run.info.run_id, _TOKENIZER))
-        raise RegistryError(f"no tokenizer of generation {generation!r} in {self._preset!r}")
+            return self._local(run.info.run_id, _TOKENIZER)
+        raise RegistryError(f"no tokenizer of generation {generation!r} in {self.name!r}")
 
     def fetch(self, holder: Candidate | Version) -> Bundle:
         """The verified bundle of a candidate or version; not copied where artifacts are local.
@@ -225,10 +226,10 @@ class Registry:
             BundleError: the bundle is corrupt, or is not the one that was logged.
         """
         try:
-            path = self._client.download_artifacts(holder.run_id, _BUNDLE)
+            path = self._local(holder.run_id, _BUNDLE)
         except (MlflowException, OSError) as error:
             raise RegistryError(f"run {holder.run_id} holds no bundle any more: {error}") from error
-        bundle = open_bundle(Path(path))
+        bundle = open_bundle(path)
         if bundle.digest != holder.digest:
             raise BundleCorruptError(
                 f"bundle at {path} has digest {bundle.digest:.12}…, "
@@ -246,14 +247,11 @@ class Registry:
             if version.digest == candidate.digest:
                 return version
         self.fetch(candidate)
-        try:
-            self._client.create_registered_model(self._preset)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
+        if not self._client.search_registered_models(f"name = '{self.name}'"):
+            self._client.create_registered_model(self.name)
         artifacts = self._client.get_run(candidate.run_id).info.artifact_uri
         made = self._client.create_model_version(
-            self._preset,
+            self.name,
             source=f"{artifacts}/{_MODEL}",
             run_id=candidate.run_id,
             tags={
@@ -267,7 +265,7 @@ class Registry:
     def versions(self) -> list[Version]:
         """All versions, oldest first."""
         aliases = self._aliases()
-        found = self._client.search_model_versions(f"name = '{self._preset}'", max_results=10_000)
+        found = self._client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
         return sorted(
             (
                 version_from(at.version, at.run_id, at.tags, aliases.get(int(at.version), ()))
@@ -285,7 +283,7 @@ class Registry:
         known = {version.number: version for version in self.versions()}
         if number not in known:
             raise RegistryError(
-                f"{self._preset!r} has no version {number}; it has {sorted(known) or 'none'}"
+                f"{self.name!r} has no version {number}; it has {sorted(known) or 'none'}"
             )
         return known[number]
 
@@ -301,7 +299,7 @@ class Registry:
         """Store a day's verdict beside the version it is about; a rerun replaces it."""
         text = json.dumps(verdict, sort_keys=True)
         self._client.set_model_version_tag(
-            self._preset, str(version.number), f"sidereal.verdict.{day}", text
+            self.name, str(version.number), f"sidereal.verdict.{day}", text
         )
 
     def promote(self, version: Version, *, day: str, reason: str) -> Move | None:
@@ -324,7 +322,7 @@ class Registry:
         """
         champion, previous = self.champion(), self.previous()
         if champion is None or previous is None or previous.number == champion.number:
-            raise RegistryError(f"{self._preset!r} has no previous champion to return to")
+            raise RegistryError(f"{self.name!r} has no previous champion to return to")
         return self._move("rollback", champion, previous, day=champion.day, reason=reason)
 
     def history(self) -> list[Move]:
@@ -345,26 +343,31 @@ class Registry:
                 }
             )
             if old is not None:
-                self._client.set_registered_model_alias(self._preset, PREVIOUS, str(old.number))
-            self._client.set_registered_model_alias(self._preset, CHAMPION, str(new.number))
+                self._client.set_registered_model_alias(self.name, PREVIOUS, str(old.number))
+            self._client.set_registered_model_alias(self.name, CHAMPION, str(new.number))
         self._client.set_model_version_tag(
-            self._preset, str(new.number), f"sidereal.{kind}.{day}", reason
+            self.name, str(new.number), f"sidereal.{kind}.{day}", reason
         )
         return _as_move(self._client.get_run(run.run_id))
+
+    def _local(self, run_id: str, path: str) -> Path:
+        """A run's file or folder on this machine: in place, or downloaded from remote storage."""
+        address = urlparse(self._client.get_run(run_id).info.artifact_uri)
+        if address.scheme not in ("", "file"):
+            return Path(self._client.download_artifacts(run_id, path))
+        place = Path(unquote(address.path)) / path
+        if not place.exists():
+            raise FileNotFoundError(f"{place} does not exist")
+        return place
 
     def _with_alias(self, alias: str) -> Version | None:
         return next((found for found in self.versions() if alias in found.aliases), None)
 
     def _aliases(self) -> dict[int, tuple[str, ...]]:
-        try:
-            model = self._client.get_registered_model(self._preset)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return {}
         by_version: dict[int, tuple[str, ...]] = {}
-        for alias, number in sorted(model.aliases.items()):
-            by_version[int(number)] = (*by_version.get(int(number), ()), alias)
+        for model in self._client.search_registered_models(f"name = '{self.name}'"):
+            for alias, number in sorted(model.aliases.items()):
+                by_version[int(number)] = (*by_version.get(int(number), ()), alias)
         return by_version
 
     def _search(self, tags: Mapping[str, str | None], *, finished_only: bool = True) -> list[Run]:

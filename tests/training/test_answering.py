@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from tests.recommender_world import ITEM_IDS, NUM_ITEMS, trained_bundle, walks
+from training.answering import Answerer
+from training.data.histories import Histories
+from training.models.interface import PAD, Contexts
+
+
+@pytest.fixture(scope="module")
+def answerer(tmp_path_factory):
+    return Answerer.of(trained_bundle(tmp_path_factory.mktemp("bundle") / "b"), device="cpu")
+
+
+def histories(*item_lists, strengths=2):
+    items = np.array([item for row in item_lists for item in row], dtype=np.int32)
+    return Histories(
+        user_ids=np.array([f"u{n}" for n in range(len(item_lists))], dtype=object),
+        offsets=np.cumsum([0, *map(len, item_lists)], dtype=np.int64),
+        items=items,
+        strengths=np.full(len(items), strengths, np.int8),
+        times=np.arange(len(items), dtype=np.int64),
+    )
+
+
+def assert_same(found: Contexts, expected: Contexts):
+    for name in ("items_BL", "lengths_B", "excluded", "excluded_offsets"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+
+
+def test_known_histories_are_asked_as_they_are(answerer):
+    known = Histories.from_arrow(walks())
+    users, positions = np.array([0, 0, 3]), np.array([2, 9, 24])
+    limits = {"max_history": 5, "exclude_seen": True}
+    assert_same(
+        answerer.ask(known).contexts(users, positions, **limits),
+        Contexts.at(known, users, positions, **limits),
+    )
+
+
+def test_items_that_the_bundle_never_heard_of_are_left_out_of_context_and_exclusion(answerer):
+    new = NUM_ITEMS + 5
+    asked = answerer.ask(histories([1, new, 2, 3], [new, 4]))
+    found = asked.contexts(
+        np.array([0, 0, 1]), np.array([2, 4, 1]), max_history=10, exclude_seen=True
+    )
+    assert found.items_BL.tolist() == [[1, PAD, PAD], [1, 2, 3], [PAD, PAD, PAD]]
+    assert found.lengths_B.tolist() == [1, 3, 0]
+    assert found.excluded.tolist() == [1, 1, 2, 3]
+    assert found.excluded_offsets.tolist() == [0, 1, 4, 4]
+
+
+def test_feedback_that_a_family_does_not_read_is_still_excluded_from_its_answers(answerer):
+    from dataclasses import replace
+
+    strict = replace(answerer, minimum_strength=1)
+    disliked = replace(histories([1, 2, 3]), strengths=np.array([2, -1, 2], np.int8))
+    found = strict.ask(disliked).contexts(
+        np.array([0]), np.array([3]), max_history=10, exclude_seen=True
+    )
+    assert found.items_BL.tolist() == [[1, 3]]
+    assert found.excluded.tolist() == [1, 2, 3]
+
+
+def test_nothing_is_excluded_where_seen_items_may_be_shown_again(answerer):
+    found = answerer.ask(histories([1, 2])).contexts(
+        np.array([0]), np.array([2]), max_history=10, exclude_seen=False
+    )
+    assert found.excluded.tolist() == [] and found.excluded_offsets.tolist() == [0, 0]
+
+
+def test_the_walk_goes_on_to_the_next_item(answerer):
+    items, scores = answerer.next_ids([["item-3", "item-4"]], 2, exclude_seen=True)
+    assert items[0][0] == "item-5"
+    assert scores[0] == sorted(scores[0], reverse=True)
+
+
+def test_unknown_ids_are_passed_over(answerer):
+    plain = answerer.next_ids([["item-3"]], 5, exclude_seen=True)
+    noisy = answerer.next_ids([["who", "item-3", "what"]], 5, exclude_seen=True)
+    assert plain == noisy
+
+
+def test_an_empty_history_is_answered_and_places_that_stay_empty_are_left_out(answerer):
+    items, scores = answerer.next_ids([[], ITEM_IDS[:-2]], NUM_ITEMS, exclude_seen=True)
+    assert len(items[0]) == NUM_ITEMS
+    assert set(items[1]) == set(ITEM_IDS[-2:]) and len(scores[1]) == 2
