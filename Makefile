@@ -20,8 +20,8 @@ $(READY): pyproject.toml constraints.txt infra/setup.sh
 	PYTHON=$(PYTHON) VENV=$(VENV) bash infra/setup.sh
 	@touch $@
 
-run: $(READY) ## the whole daily chain on real data, for two days (ARGS="--model sasrec", …)
-	$(BIN)/sidereal run $(ARGS)
+run: $(READY) ## the whole daily chain on real data, for two days (MODEL=sasrec, ARGS="--day …")
+	$(BIN)/sidereal run $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
 ui: $(READY) ## serve the Airflow and MLflow UIs over the last run's state
 	$(BIN)/sidereal ui

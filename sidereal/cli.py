@@ -51,6 +51,7 @@ SECTIONS: dict[str, tuple[Mount, ...]] = {
     ),
     "Research": (
         Mount("bench", "sidereal.bench:bench", "Measure ours against the peers on the same work."),
+        Mount("reproduce", "sidereal.reproduce:reproduce", "Make the README's tables anew."),
         Mount("reproduce", "sidereal.reproduce:reproduce", "Run a published experiment again."),
     ),
 }

@@ -1,6 +1,8 @@
 """The facts of a day's run, gathered from its run records, the tables and Airflow's own clock."""
 
 import json
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,17 @@ from sidereal.airflow_api import Task
 from sidereal.chain import Progress
 
 Facts = dict[str, Any]
+Steps = Mapping[str, Mapping[str, Any]]
+
+_ALL = "all"
+"""The slice of all targets, as `training.evaluation` names it."""
 
 
 def summarize(settings: Settings, preset: str, progress: Progress, *, seconds: float) -> Facts:
-    """What happened on a day.
+    """What happened on a day, as plain data; parts whose step has not run are empty.
 
     Args:
-        settings: where the records are.
+        settings: where the records and tables are.
         preset: what was run.
         progress: the day as it ended.
         seconds: from the first trigger to the last task.
@@ -28,24 +34,28 @@ def summarize(settings: Settings, preset: str, progress: Progress, *, seconds: f
         "status": "done" if progress.done else "failed",
         "seconds": round(seconds, 1),
         "tasks": [_task(task, steps) for task in progress.tasks if task.run_id],
-        "tables": _tables(steps),
-        "tokenizer": steps.get("train_tokenizer", {}),
-        "semantic_ids": steps.get("build_semantic_ids", {}),
-        "evaluation": steps.get("evaluate_recommender", {}),
-        "gate": steps.get("promote_recommender", {}),
-        "paths": _paths(settings, progress, steps),
+        "delivery": _chosen(
+            steps.get("ingest_interactions", {}),
+            ("rows_in", "published", "duplicates", "quarantined"),
+        ),
+        "tables": _tables(settings, steps),
+        "validation": _validation(steps),
+        "tokenizer": _tokenizer(steps),
+        "metrics": _metrics(steps.get("evaluate_recommender", {})),
+        "gate": _gate(steps.get("promote_recommender", {})),
+        "paths": _paths(settings, progress.day, steps),
     }
 
 
-def write_summary(settings: Settings, progress_day: Any, facts: Facts) -> Path:
+def write_summary(settings: Settings, day: date, facts: Facts) -> Path:
     """Write the summary beside the day's run records; returns its path."""
-    path = settings.runs_path / progress_day.isoformat() / "summary.json"
+    path = settings.runs_path / day.isoformat() / "summary.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
     return path
 
 
-def _task(task: Task, steps: dict[str, Facts]) -> Facts:
+def _task(task: Task, steps: Steps) -> Facts:
     facts = steps.get(task.task_id, {})
     return {
         "dag": task.dag_id,
@@ -55,12 +65,100 @@ def _task(task: Task, steps: dict[str, Facts]) -> Facts:
         "seconds": round(task.seconds, 1) if task.seconds is not None else None,
         "work_seconds": facts.get("seconds"),
         "status": facts.get("status"),
+        "message": facts.get("message") or facts.get("reason"),
     }
 
 
-def _tables(steps: dict[str, Facts]) -> dict[str, Facts]:
-    return {}
+def _tables(settings: Settings, steps: Steps) -> Facts:
+    """Per table: what the day's step committed, and the rows that the table holds now."""
+    from feature_store.store import FeatureStore  # a second of imports that --help needn't pay
+
+    written: Facts = {}
+    for step, facts in steps.items():
+        own = {facts["table"]: facts} if facts.get("table") else {}
+        for name, published in {**own, **facts.get("tables", {})}.items():
+            kept = ("rows", "changed", "snapshot_id", "content_hash")
+            written[name] = {"step": step, **_chosen(published, kept)}
+    store = FeatureStore.open(settings) if written else None
+    for name, facts in written.items():
+        facts["total_rows"] = store.row_count(name) if store else None
+    return written
 
 
-def _paths(settings: Settings, progress: Progress, steps: dict[str, Facts]) -> Facts:
-    return {}
+def _validation(steps: Steps) -> list[Facts]:
+    """Per validated step: how many rules held, and what they cost."""
+    found = []
+    for step, facts in steps.items():
+        validation = facts.get("validation")
+        if not validation:
+            continue
+        rules = validation["rules"]
+        found.append(
+            {
+                "step": step,
+                "success": validation["success"],
+                "rules": len(rules),
+                "rules_failed": [rule["rule"] for rule in rules if not rule["success"]],
+                **_chosen(validation, ("seconds", "share", "docs_path")),
+            }
+        )
+    return found
+
+
+def _tokenizer(steps: Steps) -> Facts:
+    facts = {**steps.get("train_tokenizer", {}), **steps.get("build_semantic_ids", {})}
+    if "quality" not in facts:
+        return {}
+    quality = facts["quality"]
+    per_level = ("used_codes", "used_share", "entropy_share", "perplexity", "residual_share")
+    return {
+        **_chosen(facts, ("generation", "policy", "new_items", "alarms")),
+        "tokenizer_message": steps.get("train_tokenizer", {}).get("message"),
+        **_chosen(quality, ("items", "collision", "reconstruction_mse")),
+        "levels": [_chosen(level, per_level) for level in quality["levels"]],
+        "unseen_consistency": quality.get("held_out", {}).get("consistency"),
+    }
+
+
+def _metrics(facts: Mapping[str, Any]) -> Facts:
+    if "entrants" not in facts:
+        return {}
+    return {
+        **_chosen(facts, ("challenger", "baselines", "num_users", "num_targets", "confidence")),
+        "entrants": {
+            label: {
+                **_chosen(entrant, ("family", "illegal_share", "coverage")),
+                "values": entrant["metrics"][_ALL]["values"],
+            }
+            for label, entrant in facts["entrants"].items()
+        },
+        "comparisons": [
+            _chosen(row, ("ours", "theirs", "metric", "difference", "relative"))
+            for row in facts["comparisons"]
+            if row["slice"] == _ALL and row["ours"] == facts["challenger"]
+        ],
+    }
+
+
+def _gate(facts: Mapping[str, Any]) -> Facts:
+    named = ("decision", "challenger_version", "champion_version", "champion_family")
+    verdict = facts.get("verdict", {})
+    return {**_chosen(facts, named), **_chosen(verdict, ("summary", "reasons"))}
+
+
+def _paths(settings: Settings, day: date, steps: Steps) -> Facts:
+    folder = settings.runs_path / day.isoformat()
+    docs = sorted(
+        {facts["validation"]["docs_path"] for facts in steps.values() if facts.get("validation")}
+    )
+    return {
+        "report": steps.get("write_report", {}).get("path"),
+        "data_docs": docs,
+        "run_records": str(folder / "steps"),
+        "warehouse": settings.resolved_warehouse,
+        "mlflow": settings.resolved_mlflow_tracking_uri,
+    }
+
+
+def _chosen(facts: Mapping[str, Any], names: tuple[str, ...]) -> Facts:
+    return {name: facts[name] for name in names if name in facts}

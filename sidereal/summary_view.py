@@ -1,6 +1,174 @@
 """A day's summary for a person's eyes."""
+
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-def print_summary(console: Any, facts: dict[str, Any], path: Path) -> None:
-    """Print."""
-    console.print(facts)
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+Facts = Mapping[str, Any]
+
+SHOWN_METRICS = ("ndcg@10", "hr@10", "mrr")
+_GOOD, _BAD = "green", "bold red"
+
+
+def print_summary(console: Console, facts: Facts, path: Path) -> None:
+    """Print what the summary holds; parts that are empty are left out."""
+    parts = [part for part in _parts(facts) if part is not None]
+    title = f"{facts['preset']}, day {facts['day']}: {facts['status']} in {facts['seconds']:.0f} s"
+    console.rule(f"[bold]{title}")
+    console.print(Group(*parts))
+    console.print(f"summary: {path}", soft_wrap=True)
+
+
+def _parts(facts: Facts) -> Iterator[RenderableType | None]:
+    yield _tasks(facts["tasks"])
+    yield _tables(facts["tables"], facts["delivery"])
+    yield _validation(facts["validation"])
+    yield _tokenizer(facts["tokenizer"])
+    yield _metrics(facts["metrics"])
+    yield _gate(facts["gate"])
+    yield _paths(facts["paths"])
+
+
+def _tasks(tasks: list[Facts]) -> Table:
+    table = _table("Tasks", "task", "seconds", "of work", "", text=("task", ""))
+    for task in tasks:
+        tries = f"{task['tries']} tries. " if task["tries"] > 1 else ""
+        table.add_row(
+            task["task"],
+            _number(task["seconds"], ".1f"),
+            _number(task["work_seconds"], ".1f"),
+            Text(tries + (task["message"] or task["status"] or ""), "dim", overflow="ellipsis"),
+        )
+    return table
+
+
+def _tables(tables: Facts, delivery: Facts) -> Table | None:
+    if not tables:
+        return None
+    table = _table("Tables", "table", "rows", "of the step", "", text=("table", ""))
+    for name, found in tables.items():
+        table.add_row(
+            name,
+            _number(found["total_rows"], ","),
+            _number(found.get("rows"), ","),
+            Text("new snapshot" if found.get("changed") else "unchanged", "dim"),
+        )
+    if delivery:
+        table.caption = (
+            "{rows_in:,} rows in = {published:,} published + {duplicates:,} duplicates + "
+            "{quarantined:,} quarantined".format_map(delivery)
+        )
+    return table
+
+
+def _validation(checks: list[Facts]) -> Table | None:
+    if not checks:
+        return None
+    table = _table("Validation", "step", "rules", "share of time", "", text=("step", ""))
+    for check in checks:
+        failed = ", ".join(check["rules_failed"])
+        table.add_row(
+            check["step"],
+            str(check["rules"]),
+            _number(check.get("share"), ".0%"),
+            Text("all hold", _GOOD) if check["success"] else Text(failed, _BAD),
+        )
+    return table
+
+
+def _tokenizer(found: Facts) -> Table | None:
+    if not found:
+        return None
+    columns = ("level", "codes used", "entropy", "perplexity", "unexplained")
+    table = _table(f"Tokenizer {found.get('generation', '')}", *columns)
+    for number, level in enumerate(found["levels"], start=1):
+        table.add_row(
+            str(number),
+            f"{level['used_codes']} ({level['used_share']:.0%})",
+            f"{level['entropy_share']:.0%}",
+            f"{level['perplexity']:.1f}",
+            f"{level['residual_share']:.0%}",
+        )
+    collision = found["collision"]
+    table.caption = (
+        f"{found['items']:,} items, {collision['share']:.1%} not told apart before collisions are "
+        f"resolved, largest bucket {collision['largest_bucket']}"
+    )
+    return table
+
+
+def _metrics(found: Facts) -> Table | None:
+    if not found:
+        return None
+    title = (
+        f"Metrics on {found['num_users']:,} users, {found['num_targets']:,} targets "
+        f"({found['confidence']:.0%} intervals)"
+    )
+    metrics = [m for m in SHOWN_METRICS if m in next(iter(found["entrants"].values()))["values"]]
+    against = f"{found['challenger']} − this, {metrics[0]}"
+    table = _table(title, "", *metrics, against, text=("",))
+    differences = {
+        row["theirs"]: row["difference"]
+        for row in found["comparisons"]
+        if row["metric"] == metrics[0]
+    }
+    for label, entrant in found["entrants"].items():
+        named = label if label == entrant["family"] else f"{label} ({entrant['family']})"
+        table.add_row(
+            Text(named, "bold" if label == found["challenger"] else ""),
+            *(_interval(entrant["values"][metric]) for metric in metrics),
+            _difference(differences[label]) if label in differences else Text(""),
+        )
+    return table
+
+
+def _gate(found: Facts) -> Panel | None:
+    if not found:
+        return None
+    champion = (
+        f"champion: version {found['champion_version']} ({found['champion_family']})"
+        if found.get("champion_version")
+        else "no champion yet"
+    )
+    lines = [Text(f"{found['summary']}"), Text(champion, "bold")]
+    return Panel(Group(*lines), title="Gate", title_align="left", expand=False)
+
+
+def _paths(paths: Facts) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(overflow="fold")
+    table.add_row("report", paths["report"] or "–")
+    for path in paths["data_docs"]:
+        table.add_row("Data Docs", path)
+    table.add_row("run records", paths["run_records"])
+    table.add_row("UIs", "sidereal ui (Airflow and MLflow)")
+    return table
+
+
+def _table(title: str, *names: str, text: tuple[str, ...] = ()) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left")
+    for name in names:
+        table.add_column(
+            name, justify="left" if name in text else "right", no_wrap=name in names[:1]
+        )
+    return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _interval(bounds: Facts) -> str:
+    return f"{bounds['point']:.4f} [{bounds['low']:.4f}, {bounds['high']:.4f}]"
+
+
+def _difference(bounds: Facts) -> Text:
+    style = _GOOD if bounds["low"] > 0 else _BAD if bounds["high"] < 0 else ""
+    text = f"{bounds['point']:+.4f} [{bounds['low']:+.4f}, {bounds['high']:+.4f}]"
+    return Text(text, style)
