@@ -71,7 +71,7 @@ def data_health(steps: Steps, volume: Mapping[str, Any] | None) -> Section | Non
                 heading="Published rows per day, by strength",
             )
         )
-    reasons = ingest.get("quarantine_reasons") or {}
+    reasons = ingest.get("reasons") or {}
     if reasons:
         blocks.append(
             _table(
