@@ -19,18 +19,21 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from training.config import Tokenizer
+
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 _MEASURED = ("training.json",)  # holds durations, so it is checked but is no part of the identity
 _REQUIRED = ("items.parquet", "split.json", "config.json", "training.json")
 _CHUNK_BYTES = 1 << 20
+_COLLISIONS = get_args(Tokenizer.model_fields["collisions"].annotation)
 
 
 class BundleError(Exception):
@@ -116,6 +119,11 @@ def digest_of(content: Mapping[str, Any]) -> str:
     """SHA-256, hex, of plain data, whatever the order of its keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def generation_digest(tokenizer_digest: str, collisions: str) -> str:
+    """The 12 hex digits that end a generation's name: the tokenizer and how collisions end."""
+    return digest_of({"tokenizer": tokenizer_digest, "collisions": collisions})[:12]
 
 
 def write_bundle(
@@ -267,8 +275,8 @@ def _generation_problems(directory: Path, items: pa.Table, generation: str) -> I
     if found != [generation]:
         yield f"the SID table is of generation {found}, the weights of {generation!r}"
     tokenizer = json.loads((directory / "tokenizer" / "tokenizer.json").read_text())["digest"]
-    if not generation.endswith(tokenizer[:12]):
-        yield f"the tokenizer has digest {tokenizer[:12]}…, the generation is {generation!r}"
+    if not any(generation.endswith(generation_digest(tokenizer, p)) for p in _COLLISIONS):
+        yield f"the tokenizer has digest {tokenizer:.12}…, which is not that of {generation!r}"
     index = sids["item_index"].to_numpy()
     inside = index < items.num_rows
     named = items["item_id"].take(pa.array(np.where(inside, index, 0)))

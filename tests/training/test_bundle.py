@@ -19,6 +19,7 @@ from training.bundle import (
     BundleMixError,
     Origin,
     digest_of,
+    generation_digest,
     inputs_digest,
     open_bundle,
     write_bundle,
@@ -51,7 +52,7 @@ def tokenizer(tmp_path_factory):
     config = RqKMeans.config_from({"num_levels": 2, "codebook_size": 2, "iterations": 2})
     fitted = RqKMeans.fit(torch.eye(4), config)
     fitted.save(folder)
-    return folder, f"2024-03-31-{fitted.digest[:12]}"
+    return folder, f"2024-03-31-{generation_digest(fitted.digest, 'suffix')}"
 
 
 def origin(generation=None, **changes):
