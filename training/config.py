@@ -20,6 +20,9 @@ class Tokenizer(Section):
 
     kind: str = "rq_kmeans"
     """A key of `training.tokenizers.TOKENIZERS`."""
+    encoder: str = ""
+    """Whose vectors, as `name` or `name@revision` of item_embeddings; empty: the only one there
+    is."""
     num_levels: int = Field(default=3, ge=1, le=8)
     codebook_size: int = Field(default=64, ge=2)
     iterations: int = Field(default=50, ge=1)

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from training.evaluation.projection import plane_of_prefixes, principal_plane
+from training.evaluation.projection import points_by_prefix, principal_plane
 from training.evaluation.tokenizer import (
     alarms,
     collision,
@@ -196,7 +196,7 @@ def test_one_item_has_a_place():
 
 def test_the_picture_names_every_points_first_code(world, fitted):
     codes = fitted.encode(world)
-    picture = plane_of_prefixes(world, codes, most_points=60)
-    assert json.loads(json.dumps(picture)) == picture
-    assert len(picture["points"]) == 60
-    assert picture["first_codes"] == codes[picture["rows"], 0].tolist()
+    points = points_by_prefix(world, codes, most_points=60)
+    rows, plane = principal_plane(world, most_points=60, seed=0)
+    assert [code for _, _, code in points] == codes[rows, 0].tolist()
+    assert torch.allclose(torch.tensor(points)[:, :2], plane, atol=1e-3)

@@ -1,7 +1,5 @@
 """Item vectors in the plane, for a picture of what prefixes hold together."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,17 +31,13 @@ def principal_plane(embeddings_ND: Tensor, *, most_points: int, seed: int) -> tu
     return rows, (centred_PD @ plane_D2).float()
 
 
-def plane_of_prefixes(
+def points_by_prefix(
     embeddings_ND: Tensor, codes_NQ: Tensor, *, most_points: int = 3_000, seed: int = 0
-) -> dict[str, Any]:
-    """The picture's facts, ready for JSON.
-
-    Returns:
-        `points`: [x, y] per drawn item, rounded; `first_codes`: its first code; `rows`: its row.
-    """
+) -> list[tuple[float, float, int]]:
+    """(x, y, first code) of (a sample of) the items, ready for JSON."""
     rows, plane_P2 = principal_plane(embeddings_ND, most_points=most_points, seed=seed)
-    return {
-        "points": [[round(x, 4), round(y, 4)] for x, y in plane_P2.tolist()],
-        "first_codes": codes_NQ[rows, 0].tolist(),
-        "rows": rows.tolist(),
-    }
+    first_codes = codes_NQ[rows, 0].tolist()
+    return [
+        (round(x, 4), round(y, 4), code)
+        for (x, y), code in zip(plane_P2.tolist(), first_codes, strict=True)
+    ]

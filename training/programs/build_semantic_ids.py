@@ -1,0 +1,234 @@
+"""build_semantic_ids: every item of the catalogue gets its ID under the current generation.
+
+Items that have one keep it, whatever their embedding has become: models know them by it. New items
+are encoded by the generation's own tokenizer, in item_index order, and take what is free. An item
+without an embedding gets codes from a digest of its id (`training.tokenizers.collisions.spread`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from feature_store.arrow import arrow_schema
+from feature_store.tables.semantic_ids import SEMANTIC_IDS
+from training.evaluation.projection import points_by_prefix
+from training.evaluation.tokenizer import alarms, collision, measure_codes
+from training.programs.day_inputs import Inputs, read_items
+from training.programs.interface import Facts, ProgramError, Task
+from training.programs.item_vectors import ItemVectors, read_item_vectors
+from training.programs.train_tokenizer import FACTS
+from training.tokenizers import Tokenizer, load_tokenizer
+from training.tokenizers.collisions import (
+    CodesExhaustedError,
+    Policy,
+    Resolution,
+    nearest_tuples,
+    resolve,
+    spread,
+)
+from training.tokenizers.quantize import codewords
+
+TABLE = "semantic_ids"
+
+
+@dataclass(frozen=True)
+class Newcomers:
+    """Items of the catalogue that have no ID under the generation, by item_index.
+
+    Args:
+        rows: `item_index`, `item_id`.
+        latent_NH: what is quantized; for an item without embedding the sum of its codewords.
+        codes_NQ: the quantizer's codes.
+        without_embedding: how many got theirs from a digest.
+    """
+
+    rows: pa.Table
+    latent_NH: torch.Tensor
+    codes_NQ: np.ndarray
+    without_embedding: int
+
+
+def run(task: Task) -> Facts:
+    """Publish the generation's IDs for the day's catalogue.
+
+    Raises:
+        ProgramError: there is no tokenizer, no vectors of its encoder, or more items than IDs.
+        TokenizerCorruptError: the saved tokenizer is not what was saved.
+        CommitConflict: another run published IDs of the generation meanwhile.
+    """
+    current = task.registry.find_tokenizer(until=task.day.isoformat())
+    if current is None:
+        raise ProgramError(
+            f"there is no tokenizer of {task.day} or before; run train_tokenizer for that day first"
+        )
+    generation = current.generation
+    trained = task.registry.read_json(current.run_id, FACTS)
+    tokenizer = load_tokenizer(task.registry.fetch_tokenizer(generation))
+    stage = task.store.stage(TABLE, day=task.day, job=task.step)
+    policy, inputs = task.config.tokenizer.collisions, Inputs()
+    items = read_items(task, inputs)
+    vectors = read_item_vectors(task, inputs, encoder=trained["encoder"])
+    existing = _existing(task, generation)
+    newcomers = _newcomers(tokenizer, items, vectors, existing)
+    resolution = _resolve(policy, tokenizer, newcomers, existing)
+    table = pa.concat_tables([existing, _rows(task, generation, tokenizer, newcomers, resolution)])
+    _require_sound(table, items, policy, resolution.codes.shape[1])
+    stage.write(table)
+    published = task.store.publish(
+        stage,
+        replace=[generation],
+        inputs={
+            **{name: found["snapshot_id"] for name, found in inputs.items()},
+            "tokenizer": generation,
+        },
+        properties={"sidereal.preset": task.config.name},
+    )
+    return {
+        "status": "done" if published.changed else "unchanged",
+        "table": TABLE,
+        "rows": published.rows,
+        "snapshot_id": published.snapshot_id,
+        "content_hash": published.content_hash,
+        "changed": published.changed,
+        "inputs": inputs,
+        "generation": generation,
+        "tokenizer_day": current.day,
+        "policy": policy,
+        "new_items": newcomers.rows.num_rows,
+        "new_items_collided": resolution.collided,
+        "new_items_moved": resolution.moved,
+        "new_items_without_embedding": newcomers.without_embedding,
+        **_quality(tokenizer, vectors, table, trained),
+        "message": f"{newcomers.rows.num_rows} new of {table.num_rows} items under {generation}",
+    }
+
+
+def _existing(task: Task, generation: str) -> pa.Table:
+    """The generation's rows at the head: a rerun of an old day keeps what later days added."""
+    if not task.store.row_count(TABLE, partition=generation):
+        return arrow_schema(SEMANTIC_IDS).empty_table()
+    return task.store.read(TABLE, partition=generation).sort_by("item_index")
+
+
+def _newcomers(
+    tokenizer: Tokenizer, items: pa.Table, vectors: ItemVectors, existing: pa.Table
+) -> Newcomers:
+    is_known = np.isin(items["item_index"].to_numpy(), existing["item_index"].to_numpy())
+    rows = items.filter(pa.array(~is_known))
+    indices = rows["item_index"].to_numpy()
+    place = np.searchsorted(vectors.item_indices, indices).clip(max=len(vectors.item_indices) - 1)
+    has_vector = vectors.item_indices[place] == indices
+    is_spread_N = torch.from_numpy(~has_vector)
+    embeddings_ND = vectors.embeddings_ND[torch.from_numpy(place)]
+    codes_NQ = tokenizer.encode(embeddings_ND)
+    latent_NH = tokenizer.latent(embeddings_ND).clone()
+    ids = rows.filter(pa.array(~has_vector))["item_id"].to_pylist()
+    codes_NQ[is_spread_N] = torch.from_numpy(spread(ids, tokenizer.is_used_QK))
+    words_MQH = codewords(codes_NQ[is_spread_N], tokenizer.codebooks_QKH)
+    latent_NH[is_spread_N] = words_MQH.sum(1)
+    return Newcomers(rows, latent_NH, codes_NQ.numpy(), len(ids))
+
+
+def _resolve(
+    policy: Policy, tokenizer: Tokenizer, newcomers: Newcomers, existing: pa.Table
+) -> Resolution:
+    def alternatives(row: int) -> Iterator[tuple[int, ...]]:
+        return nearest_tuples(
+            newcomers.latent_NH[row], tokenizer.codebooks_QKH, tokenizer.is_used_QK
+        )
+
+    width = tokenizer.num_levels + (policy == "suffix")
+    try:
+        return resolve(
+            newcomers.codes_NQ,
+            policy,
+            codebook_size=tokenizer.codebook_size,
+            existing=_codes(existing, width),
+            alternatives=alternatives,
+        )
+    except CodesExhaustedError as error:
+        raise ProgramError(str(error)) from error
+
+
+def _codes(table: pa.Table, width: int) -> np.ndarray:
+    """Codes of a table's rows, [N,width].
+
+    Raises:
+        ProgramError: they have another length: the policy changed within the generation.
+    """
+    lists = table["codes"].combine_chunks()
+    lengths = np.unique(lists.value_lengths().to_numpy())
+    if len(lengths) and lengths.tolist() != [width]:
+        raise ProgramError(
+            f"IDs of this generation have {lengths.tolist()} codes, tokenizer.collisions asks for "
+            f"{width}; a policy holds for a whole generation: train a new one, or set it back"
+        )
+    return lists.flatten().to_numpy().astype(np.int64).reshape(-1, width)
+
+
+def _rows(
+    task: Task,
+    generation: str,
+    tokenizer: Tokenizer,
+    newcomers: Newcomers,
+    resolution: Resolution,
+) -> pa.Table:
+    count = newcomers.rows.num_rows
+    columns = {
+        "generation": pa.array([generation] * count, pa.string()),
+        "item_id": newcomers.rows["item_id"],
+        "item_index": newcomers.rows["item_index"],
+        "codes": pa.array(resolution.codes.tolist(), pa.list_(pa.int32())),
+        "num_quantized_levels": pa.array([tokenizer.num_levels] * count, pa.int32()),
+        "assigned_day": pa.array([task.day] * count, pa.date32()),
+    }
+    schema = arrow_schema(SEMANTIC_IDS)
+    return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
+
+
+def _require_sound(table: pa.Table, items: pa.Table, policy: Policy, width: int) -> None:
+    """Refuse to publish IDs that would break a model: a defect, not a matter of data.
+
+    Raises:
+        ProgramError: an item without or with two IDs, or two items with one ID.
+    """
+    indices, codes = table["item_index"].to_numpy(), _codes(table, width)
+    problems = []
+    if len(np.unique(indices)) != len(indices):
+        problems.append("an item has two IDs")
+    if not np.isin(items["item_index"].to_numpy(), indices).all():
+        problems.append("an item has no ID")
+    if policy != "bucket" and len(np.unique(codes, axis=0)) != len(codes):
+        problems.append(f"two items have one ID under policy {policy!r}")
+    if problems:
+        raise ProgramError(f"semantic IDs are not published: {'; '.join(problems)}")
+
+
+def _quality(tokenizer: Tokenizer, vectors: ItemVectors, table: pa.Table, trained: Facts) -> Facts:
+    """Figures of the codes as served; held-out ones are those of the generation's training."""
+    ordered = table.sort_by("item_index")
+    width = len(ordered["codes"][0].as_py())
+    served_NQ = torch.from_numpy(_codes(ordered, width))
+    indices = ordered["item_index"].to_numpy()
+    has_id = torch.from_numpy(np.isin(vectors.item_indices, indices))
+    place = torch.from_numpy(np.searchsorted(indices, vectors.item_indices))[has_id]
+    codes_NQ, embeddings_ND = (
+        served_NQ[place, : tokenizer.num_levels],
+        vectors.embeddings_ND[has_id],
+    )
+    quality = measure_codes(tokenizer, embeddings_ND, codes_NQ)
+    quality["served"] = {
+        "codes_per_item": width,
+        "collision": collision(served_NQ),
+        "vocabularies": (served_NQ.max(0).values + 1).tolist(),
+    }
+    if "held_out" in trained["quality"]:
+        quality["held_out"] = trained["quality"]["held_out"]
+    return {
+        "quality": quality,
+        "alarms": alarms(quality),
+        "points": points_by_prefix(embeddings_ND, codes_NQ),
+    }

@@ -1,0 +1,164 @@
+"""train_tokenizer: a new generation of semantic IDs, when one is due.
+
+Under a new generation every item has another ID and every model must be trained anew, so one is
+trained only when there is none, when the current one is `tokenizer.retrain_days` old, or when the
+preset asks for another kind of tokenizer or encoder. A day that has trained its generation trains
+no second one for the same settings: a rerun finds it.
+"""
+
+import dataclasses
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from feature_store.preset import PresetError
+from training.bundle import digest_of
+from training.evaluation.projection import points_by_prefix
+from training.evaluation.tokenizer import alarms, measure_codes, measure_unseen
+from training.programs.day_inputs import Inputs
+from training.programs.interface import Facts, ProgramError, Task
+from training.programs.item_vectors import ItemVectors, read_item_vectors
+from training.registry_records import TokenizerRecord
+from training.tokenizers import TOKENIZERS
+from training.tokenizers.interface import Tokenizer
+
+LOG = logging.getLogger(__name__)
+FACTS = "tokenizer_facts.json"
+"""The run's file that holds what the fit found."""
+_UNSEEN_SHARE = 0.1
+_LEAST_TO_HOLD_OUT = 20
+"""Items below which nothing is held out: two neighbours say nothing about a tokenizer."""
+
+
+def run(task: Task) -> Facts:
+    """Train a generation, or say why none is due.
+
+    Raises:
+        PresetError: the preset names no known kind of tokenizer.
+        ProgramError: there are no item vectors to learn from, or some are not finite.
+    """
+    settings = task.config.tokenizer
+    if settings.kind not in TOKENIZERS:
+        raise PresetError(f"tokenizer.kind is {settings.kind!r}, known are {sorted(TOKENIZERS)}")
+    inputs: Inputs = {}
+    vectors = read_item_vectors(task, inputs)
+    current = task.registry.find_tokenizer(until=task.day.isoformat())
+    known = task.registry.read_json(current.run_id, FACTS) if current else {}
+    reason = _why_due(task, vectors, current, known)
+    if current is not None and not reason:
+        return {**known, "status": "unchanged", "message": _still_serves(task, current)}
+    LOG.info("training a tokenizer on %d items: %s", len(vectors.item_indices), reason)
+    return _train(task, vectors, inputs, current, reason)
+
+
+def _train(
+    task: Task, vectors: ItemVectors, inputs: Inputs, current: TokenizerRecord | None, reason: str
+) -> Facts:
+    tokenizer, quality = _fit_and_measure(task, vectors)
+    day = task.day.isoformat()
+    policy = task.config.tokenizer.collisions
+    digest = digest_of({"tokenizer": tokenizer.digest, "collisions": policy})[:12]
+    generation = f"{day}-{digest}"
+    if current is not None and current.generation.endswith(digest):
+        generation = current.generation  # nothing new was learnt: IDs and models stay valid
+    facts: dict[str, Any] = {
+        "generation": generation,
+        "trained_day": day,
+        "encoder": vectors.encoder,
+        "kind": tokenizer.kind,
+        "config": dataclasses.asdict(tokenizer.config),
+        "collisions": policy,
+        "digest": tokenizer.digest,
+        "fit": tokenizer.report,
+        "reason": reason,
+        "inputs": inputs,
+        **quality,
+    }
+    inputs_digest = digest_of({table: found["content_hash"] for table, found in inputs.items()})
+    with (
+        task.registry.run(day=day, step=task.step, inputs_digest=inputs_digest) as tracked,
+        tempfile.TemporaryDirectory(prefix="sidereal-") as scratch,
+    ):
+        tokenizer.save(Path(scratch))
+        facts["run_id"] = tracked.run_id
+        tracked.describe({"kind": tokenizer.kind, "encoder": vectors.encoder, **facts["config"]})
+        tracked.log(_headline(quality["quality"]))
+        tracked.log_json(FACTS, facts)
+        tracked.log_tokenizer(Path(scratch), generation)
+    share = quality["quality"]["collision"]["share"]
+    told = f"{generation}: {share:.1%} of items not told apart before collisions are resolved"
+    return {**facts, "message": f"{told} ({reason})"}
+
+
+def _why_due(
+    task: Task, vectors: ItemVectors, current: TokenizerRecord | None, known: Facts
+) -> str:
+    """Why a generation is due; empty where the current one serves on."""
+    settings = task.config.tokenizer
+    config = dataclasses.asdict(TOKENIZERS[settings.kind].config_from(settings.model_dump()))
+    if current is None:
+        return "there is no generation yet"
+    asked = {"kind": settings.kind, "config": config, "collisions": settings.collisions}
+    if {name: known[name] for name in asked} != asked:
+        return f"the preset asks for another tokenizer than that of {current.generation}"
+    if known["encoder"] != vectors.encoder:
+        return f"items are encoded by {vectors.encoder} now, no longer by {known['encoder']}"
+    age = _age_days(task, current)
+    if age >= settings.retrain_days:
+        return f"{current.generation} was trained {age} days ago"
+    return ""
+
+
+def _still_serves(task: Task, current: TokenizerRecord) -> str:
+    age = _age_days(task, current)
+    trained = f"{age} days ago" if age else "today"
+    return (
+        f"{current.generation} was trained {trained}; the next one follows after "
+        f"{task.config.tokenizer.retrain_days} days"
+    )
+
+
+def _age_days(task: Task, current: TokenizerRecord) -> int:
+    return (task.day - task.day.fromisoformat(current.day)).days
+
+
+def _fit_and_measure(task: Task, vectors: ItemVectors) -> tuple[Tokenizer, Facts]:
+    """The tokenizer that serves, and what it is worth, also on items that a twin has not seen."""
+    settings = task.config.tokenizer
+    kind = TOKENIZERS[settings.kind]
+    config = kind.config_from(settings.model_dump())
+    embeddings_ND = vectors.embeddings_ND
+    on_device_ND = embeddings_ND.to(task.device)
+    try:
+        tokenizer = kind.fit(on_device_ND, config).to("cpu")
+    except ValueError as error:
+        raise ProgramError(str(error)) from error
+    codes_NQ = tokenizer.encode(embeddings_ND)
+    quality = measure_codes(tokenizer, embeddings_ND, codes_NQ)
+    if len(embeddings_ND) >= _LEAST_TO_HOLD_OUT:
+        generator = torch.Generator().manual_seed(settings.seed)
+        order = torch.randperm(len(embeddings_ND), generator=generator)
+        is_unseen_N = torch.zeros(len(embeddings_ND), dtype=torch.bool)
+        is_unseen_N[order[: round(_UNSEEN_SHARE * len(order))]] = True
+        twin = kind.fit(on_device_ND[~is_unseen_N.to(task.device)], config).to("cpu")
+        quality["held_out"] = measure_unseen(twin, embeddings_ND, is_unseen_N, seed=settings.seed)
+    points = points_by_prefix(embeddings_ND, codes_NQ, seed=settings.seed)
+    return tokenizer, {"quality": quality, "alarms": alarms(quality), "points": points}
+
+
+def _headline(quality: Facts) -> dict[str, float]:
+    """What is worth a curve over generations."""
+    values = {
+        "collision_share": quality["collision"]["share"],
+        "largest_bucket": quality["collision"]["largest_bucket"],
+        "reconstruction_mse": quality["reconstruction_mse"],
+    }
+    for number, level in enumerate(quality["levels"], start=1):
+        values[f"entropy_share_level_{number}"] = level["entropy_share"]
+        values[f"residual_share_level_{number}"] = level["residual_share"]
+    for depth, found in enumerate(quality.get("held_out", {}).get("consistency", []), start=1):
+        values[f"unseen_agreement_depth_{depth}"] = found["agreement"]
+    return values
