@@ -6,7 +6,7 @@ leave_last_out (papers): each user's last event is the test, the one before it t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -58,6 +58,17 @@ class Targets:
         slices = {name: mask[keep] for name, mask in self.slices.items()}
         return Targets(self.histories, self.user[keep], self.position[keep], slices)
 
+    def of_items(self, known_V: np.ndarray) -> "Targets":
+        """Only known items (bool, shape [V]), in contexts and as targets."""
+        known = known_V[self.histories.items]
+        known_before = np.concatenate([[0], np.cumsum(known, dtype=np.int64)])
+        before_user = known_before[self.histories.offsets[self.user]]
+        position = known_before[self.events] - before_user
+        kept = self.where(known[self.events])
+        return replace(
+            kept, histories=self.histories.where(known), position=position[known[self.events]]
+        )
+
 
 @dataclass(frozen=True)
 class Split:
@@ -74,6 +85,17 @@ class Split:
     validation: Targets
     test: Targets
     facts: Mapping[str, Any]
+
+    def of_items(self, known_V: np.ndarray) -> "Split":
+        """The split as a model sees it that knows only some items (bool, shape [V])."""
+        if known_V.all():
+            return self
+        return replace(
+            self,
+            train=self.train.where(known_V[self.train.items]),
+            validation=self.validation.of_items(known_V),
+            test=self.test.of_items(known_V),
+        )
 
 
 def split_rolling(

@@ -21,7 +21,7 @@ def full_softmax_loss(x_ND: Tensor, items_VD: Tensor, target_N: Tensor) -> Tenso
         >>> full_softmax_loss(torch.zeros(1, 2), torch.ones(4, 2), torch.tensor([3]))
         tensor([1.3863])
     """
-    return F.cross_entropy((x_ND @ items_VD.T).float(), target_N, reduction="none")
+    return F.cross_entropy(x_ND @ items_VD.T, target_N, reduction="none")
 
 
 def chunked_softmax_loss(
@@ -43,7 +43,11 @@ def chunked_softmax_loss(
         >>> chunked_softmax_loss(torch.zeros(3, 2), torch.ones(4, 2), torch.tensor([3, 0, 1]))
         tensor(4.1589)
     """
-    return _ChunkedSoftmax.apply(x_ND, items_VD, target_N, rows)
+    device = x_ND.device.type
+    if torch.is_autocast_enabled(device):
+        x_ND = x_ND.to(torch.get_autocast_dtype(device))
+    with torch.autocast(device, enabled=False):
+        return _ChunkedSoftmax.apply(x_ND, items_VD, target_N, rows)
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
@@ -51,18 +55,18 @@ class _ChunkedSoftmax(torch.autograd.Function):
     def forward(ctx, x_ND, items_VD, target_N, rows):
         needs_gradient = any(ctx.needs_input_grad)
         items_VD = items_VD.to(x_ND.dtype)
+        # Products may be of half precision; sums over V and over N are not.
+        wide = torch.promote_types(x_ND.dtype, torch.float32)
         d_x_ND = torch.empty_like(x_ND) if needs_gradient else None
-        d_items_VD = torch.zeros_like(items_VD, dtype=torch.float32) if needs_gradient else None
-        total = torch.zeros((), device=x_ND.device)
+        d_items_VD = torch.zeros_like(items_VD, dtype=wide) if needs_gradient else None
+        total = torch.zeros((), device=x_ND.device, dtype=wide)
         for start in range(0, len(x_ND), rows):
             x_CD, target_C1 = x_ND[start : start + rows], target_N[start : start + rows, None]
-            log_p_CV = (x_CD @ items_VD.T).float().log_softmax(1)
+            log_p_CV = (x_CD @ items_VD.T).to(wide).log_softmax(1)
             total -= log_p_CV.gather(1, target_C1).sum()
             if needs_gradient:
                 d_logits_CV = log_p_CV.exp_()
-                d_logits_CV.scatter_add_(
-                    1, target_C1, -torch.ones_like(target_C1, dtype=torch.float32)
-                )
+                d_logits_CV.scatter_add_(1, target_C1, -torch.ones_like(target_C1, dtype=wide))
                 d_logits_CV = d_logits_CV.to(x_ND.dtype)
                 torch.mm(d_logits_CV, items_VD, out=d_x_ND[start : start + rows])
                 d_items_VD += d_logits_CV.T @ x_CD
@@ -95,7 +99,7 @@ def sampled_softmax_loss(
         >>> sampled_softmax_loss(x, items, torch.tensor([3]), torch.tensor([0, 3, 5]))
         tensor([1.0986])
     """
-    positive_N = (x_ND * items_VD[target_N]).sum(-1).float()
-    negative_NR = (x_ND @ items_VD[negative_R].T).float()
+    positive_N = (x_ND * items_VD[target_N]).sum(-1)
+    negative_NR = x_ND @ items_VD[negative_R].T
     negative_NR = negative_NR.masked_fill(target_N[:, None] == negative_R, -torch.inf)
     return torch.cat([positive_N[:, None], negative_NR], 1).logsumexp(1) - positive_N

@@ -1,8 +1,9 @@
 """Every family of recommenders that can be trained, registered and served."""
 
-from training.models import item_knn, popularity, sasrec
+from training.models import item_knn, popularity, sasrec, tiger
 from training.models.interface import Family
 
 MODELS: dict[str, Family] = {
-    family.name: family for family in (sasrec.FAMILY, item_knn.FAMILY, popularity.FAMILY)
+    family.name: family
+    for family in (tiger.FAMILY, sasrec.FAMILY, item_knn.FAMILY, popularity.FAMILY)
 }

@@ -102,6 +102,11 @@ class TopK:
     scores_Bk: np.ndarray
 
     @classmethod
+    def empty(cls, k: int) -> "TopK":
+        """The answer to no context."""
+        return cls(np.empty((0, k), dtype=np.int32), np.empty((0, k), dtype=np.float32))
+
+    @classmethod
     def concatenate(cls, parts: list["TopK"]) -> "TopK":
         """Several answers below each other."""
         return cls(

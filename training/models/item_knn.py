@@ -68,8 +68,8 @@ class ItemKnn:
             len(self.popularity_V), contexts.items_BL.shape[1] * self.neighbours_Vn.shape[1]
         )
         rows = rows_within(CHUNK_CELLS, widest)
-        parts = []
-        for start in range(0, max(1, len(contexts)), rows):
+        parts = [TopK.empty(k)]
+        for start in range(0, len(contexts), rows):
             part = contexts.rows(start, start + rows)
             parts.append(best_items(torch.from_numpy(self._scores(part)), part, k))
         return TopK.concatenate(parts)

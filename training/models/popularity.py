@@ -43,9 +43,10 @@ class Popularity:
         most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
         width = min(len(self.scores_V), k + most_excluded)
         rows = max(1, CHUNK_CELLS // max(1, width))
-        starts = range(0, max(1, len(contexts)), rows)
+        starts = range(0, len(contexts), rows)
         return TopK.concatenate(
-            [self._answer(contexts.rows(start, start + rows), k, width) for start in starts]
+            [TopK.empty(k)]
+            + [self._answer(contexts.rows(start, start + rows), k, width) for start in starts]
         )
 
     def _answer(self, contexts: Contexts, k: int, width: int) -> TopK:

@@ -64,7 +64,7 @@ class Block(nn.Module):
         """One vector per position from it and those before it."""
         B, L, D = x_BLD.shape
         qkv = self.query_key_value(self.attention_norm(x_BLD))
-        q, k, v = qkv.view(B, L, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.view(B, L, 3, self.num_heads, D // self.num_heads).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         attended_BLD = attended.transpose(1, 2).reshape(B, L, D)
         x_BLD = x_BLD + self.dropout(self.attention_out(attended_BLD))
@@ -113,8 +113,8 @@ class Sasrec(nn.Module):
         device = self.items_VD.device
         width = max(self.num_items, contexts.items_BL.shape[1] * self.config.width)
         rows = rows_within(CHUNK_CELLS, width)
-        parts = []
-        for start in range(0, max(1, len(contexts)), rows):
+        parts = [TopK.empty(k)]
+        for start in range(0, len(contexts), rows):
             part = contexts.rows(start, start + rows)
             items_BL = torch.from_numpy(part.items_BL).long().to(device)
             last_B = torch.from_numpy(part.lengths_B).to(device)

@@ -1,0 +1,187 @@
+"""What every family of recommenders must do; a test class inherits this and says which it is."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from tests import worlds
+from training.data.batches import BatchPlan
+from training.fitting import Fitting, LoopSettings
+from training.models import MODELS
+from training.models.interface import PAD, Contexts, contexts_of
+
+
+def hit_rate(model, targets, *, k=1, exclude_seen=False, max_history=50):
+    """Share of targets whose item is among the k answers."""
+    questions = contexts_of(targets, max_history=max_history, exclude_seen=exclude_seen)
+    found = np.concatenate([model.recommend(contexts, k).items_Bk for contexts in questions])
+    return float((found == targets.items[:, None]).any(1).mean())
+
+
+class RecommenderSuite:
+    """Inherit and set `family`; `settings` make the model small enough for a test."""
+
+    family = ""
+    settings: ClassVar[dict] = {}
+    fitting = Fitting(LoopSettings(max_epochs=2, tokens_per_batch=2048, max_history=20))
+    relative_tolerance = 1e-4
+
+    def fit(self, world, **changes):
+        family = MODELS[self.family]
+        config = family.configure({**self.settings, **changes})
+        return family.fit(world.split, config, self.fitting, world.vocabulary)[0]
+
+    @pytest.fixture(scope="class")
+    def world(self):
+        return worlds.chain(num_users=60)
+
+    @pytest.fixture(scope="class")
+    def fitted(self, world):
+        return self.fit(world)
+
+    @pytest.fixture(scope="class")
+    def contexts(self, world):
+        """Contexts of 0 to 20 known events, seen items excluded."""
+        user = np.arange(21)
+        return Contexts.at(
+            world.split.test.histories, user, user, max_history=20, exclude_seen=True
+        )
+
+    def same(self, one, other):
+        """Equal lists, but for neighbours whose scores differ by rounding only."""
+        np.testing.assert_allclose(
+            one.scores_Bk, other.scores_Bk, rtol=self.relative_tolerance, atol=1e-5
+        )
+        apart = np.abs(np.diff(one.scores_Bk, axis=1)) > 1e-3
+        clear = np.pad(apart, ((0, 0), (1, 0)), constant_values=True)
+        clear &= np.pad(apart, ((0, 0), (0, 1)), constant_values=True)
+        assert (one.items_Bk == other.items_Bk)[clear].all()
+
+    def test_a_list_holds_distinct_items_best_first(self, fitted, contexts):
+        answer = fitted.recommend(contexts, 8)
+        assert answer.items_Bk.shape == answer.scores_Bk.shape == (21, 8)
+        assert answer.items_Bk.dtype == np.int32
+        assert answer.scores_Bk.dtype == np.float32
+        assert (np.diff(answer.scores_Bk, axis=1) <= 0).all()
+        assert all(len(set(row)) == 8 for row in answer.items_Bk.tolist())
+
+    def test_no_excluded_item_is_answered(self, fitted, contexts):
+        answer = fitted.recommend(contexts, 8)
+        for row, items in enumerate(answer.items_Bk):
+            first, last = contexts.excluded_offsets[row : row + 2]
+            assert not set(items.tolist()) & set(contexts.excluded[first:last].tolist())
+
+    def test_a_list_longer_than_the_catalogue_ends_in_no_items(self, fitted, contexts, world):
+        answer = fitted.recommend(contexts, 40)
+        for row, items in enumerate(answer.items_Bk):
+            first, last = contexts.excluded_offsets[row : row + 2]
+            left = world.vocabulary.num_items - len(set(contexts.excluded[first:last].tolist()))
+            assert (items[:left] != PAD).all()
+            assert (items[left:] == PAD).all()
+            assert np.isneginf(answer.scores_Bk[row, left:]).all()
+
+    def test_padding_and_company_change_nothing(self, fitted, contexts):
+        together = fitted.recommend(contexts, 8)
+        for row in range(len(contexts)):
+            alone = fitted.recommend(contexts.rows(row, row + 1), 8)
+            assert contexts.rows(row, row + 1).items_BL.shape[1] == row
+            self.same(
+                alone,
+                type(alone)(together.items_Bk[row : row + 1], together.scores_Bk[row : row + 1]),
+            )
+
+    def test_no_context_gets_no_list(self, fitted, contexts):
+        answer = fitted.recommend(contexts.rows(0, 0), 8)
+        assert answer.items_Bk.shape == (0, 8)
+
+    def test_save_and_load_gives_the_same_answers(self, fitted, contexts, tmp_path):
+        family = MODELS[self.family]
+        family.save(fitted, tmp_path / "model")
+        loaded = family.load(tmp_path / "model", "cpu")
+        before, after = fitted.recommend(contexts, 8), loaded.recommend(contexts, 8)
+        np.testing.assert_array_equal(before.items_Bk, after.items_Bk)
+        np.testing.assert_array_equal(before.scores_Bk, after.scores_Bk)
+        assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pkl", ".pt", ".bin")]
+
+    def test_the_same_fit_twice_answers_the_same_bit_for_bit(self, fitted, contexts, world):
+        again = self.fit(world).recommend(contexts, 8)
+        np.testing.assert_array_equal(again.items_Bk, fitted.recommend(contexts, 8).items_Bk)
+        np.testing.assert_array_equal(again.scores_Bk, fitted.recommend(contexts, 8).scores_Bk)
+
+    def test_an_unknown_setting_is_refused(self):
+        with pytest.raises(ValueError, match=f"{self.family} has no setting \\['wdth'\\]; it has"):
+            MODELS[self.family].configure({"wdth": 3})
+
+
+class NeuralSuite(RecommenderSuite):
+    """For models that `training.loop` trains; subclasses say how to read a position's scores."""
+
+    def build(self, world, **changes):
+        """An untrained model."""
+        raise NotImplementedError
+
+    def outputs(self, model, items_BL):
+        """What the model says at each position, with the position's item not yet known."""
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    def model(self, world):
+        torch.manual_seed(0)
+        return self.build(world).eval()
+
+    @pytest.fixture(scope="class")
+    def batch(self, world):
+        plan = BatchPlan(max_history=20, overlap=5, positions_per_batch=800)
+        return next(plan.batches(world.split.train, 0))
+
+    def test_no_position_sees_itself_or_what_comes_after(self, model):
+        items_BL = torch.arange(12).view(1, 12)
+        before = self.outputs(model, items_BL)
+        for place in range(12):
+            changed_BL = items_BL.clone()
+            changed_BL[0, place] = 29
+            after = self.outputs(model, changed_BL)
+            torch.testing.assert_close(after[:, : place + 1], before[:, : place + 1])
+            if place < 11:
+                assert not torch.allclose(after[:, place + 1 :], before[:, place + 1 :])
+
+    def test_padding_of_a_batch_changes_no_loss(self, model, batch):
+        with torch.no_grad():
+            loss = model(batch)
+            wider = torch.nn.functional.pad(batch.items_BL[:, :15], (0, 6), value=PAD)
+            marks = torch.nn.functional.pad(batch.is_target_BL[:, :15], (0, 6))
+            short = type(batch)(batch.items_BL[:, :15], batch.is_target_BL[:, :15], 1)
+            torch.testing.assert_close(model(type(batch)(wider, marks, 1)), model(short))
+        assert loss > model(short)
+
+    def test_positions_that_are_no_target_count_nothing(self, model, batch):
+        nothing = torch.zeros_like(batch.is_target_BL)
+        with torch.no_grad():
+            assert float(model(type(batch)(batch.items_BL, nothing, 1))) == 0
+
+    def test_one_batch_can_be_learnt_by_heart(self, world, batch):
+        torch.manual_seed(0)
+        model = self.build(world, dropout=0.0).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
+        first = None
+        # What comes first can't be known from what came before it.
+        marks = batch.is_target_BL[:4] & (torch.arange(batch.items_BL.shape[1]) > 0)
+        rows = type(batch)(batch.items_BL[:4], marks, int(marks.sum()))
+        for _ in range(150):
+            loss = model(rows) / rows.num_targets
+            first = float(loss.detach()) if first is None else first
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert float(loss.detach()) < 0.1 * first
+
+    def test_every_parameter_learns(self, world, batch):
+        torch.manual_seed(0)
+        model = self.build(world)
+        model(batch).backward()
+        silent = [
+            name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()
+        ]
+        assert silent == []

@@ -1,0 +1,176 @@
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from tests import worlds
+from tests.suites.recommender import NeuralSuite, hit_rate
+from training.fitting import Fitting, LoopSettings
+from training.models import MODELS
+from training.models.interface import PAD, Contexts
+from training.models.sasrec import Sasrec, SasrecConfig
+from training.models.tiger import Tiger, TigerConfig
+
+
+class TestSasrec(NeuralSuite):
+    family = "sasrec"
+    settings: ClassVar[dict] = {"width": 16, "num_layers": 2, "hidden_width": 16}
+
+    def build(self, world, **changes):
+        config = SasrecConfig(**{**self.settings, "max_history": 20, **changes})
+        return Sasrec(config, world.vocabulary.num_items)
+
+    def outputs(self, model, items_BL):
+        return model.encode(items_BL)[:, :-1]
+
+
+class TestTiger(NeuralSuite):
+    family = "tiger"
+    settings: ClassVar[dict] = {"width": 16, "num_layers": 2, "beam_width": 30}
+
+    def build(self, world, **changes):
+        codes = torch.from_numpy(world.vocabulary.codes_VQ)
+        return Tiger(
+            TigerConfig(**{**self.settings, **changes}), codes, world.vocabulary.level_sizes
+        )
+
+    def outputs(self, model, items_BL):
+        # The vector before an item's first code; that before its second knows the first.
+        return model.backbone(model.read(items_BL)[:, :-1])[:, :: model.positions_per_event]
+
+
+def fit(family, world, *, max_epochs=10, learning_rate=1e-2, **settings):
+    config = MODELS[family].configure(settings)
+    loop = LoopSettings(
+        max_epochs=max_epochs,
+        tokens_per_batch=1024,
+        learning_rate=learning_rate,
+        max_history=20,
+        warmup_steps=10,
+        patience_epochs=max_epochs,
+        validation_metric="loss",
+    )
+    return MODELS[family].fit(
+        world.split, config, Fitting(loop, exclude_seen=False), world.vocabulary
+    )
+
+
+SMALL = {
+    "sasrec": {"width": 32, "hidden_width": 32, "num_layers": 2, "num_heads": 1},
+    "tiger": {"width": 32, "num_layers": 2, "num_heads": 1},
+}
+
+
+@pytest.mark.parametrize("family", ["sasrec", "tiger"])
+@pytest.mark.parametrize("world", [worlds.chain(), worlds.echo()], ids=["chain", "echo"])
+def test_training_finds_how_the_world_was_made(family, world):
+    epochs = {"sasrec": 20, "tiger": 10}[family]
+    model, report = fit(family, world, max_epochs=epochs, **SMALL[family], dropout=0.0)
+    found = hit_rate(model, world.split.test, max_history=20)
+    assert found > world.best_hit_rate - 0.08
+    assert report.epochs[-1]["loss"] < 0.5 * report.epochs[0]["loss"]
+
+
+def test_the_sampled_loss_finds_the_chain_too():
+    world = worlds.chain()
+    model, _ = fit(
+        "sasrec", world, **SMALL["sasrec"], dropout=0.0, loss="sampled", num_negatives=16
+    )
+    assert hit_rate(model, world.split.test, max_history=20) > world.best_hit_rate - 0.08
+
+
+def test_sasrec_scores_are_inner_products_with_the_items():
+    world = worlds.chain(num_users=30)
+    torch.manual_seed(0)
+    model = Sasrec(SasrecConfig(width=16, hidden_width=16, max_history=20), 30).eval()
+    test = world.split.test
+    contexts = Contexts.at(
+        test.histories, test.user, test.position, max_history=20, exclude_seen=False
+    )
+    answer = model.recommend(contexts, 30)
+    for row in range(len(test)):
+        items = torch.from_numpy(contexts.items_BL[row : row + 1]).long()
+        with torch.no_grad():
+            scores = model.items_VD @ model.encode(items)[0, -1]
+        np.testing.assert_allclose(
+            answer.scores_Bk[row], scores[answer.items_Bk[row].astype(int)], rtol=1e-4, atol=1e-5
+        )
+
+
+def slow_log_probability(model, items, item):
+    """log p(item's codes | items) by a full pass over the history and the item, every level."""
+    with torch.no_grad():
+        sequence = torch.tensor([[*items, item]])
+        x_TD = model.backbone(model.read(sequence)[:, :-1])[0]
+        total = 0.0
+        for level, head in enumerate(model.heads):
+            x_D = x_TD[len(items) * len(model.heads) + level]
+            total += head(x_D).log_softmax(0)[model.codes_VQ[item, level]]
+    return float(total)
+
+
+def test_tiger_beams_score_items_as_a_full_pass_does():
+    world = worlds.chain(num_users=12)
+    torch.manual_seed(0)
+    config = TigerConfig(width=16, beam_width=64, normalisation="all")
+    codes = torch.from_numpy(world.vocabulary.codes_VQ)
+    model = Tiger(config, codes, world.vocabulary.level_sizes).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    user = np.arange(8)
+    contexts = Contexts.at(
+        world.split.test.histories, user, user, max_history=20, exclude_seen=False
+    )
+    answer = model.recommend(contexts, 30)
+    for row in range(8):
+        items = contexts.items_BL[row, : contexts.lengths_B[row]].tolist()
+        slow = [slow_log_probability(model, items, item) for item in range(30)]
+        assert sorted(answer.items_Bk[row].tolist()) == list(range(30))
+        np.testing.assert_allclose(
+            answer.scores_Bk[row], np.array(slow)[answer.items_Bk[row]], rtol=1e-3
+        )
+
+
+def without_codes(world, missing):
+    codes = world.vocabulary.codes_VQ.copy()
+    codes[missing] = -1
+    return type(world)(world.split, type(world.vocabulary)(30, codes, "g"), world.best_hit_rate)
+
+
+def test_items_without_a_semantic_id_are_passed_over_and_counted():
+    world = without_codes(worlds.chain(num_users=60), [3, 4])
+    model, report = fit("tiger", world, max_epochs=1, width=16)
+    train, validation = world.split.train, world.split.validation
+    assert report.facts["train_events_without_code"] == np.isin(train.items, [3, 4]).sum() > 0
+    assert report.facts["validation_targets_without_code"] == (
+        np.isin(validation.items, [3, 4]).sum()
+    )
+    one = worlds.histories_of([[5, 3, 6, 4], [5, 6]])
+    contexts = Contexts.at(
+        one, np.array([0, 1]), np.array([4, 2]), max_history=20, exclude_seen=False
+    )
+    answer = model.recommend(contexts, 30)
+    assert answer.items_Bk[0].tolist() == answer.items_Bk[1].tolist()
+    assert set(answer.items_Bk[0].tolist()) == set(range(30)) - {3, 4} | {PAD}
+
+
+def test_items_that_share_an_id_come_next_to_each_other_in_order():
+    world = worlds.chain(num_users=60)
+    codes = world.vocabulary.codes_VQ.copy()
+    codes[7] = codes[5]
+    shared = type(world)(world.split, type(world.vocabulary)(30, codes, "g"), 0.0)
+    model, _ = fit("tiger", shared, max_epochs=1, width=16)
+    user = np.array([0])
+    contexts = Contexts.at(
+        world.split.test.histories, user, user, max_history=20, exclude_seen=False
+    )
+    items = model.recommend(contexts, 30).items_Bk[0].tolist()
+    assert items.index(7) == items.index(5) + 1
+
+
+def test_tiger_without_semantic_ids_is_refused():
+    world = worlds.chain(num_users=60)
+    bare = type(world)(world.split, type(world.vocabulary)(30), 0.0)
+    with pytest.raises(ValueError, match="this vocabulary has no semantic IDs"):
+        fit("tiger", bare, max_epochs=1)

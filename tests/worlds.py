@@ -1,0 +1,86 @@
+"""Small synthetic worlds whose right answer is known by construction; training must find it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.data.histories import Histories
+from training.data.splits import Split, split_leave_last_out
+from training.data.vocabulary import Vocabulary
+
+SECOND = 1_000_000
+
+
+def histories_of(sequences, *, start=0):
+    """Histories of lists of items; user n is `u00n`, events a second apart, strength 1."""
+    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    items = np.array([item for sequence in sequences for item in sequence], dtype=np.int32)
+    times = [start + place * SECOND for length in lengths for place in range(length)]
+    return Histories(
+        user_ids=np.array([f"u{number:03d}" for number in range(len(sequences))], dtype=object),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        items=items,
+        strengths=np.ones(len(items), dtype=np.int8),
+        times=np.array(times, dtype=np.int64),
+    )
+
+
+def codes_of(num_items, sizes=(4, 4, 4)):
+    """Distinct codes: item n written in the number system of the level sizes."""
+    codes = np.stack(np.unravel_index(np.arange(num_items), sizes), axis=1)
+    return codes.astype(np.int32)
+
+
+@dataclass(frozen=True)
+class World:
+    """A split, its vocabulary, and the HR@1 of whoever knows how the world was made."""
+
+    split: Split
+    vocabulary: Vocabulary
+    best_hit_rate: float
+
+
+def _world(sequences, num_items, best_hit_rate):
+    split = split_leave_last_out(histories_of(sequences))
+    return World(split, Vocabulary(num_items, codes_of(num_items), "world"), best_hit_rate)
+
+
+def chain(*, num_users=300, length=24, num_items=30, certainty=0.9, seed=0):
+    """The next item is one more than the last, but for one time in ten: then it is any item."""
+    generator = np.random.default_rng(seed)
+    items = generator.integers(0, num_items, (num_users, length))
+    for place in range(1, length):
+        follows = generator.random(num_users) < certainty
+        items[follows, place] = (items[follows, place - 1] + 1) % num_items
+    return _world(items.tolist(), num_items, certainty + (1 - certainty) / num_items)
+
+
+def echo(*, num_users=300, length=24, num_items=30, delay=3, certainty=0.9, seed=0):
+    """The next item is one more than that of `delay` events ago; the last one says nothing."""
+    generator = np.random.default_rng(seed)
+    items = generator.integers(0, num_items, (num_users, length))
+    for place in range(delay, length):
+        follows = generator.random(num_users) < certainty
+        items[follows, place] = (items[follows, place - delay] + 1) % num_items
+    return _world(items.tolist(), num_items, certainty + (1 - certainty) / num_items)
+
+
+def crowd(*, num_users=300, length=10, num_items=30, seed=0):
+    """Everybody draws from one distribution, item 0 most often: popularity is the right answer."""
+    generator = np.random.default_rng(seed)
+    share = 0.7 ** np.arange(num_items)
+    items = generator.choice(num_items, (num_users, length), p=share / share.sum())
+    return _world(items.tolist(), num_items, float(share[0] / share.sum()))
+
+
+def tribes(*, num_users=200, items_per_tribe=12, num_tribes=3, length=8, seed=0):
+    """Each user meets distinct items of one tribe in any order: neighbourhood is the answer."""
+    generator = np.random.default_rng(seed)
+    sequences = []
+    for user in range(num_users):
+        own = generator.permutation(items_per_tribe)[:length] + items_per_tribe * (
+            user % num_tribes
+        )
+        sequences.append(own.tolist())
+    best = 1 / (items_per_tribe - length + 1)
+    return _world(sequences, items_per_tribe * num_tribes, best)

@@ -1,0 +1,218 @@
+"""tiger: generative retrieval. The next item's semantic ID is written code by code.
+
+After Rajput et al. 2023 (arXiv:2305.05065), decoder-only: a history is one line of tokens, Q per
+item, each level with its own vocabulary,
+
+    BOS  s_1^1 … s_1^Q  s_2^1 … s_2^Q  …            position t predicts token t + 1
+
+so one causal pass trains every level of every item of the history. Serving runs the history once
+and then Q light steps of a beam search that writes only IDs that exist.
+
+B rows, L events, Q levels, K codes of a level, D width, V items, W beams, N targets.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from training.backbones.llama import Llama, LlamaConfig
+from training.data.batches import Batch
+from training.data.splits import Split
+from training.data.vocabulary import Vocabulary
+from training.decoding.beam import beam_search, top_items
+from training.decoding.trie import CodeTrie
+from training.fitting import FitReport, Fitting
+from training.loop import fit_model
+from training.models.interface import PAD, Contexts, Family, TopK
+from training.models.ranking import rows_within
+
+CHUNK_CELLS = 16_000_000
+"""Attention scores of one layer and head alive at a time while answering."""
+
+
+@dataclass(frozen=True)
+class TigerConfig:
+    """Shape of the model."""
+
+    width: int = 64
+    num_layers: int = 2
+    num_heads: int = 2
+    hidden_width: int = 0
+    """Of the backbone's SwiGLU; 0: 8/3 of the width."""
+    dropout: float = 0.1
+    beam_width: int = 20
+    """Semantic IDs kept per step; never fewer than the items asked for."""
+    normalisation: Literal["legal", "all"] = "legal"
+    """Whether a beam's probabilities are of the codes that exist below it, or of all."""
+
+    @property
+    def backbone(self) -> LlamaConfig:
+        """Shape of the backbone."""
+        return LlamaConfig(
+            width=self.width,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            hidden_width=self.hidden_width,
+            dropout=self.dropout,
+        )
+
+
+class Tiger(nn.Module):
+    """A causal model over semantic-ID tokens, with a vocabulary and a head per level."""
+
+    family = "tiger"
+
+    def __init__(self, config: TigerConfig, codes_VQ: Tensor, level_sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.config, self.level_sizes = config, tuple(level_sizes)
+        self.positions_per_event = len(level_sizes)
+        self.register_buffer("codes_VQ", codes_VQ)
+        first_token_Q = torch.tensor([0, *np.cumsum(level_sizes)[:-1]])
+        self.register_buffer("first_token_Q", first_token_Q, persistent=False)
+        self.tokens = nn.Embedding(sum(level_sizes), config.width)
+        self.start_D = nn.Parameter(torch.randn(config.width) * 0.02)
+        self.dropout = nn.Dropout(config.dropout)
+        self.backbone = Llama(config.backbone)
+        self.heads = nn.ModuleList(nn.Linear(config.width, K, bias=False) for K in level_sizes)
+        nn.init.normal_(self.tokens.weight, std=0.02)
+        self._trie: CodeTrie | None = None
+
+    @property
+    def trie(self) -> CodeTrie:
+        """The semantic IDs that exist, on the model's device."""
+        device = self.codes_VQ.device
+        if self._trie is None or self._trie.device != device:
+            codes = self.codes_VQ.cpu().numpy()
+            self._trie = CodeTrie.from_codes(codes, num_codes=self.level_sizes).to(device)
+        return self._trie
+
+    def read(self, items_BL: Tensor) -> Tensor:
+        """Input vectors of histories: the start vector, then Q per item. [B, 1 + L Q, D]."""
+        codes_BLQ = self.codes_VQ[items_BL.clamp(min=0)].long().clamp(min=0)
+        x_BTD = self.tokens((codes_BLQ + self.first_token_Q).flatten(1))
+        start_B1D = self.start_D.expand(len(items_BL), 1, -1)
+        return self.dropout(torch.cat([start_B1D, x_BTD], 1))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Loss of the batch's targets in nats, summed over levels and targets."""
+        x_BTD = self.backbone(self.read(batch.items_BL)[:, :-1])
+        x_NQD = x_BTD.unflatten(1, (-1, len(self.heads)))[batch.is_target_BL]
+        code_NQ = self.codes_VQ[batch.items_BL[batch.is_target_BL]].long()
+        losses = [
+            F.cross_entropy(head(x_NQD[:, level]).float(), code_NQ[:, level], reduction="sum")
+            for level, head in enumerate(self.heads)
+        ]
+        return torch.stack(losses).sum()
+
+    @torch.inference_mode()
+    def recommend(self, contexts: Contexts, k: int) -> TopK:
+        """Items of the k or more best semantic IDs that exist; an ID's items share its score."""
+        self.eval()
+        width, levels = max(k, self.config.beam_width), len(self.level_sizes)
+        queries = width * levels
+        keys = contexts.items_BL.shape[1] * levels + 1 + queries
+        rows = rows_within(CHUNK_CELLS, queries * keys)
+        starts = range(0, len(contexts), rows)
+        return TopK.concatenate(
+            [TopK.empty(k)]
+            + [self._answer(contexts.rows(start, start + rows), k, width) for start in starts]
+        )
+
+    def _answer(self, contexts: Contexts, k: int, width: int) -> TopK:
+        device = self.codes_VQ.device
+        items_BL, length_B = self._with_codes(contexts)
+        items_BL = torch.from_numpy(items_BL).long().to(device)
+        length_B = 1 + len(self.level_sizes) * torch.from_numpy(length_B).to(device)
+        x_BTD, memory = self.backbone.remember(self.read(items_BL))
+        last_BD = x_BTD[torch.arange(len(x_BTD), device=device), length_B - 1]
+
+        def step(prefix_BWl: Tensor, parent_BW: Tensor) -> Tensor:
+            level = prefix_BWl.shape[-1]
+            if level == 0:
+                return self.heads[0](last_BD)[:, None]
+            x_BWlD = self.tokens(prefix_BWl + self.first_token_Q[:level])
+            x_BWlD = self.backbone.extend(memory, length_B, x_BWlD)
+            return self.heads[level](x_BWlD[:, :, -1])
+
+        seen_BE = torch.from_numpy(_excluded(contexts)).to(device)
+        beams = beam_search(
+            step,
+            self.trie,
+            num_rows=len(x_BTD),
+            beam_width=width,
+            seen_BE=seen_BE,
+            normalisation=self.config.normalisation,
+        )
+        items_Bk, scores_Bk = top_items(beams, self.trie, k, seen_BE=seen_BE)
+        return TopK(items_Bk.cpu().numpy().astype(np.int32), scores_Bk.float().cpu().numpy())
+
+    def _with_codes(self, contexts: Contexts) -> tuple[np.ndarray, np.ndarray]:
+        """Contexts without the items that have no semantic ID, still right-padded."""
+        has_code_V = (self.codes_VQ[:, 0] >= 0).cpu().numpy()
+        kept_BL = (contexts.items_BL != PAD) & has_code_V[contexts.items_BL]
+        order_BL = np.argsort(~kept_BL, axis=1, kind="stable")
+        items_BL = np.where(kept_BL, contexts.items_BL, PAD)
+        return np.take_along_axis(items_BL, order_BL, 1), kept_BL.sum(axis=1)
+
+
+def _excluded(contexts: Contexts) -> np.ndarray:
+    """Excluded items of each context, right-padded with -1, int64, [B, E]."""
+    counts = np.diff(contexts.excluded_offsets)
+    excluded_BE = np.full((len(contexts), int(counts.max(initial=0))), PAD, dtype=np.int64)
+    excluded_BE[np.arange(excluded_BE.shape[1]) < counts[:, None]] = contexts.excluded
+    return excluded_BE
+
+
+def fit(
+    split: Split, config: TigerConfig, fitting: Fitting, vocabulary: Vocabulary
+) -> tuple[Tiger, FitReport]:
+    """Train on every training event whose item has a semantic ID.
+
+    Raises:
+        ValueError: the vocabulary has no semantic IDs.
+    """
+    level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.codes_VQ
+    known = split.of_items(codes_VQ[:, 0] >= 0)
+    torch.manual_seed(fitting.settings.seed)
+    model = Tiger(config, torch.from_numpy(codes_VQ), level_sizes)
+    report = fit_model(model, known, fitting)
+    facts = {
+        "generation": vocabulary.generation,
+        "level_sizes": list(level_sizes),
+        "train_events_without_code": split.train.num_events - known.train.num_events,
+        "validation_targets_without_code": len(split.validation) - len(known.validation),
+    }
+    return model, replace(report, facts={**report.facts, **facts})
+
+
+def save(model: Tiger, directory: Path) -> None:
+    """Write weights and codes as safetensors, the shape as JSON."""
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, directory / "tiger.safetensors")
+    shape = {
+        "num_items": len(model.codes_VQ),
+        "level_sizes": model.level_sizes,
+        "config": asdict(model.config),
+    }
+    (directory / "tiger.json").write_text(json.dumps(shape), encoding="utf-8")
+
+
+def load(directory: Path, device: str = "cpu") -> Tiger:
+    """Read what `save` wrote."""
+    shape = json.loads((directory / "tiger.json").read_text(encoding="utf-8"))
+    level_sizes = tuple(shape["level_sizes"])
+    empty_VQ = torch.zeros(shape["num_items"], len(level_sizes), dtype=torch.int32)
+    model = Tiger(TigerConfig(**shape["config"]), empty_VQ, level_sizes)
+    model.load_state_dict(load_file(directory / "tiger.safetensors"))
+    return model.to(device).eval()
+
+
+FAMILY = Family("tiger", TigerConfig, fit, save, load, uses_semantic_ids=True)
