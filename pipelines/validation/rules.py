@@ -1,0 +1,374 @@
+"""What a contract can't say, table by table: time, order, catalogue, volume and mix.
+
+Conditions are Spark SQL that runs under ANSI rules, so none of them may raise: no cast of text, no
+division, no index into a list. Array functions without a lambda are preferred, because Spark
+compiles them; `sort_array` of a list that is in order takes one comparison per element.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from statistics import median
+
+from pipelines.config import Validation
+from pipelines.validation.interface import KeyRule, RowRule, Rule, Severity, TableRule
+
+KNOWN_INDEX = "_known_item_index"
+"""Column that the gate joins to tables with an item_id: the catalogue's item_index, or null."""
+UNIT_NORM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trailing:
+    """Rows and strength mix of the days published before, newest last."""
+
+    rows: Mapping[date, int] = field(default_factory=dict)
+    mix: Mapping[int, float] = field(default_factory=dict)
+    """Share of rows per strength over all these days."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleInputs:
+    """What a table's rules depend on beside the table.
+
+    Args:
+        day: the partition the run works on.
+        config: thresholds, from the preset.
+        trailing: days before `day`.
+        num_items: size of the catalogue, whose indices are dense from 0; None: not given.
+        codes_are_unique: as in `ValidationContext`.
+    """
+
+    day: date
+    config: Validation
+    trailing: Trailing = field(default_factory=Trailing)
+    num_items: int | None = None
+    codes_are_unique: bool = True
+
+    @property
+    def end_of_day(self) -> date:
+        """The first day whose events the run must not see."""
+        return self.day + timedelta(days=1)
+
+
+def table_rules(table: str, inputs: RuleInputs) -> tuple[Rule, ...]:
+    """The hand-written rules of a table; none for a table that has none."""
+    make = _RULES.get(table)
+    return make(inputs) if make else ()
+
+
+def _interactions(inputs: RuleInputs) -> tuple[Rule, ...]:
+    first, end = inputs.config.earliest_event, inputs.end_of_day
+    return (
+        RowRule(
+            name="event_time_is_within_the_run",
+            column="event_time",
+            description=f"event_time is on or after {first} and before {end} (UTC): nothing of "
+            "1970, nothing of the future.",
+            condition=f"event_time >= {_instant(first)} AND event_time < {_instant(end)}",
+        ),
+        RowRule(
+            name="event_time_is_on_its_day",
+            column="event_time",
+            description="The UTC date of event_time is the row's day.",
+            condition="date(event_time) = day",
+        ),
+        *_known_item(inputs),
+        *_volume(inputs),
+        _strength_mix(inputs),
+    )
+
+
+def _volume(inputs: RuleInputs) -> tuple[Rule, ...]:
+    """The day isn't empty, and has about as many rows as the median trailing day."""
+    config, trailing = inputs.config, inputs.trailing
+    on_day = f"count_if(day = DATE'{inputs.day}')"
+    usual = median(trailing.rows.values()) if trailing.rows else None
+    return (
+        TableRule(
+            name="day_has_rows",
+            column="day",
+            description=f"{inputs.day} has at least one event.",
+            expression=on_day,
+            minimum=1,
+            severity="report" if config.allow_empty_day else "refuse",
+        ),
+        TableRule(
+            name="rows_against_trailing_days",
+            column="day",
+            description=f"Events of {inputs.day} are {config.volume_low_factor:g} to "
+            f"{config.volume_high_factor:g} times the median of the last {len(trailing.rows)} "
+            "published day(s).",
+            expression=on_day,
+            minimum=None if usual is None else config.volume_low_factor * usual,
+            maximum=None if usual is None else config.volume_high_factor * usual,
+            compared_with=tuple(f"{day}: {n:,} rows" for day, n in trailing.rows.items())[-3:],
+            severity=_once_there_is_history(inputs),
+        ),
+    )
+
+
+def _strength_mix(inputs: RuleInputs) -> Rule:
+    """L1 distance of the day's strength mix from the trailing one: 0 equal, 2 disjoint."""
+    mix = inputs.trailing.mix
+    on_day = f"day = DATE'{inputs.day}'"
+    terms = [
+        f"abs(count_if({on_day} AND strength = {strength}) / greatest(1, count_if({on_day})) "
+        f"- {mix.get(strength, 0.0)!r}D)"
+        for strength in (-1, 0, 1, 2, 3)
+    ]
+    distance = f"if(count_if({on_day}) = 0, 0D, {' + '.join(terms)})"
+    return TableRule(
+        name="strength_mix_against_trailing_days",
+        column="strength",
+        description="The shares of the strengths differ from the trailing days' by at most "
+        f"{inputs.config.strength_drift:g} in all (L1 distance).",
+        expression=distance if mix else "0D",
+        minimum=0,
+        maximum=inputs.config.strength_drift,
+        compared_with=tuple(
+            f"{share:.1%} of strength {strength}"
+            for strength, share in sorted(mix.items(), key=lambda pair: -pair[1])
+        )[:3],
+        severity=_once_there_is_history(inputs),
+    )
+
+
+def _once_there_is_history(inputs: RuleInputs) -> Severity:
+    enough = len(inputs.trailing.rows) >= inputs.config.minimum_trailing_days
+    return "refuse" if enough else "report"
+
+
+def _items(inputs: RuleInputs) -> tuple[Rule, ...]:
+    rules: list[Rule] = [
+        TableRule(
+            name="item_index_has_no_gaps",
+            column="item_index",
+            description="item_index counts from 0 to the number of items less one.",
+            expression="coalesce(max(item_index) + 1, 0) - count(1)",
+            minimum=0,
+            maximum=0,
+        ),
+        KeyRule(
+            name="item_index_is_unique",
+            column="item_index",
+            description="No two items have the same item_index.",
+            columns=("item_index",),
+        ),
+        RowRule(
+            name="first_day_is_past",
+            column="first_day",
+            description=f"No item was first seen after {inputs.day}.",
+            condition=f"first_day <= DATE'{inputs.day}'",
+        ),
+    ]
+    if inputs.num_items is not None:
+        rules += [
+            RowRule(
+                name="item_index_is_kept",
+                column="item_index",
+                description="An item keeps the item_index it was published with.",
+                condition=f"{KNOWN_INDEX} = item_index",
+            ),
+            TableRule(
+                name="no_item_is_lost",
+                column="item_id",
+                description="Every item published before is still there.",
+                expression=f"count({KNOWN_INDEX})",
+                minimum=inputs.num_items,
+            ),
+        ]
+    return tuple(rules)
+
+
+def _item_embeddings(inputs: RuleInputs) -> tuple[Rule, ...]:
+    return (
+        RowRule(
+            name="embedding_has_unit_norm",
+            column="embedding",
+            description=f"Every vector has length 1, within {UNIT_NORM_TOLERANCE:g}.",
+            condition="abs(sqrt(aggregate(embedding, 0D, (s, x) -> s + double(x) * x)) - 1) "
+            f"<= {UNIT_NORM_TOLERANCE!r}D",
+        ),
+        _equal_size("embedding", "Every vector has the same width."),
+        *_known_item(inputs, with_index=True),
+        *_complete(inputs),
+    )
+
+
+def _semantic_ids(inputs: RuleInputs) -> tuple[Rule, ...]:
+    unique = KeyRule(
+        name="codes_are_unique",
+        column="codes",
+        description="No two items of a generation have the same codes.",
+        columns=("generation", "codes"),
+    )
+    return (
+        _equal_size("codes", "Every item has the same number of codes."),
+        RowRule(
+            name="quantized_levels_are_codes",
+            column="num_quantized_levels",
+            description="There are at least as many codes as levels that the quantizer made.",
+            condition="num_quantized_levels <= size(codes)",
+        ),
+        RowRule(
+            name="assigned_day_is_past",
+            column="assigned_day",
+            description=f"No item got its codes after {inputs.day}.",
+            condition=f"assigned_day <= DATE'{inputs.day}'",
+        ),
+        *((unique,) if inputs.codes_are_unique else ()),
+        *_known_item(inputs, with_index=True),
+        *_complete(inputs),
+    )
+
+
+def _user_sequences(inputs: RuleInputs) -> tuple[Rule, ...]:
+    first, end = inputs.config.earliest_event, inputs.end_of_day
+    return (
+        _of_the_day(inputs),
+        _lists_have_equal_length("item_indices", "strengths", "event_times"),
+        RowRule(
+            name="history_is_in_order",
+            column="event_times",
+            description="Histories are oldest first: event_times never decrease, and events of the "
+            "same time are in the order of item_index.",
+            condition="size(event_times) <> size(item_indices) OR "
+            "arrays_zip(event_times, item_indices) = "
+            "sort_array(arrays_zip(event_times, item_indices))",
+        ),
+        RowRule(
+            name="event_times_are_within_the_run",
+            column="event_times",
+            description=f"Every event is on or after {first} and before {end} (UTC).",
+            condition=f"array_min(event_times) >= {_instant(first)} "
+            f"AND array_max(event_times) < {_instant(end)}",
+        ),
+        RowRule(
+            name="num_events_covers_the_history",
+            column="num_events",
+            description="num_events is at least the length of the history that was kept.",
+            condition="num_events >= size(item_indices)",
+        ),
+        *_known_indices(inputs),
+    )
+
+
+def _recommendations(inputs: RuleInputs) -> tuple[Rule, ...]:
+    return (
+        _of_the_day(inputs),
+        _lists_have_equal_length("item_ids", "item_indices", "scores"),
+        RowRule(
+            name="scores_never_increase",
+            column="scores",
+            description="Recommendations are best first: scores never increase.",
+            condition="scores = sort_array(scores, false)",
+        ),
+        RowRule(
+            name="no_item_twice",
+            column="item_ids",
+            description="No user is recommended an item twice.",
+            condition="size(array_distinct(item_ids)) = size(item_ids)",
+        ),
+        *_known_indices(inputs),
+    )
+
+
+def _quarantine(inputs: RuleInputs) -> tuple[Rule, ...]:
+    return (
+        _of_the_day(inputs),
+        RowRule(
+            name="a_reason_is_given",
+            column="reasons",
+            description="Every refused row says why.",
+            condition="size(reasons) > 0",
+        ),
+    )
+
+
+def _known_item(inputs: RuleInputs, *, with_index: bool = False) -> tuple[Rule, ...]:
+    if inputs.num_items is None:
+        return ()
+    known = RowRule(
+        name="item_is_known",
+        column="item_id",
+        description="Every item is in the catalogue.",
+        condition=f"{KNOWN_INDEX} IS NOT NULL",
+    )
+    index = RowRule(
+        name="item_index_is_the_catalogues",
+        column="item_index",
+        description="item_index is the one that the catalogue gives the item.",
+        condition=f"{KNOWN_INDEX} = item_index",
+    )
+    return (known, index) if with_index else (known,)
+
+
+def _complete(inputs: RuleInputs) -> tuple[Rule, ...]:
+    if inputs.num_items is None:
+        return ()
+    rule = TableRule(
+        name="every_item_is_there",
+        column="item_id",
+        description=f"All {inputs.num_items:,} items of the catalogue have a row.",
+        expression="count(1)",
+        minimum=inputs.num_items,
+    )
+    return (rule,)
+
+
+def _known_indices(inputs: RuleInputs) -> tuple[Rule, ...]:
+    if inputs.num_items is None:
+        return ()
+    rule = RowRule(
+        name="items_are_known",
+        column="item_indices",
+        description=f"Every item_index is below {inputs.num_items:,}, the size of the catalogue.",
+        condition=f"array_max(item_indices) < {inputs.num_items}",
+    )
+    return (rule,)
+
+
+def _of_the_day(inputs: RuleInputs) -> Rule:
+    return RowRule(
+        name="day_is_the_runs",
+        column="day",
+        description=f"Every row is of {inputs.day}.",
+        condition=f"day = DATE'{inputs.day}'",
+    )
+
+
+def _lists_have_equal_length(first: str, *others: str) -> Rule:
+    equal = " AND ".join(f"size({first}) = size({other})" for other in others)
+    return RowRule(
+        name="lists_are_aligned",
+        column=first,
+        description=f"{', '.join((first, *others))} have the same length, which is not 0.",
+        condition=f"size({first}) > 0 AND {equal}",
+    )
+
+
+def _equal_size(column: str, description: str) -> Rule:
+    return TableRule(
+        name=f"{column}_have_equal_size" if column.endswith("s") else f"{column}_has_one_width",
+        column=column,
+        description=description,
+        expression=f"coalesce(max(size({column})) - min(size({column})), 0)",
+        minimum=0,
+        maximum=0,
+    )
+
+
+def _instant(day: date | str) -> str:
+    return f"TIMESTAMP'{day}T00:00:00Z'"
+
+
+_RULES: dict[str, Callable[[RuleInputs], tuple[Rule, ...]]] = {
+    "interactions": _interactions,
+    "quarantine": _quarantine,
+    "items": _items,
+    "item_embeddings": _item_embeddings,
+    "user_sequences": _user_sequences,
+    "semantic_ids": _semantic_ids,
+    "recommendations": _recommendations,
+}
