@@ -66,7 +66,7 @@ def _measure(name: str, quick: bool, home: Path) -> dict[str, Any]:
     result = home / f"bench-{name}.json"
     result.unlink(missing_ok=True)
     finished = subprocess.run(
-        [sys.executable, "-c", _CHILD, name, "quick" if quick else "full", str(result)],
+        [sys.executable, "-P", "-c", _CHILD, name, "quick" if quick else "full", str(result)],
         check=False,
     )
     if finished.returncode or not result.is_file():

@@ -1,0 +1,218 @@
+"""A day's summary: from run records to facts, to a table, to a file."""
+
+import json
+from datetime import UTC, date, datetime
+
+import pytest
+from rich.console import Console
+
+from feature_store.run_record import write_step
+from sidereal.airflow_api import Task
+from sidereal.chain import Progress
+from sidereal.failure import exit_code, triage
+from sidereal.live_view import LineView, TableView
+from sidereal.summary import summarize, write_summary
+from sidereal.summary_view import print_summary
+
+DAY = date(1998, 4, 20)
+
+
+def bounds(point):
+    return {"low": point - 0.01, "point": point, "high": point + 0.01}
+
+
+def task(name, state="success", seconds=3.25, tries=1, dag="recommender_daily"):
+    started = datetime(2024, 1, 1, tzinfo=UTC) if state else None
+    return Task(dag, "run-1" if state else "", name, state, seconds, started, tries)
+
+
+def progress(*tasks, done=True):
+    return Progress(DAY, tasks, done=done, failed=not done)
+
+
+@pytest.fixture
+def records(settings):
+    """Run records of a whole day, with the keys that the steps write."""
+    entrants = {
+        label: {
+            "family": family,
+            "illegal_share": 0.0,
+            "coverage": 0.5,
+            "metrics": {
+                "all": {"values": {m: bounds(v) for m in ("ndcg@10", "hr@10", "mrr")}},
+                "light": {"values": {}},
+            },
+        }
+        for label, family, v in (("tiger", "tiger", 0.08), ("champion", "sasrec", 0.1))
+    }
+    row = {"ours": "tiger", "theirs": "champion", "metric": "ndcg@10", "relative": None}
+    comparisons = [
+        {**row, "slice": name, "difference": {"low": -0.03, "point": -0.02, "high": -0.01}}
+        for name in ("all", "light")
+    ]
+    level = {
+        "used_codes": 60,
+        "used_share": 0.94,
+        "entropy_share": 0.97,
+        "perplexity": 55.0,
+        "residual_share": 0.4,
+        "counts": [1] * 64,
+    }
+    collision = {"share": 0.05, "largest_bucket": 3}
+    quality = {"items": 1682, "collision": collision, "levels": [level], "reconstruction_mse": 0.1}
+    rules = [{"rule": "volume", "success": True}, {"rule": "drift", "success": False}]
+    records = {
+        "ingest_interactions": {
+            "seconds": 11.0,
+            "status": "done",
+            "rows_in": 100,
+            "published": 90,
+            "duplicates": 7,
+            "quarantined": 3,
+            "validation": {
+                "success": False,
+                "rules": rules,
+                "seconds": 2.0,
+                "share": 0.18,
+                "docs_path": "/docs/interactions/index.html",
+            },
+        },
+        "build_semantic_ids": {"generation": "1998-04-20-abc", "quality": quality, "points": [1]},
+        "evaluate_recommender": {
+            "challenger": "tiger",
+            "baselines": ["sasrec"],
+            "num_users": 236,
+            "num_targets": 5000,
+            "confidence": 0.95,
+            "entrants": entrants,
+            "comparisons": comparisons,
+        },
+        "promote_recommender": {
+            "decision": "refuse",
+            "champion_version": 1,
+            "champion_family": "sasrec",
+            "verdict": {"summary": "refuse: tiger lost", "reasons": []},
+        },
+        "write_report": {"path": "/runs/report.html"},
+    }
+    for step, facts in records.items():
+        write_step(settings.runs_path, DAY, step, facts)
+    return settings
+
+
+def test_a_summary_holds_what_the_steps_recorded(records):
+    found = summarize(records, "mine", progress(task("ingest_interactions")), seconds=12.34)
+    assert (found["status"], found["seconds"]) == ("done", 12.3)
+    assert found["tasks"][0]["work_seconds"] == 11.0
+    assert found["delivery"] == {
+        "rows_in": 100,
+        "published": 90,
+        "duplicates": 7,
+        "quarantined": 3,
+    }
+    assert found["validation"][0]["rules_failed"] == ["drift"]
+    assert found["tokenizer"]["generation"] == "1998-04-20-abc"
+    assert "counts" not in found["tokenizer"]["levels"][0]
+    assert found["metrics"]["entrants"]["tiger"]["values"]["mrr"] == bounds(0.08)
+    assert len(found["metrics"]["comparisons"]) == 1
+    assert found["gate"]["summary"] == "refuse: tiger lost"
+    assert found["paths"]["report"] == "/runs/report.html"
+    assert found["paths"]["data_docs"] == ["/docs/interactions/index.html"]
+
+
+def test_tables_are_counted_in_the_store(settings):
+    import pyarrow as pa
+
+    from feature_store.arrow import arrow_schema
+    from feature_store.store import FeatureStore
+    from feature_store.tables import CATALOG
+
+    contract = CATALOG["recommendations"]
+    store = FeatureStore.open(settings)
+    stage = store.stage("recommendations", day=DAY, job="recommend")
+    row = {"day": DAY, "user_id": "u", "item_ids": ["i"], "item_indices": [0], "scores": [1.0]}
+    row |= {"model_family": "popularity", "model_version": "1", "bundle_digest": "d"}
+    stage.write(pa.Table.from_pylist([row], schema=arrow_schema(contract)))
+    published = store.publish(stage)
+    facts = {"table": "recommendations", "rows": published.rows, "changed": True}
+    write_step(settings.runs_path, DAY, "recommend", facts)
+    found = summarize(settings, "mine", progress(), seconds=1.0)["tables"]
+    assert found["recommendations"]["total_rows"] == found["recommendations"]["rows"] == 1
+
+
+def test_the_summary_is_written_beside_the_run_records(records):
+    facts = summarize(records, "mine", progress(task("recommend")), seconds=1.0)
+    path = write_summary(records, DAY, facts)
+    assert path == records.runs_path / "1998-04-20" / "summary.json"
+    assert json.loads(path.read_text()) == json.loads(json.dumps(facts))
+
+
+def test_the_printed_summary_shows_every_part(records):
+    facts = summarize(records, "mine", progress(task("ingest_interactions", tries=2)), seconds=12.0)
+    console = Console(width=160, record=True)
+    print_summary(console, facts, write_summary(records, DAY, facts))
+    text = console.export_text()
+    for part in (
+        "mine, day 1998-04-20: done in 12 s",
+        "2 tries",
+        "1998-04-20-abc",
+        "champion (sasrec)",
+        "-0.0200 [-0.0300, -0.0100]",
+        "refuse: tiger lost",
+        "champion: version 1 (sasrec)",
+        "/runs/report.html",
+        "drift",
+    ):
+        assert part in text
+
+
+def test_a_day_that_stopped_early_still_has_a_summary(settings):
+    facts = summarize(
+        settings, "mine", progress(task("build_items", "failed"), done=False), seconds=1
+    )
+    assert facts["status"] == "failed"
+    assert facts["metrics"] == facts["tokenizer"] == facts["tables"] == {}
+    print_summary(Console(width=120, record=True), facts, write_summary(settings, DAY, facts))
+
+
+def test_refused_data_ends_with_3_and_any_other_failure_with_1(settings):
+    failed = progress(task("ingest_interactions", "failed"), done=False)
+    assert exit_code(settings, failed) == 1
+    write_step(settings.runs_path, DAY, "ingest_interactions", {"status": "refused"})
+    assert exit_code(settings, failed) == 3
+    assert exit_code(settings, progress(task("recommend", "failed"), done=False)) == 1
+
+
+def test_the_triage_section_is_what_follows_its_heading():
+    assert triage("Makes.\n\n## Triage\n\n* do this\n") == "* do this"
+    assert triage("no such section") == ""
+
+
+def test_outside_a_terminal_a_task_gets_a_line_when_it_starts_and_when_it_ends():
+    console = Console(record=True, width=100)
+    view = LineView(console)
+    for state in (None, "queued", "running", "running", "success", "success"):
+        view.show(progress(task("recommend", state, seconds=4.0)))
+    assert console.export_text().splitlines() == [
+        "1998-04-20 recommender_daily.recommend running",
+        "1998-04-20 recommender_daily.recommend success 4.0 s",
+    ]
+
+
+def test_in_a_terminal_all_tasks_stand_in_one_table():
+    from rich.live import Live
+
+    console = Console(record=True, width=100, force_terminal=True)
+    with Live(console=console, auto_refresh=False) as live:
+        TableView(live).show(
+            progress(
+                task("build_items", dag="interactions_daily"),
+                task("recommend", "failed", seconds=7.0),
+                task("write_report", None, None),
+            )
+        )
+        live.refresh()
+    text = console.export_text()
+    assert "interactions_daily" in text
+    assert "✗" in text
+    assert "write_report" in text
