@@ -60,6 +60,13 @@ class Training(Section):
     gradient_clip_norm: float = Field(default=1.0, gt=0)
     max_history: int = Field(default=50, ge=1)
     """Events of context per position at training and at serving."""
+    window_overlap: int = Field(default=10, ge=0)
+    """A history longer than `max_history` is cut into windows; events of context that the first
+    target of a later window sees."""
+    validation_metric: Literal["ndcg@10", "loss"] = "ndcg@10"
+    """What stops the training: the ranking that is wanted, or the cheaper and smoother loss."""
+    max_validation_targets: int = Field(default=2000, ge=1)
+    """Validation targets measured after each epoch, evenly spread over those there are."""
     minimum_strength: int = Field(default=-1, ge=-1, le=3)
     """Events below are neither context nor target of next-item training."""
     checkpoint_every_steps: int = Field(default=200, ge=1)

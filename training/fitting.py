@@ -1,6 +1,6 @@
 """What a fit is given and what it gives back; shared by families that loop and those that count."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,17 +28,14 @@ class LoopSettings:
 class Observer:
     """Is told what happens; logging to MLflow or to a terminal without the loop knowing it."""
 
-    def on_start(self, facts: Mapping[str, Any]) -> None:
-        """Called once, before the first step, with `family`, `parameters`, `max_epochs`, ….
-
-        A resumed fit is told what it skips: `first_epoch` and `first_step`.
-        """
+    def on_start(self, family: str, max_epochs: int, curves: Sequence[Mapping[str, float]]) -> None:
+        """Called once, before the first step; `curves` are of the epochs that a resumed fit has."""
 
     def on_step(self, epoch: int, step: int, num_steps: int, loss: float) -> None:
-        """Called when a step's loss is known; loss in nats per target."""
+        """Called when a step's loss is known, in nats per target; epoch from 0, step from 1."""
 
     def on_epoch(self, epoch: Mapping[str, float]) -> None:
-        """Called after each epoch with its curves."""
+        """Called after each epoch with its point of each curve; `epoch` counts from 1."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Progress:
         """What the epoch did, as one point of each curve."""
         done = self.done
         return {
-            "epoch": self.epoch,
+            "epoch": self.epoch + 1,
             "loss": done["loss"] / max(1, done["targets"]),
             "targets": int(done["targets"]),
             "tokens_per_second": done["events"] * positions_per_event / done["seconds"],
@@ -291,14 +291,7 @@ class _Fit:
             self.best_weights = checkpoint.part("best")
             restore_optimizer(self.optimizer, checkpoint.part("optimizer"))
         for observer in self.observers:
-            observer.on_start(
-                {
-                    "family": self.model.family,
-                    "max_epochs": self.settings.max_epochs,
-                    "first_epoch": self.progress.epoch,
-                    "first_step": self.progress.step,
-                }
-            )
+            observer.on_start(self.model.family, self.settings.max_epochs, self.progress.curves)
 
     def finish(self) -> FitReport:
         """Put the best weights in place; what happened."""
@@ -308,7 +301,7 @@ class _Fit:
         progress = self.progress
         facts = {
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            "best_epoch": progress.best_epoch,
+            "best_epoch": progress.best_epoch + 1,
             "best_validation": progress.curves[progress.best_epoch].get("validation"),
             "validation_metric": self.settings.validation_metric,
             "stopped_because": progress.stopped_because,

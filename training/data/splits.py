@@ -5,7 +5,7 @@ before it, held-out ones included, by weights that saw nothing of those days.
 leave_last_out (papers): each user's last event is the test, the one before it the validation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
@@ -16,6 +16,8 @@ from training.data.histories import Histories
 
 DAY = 86_400_000_000
 """Microseconds of a day."""
+Choice = Callable[[Histories], np.ndarray]
+"""Marks events of histories: bool, shape [N]."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,15 @@ class Targets:
         slices = {name: mask[keep] for name, mask in self.slices.items()}
         return Targets(self.histories, self.user[keep], self.position[keep], slices)
 
-    def of_items(self, known_V: np.ndarray) -> "Targets":
-        """Only known items (bool, shape [V]), in contexts and as targets."""
-        known = known_V[self.histories.items]
-        known_before = np.concatenate([[0], np.cumsum(known, dtype=np.int64)])
-        before_user = known_before[self.histories.offsets[self.user]]
-        position = known_before[self.events] - before_user
-        kept = self.where(known[self.events])
-        return replace(
-            kept, histories=self.histories.where(known), position=position[known[self.events]]
-        )
+    def keeping(self, choose: Choice) -> "Targets":
+        """The targets among the chosen events, with only chosen events in the contexts."""
+        chosen = choose(self.histories)
+        chosen_before = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
+        position = chosen_before[self.events] - chosen_before[self.histories.offsets[self.user]]
+        is_kept = chosen[self.events]
+        kept = self.where(is_kept)
+        histories = self.histories.where(chosen)
+        return replace(kept, histories=histories, position=position[is_kept])
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,13 @@ class Split:
     test: Targets
     facts: Mapping[str, Any]
 
-    def of_items(self, known_V: np.ndarray) -> "Split":
-        """The split as a model sees it that knows only some items (bool, shape [V])."""
-        if known_V.all():
-            return self
+    def keeping(self, choose: Choice) -> "Split":
+        """The split with only chosen events, as contexts and as targets; who is held out stays."""
         return replace(
             self,
-            train=self.train.where(known_V[self.train.items]),
-            validation=self.validation.of_items(known_V),
-            test=self.test.of_items(known_V),
+            train=self.train.where(choose(self.train)),
+            validation=self.validation.keeping(choose),
+            test=self.test.keeping(choose),
         )
 
 

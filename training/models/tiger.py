@@ -179,7 +179,7 @@ def fit(
         ValueError: the vocabulary has no semantic IDs.
     """
     level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.codes_VQ
-    known = split.of_items(codes_VQ[:, 0] >= 0)
+    known = split.keeping(lambda histories: codes_VQ[histories.items, 0] >= 0)
     torch.manual_seed(fitting.settings.seed)
     model = Tiger(config, torch.from_numpy(codes_VQ), level_sizes)
     report = fit_model(model, known, fitting)
