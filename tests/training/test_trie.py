@@ -60,10 +60,27 @@ def test_exhausted_nodes_are_those_with_nothing_left_below():
     codes = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [1, 1]])
     trie = CodeTrie.from_codes(codes)
     seen = torch.tensor([[0, 1, 3, 1], [3, 4, 2, -1], [9, -1, 4, 0]])
+
+    def gone(depth):
+        return [
+            node[there].tolist()
+            for node, there in zip(depth.node_BE, depth.is_gone_BE, strict=True)
+        ]
+
     first, leaves = trie.exhausted(seen)
-    # Depth 1 has nodes 0, 1 (2 is padding), depth 2 leaves 00, 01, 10, 11 (4 is padding).
-    assert leaves.tolist() == [[0, 1, 4, 4], [2, 3, 4, 4], [0, 4, 4, 4]]
-    assert first.tolist() == [[0, 2, 2, 2], [1, 2, 2, 2], [2, 2, 2, 2]]
+    # Depth 1 has nodes 0 and 1, depth 2 the leaves 00, 01, 10, 11; the last one holds two items.
+    assert gone(leaves) == [[0, 1], [2, 3], [0]]
+    assert gone(first) == [[0], [1], []]
+    assert leaves.parent_BE[leaves.is_gone_BE].tolist() == [0, 0, 1, 1, 0]
+
+
+def test_depths_without_exhausted_nodes_cost_nothing():
+    trie = CodeTrie.from_codes(np.array([[0, 0], [0, 1], [1, 0]]))
+    first, leaves = trie.exhausted(torch.tensor([[0, -1]]))
+    assert first is None
+    assert leaves is not None
+    assert trie.exhausted(torch.tensor([[-1, 77]])) == [None, None]
+    assert trie.exhausted(torch.zeros((3, 0), dtype=torch.int64)) == [None, None]
 
 
 def test_moving_to_a_device_keeps_the_tree():

@@ -31,7 +31,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from training.decoding.trie import Branches, CodeTrie
+from training.decoding.trie import Branches, CodeTrie, Exhausted
 
 StepFunction = Callable[[Tensor, Tensor], Tensor]
 Normalisation = Literal["legal", "all"]
@@ -105,7 +105,7 @@ def beam_search(
     node_BW = parent_BW = zeros_B1
     prefix_BWl = zeros_B1.new_zeros((num_rows, 1, 0))
     score_BW = torch.zeros((num_rows, 1), device=trie.device)
-    for branches, gone_BE in zip(trie.branches, exhausted, strict=True):
+    for branches, gone in zip(trie.branches, exhausted, strict=True):
         logits_BWK = step(prefix_BWl, parent_BW).float()
         if logits_BWK.shape[-1] != branches.num_codes:
             raise ValueError(
@@ -115,10 +115,10 @@ def beam_search(
         if constrained:
             candidates_BWC = _legal_scores(logits_BWK, branches, node_BW, normalisation)
         else:
-            candidates_BWC = logits_BWK - logits_BWK.logsumexp(-1, keepdim=True)
+            candidates_BWC = logits_BWK.log_softmax(-1)
         candidates_BWC = candidates_BWC + score_BW.unsqueeze(-1)
-        if gone_BE is not None:
-            _take_away(candidates_BWC, gone_BE, branches, node_BW, score_BW)
+        if gone is not None:
+            _take_away(candidates_BWC, gone, branches, node_BW, score_BW)
         num_columns = candidates_BWC.shape[-1]
         candidates = candidates_BWC.flatten(1)
         score_BW, best_BW = candidates.topk(min(beam_width, candidates.shape[1]))
@@ -176,17 +176,18 @@ def _legal_scores(
     logits_BWK: Tensor, branches: Branches, node_BW: Tensor, normalisation: Normalisation
 ) -> Tensor:
     """Log-probability of every child of every beam, -inf in the columns without a child."""
+    scores = logits_BWK if normalisation == "legal" else logits_BWK.log_softmax(-1)
     if branches.illegal is not None:
-        legal_BWC = logits_BWK.masked_fill(branches.illegal[node_BW], IMPOSSIBLE)
+        # Whole rows are copied, which embedding does faster than indexing.
+        beyond_BWC = torch.embedding(branches.illegal, node_BW)
+        scores_BWC = scores.masked_fill(beyond_BWC, IMPOSSIBLE)
     else:
-        child_BWC = branches.first[node_BW].unsqueeze(-1) + torch.arange(
-            branches.widest, device=node_BW.device
-        )
+        child_BWC = branches.first[node_BW].unsqueeze(-1) + branches.ranks
         beyond_BWC = child_BWC >= branches.first[node_BW + 1].unsqueeze(-1)
         code_BWC = branches.code[child_BWC.masked_fill_(beyond_BWC, 0)]
-        legal_BWC = logits_BWK.gather(-1, code_BWC).masked_fill_(beyond_BWC, IMPOSSIBLE)
-    over = legal_BWC if normalisation == "legal" else logits_BWK
-    return legal_BWC - over.logsumexp(-1, keepdim=True)
+        scores_BWC = scores.gather(-1, code_BWC).masked_fill_(beyond_BWC, IMPOSSIBLE)
+    # Every node has a child, so no row of the softmax is empty.
+    return scores_BWC.log_softmax(-1) if normalisation == "legal" else scores_BWC
 
 
 def _follow(branches: Branches, node_BW: Tensor, column_BW: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,27 +199,23 @@ def _follow(branches: Branches, node_BW: Tensor, column_BW: Tensor) -> tuple[Ten
 
 
 def _take_away(
-    candidates_BWC: Tensor, gone_BE: Tensor, branches: Branches, node_BW: Tensor, score_BW: Tensor
+    candidates_BWC: Tensor, gone: Exhausted, branches: Branches, node_BW: Tensor, score_BW: Tensor
 ) -> None:
     """Set the candidates that lead to exhausted nodes to -inf, in place.
 
-    Each exhausted node looks for the one live beam that holds its parent: E × W comparisons per
-    row instead of a set lookup for each of the W × C candidates.
+    Each exhausted node looks its parent up among the row's W live beams, which hold distinct
+    nodes; that is far less than a look-up for each of the W × C candidates.
     """
-    there_BE = gone_BE < len(branches.code)
-    gone_BE = gone_BE.masked_fill(~there_BE, 0)
-    parent_BE = branches.parent(gone_BE)
-    held_BEW = (parent_BE.unsqueeze(2) == node_BW.unsqueeze(1)) & (score_BW > IMPOSSIBLE).unsqueeze(
-        1
-    )
-    hit_BE = held_BEW.any(-1) & there_BE
-    column_BE = (
-        branches.code[gone_BE]
-        if branches.child is not None
-        else gone_BE - branches.first[parent_BE]
-    )
-    place_BE = held_BEW.int().argmax(-1) * candidates_BWC.shape[-1] + column_BE
-    penalty_BE = torch.zeros(gone_BE.shape, device=gone_BE.device).masked_fill(hit_BE, IMPOSSIBLE)
-    candidates_BWC.view(len(gone_BE), -1).scatter_add_(
-        1, place_BE.masked_fill(~hit_BE, 0), penalty_BE
-    )
+    held_BW, beam_BW = node_BW.masked_fill(score_BW == IMPOSSIBLE, -1).sort(-1)
+    place_BE = torch.searchsorted(held_BW, gone.parent_BE).clamp_(max=held_BW.shape[1] - 1)
+    hit_BE = (held_BW.gather(1, place_BE) == gone.parent_BE) & gone.is_gone_BE
+    node_BE = gone.node_BE.masked_fill(~hit_BE, 0)
+    if branches.child is not None:
+        column_BE = branches.code[node_BE]
+    else:
+        column_BE = node_BE - branches.first[gone.parent_BE.masked_fill(~hit_BE, 0)]
+    target_BE = beam_BW.gather(1, place_BE) * candidates_BWC.shape[-1] + column_BE
+    penalty_BE = torch.zeros_like(target_BE, dtype=candidates_BWC.dtype)
+    penalty_BE.masked_fill_(hit_BE, IMPOSSIBLE)
+    flat = candidates_BWC.view(len(target_BE), -1)
+    flat.scatter_add_(1, target_BE.masked_fill(~hit_BE, 0), penalty_BE)

@@ -31,6 +31,7 @@ class Branches:
         first: the children of node `s` are nodes `first[s]` to `first[s+1]` of the next depth.
             Shape [P+1], int64.
         code: the code that leads to each node of the next depth. Shape [P_next], int64.
+        ranks: 0 … widest − 1, the columns that a node's children are gathered into.
         num_codes: K, the level's vocabulary.
         widest: most children that a node of this depth has.
         illegal: dense form: whether a code leads nowhere. Shape [P,K], bool; None: no dense form.
@@ -39,6 +40,7 @@ class Branches:
 
     first: Tensor
     code: Tensor
+    ranks: Tensor
     num_codes: int
     widest: int
     illegal: Tensor | None = None
@@ -199,7 +201,7 @@ class CodeTrie:
         )
         return torch.where(there, self.slot_item[slot.clamp(max=len(self.slot_item) - 1)], -1)
 
-    def exhausted(self, seen_BE: Tensor) -> list[Tensor]:
+    def exhausted(self, seen_BE: Tensor) -> list["Exhausted | None"]:
         """Nodes below which each row has nothing left, once what it has seen is taken away.
 
         A leaf is exhausted when all its items are seen, a node when all its children are. Masking
@@ -210,34 +212,59 @@ class CodeTrie:
             seen_BE: item indices, repeats allowed, padded with -1; an item without an ID is
                 passed over.
         Returns:
-            Per depth 1…Q the nodes of each row, ascending, padded with the depth's node count.
-            Shape [B,E] each.
+            Per depth 1…Q; None at a depth where no row has any.
         """
         known = (seen_BE >= 0) & (seen_BE < len(self.item_slot))
-        slot = self.item_slot[torch.where(known, seen_BE, 0)]
+        slot_BE = self.item_slot[torch.where(known, seen_BE, 0)]
         absent = len(self.slot_item)
-        slot = torch.where(known & (slot >= 0), slot, absent).sort(-1).values
-        repeat = torch.zeros_like(slot, dtype=torch.bool)
-        repeat[:, 1:] = slot[:, 1:] == slot[:, :-1]
-        nodes = _emptied(slot.masked_fill(repeat, absent).sort(-1).values, self.leaf_first)
-        depths = [nodes]
-        for branches in reversed(self.branches[1:]):
-            nodes = _emptied(nodes, branches.first)
-            depths.append(nodes)
-        return depths[::-1]
+        slot_BE = torch.where(known & (slot_BE >= 0), slot_BE, absent).sort(-1).values
+        counts_BE = _begins_run(slot_BE) & (slot_BE < absent)
+        node_BE, is_gone_BE = _emptied(slot_BE, counts_BE, self.leaf_first)
+        depths = []
+        for branches in reversed(self.branches):
+            parent_BE, above_gone_BE = _emptied(node_BE, is_gone_BE, branches.first)
+            depths.append(Exhausted(node_BE, parent_BE, is_gone_BE))
+            node_BE, is_gone_BE = parent_BE, above_gone_BE
+        any_gone = torch.stack([depth.is_gone_BE.any() for depth in depths]).tolist()
+        return [depth if gone else None for depth, gone in zip(depths, any_gone, strict=True)][::-1]
 
 
-def _emptied(children_BE: Tensor, first: Tensor) -> Tensor:
-    """Nodes all of whose children are among the given ones (distinct, ascending, padded)."""
+@dataclass(frozen=True)
+class Exhausted:
+    """Nodes of one depth that have nothing left; entries that don't count are marked, not moved.
+
+    Args:
+        node_BE: nodes, ascending within a row.
+        parent_BE: the node above each.
+        is_gone_BE: which entries count; the others repeat a node, or stand for none.
+    """
+
+    node_BE: Tensor
+    parent_BE: Tensor
+    is_gone_BE: Tensor
+
+
+def _emptied(child_BE: Tensor, counts_BE: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Parents of ascending children, and which of them have lost all their children.
+
+    Everything stays in place and in order (parents of ascending children ascend), so one sort at
+    the items serves all depths.
+    """
     num_nodes = len(first) - 1
-    parent_BE = torch.searchsorted(first[1:], children_BE, right=True)
-    begin = torch.searchsorted(parent_BE, parent_BE)
-    count = torch.searchsorted(parent_BE, parent_BE, right=True) - begin
-    there = parent_BE < num_nodes
-    node = torch.where(there, parent_BE, 0)
-    place = torch.arange(children_BE.shape[1], device=children_BE.device)
-    whole = there & (count == first[node + 1] - first[node]) & (begin == place)
-    return torch.where(whole, parent_BE, num_nodes).sort(-1).values
+    parent_BE = torch.searchsorted(first[1:], child_BE, right=True)
+    begins_BE = _begins_run(parent_BE)
+    run_BE = begins_BE.cumsum(1) - 1
+    lost_BE = torch.zeros_like(run_BE).scatter_add_(1, run_BE, counts_BE.long()).gather(1, run_BE)
+    node_BE = parent_BE.clamp(max=num_nodes - 1)
+    whole_BE = lost_BE == first[node_BE + 1] - first[node_BE]
+    return parent_BE, begins_BE & whole_BE & (parent_BE < num_nodes)
+
+
+def _begins_run(sorted_BE: Tensor) -> Tensor:
+    """Where a value differs from the one before it in its row."""
+    begins_BE = torch.ones_like(sorted_BE, dtype=torch.bool)
+    begins_BE[:, 1:] = sorted_BE[:, 1:] != sorted_BE[:, :-1]
+    return begins_BE
 
 
 def _vocabulary(codes: np.ndarray, num_codes: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -265,7 +292,9 @@ def _run_starts(codes: np.ndarray) -> list[np.ndarray]:
 def _branches(code: np.ndarray, above: np.ndarray, below: np.ndarray, num_codes: int) -> Branches:
     first = np.append(np.searchsorted(below, above), len(below))
     widest = int(np.diff(first).max())
-    sparse = Branches(torch.from_numpy(first), torch.from_numpy(code), num_codes, widest)
+    sparse = Branches(
+        torch.from_numpy(first), torch.from_numpy(code), torch.arange(widest), num_codes, widest
+    )
     if len(above) * num_codes > DENSE_ENTRIES or widest < DENSE_FILL * num_codes:
         return sparse
     child = torch.full((len(above), num_codes), -1, dtype=torch.int32)
