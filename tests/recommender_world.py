@@ -1,7 +1,7 @@
 """A small world whose right answer is known, and bundles trained in it.
 
-Every user walks through the items in a circle, some steps of one, now and then of two: what
-follows an item is nearly certain, and popularity says nothing about it.
+Every item is of one of four kinds, and every user meets items of one kind only, in random order:
+what a user meets next is of the same kind, and popularity knows nothing of kinds.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -17,17 +17,19 @@ from training.fitting import Fitting
 from training.models import MODELS
 
 DAY = date(2024, 3, 31)
-NUM_ITEMS = 30
-NUM_USERS = 60
+NUM_ITEMS = 120
+NUM_KINDS = 4  # item n is of kind n % 4
+NUM_USERS = 150
 EVENTS = 24
 ITEM_IDS = [f"item-{number}" for number in range(NUM_ITEMS)]
 
 
-def walks(day=DAY, seed=0, num_items=NUM_ITEMS, num_users=NUM_USERS):
+def histories(day=DAY, seed=0, num_users=NUM_USERS):
     """Rows of `user_sequences`: one event a day up to the day, users in ascending order."""
     draw = np.random.default_rng(seed)
-    steps = draw.choice([1, 2], p=[0.9, 0.1], size=(num_users, EVENTS))
-    items = (draw.integers(0, num_items, size=(num_users, 1)) + steps.cumsum(axis=1)) % num_items
+    kinds = draw.integers(0, NUM_KINDS, size=(num_users, 1))
+    order = draw.random((num_users, NUM_ITEMS // NUM_KINDS)).argsort(axis=1)
+    items = order[:, :EVENTS] * NUM_KINDS + kinds
     first = datetime(day.year, day.month, day.day, 12, tzinfo=UTC) - timedelta(days=EVENTS - 1)
     times = [first + timedelta(days=number) for number in range(EVENTS)]
     return pa.table(
@@ -53,13 +55,13 @@ def catalogue(num_items=NUM_ITEMS):
 
 
 def trained_bundle(directory, family="item_knn", *, day=DAY, preset="world", inputs=None, seed=0):
-    """A bundle of a family without semantic IDs, fitted on the walks before the last week."""
-    rows = Histories.from_arrow(walks(day, seed))
+    """A bundle of a family without semantic IDs, fitted on the events before the last week."""
+    rows = Histories.from_arrow(histories(day, seed))
     split = split_rolling(rows, day, holdout_days=7, validation_days=2)
     model, report = MODELS[family].fit(
         split, MODELS[family].configure({}), Fitting(), Vocabulary(NUM_ITEMS)
     )
-    content = {"snapshot_id": 1, "content_hash": f"walks of {day}"}
+    content = {"snapshot_id": 1, "content_hash": f"histories of {day}"}
     return write_bundle(
         directory,
         origin=Origin(

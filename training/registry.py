@@ -94,7 +94,7 @@ class TrackedRun:
             write_model_files(wrapper)
             self._client.log_artifacts(self.run_id, str(wrapper), _MODEL)
         self._client.log_artifacts(self.run_id, str(bundle.directory), _BUNDLE)
-        self.tag({"digest": bundle.digest, "bytes": str(bundle.num_bytes)})
+        self.tag({"bundle": bundle.digest, "bytes": str(bundle.num_bytes)})
 
     def log_tokenizer(self, directory: Path, generation: str) -> None:
         """Keep a saved tokenizer with the run."""
@@ -190,7 +190,7 @@ class Registry:
         """The latest finished bundle of a family and day, of those inputs where given."""
         tags = {"day": day, "family": family, "inputs-digest": inputs_digest}
         for run in self._search(tags):
-            if "sidereal.digest" in run.data.tags:
+            if "sidereal.bundle" in run.data.tags:
                 return candidate_from(run.info.run_id, run.data.tags)
         return None
 

@@ -73,7 +73,7 @@ def candidate_from(run_id: str, tags: Tags) -> Candidate:
         day=tags["sidereal.day"],
         family=tags["sidereal.family"],
         inputs_digest=tags["sidereal.inputs-digest"],
-        digest=tags["sidereal.digest"],
+        digest=tags["sidereal.bundle"],
     )
 
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tests.recommender_world import ITEM_IDS, NUM_ITEMS, trained_bundle, walks
+from tests import recommender_world
+from tests.recommender_world import ITEM_IDS, NUM_ITEMS, NUM_KINDS, trained_bundle
 from training.answering import Answerer
 from training.data.histories import Histories
 from training.models.interface import PAD, Contexts
@@ -29,7 +30,7 @@ def assert_same(found: Contexts, expected: Contexts):
 
 
 def test_known_histories_are_asked_as_they_are(answerer):
-    known = Histories.from_arrow(walks())
+    known = Histories.from_arrow(recommender_world.histories())
     users, positions = np.array([0, 0, 3]), np.array([2, 9, 24])
     limits = {"max_history": 5, "exclude_seen": True}
     assert_same(
@@ -69,9 +70,9 @@ def test_nothing_is_excluded_where_seen_items_may_be_shown_again(answerer):
     assert found.excluded.tolist() == [] and found.excluded_offsets.tolist() == [0, 0]
 
 
-def test_the_walk_goes_on_to_the_next_item(answerer):
-    items, scores = answerer.next_ids([["item-3", "item-4"]], 2, exclude_seen=True)
-    assert items[0][0] == "item-5"
+def test_what_follows_is_of_the_same_kind(answerer):
+    items, scores = answerer.next_ids([["item-3", "item-7", "item-11"]], 5, exclude_seen=True)
+    assert {ITEM_IDS.index(item) % NUM_KINDS for item in items[0]} == {3}
     assert scores[0] == sorted(scores[0], reverse=True)
 
 

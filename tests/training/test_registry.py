@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from feature_store.settings import Settings
-from tests.recommender_world import DAY, trained_bundle
+from tests.recommender_world import DAY, ITEM_IDS, NUM_KINDS, trained_bundle
 from training.bundle import BundleCorruptError
 from training.registry import Registry, RegistryError
 
@@ -79,10 +79,11 @@ def test_a_registered_version_recommends_through_mlflow_alone(registry, tmp_path
     registry.promote(version, day=ISO, reason="first")
     mlflow.set_tracking_uri(mlflow_settings.resolved_mlflow_tracking_uri)
     model = mlflow.pyfunc.load_model(f"models:/{registry.name}@champion")
-    asked = pd.DataFrame({"item_ids": [["item-3", "item-4"], ["item-20", "item-21"]]})
+    asked = pd.DataFrame({"item_ids": [["item-3", "item-7"], ["item-20", "item-24"]]})
     found = model.predict(asked, {"k": 3})
-    assert [row[0] for row in found["item_ids"]] == ["item-5", "item-22"]
-    assert [len(row) for row in found["scores"]] == [3, 3]
+    for kind, items, scores in zip((3, 0), found["item_ids"], found["scores"], strict=True):
+        assert [ITEM_IDS.index(item) % NUM_KINDS for item in items] == [kind] * 3
+        assert len(scores) == 3
     assert len(model.predict(asked)["item_ids"][0]) == 20
 
 

@@ -67,13 +67,17 @@ def run(task: Task) -> Facts:
         facts = task.registry.read_json(known, FACTS)
         return {**facts, "status": "unchanged", "message": "the same bundles on the same rows"}
     measured = _measure_all(task, bundles, split)
+    warnings: list[str] = []
+    if CHAMPION in bundles:
+        trained = bundles[CHAMPION].document("split")
+        warnings += warnings_about_champion(trained, split.facts)
     found = {label: entrant.by_slice for label, entrant in measured.items()}
     facts = {
         **scoreboard(task.config, found, {k: entrant.facts for k, entrant in measured.items()}),
         "exclude_seen": task.config.evaluation.exclude_seen,
         "split": dict(split.facts),
         "inputs": inputs,
-        "warnings": [*_warnings(bundles, split)],
+        "warnings": warnings,
     }
     with task.registry.run(day=day, step=task.step, inputs_digest=digest) as tracked:
         facts["run_id"] = tracked.run_id
@@ -224,12 +228,8 @@ def _sid_index(bundle: Bundle) -> SidIndex | None:
     return SidIndex.of(vocabulary.codes_VQ)
 
 
-def _warnings(bundles: Mapping[str, Bundle], split: Split) -> Iterator[str]:
-    """What a reader of the comparison should know about the champion's training."""
-    champion = bundles.get(CHAMPION)
-    if champion is None:
-        return
-    trained, ours = champion.document("split"), split.facts
+def warnings_about_champion(trained: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    """What a reader of the comparison should know, from the champion's split and the day's."""
     if trained["protocol"] != "rolling" or ours["protocol"] != "rolling":
         yield "the champion's weights may have seen some targets: a split is not by time"
     elif trained["train_until"] > ours["validation_until"]:

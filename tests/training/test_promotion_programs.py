@@ -1,0 +1,391 @@
+"""evaluate_recommender, promote_recommender and recommend over two days of the small world."""
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feature_store.preset import PresetError
+from feature_store.settings import Settings
+from tests.recommender_world import (
+    DAY,
+    ITEM_IDS,
+    NUM_ITEMS,
+    NUM_KINDS,
+    NUM_USERS,
+    catalogue,
+    histories,
+)
+from tests.recommender_world import trained_bundle as train
+from training.bundle import BundleCorruptError
+from training.config import TrainingConfig
+from training.models.interface import PAD, TopK
+from training.programs import evaluate_recommender, promote_recommender, recommend
+from training.programs.interface import ProgramError, Task
+
+NEXT_DAY = DAY + timedelta(days=1)
+_NAMES = itertools.count()
+
+
+def config(name, **sections):
+    return TrainingConfig.model_validate(
+        {
+            "name": name,
+            "models": {"challenger": "item_knn", "baselines": ["popularity"]},
+            "evaluation": {
+                "holdout_days": 7,
+                "validation_days": 2,
+                "cutoffs": [1, 10],
+                "bootstrap_samples": 200,
+            },
+            "recommendations": {"num_items": 5},
+            **sections,
+        }
+    )
+
+
+@pytest.fixture
+def task(mlflow_settings, tmp_path):
+    """A task of the first day over published tables, in a preset that no other test has."""
+    settings = Settings(
+        home=mlflow_settings.home,
+        warehouse=str(tmp_path / "warehouse"),
+        catalog_uri=f"sqlite:///{tmp_path}/catalog.db",
+        device="cpu",
+    )
+    made = Task(settings, config(f"world-{next(_NAMES)}"), DAY, step="evaluate_recommender")
+    publish_items(made.store)
+    for day in (DAY, NEXT_DAY):
+        publish(made.store, "user_sequences", histories(day, seed=1), day)
+    return made
+
+
+def publish(store, table, rows, day):
+    stage = store.stage(table, day=day, job="test")
+    stage.write(rows)
+    return store.publish(stage)
+
+
+def publish_items(store):
+    items = catalogue()
+    attributes = pa.array([[]] * NUM_ITEMS, pa.map_(pa.string(), pa.string()))
+    rows = items.append_column("first_day", pa.array([DAY] * NUM_ITEMS, pa.date32()))
+    for name in ("title", "text"):
+        rows = rows.append_column(name, pa.array([None] * NUM_ITEMS, pa.string()))
+    publish(store, "items", rows.append_column("attributes", attributes), DAY)
+
+
+def keep(task, family, directory, *, seed=1):
+    """Train a family on the day's published histories and keep it, as train_recommender does."""
+    content = task.store.content_hash("user_sequences", partition=task.day)
+    inputs = {"user_sequences": {"snapshot_id": 1, "content_hash": content}}
+    bundle = train(directory, family, day=task.day, inputs=inputs, seed=seed)
+    day = task.day.isoformat()
+    with task.registry.run(day=day, step="train_recommender", family=family) as run:
+        run.log_candidate(bundle)
+
+
+def run_day(task, directory, **changes):
+    """Both families trained, evaluated and judged for one day."""
+    for family in ("item_knn", "popularity"):
+        keep(task, family, directory / f"{task.day}-{family}", **changes)
+    return evaluate(task), promote(task)
+
+
+def evaluate(task):
+    return evaluate_recommender.run(replace(task, step="evaluate_recommender"))
+
+
+def promote(task):
+    return promote_recommender.run(replace(task, step="promote_recommender"))
+
+
+def test_two_days_find_a_first_champion_and_challenge_it(task, tmp_path):
+    evaluated, promoted = run_day(task, tmp_path)
+    knn, popularity = (
+        evaluated["entrants"][label]["metrics"]["all"]["values"]["hr@10"]
+        for label in ("item_knn", "popularity")
+    )
+    assert knn["point"] > 0.7 > 0.2 > popularity["point"]
+    assert knn["low"] < knn["point"] < knn["high"]
+    assert evaluated["num_users"] == NUM_USERS and evaluated["num_targets"] == 7 * NUM_USERS
+    assert promoted["decision"] == "promote" and promoted["champion_version"] == 1
+
+    second = replace(task, day=NEXT_DAY)
+    evaluated, promoted = run_day(second, tmp_path)
+    assert evaluated["entrants"]["champion"]["day"] == DAY.isoformat()
+    assert evaluated["warnings"] == []
+    rules = {reason["rule"] for reason in promoted["verdict"]["reasons"]}
+    assert {"minimum_users", "baseline", "champion", "guard", "legal", "consistent"} <= rules
+    assert promoted["decision"] == "promote"
+    assert (promoted["champion_version"], promoted["previous_version"]) == (2, 1)
+    stored = task.registry.version(2).verdicts[NEXT_DAY.isoformat()]
+    assert stored["decision"] == "promote"
+
+
+def test_running_a_day_again_adds_no_version_and_moves_nothing(task, tmp_path):
+    first, _ = run_day(task, tmp_path / "first")
+    again, promoted = run_day(task, tmp_path / "again")
+    assert again["entrants"]["item_knn"]["digest"] == first["entrants"]["item_knn"]["digest"]
+    assert (promoted["decision"], promoted["status"]) == ("unchanged", "unchanged")
+    assert promoted["champion_version"] == 1
+    assert len(task.registry.versions()) == 1 and len(task.registry.history()) == 1
+    assert task.registry.version(1).verdicts[DAY.isoformat()]["decision"] == "promote"
+
+
+def test_the_same_bundles_on_the_same_rows_are_not_measured_twice(task, tmp_path):
+    for family in ("item_knn", "popularity"):
+        keep(task, family, tmp_path / family)
+    once, again = evaluate(task), evaluate(task)
+    assert again["status"] == "unchanged" and again["run_id"] == once["run_id"]
+
+
+def test_promoting_again_without_evaluating_again_changes_nothing(task, tmp_path):
+    _, first = run_day(task, tmp_path)
+    again = promote(task)
+    assert (first["status"], again["status"]) == ("done", "unchanged")
+    assert again["champion_version"] == 1 and len(task.registry.history()) == 1
+
+
+def test_the_baseline_is_promoted_where_the_challenger_loses_to_it(task, tmp_path):
+    swapped = {"challenger": "popularity", "baselines": ["item_knn"]}
+    losing = replace(task, config=config(task.config.name, models=swapped))
+    _, promoted = run_day(losing, tmp_path)
+    assert promoted["decision"] == "promote_baseline" and promoted["champion_family"] == "item_knn"
+    assert [version.family for version in task.registry.versions()] == ["popularity", "item_knn"]
+    assert promoted["challenger_version"] == 1 and promoted["champion_version"] == 2
+
+
+def test_a_refused_challenger_is_registered_with_its_verdict_and_serves_nobody(task, tmp_path):
+    strict = replace(task, config=config(task.config.name, gate={"minimum_users": 10_000}))
+    _, promoted = run_day(strict, tmp_path)
+    assert (promoted["decision"], promoted["champion_version"]) == ("refuse", None)
+    assert "150 users evaluated, at least 10,000 needed" in promoted["message"]
+    assert task.registry.version(1).verdicts[DAY.isoformat()]["decision"] == "refuse"
+    assert task.registry.champion() is None
+
+
+def test_a_bundle_that_a_person_rolled_back_is_not_promoted_by_a_rerun(task, tmp_path):
+    run_day(task, tmp_path)
+    run_day(replace(task, day=NEXT_DAY), tmp_path)
+    task.registry.rollback(reason="complaints")
+    second = replace(task, day=NEXT_DAY)
+    evaluate(second)
+    promoted = promote(second)
+    assert promoted["decision"] == "refuse" and promoted["champion_version"] == 1
+    assert "this very bundle was rolled back before" in promoted["message"]
+
+
+def test_every_users_values_are_kept_with_the_evaluation(task, tmp_path):
+    evaluated, _ = run_day(task, tmp_path)
+    run_id = evaluated["run_id"]
+    place = task.registry._local(run_id, "per_user.parquet")
+    rows = pq.read_table(place).to_pandas()
+    ours = rows[(rows["label"] == "item_knn") & (rows["slice"] == "all")]
+    assert len(ours) == NUM_USERS and ours["num_targets"].eq(7).all()
+    found = evaluated["entrants"]["item_knn"]["metrics"]["all"]["values"]["mrr"]["point"]
+    assert np.isclose(ours["mrr"].mean(), found)
+
+
+def test_a_champion_that_saw_the_targets_is_said_to_have(task, tmp_path):
+    # The first day's champion was trained until day -9; hold out more days than that.
+    run_day(task, tmp_path)
+    longer = {**task.config.evaluation.model_dump(), "holdout_days": 15}
+    second = replace(task, config=config(task.config.name, evaluation=longer))
+    bundles = evaluate_recommender.entrants(second)
+    found = evaluate_recommender.warnings_about_champion(
+        bundles["champion"].document("split"),
+        {"protocol": "rolling", "validation_until": "2024-03-10"},
+    )
+    assert [*found] == [
+        "the champion's weights saw events until 2024-03-23, the targets begin 2024-03-10: "
+        "the comparison favours the champion"
+    ]
+    leave_last_out = {"protocol": "leave_last_out"}
+    found = evaluate_recommender.warnings_about_champion(leave_last_out, leave_last_out)
+    assert "may have seen some targets" in next(iter(found))
+
+
+def test_candidates_of_another_split_are_refused(task, tmp_path):
+    run_day(task, tmp_path)
+    shorter = {**task.config.evaluation.model_dump(), "holdout_days": 5}
+    other = replace(task, config=config(task.config.name, evaluation=shorter))
+    with pytest.raises(
+        ProgramError, match=r"item_knn was trained under another split \(train_until, valid"
+    ):
+        evaluate(other)
+
+
+def test_candidates_of_other_rows_are_refused(task, tmp_path):
+    run_day(task, tmp_path)
+    publish(task.store, "user_sequences", histories(DAY, seed=2), DAY)
+    with pytest.raises(ProgramError, match="item_knn was trained on other rows of 'user_seq"):
+        evaluate(task)
+
+
+def test_a_day_without_candidates_says_what_to_run(task, tmp_path):
+    with pytest.raises(ProgramError, match=r"no candidate of \['item_knn', 'popularity'\] "):
+        evaluate(task)
+    keep(task, "item_knn", tmp_path / "b")
+    with pytest.raises(ProgramError, match=r"no candidate of \['popularity'\].*train_baselines"):
+        evaluate(task)
+
+
+def test_a_day_without_histories_says_what_to_run(task):
+    empty = replace(task, day=DAY - timedelta(days=9))
+    with pytest.raises(ProgramError, match="'user_sequences' has no rows for 2024-03-22; run bui"):
+        evaluate(empty)
+
+
+def test_a_day_without_targets_says_what_to_change(task, tmp_path):
+    later = DAY + timedelta(days=300)
+    publish(
+        task.store,
+        "user_sequences",
+        histories(DAY).set_column(0, "day", pa.array([later] * NUM_USERS, pa.date32())),
+        later,
+    )
+    for family in ("item_knn", "popularity"):
+        keep(replace(task, day=later), family, tmp_path / family)
+    with pytest.raises(ProgramError, match="has no target to evaluate on"):
+        evaluate(replace(task, day=later))
+
+
+def test_a_gate_that_asks_for_what_is_not_measured_is_a_mistake_of_the_preset(task):
+    wrong = replace(task, config=config(task.config.name, gate={"primary_metric": "ndcg@20"}))
+    with pytest.raises(PresetError, match=r"the gate asks for \['hr@10', 'ndcg@20'\]|ndcg@20"):
+        evaluate(wrong)
+    wrong = replace(task, config=config(task.config.name, gate={"floor": "sasrec"}))
+    with pytest.raises(PresetError, match=r"gate.floor is 'sasrec', which is not evaluated"):
+        evaluate(wrong)
+
+
+def test_there_is_no_promotion_without_an_evaluation(task):
+    with pytest.raises(ProgramError, match="has no evaluation; run evaluate_recommender"):
+        promote(task)
+
+
+def test_a_candidate_trained_after_the_evaluation_is_not_promoted(task, tmp_path):
+    for family in ("item_knn", "popularity"):
+        keep(task, family, tmp_path / family)
+    evaluate(task)
+    keep(task, "item_knn", tmp_path / "later", seed=3)
+    with pytest.raises(ProgramError, match="item_knn was trained again since the evaluation"):
+        promote(task)
+
+
+def test_a_champion_that_moved_since_the_evaluation_is_not_replaced(task, tmp_path):
+    run_day(task, tmp_path)
+    second = replace(task, day=NEXT_DAY)
+    for family in ("item_knn", "popularity"):
+        keep(second, family, tmp_path / f"second-{family}")
+    evaluate(second)
+    keep(replace(task, day=DAY), "item_knn", tmp_path / "third", seed=3)
+    third = task.registry.register(task.registry.find_candidate(DAY.isoformat(), "item_knn"))
+    task.registry.promote(third, day=DAY.isoformat(), reason="by hand")
+    with pytest.raises(ProgramError, match="the champion has moved since the evaluation"):
+        promote(second)
+
+
+def test_an_evaluation_of_another_challenger_is_not_decided_on(task, tmp_path):
+    run_day(task, tmp_path)
+    swapped = {"challenger": "popularity", "baselines": ["item_knn"]}
+    other = replace(task, config=config(task.config.name, models=swapped))
+    with pytest.raises(ProgramError, match="the evaluation's challenger is 'item_knn', the pre"):
+        promote(other)
+
+
+def recommended(task):
+    facts = recommend.run(replace(task, step="recommend"))
+    return facts, task.store.read("recommendations", partition=task.day).to_pylist()
+
+
+def test_the_champions_recommendations_are_new_and_of_the_users_kind(task, tmp_path):
+    run_day(task, tmp_path)
+    facts, rows = recommended(task)
+    sequences = histories(DAY, seed=1)
+    assert facts["rows"] == len(rows) == NUM_USERS
+    assert [row["user_id"] for row in rows] == sequences["user_id"].to_pylist()
+    right = 0
+    for row, seen in zip(rows, sequences["item_indices"].to_pylist(), strict=True):
+        assert row["item_ids"] == [ITEM_IDS[index] for index in row["item_indices"]]
+        assert len(row["item_ids"]) == 5 and not set(seen) & set(row["item_indices"])
+        assert row["scores"] == sorted(row["scores"], reverse=True)
+        assert (row["model_family"], row["model_version"]) == ("item_knn", "1")
+        right += all(index % NUM_KINDS == seen[0] % NUM_KINDS for index in row["item_indices"])
+    assert right > 0.9 * NUM_USERS
+
+
+def test_recommending_again_commits_nothing(task, tmp_path):
+    run_day(task, tmp_path)
+    first, _ = recommended(task)
+    again, _ = recommended(task)
+    assert (first["status"], again["status"]) == ("done", "unchanged")
+    assert first["content_hash"] == again["content_hash"]
+
+
+def test_small_chunks_give_the_same_rows(task, tmp_path, monkeypatch):
+    run_day(task, tmp_path)
+    _, whole = recommended(task)
+    monkeypatch.setattr(recommend, "_USERS", 7)
+    facts, rows = recommended(task)
+    assert rows == whole and facts["status"] == "unchanged"
+
+
+def test_only_active_users_are_answered_where_the_preset_says_so(task, tmp_path):
+    run_day(task, tmp_path)
+    days = pa.array([NEXT_DAY] * 3, pa.date32())
+    three = histories(DAY, seed=1).slice(0, 3).set_column(0, "day", days)
+    publish(task.store, "user_sequences", three, NEXT_DAY)
+    for days, users in ((1, 0), (2, 3)):
+        wanted = {"num_items": 5, "active_days": days}
+        active = config(task.config.name, recommendations=wanted)
+        facts, rows = recommended(replace(task, day=NEXT_DAY, config=active))
+        assert len(rows) == users and facts["users_left_out"] == 3 - users
+
+
+def test_nothing_is_recommended_before_there_is_a_champion(task):
+    with pytest.raises(ProgramError, match="has no champion"):
+        recommended(task)
+
+
+def test_nothing_is_recommended_for_a_day_without_histories(task, tmp_path):
+    run_day(task, tmp_path)
+    with pytest.raises(ProgramError, match="'user_sequences' has no rows for 2024-03-22"):
+        recommended(replace(task, day=DAY - timedelta(days=9)))
+
+
+def test_a_corrupt_champion_recommends_nothing_and_leaves_the_table(task, tmp_path):
+    run_day(task, tmp_path)
+    recommended(task)
+    bundle = task.registry.fetch(task.registry.champion())
+    weights = next(bundle.directory.glob("model/*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(BundleCorruptError, match="bytes, expected"):
+        recommend.run(replace(task, step="recommend"))
+    assert task.store.row_count("recommendations", partition=task.day) == NUM_USERS
+
+
+@pytest.mark.parametrize(
+    ("items", "scores", "problem"),
+    [
+        ([[1, 30]], [[2, 1]], r"1 lists with items outside the catalogue, first \[1, 30\]"),
+        ([[1, 1]], [[2, 1]], "1 lists with an item twice"),
+        ([[PAD, 1]], [[2, 1]], "an item after an empty place"),
+        ([[1, 2]], [[1, 2]], "scores that rise or are no number"),
+        ([[1, 2]], [[1, np.nan]], "scores that rise or are no number"),
+    ],
+)
+def test_lists_that_break_a_models_promise_are_refused(items, scores, problem):
+    top = TopK(np.array(items, np.int32), np.array(scores, np.float32))
+    with pytest.raises(ProgramError, match=problem):
+        recommend.require_promises(top, 30)
+
+
+def test_lists_that_end_early_keep_every_promise():
+    top = TopK(np.array([[3, PAD, PAD]]), np.array([[1.0, -np.inf, -np.inf]]))
+    recommend.require_promises(top, 30)
