@@ -256,11 +256,16 @@ def _one_line_errors() -> Iterator[None]:
 
 def _is_expected(error: Exception) -> bool:
     from training.bundle import BundleError
+    from training.checkpoint import CheckpointError
+    from training.loop import TrainingDiverged
     from training.programs.interface import ProgramError
     from training.registry_records import RegistryError
+    from training.tokenizers.collisions import CodesExhaustedError
     from training.tokenizers.interface import TokenizerCorruptError
 
-    return isinstance(error, BundleError | ProgramError | RegistryError | TokenizerCorruptError)
+    of_bundles = BundleError | RegistryError
+    of_training = CheckpointError | CodesExhaustedError | TokenizerCorruptError | TrainingDiverged
+    return isinstance(error, ProgramError | of_bundles | of_training)
 
 
 def _as_json(facts: Any) -> str:

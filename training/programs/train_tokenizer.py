@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from feature_store.preset import PresetError
-from training.bundle import digest_of
+from training.bundle import digest_of, generation_digest
 from training.evaluation.projection import points_by_prefix
 from training.evaluation.tokenizer import alarms, measure_codes, measure_unseen
 from training.programs.day_inputs import Inputs
@@ -60,7 +60,7 @@ def _train(
     tokenizer, quality = _fit_and_measure(task, vectors)
     day = task.day.isoformat()
     policy = task.config.tokenizer.collisions
-    digest = digest_of({"tokenizer": tokenizer.digest, "collisions": policy})[:12]
+    digest = generation_digest(tokenizer.digest, policy)
     generation = f"{day}-{digest}"
     if current is not None and current.generation.endswith(digest):
         generation = current.generation  # nothing new was learnt: IDs and models stay valid
