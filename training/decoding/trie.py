@@ -219,7 +219,9 @@ class CodeTrie:
         absent = len(self.slot_item)
         slot_BE = torch.where(known & (slot_BE >= 0), slot_BE, absent).sort(-1).values
         counts_BE = _begins_run(slot_BE) & (slot_BE < absent)
-        node_BE, is_gone_BE = _emptied(slot_BE, counts_BE, self.leaf_first)
+        node_BE, is_gone_BE = slot_BE, counts_BE
+        if self.largest_bucket > 1:
+            node_BE, is_gone_BE = _emptied(slot_BE, counts_BE, self.leaf_first)
         depths = []
         for branches in reversed(self.branches):
             parent_BE, above_gone_BE = _emptied(node_BE, is_gone_BE, branches.first)
