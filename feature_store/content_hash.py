@@ -80,10 +80,18 @@ def row_hashes(batch: pa.RecordBatch) -> Hashes:
     """One 64-bit hash per row, shape [num_rows]."""
     total = np.zeros(batch.num_rows, np.uint64)
     for name, values in zip(batch.schema.names, batch.columns, strict=True):
-        hashes = _hash_values(values)
-        hashes ^= _seed(name)
-        total += _without_nulls(_mix(hashes), values)
+        total += _seeded(values, name)
     return _mix(total)
+
+
+def _seeded(values: pa.Array, seed: str) -> Hashes:
+    """A fresh array of one hash per value; a null's is 0, which the seed keeps values from."""
+    hashes = _hash_values(values)
+    hashes ^= _seed(seed)
+    _mix(hashes)
+    if values.null_count:
+        hashes[values.is_null().to_numpy(zero_copy_only=False)] = 0
+    return hashes
 
 
 @cache
@@ -104,12 +112,6 @@ def _mix(hashes: Hashes) -> Hashes:
     return hashes
 
 
-def _without_nulls(hashes: Hashes, values: pa.Array) -> Hashes:
-    if values.null_count:
-        hashes[values.is_null().to_numpy(zero_copy_only=False)] = 0
-    return hashes
-
-
 def _hash_values(values: pa.Array) -> Hashes:
     """A fresh array of one hash per value; what stands at nulls is not defined."""
     kind = values.type
@@ -122,9 +124,8 @@ def _hash_values(values: pa.Array) -> Hashes:
         return _hash_nested(values, _hash_entries(values), ordered=False)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         first, last = _span(values)
-        children = values.values.slice(first, last - first)
-        hashes = _without_nulls(_mix(_hash_values(children)), children)
-        return _hash_nested(values, hashes, ordered=True)
+        elements = _seeded(values.values.slice(first, last - first), "element")
+        return _hash_nested(values, elements, ordered=True)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _hash_strings(values)
     return _hash_scalars(values)
@@ -154,10 +155,8 @@ def _span(values: pa.Array) -> tuple[int, int]:
 
 def _hash_entries(values: pa.Array) -> Hashes:
     first, last = _span(values)
-    keys = values.keys.slice(first, last - first)
-    items = values.items.slice(first, last - first)
-    keyed = _mix(_hash_values(keys))
-    return _mix(keyed + _without_nulls(_mix(_hash_values(items)), items))
+    keys = _seeded(values.keys.slice(first, last - first), "key")
+    return _mix(keys + _seeded(values.items.slice(first, last - first), "value"))
 
 
 def _hash_nested(values: pa.Array, children: Hashes, *, ordered: bool) -> Hashes:

@@ -16,7 +16,7 @@ from feature_store.commit import until_committed
 from feature_store.content_hash import Digest
 from feature_store.errors import CommitConflict, ContractViolation
 from feature_store.iceberg.catalog import Warehouse
-from feature_store.iceberg.schema import follow_contract
+from feature_store.iceberg.schema import follow_contract, refuse_break
 from feature_store.iceberg.snapshots import set_tag, swap_files
 from feature_store.snapshot import (
     CODE_REVISION,
@@ -125,7 +125,9 @@ def publish(
     stage = publication.stage
 
     def attempt() -> Published:
-        head = resolve(stage.contract, warehouse.create(stage.contract), None)
+        table = warehouse.create(stage.contract)
+        refuse_break(table, stage.contract)
+        head = resolve(stage.contract, table, None)
         if head.snapshot is not None and _is_unchanged(publication, head):
             _tag_day(warehouse, head, stage)
             return publication.published(head.snapshot.snapshot_id, changed=False)

@@ -6,11 +6,12 @@ from datetime import date
 from functools import cached_property, lru_cache
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from feature_store.arrow import arrow_schema, conform
 from feature_store.content_hash import Digest, digest
 from feature_store.contract import Contract
-from feature_store.errors import SnapshotNotFound
+from feature_store.errors import SnapshotNotFound, TableDamaged
 from feature_store.iceberg.catalog import folder_of
 from feature_store.iceberg.snapshots import (
     IcebergFile,
@@ -81,13 +82,27 @@ class Version:
     def scan(
         self, partitions: Collection[PartitionValue] | None, columns: Sequence[str] | None
     ) -> Iterator[pa.RecordBatch]:
-        """Rows batch by batch, in the order of the files."""
+        """Rows batch by batch, in the order of the files.
+
+        Raises:
+            TableDamaged: a file of the snapshot is gone.
+        """
         schema, folder = self.schema(columns), folder_of(self.table)
         for file in self.files(partitions):
-            with open_parquet(folder, file.uri) as parquet:
+            with self._open(folder, file) as parquet:
                 there = [name for name in schema.names if name in parquet.schema_arrow.names]
                 for batch in batches(parquet, there):
                     yield conform(batch, schema)
+
+    def _open(self, folder: Folder, file: DataFile) -> pq.ParquetFile:
+        try:
+            return open_parquet(folder, file.uri)
+        except FileNotFoundError as error:
+            raise TableDamaged(
+                f"table {self.contract.name!r}: file {file.uri} of snapshot "
+                f"{self.snapshot.snapshot_id if self.snapshot else None} is gone. Restore it, or "
+                "roll back to a snapshot that has all its files"
+            ) from error
 
 
 def resolve(contract: Contract, table: Table, at: At) -> Version:

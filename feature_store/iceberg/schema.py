@@ -69,21 +69,25 @@ def partition_spec(contract: Contract, schema: Schema) -> PartitionSpec:
     return PartitionSpec(PartitionField(source, 1000, IdentityTransform(), contract.partition))
 
 
-def follow_contract(transaction: Transaction, table: Table, contract: Contract) -> None:
-    """Change the table's schema to the contract's, where no row that is there is touched.
+def refuse_break(table: Table, contract: Contract) -> None:
+    """Make sure that the rows that are there can be read under the contract.
 
     New nullable columns, columns that became nullable, columns no longer there, int → long and
-    float → double are followed; snapshots keep the schema that they were written with.
+    float → double can be followed; snapshots keep the schema that they were written with.
 
     Raises:
         ContractViolation: the contract changed in a way that published rows can't follow.
     """
-    schema, wanted = table.schema(), iceberg_schema(contract)
-    if _signature(schema) == _signature(wanted) and _is_partitioned_by(table, contract):
-        return
-    problems = _obstacles(table, wanted, contract)
+    problems = _obstacles(table, iceberg_schema(contract), contract)
     if problems:
         raise ContractViolation(contract.name, problems)
+
+
+def follow_contract(transaction: Transaction, table: Table, contract: Contract) -> None:
+    """Change the table's schema to the contract's, which `refuse_break` has let through."""
+    schema, wanted = table.schema(), iceberg_schema(contract)
+    if _signature(schema) == _signature(wanted):
+        return
     with transaction.update_schema(allow_incompatible_changes=True) as update:
         for field in wanted.fields:
             if field.name not in schema.column_names:
@@ -102,11 +106,11 @@ def follow_contract(transaction: Transaction, table: Table, contract: Contract) 
 def _obstacles(table: Table, wanted: Schema, contract: Contract) -> list[str]:
     advice = "publish it under a new table name, or start from an empty warehouse"
     problems = []
-    if not _is_partitioned_by(table, contract):
-        found = [field.name for field in table.spec().fields] or "nothing"
-        wanted_by = contract.partition or "nothing"
+    found = [field.name for field in table.spec().fields]
+    expected = [contract.partition] if contract.partition else []
+    if found != expected:
         problems.append(
-            f"the table is partitioned by {found}, the contract by {wanted_by}; {advice}"
+            f"the table is partitioned by {found}, the contract by {expected}; {advice}"
         )
     for field in wanted.fields:
         if field.name not in table.schema().column_names:
@@ -128,11 +132,6 @@ def _obstacles(table: Table, wanted: Schema, contract: Contract) -> list[str]:
 def _signature(schema: Schema) -> dict[str, tuple[str, bool]]:
     """What matters of a schema's columns; ids and documentation don't."""
     return {field.name: (str(field.field_type), field.required) for field in schema.fields}
-
-
-def _is_partitioned_by(table: Table, contract: Contract) -> bool:
-    expected = [contract.partition] if contract.partition else []
-    return [field.name for field in table.spec().fields] == expected
 
 
 def _holds(old: IcebergType, new: IcebergType) -> bool:

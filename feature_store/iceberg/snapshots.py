@@ -89,9 +89,8 @@ def files_of(
         return []
     manifests = _manifests(table, snapshot)
     if partitions is not None and contract.partition is not None:
-        is_wanted = manifest_evaluator(
-            table.spec(), table.schema(), In(contract.partition, literals=set(partitions))
-        )
+        predicate = In(contract.partition, set(partitions))  # type: ignore  # misread by mypy
+        is_wanted = manifest_evaluator(table.spec(), table.schema(), predicate)
         manifests = [m for m in manifests if m.manifest.partitions and is_wanted(m.manifest)]
     found = [file for manifest in manifests for file in _live_files(manifest)]
     if partitions is not None:
