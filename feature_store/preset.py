@@ -76,7 +76,10 @@ def _apply(sections: dict[str, Any], override: str) -> None:
         child = dict(child) if isinstance(child, Mapping) else {}
         target[key] = child
         target = child
-    target[keys[-1]] = yaml.safe_load(text)
+    try:
+        target[keys[-1]] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PresetError(f"override {override!r} holds no YAML value: {error}") from error
 
 
 def _refuse_unknown(sections: Mapping[str, Any], path: Path) -> None:

@@ -1,0 +1,26 @@
+import pytest
+
+from feature_store.tables import CATALOG
+
+
+@pytest.mark.parametrize("contract", CATALOG.values(), ids=CATALOG)
+def test_a_contract_is_complete_and_keeps_the_naming_rules(contract):
+    assert CATALOG[contract.name] is contract
+    assert contract.name.endswith("s") or contract.name == "quarantine", "tables are plural nouns"
+    assert contract.grain and contract.producer and contract.consumers and contract.key
+    for column in contract.columns:
+        assert column.meaning, column.name
+        assert not column.name.startswith("is_") or column.type == "boolean", column.name
+        if column.scalar == "timestamp":
+            assert column.name.endswith(("_time", "_times")), column.name
+        if column.name.endswith("_ids"):
+            assert column.is_list, column.name
+
+
+@pytest.mark.parametrize("contract", CATALOG.values(), ids=CATALOG)
+def test_a_partition_is_never_null_and_is_part_of_the_key(contract):
+    if contract.partition is not None:
+        assert not contract.column(contract.partition).nullable
+        assert contract.partition in contract.key or contract.name == "interactions", (
+            "the day of an event follows from its time"
+        )

@@ -1,0 +1,59 @@
+import pytest
+
+from feature_store.preset import PresetError, load_preset
+from feature_store.settings import REPOSITORY
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "mine.yaml").write_text("description: mine\nsource: {kind: table, files: [a]}\n")
+    return tmp_path
+
+
+def test_a_preset_is_found_by_name_or_path(folder):
+    by_name = load_preset("mine", folder=folder)
+    assert by_name == load_preset(str(folder / "mine.yaml"), folder=folder)
+    assert by_name["name"] == "mine"
+
+
+def test_overrides_reach_any_depth_and_are_read_as_yaml(folder):
+    sections = load_preset(
+        "mine",
+        folder=folder,
+        overrides=["source.kind=movielens", "training.epochs=3", "gate.floor.share=0.5"],
+    )
+    assert sections["source"] == {"kind": "movielens", "files": ["a"]}
+    assert sections["training"] == {"epochs": 3}
+    assert sections["gate"] == {"floor": {"share": 0.5}}
+
+
+def test_a_preset_that_is_not_there_is_told_with_those_that_are(folder):
+    with pytest.raises(PresetError, match=r"no preset at .*yours.yaml; presets in .*: \['mine'\]"):
+        load_preset("yours", folder=folder)
+
+
+@pytest.mark.parametrize("override", ["source.kind", "=3", "source..kind=3"])
+def test_a_malformed_override_is_refused(folder, override):
+    with pytest.raises(PresetError, match=r"is not of the form section\.key=value"):
+        load_preset("mine", folder=folder, overrides=[override])
+
+
+def test_an_unknown_section_is_refused_with_the_nearest_name(folder):
+    with pytest.raises(PresetError, match=r"unknown section 'sorce' \(did you mean 'source'\?\)"):
+        load_preset("mine", folder=folder, overrides=["sorce.kind=table"])
+
+
+def test_a_file_that_is_no_preset_is_refused(folder):
+    (folder / "list.yaml").write_text("- a\n- b\n")
+    with pytest.raises(PresetError, match=r"holds list, expected a mapping"):
+        load_preset("list", folder=folder)
+    (folder / "broken.yaml").write_text("a: [b\n")
+    with pytest.raises(PresetError, match=r"preset .*broken.yaml is not YAML"):
+        load_preset("broken", folder=folder)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "presets").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_presets_that_we_ship_are_read(path):
+    assert load_preset(path.stem, folder=path.parent)["name"] == path.stem
