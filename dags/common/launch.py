@@ -3,6 +3,8 @@
 The form is a setting; the DAG files are the same on one machine and on a cluster. Read from the
 environment of the Airflow processes (each is written out in infra/README.md):
 
+    SIDEREAL_SPARK_APPLICATION    what spark-submit is given                     pipelines/submit.py
+    SIDEREAL_SPARK_CONF           JSON object of Spark options                   {}
     SIDEREAL_LAUNCHER             local | kubernetes                             local
     SIDEREAL_TRAINING_PROCESSES   torchrun processes per machine or pod          1
     SIDEREAL_TRAINING_IMAGE       kubernetes: image, pinned by digest
@@ -12,8 +14,10 @@ environment of the Airflow processes (each is written out in infra/README.md):
     SIDEREAL_NAMESPACE            kubernetes: where the pods run                 sidereal
     SIDEREAL_SERVICE_ACCOUNT      kubernetes: whose rights the pods have         sidereal-training
     SIDEREAL_POD_CONFIG           kubernetes: ConfigMap and Secret of that name  sidereal
+    SIDEREAL_STATE_CLAIM          kubernetes: volume claim of the run records    sidereal-state
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -26,6 +30,9 @@ from dags.common.command import CommandOperator
 from dags.common.defaults import preset_arguments
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SUBMIT = REPOSITORY / "pipelines" / "submit.py"
+STATE = "/state"
+"""Where a pod finds the run records; SIDEREAL_HOME of the pods' ConfigMap."""
 
 _PINNED = re.compile(r".+@sha256:[0-9a-f]{64}")
 
@@ -39,8 +46,9 @@ def spark_job(name: str) -> BaseOperator:
         task_id=name,
         name=f"sidereal-{name}",
         conn_id="spark_default",
-        application=str(REPOSITORY / "pipelines" / "submit.py"),
+        application=os.environ.get("SIDEREAL_SPARK_APPLICATION", str(SUBMIT)),
         application_args=[name, *preset_arguments()],
+        conf=json.loads(os.environ.get("SIDEREAL_SPARK_CONF", "{}")),
         driver_memory=os.environ.get("SIDEREAL_SPARK_DRIVER_MEMORY", "2g"),
         outlets=produced_by(name),
     )
@@ -102,16 +110,28 @@ def _pod(name: str, argv: list[str], *, gpus: int) -> BaseOperator:
         ],
         container_resources=models.V1ResourceRequirements(requests=requests, limits=limits),
         tolerations=_gpu_tolerations(models) if gpus else [],
-        # NCCL and the data loader share memory; a pod's own /dev/shm holds 64 MB.
-        volumes=[
-            models.V1Volume(name="shm", empty_dir=models.V1EmptyDirVolumeSource(medium="Memory"))
-        ],
-        volume_mounts=[models.V1VolumeMount(name="shm", mount_path="/dev/shm")],
+        **_volumes(models),
         on_finish_action="delete_succeeded_pod",
         startup_timeout_seconds=600,
         do_xcom_push=False,
         outlets=produced_by(name),
     )
+
+
+def _volumes(models: Any) -> dict[str, list[Any]]:
+    claim = os.environ.get("SIDEREAL_STATE_CLAIM", "sidereal-state")
+    sources = {
+        # NCCL and the data loader share memory; a pod's own /dev/shm holds 64 MB.
+        "shm": {"empty_dir": models.V1EmptyDirVolumeSource(medium="Memory")},
+        "state": {
+            "persistent_volume_claim": models.V1PersistentVolumeClaimVolumeSource(claim_name=claim)
+        },
+    }
+    mounts = {"shm": "/dev/shm", "state": STATE}
+    return {
+        "volumes": [models.V1Volume(name=name, **source) for name, source in sources.items()],
+        "volume_mounts": [models.V1VolumeMount(name=n, mount_path=p) for n, p in mounts.items()],
+    }
 
 
 def _gpu_tolerations(models: Any) -> list[Any]:

@@ -72,6 +72,23 @@ def test_overrides_that_are_no_list_of_texts_are_refused(environment, text):
         training_program("recommend")
 
 
+def test_spark_takes_its_application_and_options_from_the_environment(environment):
+    from airflow.sdk import DAG
+
+    from dags.common import launch
+
+    environment(
+        SPARK_APPLICATION="local:///opt/sidereal/pipelines/submit.py",
+        SPARK_CONF='{"spark.kubernetes.container.image": "sidereal-spark@sha256:0"}',
+        SPARK_DRIVER_MEMORY="8g",
+    )
+    with DAG("a_dag", schedule=None):
+        task = launch.spark_job("build_items")
+    assert task.application == "local:///opt/sidereal/pipelines/submit.py"
+    assert task.conf == {"spark.kubernetes.container.image": "sidereal-spark@sha256:0"}
+    assert task.application_args[0] == "build_items"
+
+
 def test_an_unknown_launcher_is_refused(environment):
     environment(LAUNCHER="docker")
     with pytest.raises(ValueError, match="SIDEREAL_LAUNCHER is 'docker'; expected 'local' or"):
@@ -93,7 +110,12 @@ def test_a_training_pod_asks_for_gpus_and_gets_its_settings_from_the_cluster(env
     assert pod.spec.service_account_name == "sidereal-training"
     assert pod.spec.restart_policy == "Never"
     assert [t.key for t in pod.spec.tolerations] == ["nvidia.com/gpu"]
-    assert {m.mount_path for m in container.volume_mounts} == {"/dev/shm"}
+    assert {m.name: m.mount_path for m in container.volume_mounts} == {
+        "shm": "/dev/shm",
+        "state": "/state",
+    }
+    (state,) = [v for v in pod.spec.volumes if v.persistent_volume_claim]
+    assert state.persistent_volume_claim.claim_name == "sidereal-state"
 
 
 def test_a_pod_that_computes_no_gradients_takes_no_gpu(environment):
