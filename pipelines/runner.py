@@ -27,6 +27,8 @@ from pipelines.jobs.interface import Job, JobOutput, JobRun
 from pipelines.schema import conform
 from pipelines.session import build_session
 from pipelines.sources.raw_files import readable
+from pipelines.validation import gate
+from pipelines.validation.interface import ValidationContext
 
 log = logging.getLogger(__name__)
 Facts = dict[str, Any]
@@ -50,6 +52,7 @@ def run_job(name: str, *, preset_config: PipelineConfig, settings: Settings, day
     job = JOBS[name]
     facts: Facts = {"step": name, "day": day.isoformat(), "preset": preset_config.name}
     with _recorded(facts, settings, day):
+        gate.prepare()
         run = JobRun(
             spark=build_session(settings, name=f"sidereal {name} {day}"),
             store=FeatureStore.open(settings),
@@ -156,10 +159,6 @@ def _validate(
     Raises:
         DataRefused: a rule failed; names each, with its rows and examples.
     """
-    # Great Expectations takes a second to import; what is refused before doesn't need it.
-    from pipelines.validation.gate import validate
-    from pipelines.validation.interface import ValidationContext
-
     log.info("checking %s", contract.name)
     context = ValidationContext(
         settings=run.settings,
@@ -168,7 +167,7 @@ def _validate(
         known_items=output.known_items,
         trailing=output.trailing,
     )
-    result = validate(run.spark, contract, run.read(contract, stage.files()), context=context)
+    result = gate.validate(run.spark, contract, run.read(contract, stage.files()), context=context)
     facts["validation"] = result.facts()
     _refuse_if(result.refusal())
 

@@ -38,6 +38,9 @@ _LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.shuffle.partitions": "16",
+    # Without Hadoop's native library, its checksummed local files cost two more processes (chmod)
+    # and one more file for each file; a stage is read and hashed before its commit anyway.
+    "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
 }
 
 
@@ -67,7 +70,9 @@ def _defaults(settings: Settings, conf: SparkConf) -> dict[str, str]:
     options = {
         "spark.master": settings.spark_master,
         "spark.driver.memory": settings.spark_driver_memory,
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOG4J.as_uri()}",
+        "spark.driver.extraJavaOptions": (
+            f"-Dlog4j2.configurationFile={LOG4J.as_uri()} {settings.spark_driver_java_options}"
+        ),
         "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
         # Nothing is ever written there, but Spark wants a place, and its default is the
         # working directory.

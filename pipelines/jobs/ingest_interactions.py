@@ -46,7 +46,7 @@ def build(run: JobRun) -> JobOutput:
         tally = count_events(events)
     _refuse_empty(tally, run, delivery)
     published = run.table("interactions", partitions=tally.days)
-    rows_published = published.count() if not delivery.bootstrap else 0
+    rows_published = published.count()
     largest_day = max(tally.rows_by_day.values(), default=0) + rows_published
     deduplicated = deduplicate(
         accepted(events), published, buckets=1 + largest_day // ROWS_PER_FILE
