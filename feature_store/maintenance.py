@@ -5,7 +5,7 @@ the table; a file is an orphan once it is older than the newest commit by a grac
 a stage that is being written is left alone.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -22,8 +22,8 @@ from feature_store.iceberg.snapshots import (
     summary_of,
 )
 from feature_store.snapshot import DAY, Maintenance, day_or_none
-from feature_store.stage import DIGESTS
-from feature_store.storage import StoredFile
+from feature_store.stage import DIGESTS, stage_of
+from feature_store.storage import Folder, StoredFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +86,7 @@ def maintain(
     table = warehouse.load(name)
     orphans = find_orphans(table, retention) if table else []
     if table is not None:
-        folder = folder_of(table)
-        for file in orphans:
-            folder.delete_file(file.uri)
-        folder.child("data").delete_empty_folders()
+        _delete(folder_of(table), orphans)
     return Maintenance(
         table=name,
         snapshots_expired=tuple(doomed),
@@ -123,7 +120,12 @@ def find_orphans(table: Table, retention: Retention) -> list[StoredFile]:
     """
     folder, needed = folder_of(table), set(referenced_files(table))
     there = {file.uri: file for file in folder.files()}
-    missing = sorted(uri for uri in needed if uri not in there and uri.startswith(folder.uri))
+    # Old metadata files go with every commit, so that one that is gone means nothing.
+    missing = sorted(
+        uri
+        for uri in needed - there.keys()
+        if uri.startswith(folder.uri) and not uri.endswith(".metadata.json")
+    )
     if missing:
         raise TableDamaged(
             f"{len(missing)} file(s) of live snapshots are gone, for example {missing[0]}; nothing "
@@ -135,16 +137,22 @@ def find_orphans(table: Table, retention: Retention) -> list[StoredFile]:
         if not commits:
             return []
         before = max(commits) - retention.grace
-    in_use = {uri.rpartition("/")[0] for uri in needed}
+    stages = {stage_of(uri) for uri in needed}
     return [
         file
         for uri, file in there.items()
         if uri not in needed
         and file.modified < before
-        and not (uri.endswith(f"/{DIGESTS}") and _is_in_use(uri, in_use))
+        and not (uri.endswith(f"/{DIGESTS}") and stage_of(uri) in stages)
     ]
 
 
-def _is_in_use(digests_uri: str, folders_in_use: Collection[str]) -> bool:
-    stage = digests_uri.rpartition("/")[0]
-    return any(f == stage or f.startswith(f"{stage}/") for f in folders_in_use)
+def _delete(folder: Folder, orphans: Sequence[StoredFile]) -> None:
+    """Remove files; a stage that has nothing else goes as a whole, with its empty folders."""
+    doomed = {file.uri for file in orphans}
+    alive = {stage_of(file.uri) for file in folder.files() if file.uri not in doomed}
+    for stage in sorted({stage for uri in doomed if (stage := stage_of(uri))} - alive):
+        folder.below(stage).delete()
+    for uri in sorted(doomed):
+        if stage_of(uri) is None or stage_of(uri) in alive:
+            folder.delete_file(uri)

@@ -14,7 +14,7 @@ from typing import Any
 
 from feature_store.commit import until_committed
 from feature_store.content_hash import Digest
-from feature_store.errors import CommitConflict, ContractViolation
+from feature_store.errors import CommitConflict
 from feature_store.iceberg.catalog import Warehouse
 from feature_store.iceberg.schema import follow_contract, refuse_break
 from feature_store.iceberg.snapshots import set_tag, swap_files
@@ -29,7 +29,7 @@ from feature_store.snapshot import (
     Published,
 )
 from feature_store.stage import CheckedFile, Stage, check, write_digests
-from feature_store.version import Version, resolve
+from feature_store.version import Version, check_partition_values, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,6 @@ class Publication:
     def total(self) -> Digest:
         """Digest of all staged rows."""
         return sum(self.digests.values(), Digest())
-
-    @property
-    def base(self) -> int | None:
-        """The snapshot of the table that the job read, or that stood when it began."""
-        read = self.inputs.get(self.stage.table)
-        return read if isinstance(read, int) else self.stage.base
 
     def recorded(self, table_digest: Digest, revision: str) -> dict[str, str]:
         """Properties of the snapshot."""
@@ -94,12 +88,10 @@ def prepare(
     """Check what is staged and leave its digests beside it.
 
     Raises:
-        ContractViolation: the staged files don't keep the contract, or a table without
-            partitions is told to replace some.
+        ContractViolation: the staged files don't keep the contract.
+        ValueError: `replace` holds what can't be a partition of the table.
     """
-    if replace is not None and stage.contract.partition is None:
-        problem = f"has no partitions, but replace={[str(v) for v in replace]}; leave it out"
-        raise ContractViolation(stage.table, [problem])
+    check_partition_values(stage.contract, replace)
     checked = check(stage, replace)
     if checked:
         write_digests(stage, checked)
@@ -155,7 +147,7 @@ def _tag_day(warehouse: Warehouse, head: Version, stage: Stage) -> None:
 
 
 def _refuse_conflict(publication: Publication, head: Version) -> None:
-    base, stage = publication.base, publication.stage
+    base, stage = publication.stage.base, publication.stage
     head_id = head.snapshot.snapshot_id if head.snapshot else None
     if base == head_id:
         return

@@ -223,6 +223,12 @@ def batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch
     yield from file.iter_batches(batch_size=min(max(rows, 256), 65_536), columns=columns)
 
 
+def stage_of(uri: str) -> str | None:
+    """URI of the stage that a file was written to; None for a file that no stage wrote."""
+    before, separator, after = uri.partition(f"/{STAGED}")
+    return f"{before}{separator}{after.partition('/')[0]}" if separator else None
+
+
 def write_digests(stage: Stage, checked: Sequence[CheckedFile]) -> None:
     """Leave rows and digests beside the files, so that nobody has to read them again for it."""
     facts = {

@@ -1,6 +1,5 @@
 """Folders of a warehouse, on local disk or in an object store, through one interface."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -29,6 +28,10 @@ class Folder:
     def child(self, name: str) -> "Folder":
         """The folder `name` in this one; it need not be there."""
         return Folder(f"{self.uri}/{name}", f"{self.path}/{name}", self.filesystem)
+
+    def below(self, uri: str) -> "Folder":
+        """The folder of this URI, which is below this one."""
+        return Folder(uri, self.path_of(uri), self.filesystem)
 
     def path_of(self, uri: str) -> str:
         """The file system's path of a file below this folder."""
@@ -86,15 +89,3 @@ class Folder:
                 self.filesystem.delete_file(self.path_of(uri))
             except FileNotFoundError:
                 return
-
-    def delete_empty_folders(self) -> None:
-        """Remove folders below this one that hold nothing any more."""
-        for path in self._folders_deepest_first():
-            if not self.filesystem.get_file_info(fs.FileSelector(path)):
-                self.filesystem.delete_dir(path)
-
-    def _folders_deepest_first(self) -> Iterator[str]:
-        selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)
-        found = self.filesystem.get_file_info(selector)
-        folders = [info.path for info in found if info.type == fs.FileType.Directory]
-        return iter(sorted(folders, key=lambda path: -path.count("/")))

@@ -36,7 +36,7 @@ from feature_store.snapshot import (
 )
 from feature_store.stage import STAGED, Stage
 from feature_store.tables import CATALOG
-from feature_store.version import At, Version, resolve
+from feature_store.version import At, Version, check_partition_values, resolve
 
 __all__ = ["FeatureStore", "Published", "Retention", "Stage"]
 
@@ -45,7 +45,8 @@ class FeatureStore:
     """All tables of a deployment.
 
     `at` names a version everywhere: None is the head, an int a snapshot id, a date the snapshot
-    that the day's run left. `partition` is one value of the contract's partition column.
+    that the day's run left. `partition` is one value of the contract's partition column; one
+    that the table can't have is a ValueError.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class FeatureStore:
 
         Raises:
             ContractViolation: the files don't keep the contract.
+            ValueError: `replace` holds what can't be a partition of the table.
             CommitConflict: another run changed the same partitions meanwhile.
             CatalogLocked: the catalog stayed locked.
             StorageUnavailable: the warehouse or the catalog can't be written.
@@ -159,7 +161,7 @@ class FeatureStore:
     def row_count(self, name: str, at: At = None, partition: PartitionValue | None = None) -> int:
         """Rows of a version, or of one of its partitions; 0 where nothing was published."""
         version = self._version(name, at)
-        return sum(file.rows for file in version.files(_only(partition))) if version else 0
+        return sum(file.rows for file in version.files(_only(version, partition))) if version else 0
 
     def content_hash(
         self, name: str, at: At = None, partition: PartitionValue | None = None
@@ -170,7 +172,8 @@ class FeatureStore:
             return None
         if partition is None:
             return str(version.digest())
-        return str(sum(version.digests(version.files([partition])).values(), Digest()))
+        files = version.files(_only(version, partition))
+        return str(sum(version.digests(files).values(), Digest()))
 
     def files(
         self,
@@ -179,6 +182,7 @@ class FeatureStore:
         partitions: Sequence[PartitionValue] | None = None,
     ) -> list[str]:
         """Parquet files of a version, for Spark to read; [] where nothing was published."""
+        check_partition_values(self.contract(name), partitions)
         version = self._version(name, at)
         return [file.uri for file in version.files(partitions)] if version else []
 
@@ -212,7 +216,7 @@ class FeatureStore:
         """
         version = self._published(name, at)
         return pa.RecordBatchReader.from_batches(
-            version.schema(columns), version.scan(_only(partition), columns)
+            version.schema(columns), version.scan(_only(version, partition), columns)
         )
 
     # Versions
@@ -317,5 +321,7 @@ class FeatureStore:
         return version
 
 
-def _only(partition: PartitionValue | None) -> list[PartitionValue] | None:
-    return None if partition is None else [partition]
+def _only(version: Version, partition: PartitionValue | None) -> list[PartitionValue] | None:
+    only = None if partition is None else [partition]
+    check_partition_values(version.contract, only)
+    return only

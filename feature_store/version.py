@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property, lru_cache
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ from feature_store.iceberg.snapshots import (
     summary_of,
 )
 from feature_store.snapshot import CONTENT_HASH, ROWS, DataFile, PartitionValue
-from feature_store.stage import STAGED, batches, open_parquet, read_digests
+from feature_store.stage import batches, open_parquet, read_digests, stage_of
 from feature_store.storage import Folder
 
 At = int | date | None
@@ -105,6 +105,34 @@ class Version:
             ) from error
 
 
+def check_partition_values(contract: Contract, values: Collection[PartitionValue] | None) -> None:
+    """Make sure that the values can be partitions of the table; None asks for no partition.
+
+    Raises:
+        ValueError: the table has no partitions, or a value isn't of its partition column's type.
+    """
+    if values is None:
+        return
+    if contract.partition is None:
+        raise ValueError(
+            f"table {contract.name!r} has no partitions, but {_listed(values)} was asked for; "
+            "name none"
+        )
+    column = contract.column(contract.partition)
+    expected = {"date": date, "string": str}.get(column.type, int)
+    # A datetime is a date to isinstance, but equals no date.
+    wrong = [v for v in values if not isinstance(v, expected) or isinstance(v, datetime)]
+    if wrong:
+        raise ValueError(
+            f"table {contract.name!r} is partitioned by {column.name} of type {column.type}, but "
+            f"{_listed(wrong)} was asked for; give {expected.__name__} values"
+        )
+
+
+def _listed(values: Collection[PartitionValue]) -> str:
+    return ", ".join(repr(value) for value in values)
+
+
 def resolve(contract: Contract, table: Table, at: At) -> Version:
     """The version of a table that `at` names.
 
@@ -147,12 +175,10 @@ def _known_days(table: Table) -> str:
 
 
 def _digest_of(file: DataFile, folder: Folder, contract: Contract) -> Digest:
-    stage_name = next((p for p in file.uri.split("/") if p.startswith(STAGED)), None)
-    if stage_name is not None:
-        uri = file.uri[: file.uri.index(stage_name) + len(stage_name)]
-        known = _stage_digests(Folder(uri, folder.path_of(uri), folder.filesystem))
-        if file.uri in known:
-            return known[file.uri]
+    stage = stage_of(file.uri)
+    known = _stage_digests(folder.below(stage)) if stage else {}
+    if file.uri in known:
+        return known[file.uri]
     schema = arrow_schema(contract)
     with open_parquet(folder, file.uri) as parquet:
         return digest(conform(batch, schema) for batch in batches(parquet, schema.names))

@@ -16,7 +16,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, TableUpdate
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from feature_store.contract import Contract
 from feature_store.errors import CatalogLocked, StorageUnavailable, storage_errors
@@ -28,6 +28,7 @@ NAMESPACE = "sidereal"
 CommitLost = (CommitFailedException, ValidationException)
 """Another run moved the table's head first; the commit may be tried again on the new one."""
 
+_CATALOG_TABLES = ("iceberg_tables", "iceberg_namespace_properties")
 _PROPERTIES = {
     "format-version": "2",
     # Retries are ours (`feature_store.commit`): pyiceberg's would drop the day's tag.
@@ -64,7 +65,7 @@ class Warehouse:
             try:
                 if not catalog.namespace_exists(NAMESPACE):
                     catalog.create_namespace(NAMESPACE)
-            except NamespaceAlreadyExistsError:
+            except (NamespaceAlreadyExistsError, IntegrityError):
                 pass  # another process made it between the two calls
         return cls(catalog, address)
 
@@ -156,13 +157,14 @@ def _absolute(warehouse: str) -> str:
 
 
 def _connect(options: Mapping[str, str]) -> Catalog:
-    try:
-        return load_catalog(NAMESPACE, **options)
-    except OperationalError as error:
-        # Two processes found a new catalog at once, and the other one made its tables first.
-        if "already exists" not in str(error):
-            raise
-        return load_catalog(NAMESPACE, **options)
+    for _ in _CATALOG_TABLES:
+        try:
+            return load_catalog(NAMESPACE, **options)
+        except OperationalError as error:
+            # Two processes found a new catalog at once, and the other made this table first.
+            if "already exists" not in str(error):
+                raise
+    return load_catalog(NAMESPACE, **options)
 
 
 @contextmanager

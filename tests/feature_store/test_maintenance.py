@@ -61,6 +61,8 @@ def test_files_of_expired_snapshots_and_of_killed_runs_are_deleted(shelf):
     assert done.files_deleted == len(gone) > 4
     assert done.bytes_deleted > 1000
     assert not Path(killed.directory).exists()
+    stages = {path.name for path in Path(killed.directory).parent.iterdir()}
+    assert len(stages) == 2, "folders of what is gone are gone"
     assert shelf.users() == ["new", "b"]
     assert shelf.store.content_hash("clicks", partition=DAYS[1]) is not None
     [again] = shelf.store.maintain(["clicks"], Retention(orphans_before=FUTURE))

@@ -176,8 +176,27 @@ def test_an_unknown_version_is_refused(shelf):
 
 
 def test_an_unpartitioned_table_has_no_partitions_to_replace(shelf):
-    with pytest.raises(ContractViolation, match=r"has no partitions, but replace=\['1998-04-15'\]"):
+    expected = r"'shops' has no partitions, but datetime.date\(1998, 4, 15\) was asked for"
+    with pytest.raises(ValueError, match=expected):
         shelf.publish_shops("x", replace=[DAY_1])
+    shelf.publish_shops("x")
+    with pytest.raises(ValueError, match="'shops' has no partitions"):
+        shelf.store.read("shops", partition=DAY_1)
+
+
+@pytest.mark.parametrize("wrong", ["1998-04-15", dt.datetime(1998, 4, 15), 10331])
+def test_a_partition_of_the_wrong_type_is_refused_not_empty(shelf, wrong):
+    shelf.publish(DAY_1, "a")
+    expected = "'clicks' is partitioned by day of type date, but .* was asked for; give date"
+    for ask in (
+        lambda: shelf.users(partition=wrong),
+        lambda: shelf.store.row_count("clicks", partition=wrong),
+        lambda: shelf.store.content_hash("clicks", partition=wrong),
+        lambda: shelf.store.files("clicks", partitions=[wrong]),
+        lambda: shelf.publish(DAY_1, "a", replace=[wrong]),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            ask()
 
 
 def test_a_new_nullable_column_is_null_in_older_rows(shelf):

@@ -1,7 +1,9 @@
+import dataclasses
 import datetime as dt
 import threading
 from contextlib import contextmanager
 
+import pyarrow as pa
 import pytest
 
 from feature_store.commit import until_committed
@@ -67,7 +69,7 @@ def test_a_partition_published_since_the_stage_was_made_is_a_conflict(shelf):
     theirs = shelf.publish(DAY_1, "theirs").snapshot_id
     with pytest.raises(CommitConflict, match=f"{theirs} now.*nothing was committed. Run count"):
         shelf.store.publish(stage)
-    assert shelf.store.publish(stage, inputs={"clicks": theirs}).changed, "it had read theirs"
+    assert shelf.publish(DAY_1, "mine, having read theirs").changed
 
 
 def test_a_first_publish_overtaken_by_another_first_publish_is_a_conflict(shelf):
@@ -79,16 +81,16 @@ def test_a_first_publish_overtaken_by_another_first_publish_is_a_conflict(shelf)
 
 def test_an_unpartitioned_table_conflicts_as_a_whole(shelf):
     stage = shelf.store.stage("shops", day=DAY_1, job="list_shops")
-    stage.write(shelf.store.contract("shops") and _shops("mine"))
+    stage.write(pa.table({"shop_id": ["mine"], "tags": [["a"]]}))
     shelf.publish_shops("theirs")
     with pytest.raises(CommitConflict, match="another run changed the whole table since list_shop"):
         shelf.store.publish(stage)
 
 
 def test_a_base_that_has_expired_is_a_conflict(shelf):
-    stage = shelf.staged(DAY_1, "a")
+    stage = dataclasses.replace(shelf.staged(DAY_1, "a"), base=5)
     with pytest.raises(CommitConflict, match="snapshot 5 then, None now"):
-        shelf.store.publish(stage, inputs={"clicks": 5})
+        shelf.store.publish(stage)
 
 
 def test_writers_of_different_days_at_the_same_time_all_get_through(shelf):
@@ -136,9 +138,3 @@ def test_a_commit_that_is_always_overtaken_gives_up():
     with pytest.raises(CommitConflict, match=r"table 'clicks': other runs kept .* for 0\.1 s"):
         until_committed(attempt, table="clicks", patience_seconds=0.1)
     assert len(attempts) > 1
-
-
-def _shops(*names: str):
-    import pyarrow as pa
-
-    return pa.table({"shop_id": list(names), "tags": [["a"]] * len(names)})
