@@ -64,17 +64,27 @@ def training_program(name: str, *, trains: bool = False) -> BaseOperator:
         ValueError: SIDEREAL_LAUNCHER is neither local nor kubernetes, or the image is not pinned.
     """
     argv = [*_torchrun(trains), "sidereal", "program", name, *preset_arguments()]
-    launcher = os.environ.get("SIDEREAL_LAUNCHER", "local")
-    if launcher == "local":
-        return _local(name, argv)
-    if launcher == "kubernetes":
-        return _pod(name, argv, gpus=int(os.environ.get("SIDEREAL_TRAINING_GPUS", "1")) * trains)
-    raise ValueError(f"SIDEREAL_LAUNCHER is {launcher!r}; expected 'local' or 'kubernetes'")
+    return _task(name, argv, gpus=int(os.environ.get("SIDEREAL_TRAINING_GPUS", "1")) * trains)
 
 
 def command(task_id: str, argv: list[str]) -> BaseOperator:
-    """A command of ours that needs no accelerator and is run beside the scheduler."""
-    return _local(task_id, argv)
+    """Any other command of ours; it runs where the training programs do.
+
+    Raises:
+        ValueError: SIDEREAL_LAUNCHER is neither local nor kubernetes, or the image is not pinned.
+    """
+    return _task(task_id, argv, gpus=0)
+
+
+def _task(name: str, argv: list[str], *, gpus: int) -> BaseOperator:
+    launcher = os.environ.get("SIDEREAL_LAUNCHER", "local")
+    if launcher == "local":
+        return CommandOperator(
+            task_id=name, argv=argv, directory=REPOSITORY, outlets=produced_by(name)
+        )
+    if launcher == "kubernetes":
+        return _pod(name, argv, gpus=gpus)
+    raise ValueError(f"SIDEREAL_LAUNCHER is {launcher!r}; expected 'local' or 'kubernetes'")
 
 
 def _torchrun(trains: bool) -> list[str]:
@@ -82,10 +92,6 @@ def _torchrun(trains: bool) -> list[str]:
     if not trains or processes == 1:
         return []
     return ["torchrun", "--standalone", f"--nproc-per-node={processes}", "--no-python"]
-
-
-def _local(name: str, argv: list[str]) -> CommandOperator:
-    return CommandOperator(task_id=name, argv=argv, directory=REPOSITORY, outlets=produced_by(name))
 
 
 def _pod(name: str, argv: list[str], *, gpus: int) -> BaseOperator:
