@@ -285,3 +285,16 @@ def test_unsound_ids_are_not_published(settings, monkeypatch):
     with pytest.raises(ProgramError, match="not published: two items have one ID under policy"):
         build(settings, MONDAY)
     assert not FeatureStore.open(settings).exists("semantic_ids")
+
+
+def test_small_work_runs_on_one_thread_and_the_setting_comes_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with train_tokenizer._threads_for(1_000):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        with train_tokenizer._threads_for(10**12):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

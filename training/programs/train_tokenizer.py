@@ -9,6 +9,8 @@ no second one for the same settings: a rerun finds it.
 import dataclasses
 import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ LOG = logging.getLogger(__name__)
 FACTS = "tokenizer_facts.json"
 """The run's file that holds what the fit found."""
 _UNSEEN_SHARE = 0.1
+_WORTH_THREADS = 1_000_000_000
 _LEAST_TO_HOLD_OUT = 20
 """Items below which nothing is held out: two neighbours say nothing about a tokenizer."""
 
@@ -132,10 +135,19 @@ def _fit_and_measure(task: Task, vectors: ItemVectors) -> tuple[Tokenizer, Facts
     config = kind.config_from(settings.model_dump())
     embeddings_ND = vectors.embeddings_ND
     on_device_ND = embeddings_ND.to(task.device)
-    try:
-        tokenizer = kind.fit(on_device_ND, config).to("cpu")
-    except ValueError as error:
-        raise ProgramError(str(error)) from error
+    with _threads_for(embeddings_ND.numel() * config.codebook_size):
+        try:
+            tokenizer = kind.fit(on_device_ND, config).to("cpu")
+        except ValueError as error:
+            raise ProgramError(str(error)) from error
+        quality = _measure(task, tokenizer, on_device_ND, embeddings_ND)
+    return tokenizer, quality
+
+
+def _measure(
+    task: Task, tokenizer: Tokenizer, on_device_ND: torch.Tensor, embeddings_ND: torch.Tensor
+) -> Facts:
+    settings = task.config.tokenizer
     codes_NQ = tokenizer.encode(embeddings_ND)
     quality = measure_codes(tokenizer, embeddings_ND, codes_NQ)
     if len(embeddings_ND) >= _LEAST_TO_HOLD_OUT:
@@ -143,10 +155,27 @@ def _fit_and_measure(task: Task, vectors: ItemVectors) -> tuple[Tokenizer, Facts
         order = torch.randperm(len(embeddings_ND), generator=generator)
         is_unseen_N = torch.zeros(len(embeddings_ND), dtype=torch.bool)
         is_unseen_N[order[: round(_UNSEEN_SHARE * len(order))]] = True
-        twin = kind.fit(on_device_ND[~is_unseen_N.to(task.device)], config).to("cpu")
+        seen_ND = on_device_ND[~is_unseen_N.to(task.device)]
+        twin = type(tokenizer).fit(seen_ND, tokenizer.config).to("cpu")
         quality["held_out"] = measure_unseen(twin, embeddings_ND, is_unseen_N, seed=settings.seed)
     points = points_by_prefix(embeddings_ND, codes_NQ, seed=settings.seed)
-    return tokenizer, {"quality": quality, "alarms": alarms(quality), "points": points}
+    return {"quality": quality, "alarms": alarms(quality), "points": points}
+
+
+@contextmanager
+def _threads_for(multiplications: int) -> Iterator[None]:
+    """One thread where a pass over the items takes milliseconds.
+
+    There several threads wait for each other more than they work, on a busy machine many times
+    longer; and one thread gives the same bits on every number of cores.
+    """
+    before = torch.get_num_threads()
+    if multiplications < _WORTH_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _headline(quality: Facts) -> dict[str, float]:
