@@ -64,6 +64,8 @@ def airflow_environment(
         # Airflow's process titles would otherwise be written over the environment, mark and all.
         "SPT_NOENV": "1",
     }
+    if "SIDEREAL_SPARK_CONF" not in os.environ:
+        own["SIDEREAL_SPARK_CONF"] = json.dumps(_spark_options(settings))
     if preset:
         own |= {"SIDEREAL_PRESET": preset, "SIDEREAL_OVERRIDES": json.dumps(list(overrides))}
     return {**_threads(os.environ), **read_variables(ONE_MACHINE), **os.environ, **own}
@@ -83,6 +85,13 @@ def free_port(preferred: int) -> int:
         except OSError:
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _spark_options(settings: Settings) -> dict[str, str]:
+    """What must be said before the JVM starts; the session's builder comes too late under submit."""
+    log4j = REPOSITORY / "pipelines" / "log4j2.properties"
+    options = f"-Dlog4j2.configurationFile={log4j.as_uri()} {settings.spark_driver_java_options}"
+    return {"spark.driver.extraJavaOptions": options.strip()}
 
 
 def _threads(environment: Mapping[str, str]) -> dict[str, str]:

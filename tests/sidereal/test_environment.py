@@ -2,6 +2,7 @@
 
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,14 @@ def test_everything_stays_below_the_home_and_on_loopback(settings):
 def test_a_variable_that_is_set_wins_over_the_file(settings, monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "16")
     assert airflow_environment(settings, port=1)["AIRFLOW__CORE__PARALLELISM"] == "16"
+
+
+def test_spark_s_jvm_is_told_where_its_logging_is_set(settings):
+    options = json.loads(airflow_environment(settings, port=1)["SIDEREAL_SPARK_CONF"])
+    text = options["spark.driver.extraJavaOptions"]
+    path = text.split("-Dlog4j2.configurationFile=file://")[1].split()[0]
+    assert Path(path).is_file()
+    assert settings.spark_driver_java_options in text
 
 
 def test_two_runs_never_share_a_secret(settings):
