@@ -5,8 +5,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from feature_store.arrow import arrow_schema
+from feature_store.content_hash import digest
 from feature_store.contract import Column
 from feature_store.errors import ContractViolation, SnapshotNotFound, TableNotFound
+from feature_store.iceberg.catalog import Warehouse
 from feature_store.store import FeatureStore
 
 DAY_1, DAY_2, DAY_3 = (dt.date(1998, 4, day) for day in (15, 16, 17))
@@ -149,6 +152,24 @@ def test_hashes_are_read_from_the_files_where_no_digests_were_left(shelf):
     assert other.content_hash("clicks", partition=DAY_1) == published.content_hash
 
 
+def test_rows_that_another_iceberg_writer_appended_count_like_ours(shelf):
+    shelf.publish(DAY_1, "a")
+    rows = shelf.clicks(DAY_2, "b", "c")
+    table = Warehouse.open(shelf.settings).load("clicks")
+    table.append(rows.cast(arrow_schema(shelf.store.contract("clicks"))))
+    assert shelf.users() == ["a", "b", "c"]
+    [theirs, _] = shelf.store.history("clicks")
+    assert (theirs.rows, theirs.day, theirs.job) == (3, None, "")
+    everything = shelf.store.read("clicks").to_batches()
+    assert shelf.store.content_hash("clicks") == str(digest(everything))
+    assert not shelf.publish(DAY_2, "b", "c").changed
+    shelf.publish(DAY_1, "d")
+    assert shelf.store.history("clicks")[0].rows == 3
+    assert shelf.store.content_hash("clicks") == str(
+        digest(shelf.store.read("clicks").to_batches())
+    )
+
+
 def test_a_table_that_was_never_published_is_empty_to_ask_and_an_error_to_read(shelf):
     store = shelf.store
     store.stage("clicks", day=DAY_1, job="count_clicks")
@@ -209,6 +230,7 @@ def test_a_new_nullable_column_is_null_in_older_rows(shelf):
     )
     store = reopened(shelf, wider)
     assert store.read("clicks")["codes"].to_pylist() == [None]
+    assert store.read("clicks", columns=["codes"]).to_pydict() == {"codes": [None]}
     stage = store.stage("clicks", day=DAY_2, job="count_clicks")
     rows = shelf.clicks(DAY_2, "b")
     stage.write(rows.append_column("codes", pa.array([[1, 2]], pa.list_(pa.int32()))))
