@@ -84,6 +84,10 @@ def _volume(inputs: RuleInputs) -> tuple[Rule, ...]:
     config, trailing = inputs.config, inputs.trailing
     on_day = f"count_if(day = DATE'{inputs.day}')"
     usual = median(trailing.rows.values()) if trailing.rows else None
+    # An empty day that the preset allows is no deviation either.
+    compared = on_day
+    if config.allow_empty_day and usual is not None:
+        compared = f"coalesce(nullif({on_day}, 0), {usual!r}D)"
     return (
         TableRule(
             name="day_has_rows",
@@ -97,9 +101,9 @@ def _volume(inputs: RuleInputs) -> tuple[Rule, ...]:
             name="rows_against_trailing_days",
             column="day",
             description=f"Events of {inputs.day} are {config.volume_low_factor:g} to "
-            f"{config.volume_high_factor:g} times the median of the last {len(trailing.rows)} "
-            "published day(s).",
-            expression=on_day,
+            f"{config.volume_high_factor:g} times the median of the {len(trailing.rows)} published "
+            "day(s) before.",
+            expression=compared,
             minimum=None if usual is None else config.volume_low_factor * usual,
             maximum=None if usual is None else config.volume_high_factor * usual,
             compared_with=tuple(f"{day}: {n:,} rows" for day, n in trailing.rows.items())[-3:],

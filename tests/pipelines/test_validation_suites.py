@@ -1,0 +1,182 @@
+"""What a contract says, as rules: names, conditions and words; no Spark is started."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from feature_store.contract import Column, Contract
+from feature_store.tables import CATALOG
+from pipelines.config import Validation
+from pipelines.validation.interface import KeyRule, RowRule, RuleResult, TableRule, ValidationResult
+from pipelines.validation.rules import RuleInputs, Trailing, table_rules
+from pipelines.validation.suites import contract_rules, schema_differences, suite_rules
+
+DAY = date(2024, 5, 7)
+INPUTS = RuleInputs(day=DAY, config=Validation())
+
+
+def conditions(*columns, key=("id",)):
+    identity = Column(name="id", type="string", meaning="id")
+    contract = Contract(
+        name="things",
+        grain="one thing",
+        key=key,
+        producer="make_things",
+        consumers=(),
+        columns=(identity, *columns),
+    )
+    rules = contract_rules(contract)
+    return {rule.name: rule.condition for rule in rules if isinstance(rule, RowRule)}
+
+
+def test_a_closed_set_stands_for_its_range():
+    found = conditions(
+        Column(name="grade", type="int", meaning="g", minimum=-1, maximum=3, allowed=(-1, 3))
+    )
+    assert found["grade_is_allowed"] == "grade IN (-1, 3)"
+    assert "grade_is_in_range" not in found
+
+
+def test_text_in_a_closed_set_is_quoted():
+    found = conditions(Column(name="kind", type="string", meaning="k", allowed=("it's", "a\\b")))
+    assert found["kind_is_allowed"] == r"kind IN ('it\'s', 'a\\b')"
+
+
+def test_a_list_is_judged_by_its_lowest_and_highest_element():
+    found = conditions(Column(name="marks", type="list<int>", meaning="m", minimum=-1, maximum=3))
+    assert found["marks_is_in_range"] == "array_min(marks) >= -1 AND array_max(marks) <= 3"
+    assert found["marks_has_no_null_inside"] == "array_contains(marks, -2) IS NOT NULL"
+
+
+def test_every_element_of_a_list_is_in_its_closed_set():
+    found = conditions(Column(name="marks", type="list<int>", meaning="m", allowed=(1, 2)))
+    assert found["marks_is_allowed"] == "forall(marks, x -> x IN (1, 2))"
+
+
+def test_a_nullable_column_may_be_null_and_a_key_is_never_empty_text():
+    found = conditions(Column(name="note", type="string", meaning="n", nullable=True))
+    assert set(found) == {"id_is_present", "id_is_not_empty"}
+
+
+def test_the_key_is_one_rule_over_all_its_columns():
+    [key] = [r for r in contract_rules(CATALOG["interactions"]) if isinstance(r, KeyRule)]
+    assert key.columns == ("user_id", "item_id", "event_time", "request_id", "position")
+
+
+@pytest.mark.parametrize("table", CATALOG)
+def test_rule_names_of_a_table_are_unique_and_their_columns_exist(table):
+    inputs = RuleInputs(day=DAY, config=Validation(), num_items=5)
+    rules = suite_rules(CATALOG[table], inputs)
+    names = [rule.name for rule in rules]
+    assert len(set(names)) == len(names)
+    assert {rule.column for rule in rules} <= {None, *CATALOG[table].column_names}
+
+
+def test_without_a_catalogue_no_rule_looks_at_it():
+    for table in CATALOG:
+        texts = [
+            rule.condition if isinstance(rule, RowRule) else getattr(rule, "expression", "")
+            for rule in table_rules(table, INPUTS)
+        ]
+        assert not any("_known_item_index" in text for text in texts)
+
+
+def test_a_table_without_hand_written_rules_has_none():
+    assert table_rules("things", INPUTS) == ()
+
+
+def test_items_may_share_their_codes_only_under_the_bucket_policy():
+    shared = RuleInputs(day=DAY, config=Validation(), codes_are_unique=False)
+    names = [rule.name for rule in table_rules("semantic_ids", shared)]
+    assert "codes_are_unique" not in names
+    assert "codes_are_unique" in [rule.name for rule in table_rules("semantic_ids", INPUTS)]
+
+
+@pytest.mark.parametrize(("days", "severity"), [(0, "report"), (2, "report"), (3, "refuse")])
+def test_volume_and_drift_refuse_only_once_there_is_enough_history(days, severity):
+    trailing = Trailing(rows={date(2024, 5, d + 1): 10 for d in range(days)}, mix={1: 1.0})
+    rules = table_rules("interactions", RuleInputs(day=DAY, config=Validation(), trailing=trailing))
+    by_name = {rule.name: rule.severity for rule in rules}
+    assert by_name["rows_against_trailing_days"] == severity
+    assert by_name["strength_mix_against_trailing_days"] == severity
+    assert by_name["day_has_rows"] == "refuse"
+
+
+def test_the_bounds_of_the_volume_are_factors_of_the_median_day():
+    rows = {date(2024, 5, 3): 100, date(2024, 5, 4): 1000, date(2024, 5, 5): 200}
+    inputs = RuleInputs(day=DAY, config=Validation(), trailing=Trailing(rows=rows))
+    [rule] = [r for r in table_rules("interactions", inputs) if r.name.startswith("rows_against")]
+    assert isinstance(rule, TableRule)
+    assert (rule.minimum, rule.maximum) == (60.0, 1000.0)
+    assert rule.compared_with[0] == "2024-05-03: 100 rows"
+
+
+def test_schema_differences_are_all_named_at_once():
+    expected = {"a": "int", "b": "string", "c": "array<int>"}
+    assert schema_differences(expected, {"a": "bigint", "c": "array<int>", "d": "int"}) == [
+        "b is missing",
+        "d is not in the contract",
+        "a is bigint, expected int",
+    ]
+    assert schema_differences({"a": "int", "b": "int"}, {"b": "int", "a": "int"}) == [
+        "columns are in the order b, a"
+    ]
+    assert schema_differences(expected, expected) == []
+
+
+def result(**changes):
+    facts = {
+        "rule": "strength_is_allowed",
+        "column": "strength",
+        "success": False,
+        "severity": "refuse",
+        "rows_failed": 2,
+        "observed": "2 of 50 rows",
+        "expected": "0 rows",
+        "description": "strength is one of 1, 2.",
+        "examples": ("user_id=u1, strength=9",),
+    }
+    return RuleResult(**{**facts, **changes})
+
+
+def verdict(*rules):
+    return ValidationResult(
+        table="interactions", day=DAY, rules=rules, seconds=0.5, docs_path=Path("docs/day.html")
+    )
+
+
+def test_a_refusal_names_the_rule_the_rows_an_example_and_what_to_do():
+    text = verdict(result()).refusal()
+    assert text.splitlines()[:3] == [
+        "interactions of 2024-05-07 refused by 1 rule(s); what was published before stays:",
+        "  strength_is_allowed: strength is one of 1, 2. Here 2 of 50 rows break it.",
+        "    e.g. user_id=u1, strength=9",
+    ]
+    assert "run the day again" in text
+    assert "docs/day.html" in text
+
+
+def test_a_table_rules_refusal_says_what_was_found_and_expected():
+    volume = result(
+        rule="rows_against_trailing_days",
+        rows_failed=None,
+        observed="12",
+        expected="60 to 1,000",
+        examples=("2024-05-03: 100 rows",),
+    )
+    assert "Here found 12, expected 60 to 1,000.\n    compared with 2024-05-03" in str(volume)
+
+
+def test_a_rule_that_only_reports_refuses_nothing():
+    found = verdict(result(severity="report"), result(success=True))
+    assert found.success
+    assert found.refusal() is None
+
+
+def test_the_facts_of_a_validation_are_json():
+    facts = json.loads(json.dumps(verdict(result()).facts()))
+    assert facts["success"] is False
+    assert facts["rules"][0]["rows_failed"] == 2
+    assert facts["rules"][0]["examples"] == ["user_id=u1, strength=9"]

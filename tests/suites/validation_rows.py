@@ -1,0 +1,226 @@
+"""Rows of every table: good ones, and tables in which known rows break known rules."""
+
+import math
+from datetime import UTC, date, datetime
+
+DAY, DAY_BEFORE, DAY_AFTER = (date(2024, 5, day) for day in (7, 6, 8))
+NOON = datetime(2024, 5, 7, 12, tzinfo=UTC)
+NUM_ITEMS = 4
+"""Size of the catalogue: i0 … i3, with item_index 0 … 3."""
+
+
+def event(user, **changes):
+    return {
+        "day": DAY,
+        "user_id": user,
+        "item_id": "i1",
+        "event_time": NOON,
+        "request_id": None,
+        "position": None,
+        "signals": {"rating": 4.0},
+        "strength": 2,
+        "dwell_seconds": None,
+        "source_file": "log.csv",
+    } | changes
+
+
+def sequence(user, **changes):
+    return {
+        "day": DAY,
+        "user_id": user,
+        "item_indices": [0, 1, 2],
+        "strengths": [1, -1, 3],
+        "event_times": [NOON.replace(hour=hour) for hour in (8, 9, 9)],
+        "num_events": 3,
+    } | changes
+
+
+def item(n, **changes):
+    return {
+        "item_id": f"i{n}",
+        "item_index": n,
+        "first_day": DAY,
+        "title": None,
+        "text": None,
+        "attributes": {},
+    } | changes
+
+
+def embedding(n, **changes):
+    return {
+        "encoder": "hash@1",
+        "item_id": f"i{n}",
+        "item_index": n,
+        "content_digest": "d",
+        "embedding": [0.6, 0.8],
+    } | changes
+
+
+def codes(n, **changes):
+    return {
+        "generation": "g1",
+        "item_id": f"i{n}",
+        "item_index": n,
+        "codes": [n, 0],
+        "num_quantized_levels": 2,
+        "assigned_day": DAY,
+    } | changes
+
+
+def slate(user, **changes):
+    return {
+        "day": DAY,
+        "user_id": user,
+        "item_ids": ["i0", "i1"],
+        "item_indices": [0, 1],
+        "scores": [0.5, 0.5],
+        "model_family": "tiger",
+        "model_version": "1",
+        "bundle_digest": "d",
+        "generation": None,
+    } | changes
+
+
+def refused_row(line, **changes):
+    return {
+        "day": DAY,
+        "source_file": "log.csv",
+        "line": line,
+        "raw": "x",
+        "raw_chars": 1,
+        "reasons": ["no user_id"],
+    } | changes
+
+
+DIRTY = {
+    "interactions": (
+        [event(f"u{n}") for n in range(20)]
+        + [event("out of range", strength=9)]
+        + [event("not a number", dwell_seconds=math.nan), event("negative", dwell_seconds=-1.0)]
+        + [event(None), event("")]
+        + [event("unknown", item_id="nobody")]
+        + [event("1970", day=date(1970, 1, 1), event_time=datetime(1970, 1, 1, tzinfo=UTC))]
+        + [event("future", day=DAY_AFTER, event_time=datetime(2024, 5, 8, tzinfo=UTC))]
+        + [event("elsewhere", day=DAY_BEFORE)]
+        + [event("three times")] * 3
+        + [event("infinite signal", signals={"rating": math.inf})]
+        + [event("null signal", signals={"rating": None})]
+        + [event("negative place", position=-1)],
+        {
+            "strength_is_allowed": 1,
+            "dwell_seconds_is_finite": 1,
+            "dwell_seconds_is_in_range": 1,
+            "user_id_is_present": 1,
+            "user_id_is_not_empty": 1,
+            "item_is_known": 1,
+            "event_time_is_within_the_run": 2,
+            "event_time_is_on_its_day": 1,
+            "key_is_unique": 2,
+            "signals_is_finite": 1,
+            "signals_has_no_null_inside": 1,
+            "position_is_in_range": 1,
+        },
+    ),
+    "user_sequences": (
+        [sequence("good"), sequence("ties", event_times=[NOON] * 3)]
+        + [sequence("unordered", event_times=[NOON, NOON.replace(hour=11), NOON])]
+        + [sequence("ties out of order", item_indices=[2, 1, 0], event_times=[NOON] * 3)]
+        + [sequence("not aligned", strengths=[1, 1])]
+        + [sequence("empty", item_indices=[], strengths=[], event_times=[])]
+        + [sequence("out of range", strengths=[1, 7, 1])]
+        + [sequence("unknown", item_indices=[0, 1, NUM_ITEMS])]
+        + [sequence("undercounted", num_events=2)]
+        + [sequence("future", event_times=[NOON, NOON, datetime(2024, 5, 8, tzinfo=UTC)])]
+        + [sequence("null inside", strengths=[1, None, 1])]
+        + [sequence("null time", event_times=[None, NOON, NOON])]
+        + [sequence("another day", day=DAY_BEFORE)]
+        + [sequence("twice")] * 2,
+        {
+            "history_is_in_order": 2,
+            "lists_are_aligned": 2,
+            "strengths_is_in_range": 1,
+            "items_are_known": 1,
+            "num_events_covers_the_history": 1,
+            "event_times_are_within_the_run": 1,
+            "strengths_has_no_null_inside": 1,
+            "event_times_has_no_null_inside": 1,
+            "day_is_the_runs": 1,
+            "key_is_unique": 1,
+        },
+    ),
+    "items": (
+        [
+            *(item(0), item(1), item(2, first_day=DAY_AFTER)),
+            *(item(7), item(7, item_id="i6"), item(1, item_id="i3")),
+        ],
+        {
+            "item_index_has_no_gaps": None,
+            "item_index_is_unique": 2,
+            "first_day_is_past": 1,
+            "item_index_is_kept": 1,  # i3 was 3, is 1
+        },
+    ),
+    "item_embeddings": (
+        [
+            *(embedding(0), embedding(1, embedding=[1.0, 1.0]), embedding(2, item_index=3)),
+            embedding(9, embedding=[math.nan, 0.0, 1.0]),
+        ],
+        {
+            "embedding_has_unit_norm": 2,
+            "embedding_has_one_width": None,
+            "embedding_is_finite": 1,
+            "item_index_is_the_catalogues": 1,
+            "item_is_known": 1,
+        },
+    ),
+    "semantic_ids": (
+        [
+            *(codes(0), codes(1, codes=[0, 0]), codes(2, codes=[5])),
+            codes(3, codes=[-1, 7], assigned_day=DAY_AFTER),
+        ],
+        {
+            "codes_have_equal_size": None,
+            "quantized_levels_are_codes": 1,
+            "codes_are_unique": 1,
+            "codes_is_in_range": 1,
+            "assigned_day_is_past": 1,
+        },
+    ),
+    "recommendations": (
+        [
+            *(slate("good"), slate("rising", scores=[0.1, 0.2])),
+            slate("repeated", item_ids=["i0", "i0"], item_indices=[0, 0]),
+            *(slate("not aligned", scores=[0.5]), slate("unknown", item_indices=[0, 99])),
+        ],
+        {
+            "scores_never_increase": 1,
+            "no_item_twice": 1,
+            "lists_are_aligned": 1,
+            "items_are_known": 1,
+        },
+    ),
+    "quarantine": (
+        [
+            *(refused_row(0), refused_row(1, reasons=[]), refused_row(2, reasons=[None])),
+            *(refused_row(3, raw_chars=-1), refused_row(0)),
+        ],
+        {
+            "a_reason_is_given": 1,
+            "reasons_has_no_null_inside": 1,
+            "raw_chars_is_in_range": 1,
+            "key_is_unique": 1,
+        },
+    ),
+}
+"""Rows of every table, and the rules they break: the number of rows, None for a table rule."""
+
+GOOD = {
+    "interactions": [event("u1"), event("u2", item_id="i3", position=0, dwell_seconds=1.5)],
+    "user_sequences": [sequence("u1"), sequence("u2", num_events=900)],
+    "items": [item(n) for n in range(NUM_ITEMS)],
+    "item_embeddings": [embedding(n) for n in range(NUM_ITEMS)],
+    "semantic_ids": [codes(n) for n in range(NUM_ITEMS)],
+    "recommendations": [slate("u1"), slate("u2", scores=[2.0, -1.0])],
+    "quarantine": [refused_row(0), refused_row(1)],
+}
+"""Rows of every table that break no rule of a run of DAY."""
