@@ -215,7 +215,7 @@ class _Fit:
         )
         items = batch.items_BL[batch.items_BL >= 0].unique()
         return (
-            f"loss is {loss} at epoch {progress.epoch}, step {progress.step}: a batch of"
+            f"loss is {loss} at epoch {progress.epoch + 1}, step {progress.step + 1}: a batch of"
             f" {list(batch.items_BL.shape)} (rows, positions) with items {items[:5].tolist()}…;"
             f" {kept}. Lower training.learning_rate (now {self.settings.learning_rate}) or"
             f" training.gradient_clip_norm (now {self.settings.gradient_clip_norm})"
