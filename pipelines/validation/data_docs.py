@@ -10,6 +10,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def write_page(
     folder = root / contract.name
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / f"{context.day}.html"
+    _add_examples(judged, results)
     document = ValidationResultsPageRenderer(run_info_at_end=True).render(judged)
     refused = [result for result in results if result.refuses]
     html = _view().render(
@@ -61,7 +63,6 @@ def write_page(
         results=results,
         refused=refused,
         reported=[result for result in results if not result.success and not result.refuses],
-        meanings={column.name: column for column in contract.columns},
     )
     failed = [result.rule for result in results if not result.success]
     verdict = {"success": not refused, "failed": failed, "num_rules": len(results)}
@@ -69,6 +70,17 @@ def write_page(
     _replace(page, html)
     write_index(root)
     return page
+
+
+def _add_examples(
+    judged: "ExpectationSuiteValidationResult", results: tuple[RuleResult, ...]
+) -> None:
+    """Give Great Expectations' tables the examples, escaped: its templates print values raw."""
+    by_name = {result.rule: result for result in results if result.rows_failed}
+    for one in judged.results:
+        result = by_name.get(one.expectation_config.kwargs["rule"])
+        if result is not None:
+            one.result["partial_unexpected_list"] = [escape(text) for text in result.examples]
 
 
 def write_index(root: Path) -> None:

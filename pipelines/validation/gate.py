@@ -168,14 +168,12 @@ def _results(
     frame: DataFrame,
     judged: "ExpectationSuiteValidationResult",
 ) -> tuple[RuleResult, ...]:
-    """One result per rule, the schema's first; failed ones get their examples, in GX's too."""
+    """One result per rule, the schema's first; failed ones get their examples."""
     by_name = {one.expectation_config.kwargs["rule"]: one for one in judged.results}
     results = [_schema_result(by_name[SCHEMA_RULE])]
     for rule in rules:
         one = by_name[rule.name]
         offenders = () if one.success else examples(frame, rule, contract)
-        if offenders and not isinstance(rule, TableRule):
-            one.result["partial_unexpected_list"] = list(offenders)
         results.append(_rule_result(rule, one, offenders))
     return tuple(results)
 

@@ -1,0 +1,82 @@
+"""One definition per table: Spark writes it, pyarrow reads it, Great Expectations checks it."""
+
+import pyarrow.dataset as ds
+import pytest
+
+from feature_store.arrow import arrow_schema
+from feature_store.settings import Settings
+from feature_store.tables import CATALOG
+from pipelines.config import Validation
+from pipelines.runner import write_staged
+from pipelines.schema import spark_schema
+from pipelines.validation.gate import ValidationContext, validate
+from pipelines.validation.suites import SCHEMA_RULE, expected_columns
+from tests.suites.validation_rows import DAY, GOOD, NUM_ITEMS
+
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
+
+
+@pytest.fixture(scope="module")
+def written(spark, tmp_path_factory):
+    """Good rows of every table, as the runner stages them: folder by table."""
+    home = tmp_path_factory.mktemp("tables")
+    for name, contract in CATALOG.items():
+        rows = [tuple(row[column] for column in contract.column_names) for row in GOOD[name]]
+        frame = spark.createDataFrame(rows, spark_schema(contract))
+        assert write_staged(frame, contract, str(home / name)) == len(rows)
+    return home
+
+
+def files(folder):
+    return sorted(str(path) for path in folder.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_pyarrow_reads_the_contracts_schema_from_what_spark_wrote(written, name):
+    contract = CATALOG[name]
+    found = ds.dataset(files(written / name), format="parquet").schema
+    expected = arrow_schema(contract)
+    assert found.names == expected.names
+    for column in expected:
+        assert plain(found.field(column.name).type) == plain(column.type)
+
+
+def plain(kind):
+    """An Arrow type without the names and nullability of what lists and maps hold."""
+    if hasattr(kind, "item_type"):
+        return ("map", plain(kind.key_type), plain(kind.item_type))
+    return ("list", plain(kind.value_type)) if hasattr(kind, "value_type") else kind
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_pyarrow_reads_the_values_that_spark_wrote(written, name):
+    table = ds.dataset(files(written / name), format="parquet").to_table()
+    key = [column for column in CATALOG[name].key if column != "request_id"]
+    found = {tuple(row[column] for column in key) for row in table.select(key).to_pylist()}
+    assert found == {tuple(row[column] for column in key) for row in GOOD[name]}
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_great_expectations_checks_every_column_of_what_spark_wrote(spark, written, tmp_path, name):
+    contract = CATALOG[name]
+    known = spark.createDataFrame(
+        [(f"i{n}", n) for n in range(NUM_ITEMS)], "item_id string, item_index int"
+    )
+    context = ValidationContext(
+        settings=Settings(home=tmp_path), day=DAY, config=Validation(), known_items=known
+    )
+    staged = spark.read.schema(spark_schema(contract)).parquet(*files(written / name))
+    result = validate(spark, contract, staged, context=context)
+    assert [rule.rule for rule in result.rules if not rule.success] == []
+    assert result.rules[0].rule == SCHEMA_RULE
+    required = {column.name for column in contract.columns if not column.nullable}
+    assert required <= {rule.column for rule in result.rules}
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_the_suites_schema_is_sparks_which_is_the_contracts(name):
+    contract = CATALOG[name]
+    assert list(expected_columns(contract)) == list(contract.column_names)
+    assert expected_columns(contract) == {
+        field.name: field.dataType.simpleString() for field in spark_schema(contract)
+    }
