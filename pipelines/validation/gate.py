@@ -45,7 +45,8 @@ def prepare() -> Thread:
     then anyway.
     """
     modules = ("pipelines.validation.expectations", "pipelines.validation.data_docs")
-    thread = Thread(target=lambda: [import_module(name) for name in modules], daemon=True)
+    # Not a daemon: a process that ends meanwhile waits, instead of leaving in mid-import.
+    thread = Thread(target=lambda: [import_module(name) for name in modules])
     thread.start()
     return thread
 
