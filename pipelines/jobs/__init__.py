@@ -1,6 +1,6 @@
 """Every Spark job there is."""
 
-from pipelines.jobs import build_items, ingest_interactions
+from pipelines.jobs import build_items, embed_items, ingest_interactions
 from pipelines.jobs.interface import Job
 
 JOBS: dict[str, Job] = {
@@ -8,5 +8,6 @@ JOBS: dict[str, Job] = {
     for job in (
         build_items.JOB,
         ingest_interactions.JOB,
+        embed_items.JOB,
     )
 }

@@ -1,0 +1,58 @@
+"""embed_items: items → item_embeddings of the preset's encoder.
+
+Only new items and items whose content changed are encoded; the other vectors are carried over.
+"""
+
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from feature_store.tables.item_embeddings import ITEM_EMBEDDINGS
+from pipelines.errors import DataRefused
+from pipelines.jobs.interface import Job, JobOutput, JobRun
+from pipelines.transforms.embeddings import encoded, encoder_for, lacks_content, pending
+
+ITEMS_PER_FILE = 200_000
+"""Carried-over vectors written to one file: some 300 MB at MiniLM's width."""
+
+
+def build(run: JobRun) -> JobOutput:
+    """Vectors of all items under the preset's encoder.
+
+    Raises:
+        DataRefused: there is no catalogue.
+    """
+    encoder = encoder_for(run.config.embedding)
+    items = run.table("items")
+    if run.snapshot("items") is None:
+        raise DataRefused("there is no item to embed; run build_items for the day first")
+    previous = run.table("item_embeddings", partitions=[encoder.identity])
+    kept, missing = pending(items, previous, encoder)
+    missing = missing.cache()
+    num_missing = missing.count()
+    counted: dict[str, Any] = (
+        items.agg(
+            F.count(F.lit(1)).alias("items"),
+            F.coalesce(F.sum(lacks_content(encoder).cast("long")), F.lit(0)).alias("lacking"),
+        )
+        .first()
+        .asDict()
+    )
+    vectors = kept.coalesce(max(1, counted["items"] // ITEMS_PER_FILE))
+    if num_missing:
+        vectors = vectors.unionByName(encoded(missing, encoder, num_missing=num_missing))
+    return JobOutput(
+        frames={"item_embeddings": vectors},
+        known_items=items,
+        replace={"item_embeddings": [encoder.identity]},
+        facts={
+            "encoder": encoder.identity,
+            "items_encoded": num_missing,
+            "items_carried_over": counted["items"] - num_missing,
+            "items_without_content": counted["lacking"],
+        },
+        release=missing.unpersist,
+    )
+
+
+JOB = Job(name="embed_items", outputs=(ITEM_EMBEDDINGS,), build=build)
