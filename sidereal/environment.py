@@ -88,7 +88,7 @@ def free_port(preferred: int) -> int:
 
 
 def _spark_options(settings: Settings) -> dict[str, str]:
-    """What must be said before the JVM starts; the session's builder comes too late under submit."""
+    """What the JVM must be told before it starts; a submitted session is built too late for it."""
     log4j = REPOSITORY / "pipelines" / "log4j2.properties"
     options = f"-Dlog4j2.configurationFile={log4j.as_uri()} {settings.spark_driver_java_options}"
     return {"spark.driver.extraJavaOptions": options.strip()}
