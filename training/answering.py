@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from training.bundle import Bundle
+from training.bundle import Bundle, BundleFormatError
 from training.data.histories import Histories
 from training.models import MODELS
 from training.models.interface import PAD, Contexts, Recommender, TopK
@@ -74,10 +74,10 @@ class Answerer:
         """Load a verified bundle's weights.
 
         Raises:
-            ValueError: the bundle is of a family that this code does not have.
+            BundleFormatError: the bundle is of a family that this code does not have.
         """
         if bundle.family not in MODELS:
-            raise ValueError(
+            raise BundleFormatError(
                 f"bundle at {bundle.directory} is of family {bundle.family!r}; "
                 f"this code has {sorted(MODELS)}"
             )

@@ -296,7 +296,7 @@ def test_nothing_in_a_trained_bundle_is_a_pickle(tmp_path):
 
 def test_a_family_that_this_code_does_not_have_is_named(bundle):
     unknown = replace(bundle, origin=replace(bundle.origin, family="oracle"))
-    with pytest.raises(ValueError, match="of family 'oracle'; this code has"):
+    with pytest.raises(BundleFormatError, match="of family 'oracle'; this code has"):
         Answerer.of(unknown, device="cpu")
 
 

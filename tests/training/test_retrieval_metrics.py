@@ -9,9 +9,9 @@ from training.evaluation.retrieval import (
     ALL,
     Meter,
     SidIndex,
+    UserMeans,
     by_slice,
     consume,
-    per_user,
     target_metrics,
 )
 from training.models.interface import PAD, TopK
@@ -35,34 +35,40 @@ def histories(*item_lists):
     )
 
 
+def averaged(values, users):
+    means = UserMeans(users)
+    means.add("hr@5", values)
+    return means.result()
+
+
 def test_a_target_in_third_place_scores_as_worked_out_by_hand():
-    found = target_metrics(np.array([3]), cutoffs=(2, 5), list_length=10)
+    found = dict(target_metrics(np.array([3]), cutoffs=(2, 5), list_length=10))
     assert found["hr@2"] == [0] and found["hr@5"] == [1]
     assert found["ndcg@2"] == [0] and found["ndcg@5"] == [1 / math.log2(4)]
     assert found["mrr"] == [1 / 3]
 
 
 def test_a_missed_target_counts_for_mrr_as_the_place_after_the_list():
-    found = target_metrics(np.array([0]), cutoffs=(5,), list_length=50)
+    found = dict(target_metrics(np.array([0]), cutoffs=(5,), list_length=50))
     assert found["hr@5"] == [0] and found["ndcg@5"] == [0]
     assert found["mrr"] == [1 / 51]
 
 
 def test_a_cutoff_beyond_the_list_is_refused():
     with pytest.raises(ValueError, match="cut-off 10 is beyond lists of 5"):
-        target_metrics(np.array([1]), cutoffs=(10,), list_length=5)
+        next(target_metrics(np.array([1]), cutoffs=(10,), list_length=5))
 
 
 def test_targets_are_averaged_within_a_user_before_users_are_averaged():
     # One user with three hits, one user with one miss: 1/2, not 3/4.
-    found = per_user({"hr@5": np.array([1.0, 1.0, 1.0, 0.0])}, np.array([4, 4, 4, 9]))
+    found = averaged(np.array([1.0, 1.0, 1.0, 0.0]), np.array([4, 4, 4, 9]))
     assert found.users.tolist() == [4, 9]
     assert found.num_targets.tolist() == [3, 1]
     assert found.means() == {"hr@5": 0.5}
 
 
 def test_a_slice_without_targets_has_no_means():
-    found = per_user({"hr@5": np.empty(0)}, np.empty(0, dtype=int))
+    found = averaged(np.empty(0), np.empty(0, dtype=int))
     assert found.means() == {} and found.values_UM.shape == (0, 1)
 
 

@@ -15,7 +15,7 @@ the first only where semantic IDs hold several items.
 B targets of a chunk, T targets in all, k places of a list, V items, U users, M metrics.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -156,44 +156,58 @@ class UserMetrics:
 
 def target_metrics(
     ranks_T: np.ndarray, *, cutoffs: Sequence[int], list_length: int, reading: str = ""
-) -> dict[str, np.ndarray]:
-    """HR@K, NDCG@K and MRR of each target.
+) -> Iterator[tuple[str, np.ndarray]]:
+    """HR@K, NDCG@K and MRR of each target, one metric at a time.
 
     Args:
         ranks_T: rank from 1, 0 where the list does not hold the target.
         cutoffs: K of each HR and NDCG, none above `list_length`.
         list_length: k of the lists.
         reading: prefix of the names.
+    Yields:
+        Name and value per target, float64, shape [T].
     Raises:
         ValueError: a cut-off is longer than the lists.
     Example:
-        >>> target_metrics(np.array([1, 3, 0]), cutoffs=(2, 4), list_length=4)["ndcg@4"]
+        >>> dict(target_metrics(np.array([1, 3, 0]), cutoffs=(2, 4), list_length=4))["ndcg@4"]
         array([1. , 0.5, 0. ])
     """
     if max(cutoffs) > list_length:
         raise ValueError(f"cut-off {max(cutoffs)} is beyond lists of {list_length}; ask for more")
     found_T = ranks_T > 0
     gain_T = np.where(found_T, 1.0 / np.log2(np.maximum(ranks_T, 1) + 1), 0.0)
-    metrics = {}
     for cutoff in cutoffs:
         hit_T = found_T & (ranks_T <= cutoff)
-        metrics[f"{reading}hr@{cutoff}"] = hit_T.astype(np.float64)
-        metrics[f"{reading}ndcg@{cutoff}"] = np.where(hit_T, gain_T, 0.0)
-    metrics[f"{reading}mrr"] = 1.0 / np.where(found_T, ranks_T, list_length + 1)
-    return metrics
+        yield f"{reading}hr@{cutoff}", hit_T.astype(np.float64)
+        yield f"{reading}ndcg@{cutoff}", np.where(hit_T, gain_T, 0.0)
+    yield f"{reading}mrr", 1.0 / np.where(found_T, ranks_T, list_length + 1)
 
 
-def per_user(metrics: Mapping[str, np.ndarray], user_T: np.ndarray) -> UserMetrics:
-    """Means of target metrics within each user.
+class UserMeans:
+    """Averages target metrics within each user, one metric at a time.
 
     Args:
-        metrics: name → value per target, shape [T].
         user_T: number of each target's user.
+        mask_T: the targets that count; None: all of them.
     """
-    users, row_T, counts = np.unique(user_T, return_inverse=True, return_counts=True)
-    sums = [np.bincount(row_T, weights=values, minlength=len(users)) for values in metrics.values()]
-    values_UM = np.stack(sums, axis=1) / counts[:, None] if len(users) else np.empty((0, len(sums)))
-    return UserMetrics(users, counts, tuple(metrics), values_UM)
+
+    def __init__(self, user_T: np.ndarray, mask_T: np.ndarray | None = None) -> None:
+        self._mask_T = np.ones(len(user_T), dtype=bool) if mask_T is None else mask_T
+        self._users, self._row_T, self._counts = np.unique(
+            user_T[self._mask_T], return_inverse=True, return_counts=True
+        )
+        self._columns: dict[str, np.ndarray] = {}
+
+    def add(self, name: str, values_T: np.ndarray) -> None:
+        """Average one metric's values, of all targets, within users."""
+        weights = values_T[self._mask_T]
+        sums_U = np.bincount(self._row_T, weights=weights, minlength=len(self._users))
+        self._columns[name] = sums_U / self._counts
+
+    def result(self) -> UserMetrics:
+        """The means of every metric added."""
+        values_UM = np.stack(list(self._columns.values()), axis=1)
+        return UserMetrics(self._users, self._counts, tuple(self._columns), values_UM)
 
 
 def by_slice(
@@ -207,20 +221,16 @@ def by_slice(
         cutoffs: K of each HR and NDCG.
         train: what weights may have seen; its users are those of `targets.histories`.
     """
-    metrics: dict[str, np.ndarray] = {}
-    for reading, ranks in meter.ranks().items():
-        metrics |= target_metrics(
-            ranks, cutoffs=cutoffs, list_length=meter.list_length, reading=reading
-        )
-    slices = {
-        ALL: np.ones(len(targets), dtype=bool),
-        **targets.slices,
-        "new_users": train.lengths[targets.user] == 0,
-    }
-    return {
-        name: per_user({m: values[mask] for m, values in metrics.items()}, targets.user[mask])
-        for name, mask in slices.items()
-    }
+    masks = {**targets.slices, "new_users": train.lengths[targets.user] == 0}
+    slices = {ALL: UserMeans(targets.user)}
+    slices |= {name: UserMeans(targets.user, mask_T) for name, mask_T in masks.items()}
+    for reading, ranks_T in meter.ranks().items():
+        for name, values_T in target_metrics(
+            ranks_T, cutoffs=cutoffs, list_length=meter.list_length, reading=reading
+        ):
+            for means in slices.values():
+                means.add(name, values_T)
+    return {name: means.result() for name, means in slices.items()}
 
 
 def consume(
