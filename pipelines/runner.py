@@ -27,8 +27,6 @@ from pipelines.jobs.interface import Job, JobOutput, JobRun
 from pipelines.schema import conform
 from pipelines.session import build_session
 from pipelines.sources.raw_files import readable
-from pipelines.validation.gate import prepare, validate
-from pipelines.validation.interface import ValidationContext
 from pipelines.validation import gate
 from pipelines.validation.interface import ValidationContext
 
