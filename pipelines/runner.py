@@ -107,8 +107,7 @@ def _stage_check_commit(
     rows = {}
     for contract in job.outputs:
         log.info("%s %s: writing %s", job.name, run.day, contract.name)
-        frame = output.frames[contract.name]
-        rows[contract.name] = write_staged(frame, contract, stages[contract.name].directory)
+        rows[contract.name] = _write(output, contract, stages[contract.name])
     facts.update(output.account(rows))
     facts["tables"] = {}
     for contract in job.outputs:
@@ -123,6 +122,12 @@ def _stage_check_commit(
     facts |= {"table": main, **facts["tables"][main]}
     changed = any(table["changed"] for table in facts["tables"].values())
     facts["status"] = "done" if changed else "unchanged"
+
+
+def _write(output: JobOutput, contract: Contract, stage: Stage) -> int:
+    if contract.name in output.writers:
+        return output.writers[contract.name](stage)
+    return write_staged(output.frames[contract.name], contract, stage.directory)
 
 
 def write_staged(frame: DataFrame, contract: Contract, directory: str) -> int:
@@ -178,7 +183,7 @@ def _publish(run: JobRun, stage: Stage, output: JobOutput) -> Published:
         stage,
         replace=output.replace.get(stage.table),
         inputs={**run.inputs, **raw},
-        properties={"sidereal.preset": run.config.name},
+        properties={"sidereal.preset": run.config.name, **output.properties},
     )
 
 

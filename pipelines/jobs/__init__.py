@@ -1,6 +1,6 @@
 """Every Spark job there is."""
 
-from pipelines.jobs import build_items, embed_items, ingest_interactions
+from pipelines.jobs import build_items, build_user_sequences, embed_items, ingest_interactions
 from pipelines.jobs.interface import Job
 
 JOBS: dict[str, Job] = {
@@ -9,5 +9,6 @@ JOBS: dict[str, Job] = {
         build_items.JOB,
         ingest_interactions.JOB,
         embed_items.JOB,
+        build_user_sequences.JOB,
     )
 }

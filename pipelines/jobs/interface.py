@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from feature_store.contract import Contract
 from feature_store.settings import Settings
+from feature_store.stage import Stage
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from pipelines.config import PipelineConfig
@@ -72,6 +73,7 @@ class JobOutput:
     Args:
         frames: rows by table name, committed in this order; each frame's rows of one partition
             value must lie together in as few Spark partitions as make sensible files.
+        writers: instead of a frame, by table name: writes the stage's files and returns the rows.
         facts: what the run record should say besides the runner's own facts.
         account: called with the staged row counts after writing and before any commit; returns
             more facts; raises where the counts don't add up.
@@ -81,10 +83,12 @@ class JobOutput:
         trailing: day, rows, strength and n of previously published days, for validation.
         replace: partitions to replace by table name, where not simply those found in the files.
         raw_files: raw files that were read, for lineage.
+        properties: what the snapshots shall say besides the runner's own properties.
         release: called at the end, whatever happened; frees what the job cached.
     """
 
-    frames: Mapping[str, DataFrame]
+    frames: Mapping[str, DataFrame] = field(default_factory=dict)
+    writers: Mapping[str, Callable[[Stage], int]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     account: Callable[[Counts], dict[str, Any]] = no_accounts
     refusal: Callable[[], str | None] = lambda: None
@@ -93,6 +97,7 @@ class JobOutput:
     trailing: DataFrame | None = None
     replace: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     raw_files: Sequence[str] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
     release: Callable[[], None] = lambda: None
 
 
