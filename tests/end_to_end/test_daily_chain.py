@@ -1,0 +1,156 @@
+"""The day's commands as the DAGs spell them, one after another on real ratings, for two days.
+
+Airflow's part is tested in test_airflow_chain.py; here every step is the real one, with models that
+are too small to be good.
+"""
+
+import importlib
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from feature_store.run_record import read_steps
+from feature_store.settings import Settings
+from feature_store.store import FeatureStore
+from feature_store.tables import CATALOG
+from sidereal.airflow_api import Task
+from sidereal.chain import CHAIN, Progress
+from sidereal.cli import main
+from sidereal.summary import summarize
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.spark, pytest.mark.timeout(600)]
+
+DAYS = (date(1998, 4, 20), date(1998, 4, 21))
+SMALL = (
+    "tokenizer.codebook_size=16",
+    "tokenizer.iterations=5",
+    "models.settings.tiger={width: 16, num_layers: 1, num_heads: 2}",
+    "models.settings.sasrec={width: 16, num_layers: 1, num_heads: 2}",
+    "training.max_epochs=1",
+    "training.max_history=20",
+    "evaluation.max_targets_per_user=3",
+    "evaluation.bootstrap_samples=200",
+)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory, movielens_100k, spark):
+    """Runs a day's steps in order and returns their records; state is kept between days."""
+    home = tmp_path_factory.mktemp("chain") / "var"
+    variables = {
+        "SIDEREAL_HOME": str(home),
+        "SIDEREAL_DEVICE": "cpu",
+        "SIDEREAL_OVERRIDES": json.dumps([*SMALL, f"source.path={movielens_100k}"]),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        steps = steps_in_order()
+
+        def run(day):
+            for task in steps:
+                arguments = [part.replace("{{ partition_key }}", str(day)) for part in task]
+                result = CliRunner().invoke(main, arguments)
+                assert result.exit_code == 0, f"{arguments}\n{result.output}\n{result.exception!r}"
+            return read_steps(Settings().runs_path, day)
+
+        yield run
+    for name in CHAIN:
+        importlib.reload(importlib.import_module(f"dags.{name}"))
+
+
+def steps_in_order():
+    """Arguments of `sidereal` for every task, as the DAG files give them in this environment."""
+    steps = []
+    for name in CHAIN:
+        dag = importlib.reload(importlib.import_module(f"dags.{name}")).dag
+        for task in dag.topological_sort():
+            spark_arguments = getattr(task, "application_args", None)
+            steps.append(["job", *spark_arguments] if spark_arguments else task.argv[1:])
+    return steps
+
+
+@pytest.fixture(scope="module")
+def first(chain):
+    """Records of the first day."""
+    return chain(DAYS[0])
+
+
+@pytest.fixture(scope="module")
+def second(chain, first):
+    """Records of the second day."""
+    return chain(DAYS[1])
+
+
+def state():
+    """What a rerun must not change: every table's content, every version, the champion."""
+    from training.registry import Registry
+
+    settings = Settings()
+    store = FeatureStore.open(settings)
+    registry = Registry.open(settings, "movielens-100k")
+    return (
+        {name: store.content_hash(name) for name in CATALOG if store.exists(name)},
+        {name: store.snapshot_id(name) for name in CATALOG if store.exists(name)},
+        [(version.number, version.digest, version.aliases) for version in registry.versions()],
+    )
+
+
+def test_every_step_leaves_its_record(first):
+    assert [name for name, facts in first.items() if facts["status"] != "done"] == []
+    assert {"build_items", "train_recommender", "write_report"} <= set(first)
+
+
+def test_no_row_is_lost_on_the_way_in(first):
+    facts = first["ingest_interactions"]
+    published = facts["published"] + facts["duplicates"] + facts["quarantined"]
+    assert facts["rows_in"] == published == 99_344  # ratings before the end of 20 April 1998
+
+
+def test_the_first_day_finds_a_champion_and_serves_every_user(first):
+    assert first["promote_recommender"]["decision"] in ("promote", "promote_baseline")
+    store = FeatureStore.open(Settings())
+    users = store.row_count("user_sequences", partition=DAYS[0])
+    assert store.row_count("recommendations", partition=DAYS[0]) == users == 942
+
+
+def test_the_second_day_faces_the_first_day_s_champion(first, second):
+    assert "champion" not in first["evaluate_recommender"]["entrants"]
+    assert "champion" in second["evaluate_recommender"]["entrants"]
+    assert second["train_tokenizer"]["status"] == "unchanged"
+    assert second["ingest_interactions"]["published"] == 120
+
+
+def test_the_report_names_the_day_and_loads_nothing_from_elsewhere(second):
+    path = Settings().runs_path / "1998-04-21" / "report.html"
+    text = path.read_text()
+    assert "1998-04-21" in text
+    assert "<script src" not in text
+    assert 'rel="stylesheet"' not in text
+
+
+def test_the_summary_reads_what_the_real_steps_write(second):
+    started = datetime(2024, 1, 1, tzinfo=UTC)
+    tasks = [Task("dag", "run", name, "success", 1.0, started, 1) for name in second]
+    progress = Progress(DAYS[1], tuple(tasks), done=True, failed=False)
+    found = summarize(Settings(), "movielens-100k", progress, seconds=1.0)
+    assert set(found["tables"]) == set(CATALOG)
+    assert found["delivery"]["published"] == 120
+    assert {"tiger", "sasrec", "item_knn", "popularity", "champion"} == set(
+        found["metrics"]["entrants"]
+    )
+    assert found["tokenizer"]["levels"]
+    assert found["gate"]["summary"]
+    for path in (*found["paths"]["data_docs"], found["paths"]["report"]):
+        assert Path(path).is_file()
+
+
+def test_running_a_day_again_changes_no_row_and_adds_no_version(chain, second):
+    before = state()
+    again = chain(DAYS[1])
+    assert state() == before
+    assert again["train_recommender"]["status"] == "unchanged"
+    assert again["promote_recommender"]["status"] == "unchanged"

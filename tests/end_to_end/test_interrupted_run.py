@@ -1,0 +1,40 @@
+"""`sidereal run` as a person starts it and then thinks better of it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from sidereal.airflow_processes import descendants
+from sidereal.environment import airflow_home
+
+pytestmark = [pytest.mark.airflow, pytest.mark.end_to_end, pytest.mark.timeout(300)]
+
+
+def test_an_interrupted_run_leaves_no_process_behind(settings):
+    run = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "sidereal.cli", "run"),
+            *("--preset", "kuairand", "--day", "2022-04-20"),  # its data need not be there
+        ],
+        env={**os.environ, "SIDEREAL_HOME": str(settings.home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    watchdog = threading.Timer(200, run.kill)
+    watchdog.start()
+    assert run.stdout is not None
+    seen = []
+    for line in run.stdout:
+        seen.append(line)
+        if "build_items running" in line:
+            assert len(descendants(airflow_home(settings))) > 3
+            run.send_signal(signal.SIGINT)
+    watchdog.cancel()
+    assert run.wait() == 130, "".join(seen)
+    assert "interrupted; Airflow and all its tasks were ended" in "".join(seen)
+    assert descendants(airflow_home(settings)) == []
