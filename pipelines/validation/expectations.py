@@ -8,6 +8,7 @@ table rules of a suite, and the row count, are one query; a key is one more.
 Importing this module imports Great Expectations, which takes seconds: only `gate` does, late.
 """
 
+import logging
 import os
 from typing import Any, ClassVar
 
@@ -25,6 +26,9 @@ from pyspark.sql import functions as F
 
 from pipelines.validation.interface import KeyRule, RowRule, Rule, TableRule
 from pipelines.validation.suites import schema_differences
+
+# GX logs at INFO whatever the application chose, of folders that it never makes.
+logging.getLogger("great_expectations").setLevel(logging.WARNING)
 
 Metrics = dict[str, Any]
 _AGGREGATE = {
@@ -180,12 +184,13 @@ def _rows_result(failed: int, rows: int) -> dict[str, Any]:
 
 def expectation(rule: Rule, *, note: str | None) -> BatchExpectation:
     """The expectation of a rule; `note` is what its column means."""
+    refuses = rule.severity == "refuse"
     common = {
         "rule": rule.name,
         "column": rule.column,
-        "description": rule.description,
+        "description": rule.description + ("" if refuses else " (Reported only.)"),
         "notes": note,
-        "severity": "critical" if rule.severity == "refuse" else "warning",
+        "severity": "critical" if refuses else "warning",
     }
     match rule:
         case RowRule():
