@@ -8,7 +8,6 @@ table rules of a suite, and the row count, are one query; a key is one more.
 Importing this module imports Great Expectations, which takes seconds: only `gate` does, late.
 """
 
-import logging
 import os
 from typing import Any, ClassVar
 
@@ -26,9 +25,6 @@ from pyspark.sql import functions as F
 
 from pipelines.validation.interface import KeyRule, RowRule, Rule, TableRule
 from pipelines.validation.suites import schema_differences
-
-# GX logs at INFO whatever the application chose, of folders that it never makes.
-logging.getLogger("great_expectations").setLevel(logging.WARNING)
 
 Metrics = dict[str, Any]
 _AGGREGATE = {

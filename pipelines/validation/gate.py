@@ -140,9 +140,19 @@ def _judge(
 ) -> "ExpectationSuiteValidationResult":
     """Great Expectations' own result of the table's suite."""
     import great_expectations as gx
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+    )
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context = gx.get_context(
+        mode="ephemeral",
+        project_config=DataContextConfig(
+            store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+            progress_bars={"globally": False},
+            analytics_enabled=False,
+        ),
+    )
     # Nothing is cached: two scans of a few columns each cost less than writing all of them down.
     source = context.data_sources.add_spark("staged", persist=False)
     whole = source.add_dataframe_asset(contract.name).add_batch_definition_whole_dataframe("all")
