@@ -5,8 +5,10 @@ days after it are enough; otherwise all days are read. Both ways lead to the sam
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from feature_store.errors import SnapshotNotFound
 from feature_store.stage import Stage
@@ -79,16 +81,11 @@ def reusable_base(run: JobRun) -> Base:
     """The newest earlier build whose rows still say the truth, by lineage; and why or why not."""
     name = "user_sequences"
     head = run.store.snapshot_id(name)
-    if head is None:
-        return Base(None, "nothing was built before")
-    built = [
-        day
-        for day in run.store.partitions(name, at=head)
-        if isinstance(day, date) and day < run.day
-    ]
-    if not built:
+    built = [] if head is None else run.store.partitions(name, at=head)
+    earlier = [day for day in built if isinstance(day, date) and day < run.day]
+    if not earlier:
         return Base(None, "no earlier day was built")
-    day = max(built)
+    day = max(earlier)
     made = [
         info
         for info in run.store.history(name)
@@ -96,24 +93,31 @@ def reusable_base(run: JobRun) -> Base:
     ]
     if not made:
         return Base(None, f"the snapshot that built {day} has expired")
-    last = max(made, key=lambda info: info.committed_at)
+    last = made[0]  # history is newest first
     if last.properties.get(SETTINGS) != _settings(run.config.sequences):
         return Base(None, f"{day} was built under other `sequences` settings")
-    return _unless_changed(run, day, last.inputs["interactions"])
+    return _unless_changed(run, day, last.inputs)
 
 
-def _unless_changed(run: JobRun, day: date, read: int) -> Base:
-    """The base, unless a day that it covers has other events now than when it was built."""
-    now = run.snapshot("interactions")
-    assert now is not None
+def _unless_changed(run: JobRun, day: date, inputs: Mapping[str, Any]) -> Base:
+    """The base, unless what it was built from isn't a past of what is published now."""
     try:
-        changes = run.store.diff("interactions", read, now).partitions
+        before = _events_until(run, day, at=inputs["interactions"])
+        items = run.store.describe("items", inputs["items"])
     except SnapshotNotFound:
-        return Base(None, f"the interactions that {day} was built from have expired")
-    changed = [c.partition for c in changes if isinstance(c.partition, date) and c.partition <= day]
-    if changed:
-        return Base(None, f"{len(changed)} day(s) up to {day} changed since, e.g. {min(changed)}")
-    return Base(day, f"no day up to {day} changed since it was built")
+        return Base(None, f"what {day} was built from has expired")
+    # A data file never changes, so other events always come in other files.
+    if before != _events_until(run, day, at=run.snapshot("interactions")):
+        return Base(None, f"events up to {day} changed since it was built")
+    if not items.is_ancestor:
+        return Base(None, f"items was rolled back since {day} was built")
+    return Base(day, f"no event up to {day} changed since it was built")
+
+
+def _events_until(run: JobRun, day: date, *, at: int | None) -> list[str]:
+    published = run.store.partitions("interactions", at=at)
+    days = [each for each in published if isinstance(each, date) and each <= day]
+    return run.store.files("interactions", at=at, partitions=days)
 
 
 def _files(run: JobRun, day: date | None) -> list[str]:
