@@ -172,13 +172,13 @@ class _Write:
 
 
 def _pack(parts: Sequence[Histories]) -> pa.RecordBatch:
-    """One row per bucket: its number, and its histories as bytes of Arrow."""
-    packed = [part.to_arrow().serialize() for part in parts]
+    """One row per bucket that has users: its number, and its histories as bytes of Arrow."""
+    numbers = [number for number, part in enumerate(parts) if len(part.user_ids)]
+    packed = [parts[number].to_arrow().serialize() for number in numbers]
     ends = np.cumsum([0, *(part.size for part in packed)], dtype=np.int32)
-    payload = pa.py_buffer(b"".join(packed))
-    histories = pa.Array.from_buffers(pa.binary(), len(parts), [None, pa.py_buffer(ends), payload])
-    buckets = pa.array(range(len(parts)), pa.int32())
-    return pa.record_batch([buckets, histories], names=["bucket", "histories"])
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(packed))]
+    histories = pa.Array.from_buffers(pa.binary(), len(numbers), buffers)
+    return pa.record_batch([pa.array(numbers, pa.int32()), histories], ["bucket", "histories"])
 
 
 def _unpack(rows: Iterator[pa.RecordBatch]) -> Iterator[Histories]:
