@@ -23,10 +23,10 @@ def slow_norm(x_D, weight_D):
 def slow_turn(x_E, position, base=10_000.0):
     """Each pair as a complex number, times e^(i position frequency)."""
     half = len(x_E) // 2
-    pairs = torch.complex(x_E[:half], x_E[half:])
+    pairs = torch.complex(x_E[0::2], x_E[1::2])
     frequency = base ** (-torch.arange(half) / half)
     pairs = pairs * torch.polar(torch.ones(half), position * frequency)
-    return torch.cat([pairs.real, pairs.imag])
+    return torch.stack([pairs.real, pairs.imag], -1).flatten()
 
 
 def slow_llama(model, x_LD):
