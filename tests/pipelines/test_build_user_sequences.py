@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pytest
 
 from feature_store.settings import Settings
-from feature_store.store import FeatureStore
+from feature_store.store import FeatureStore, Retention
 from pipelines.config import PipelineConfig
 from pipelines.errors import DataRefused
 from pipelines.jobs.build_user_sequences import JOB
@@ -24,6 +24,7 @@ from tests.pipelines.sequence_world import (
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
 SOURCE = {"layout": "movielens", "dataset": "100k", "strength": []}
+NEWEST_ONLY = Retention(keep_days=0, keep_snapshots=1)
 EVENTS = random_events(300, users=20, seed=11, days=6)
 
 
@@ -165,28 +166,24 @@ def test_a_build_whose_snapshot_was_set_aside_is_not_built_upon(chain):
     assert chain.rows(3) == expected(of_days(EVENTS, 1, 2, 3), max_events=12)
 
 
-def test_expired_inputs_make_all_days_be_read(chain, monkeypatch):
-    from feature_store.errors import SnapshotNotFound
-
+def test_expired_inputs_make_all_days_be_read(chain):
     chain.ingest(of_days(EVENTS, 1), 1)
     chain.build(1)
     chain.ingest(of_days(EVENTS, 2), 2)
-
-    def gone(name, at=None):
-        raise SnapshotNotFound(f"{name} {at}")
-
-    monkeypatch.setattr(chain.store, "describe", gone)
+    chain.store.maintain(["interactions"], NEWEST_ONLY)
     facts, _ = chain.build(2)
     assert facts["built_from_reason"] == "what 2024-01-01 was built from has expired"
+    assert chain.rows(2) == expected(of_days(EVENTS, 1, 2), max_events=12)
 
 
-def test_an_expired_build_makes_all_days_be_read(chain, monkeypatch):
-    chain.ingest(of_days(EVENTS, 1), 1)
+def test_an_expired_build_makes_all_days_be_read(chain):
+    chain.ingest(of_days(EVENTS, 1, 2), 2)
     chain.build(1)
-    chain.ingest(of_days(EVENTS, 2), 2)
-    monkeypatch.setattr(chain.store, "history", lambda name: [])
-    facts, _ = chain.build(2)
+    chain.build(2)
+    chain.store.maintain(["user_sequences"], NEWEST_ONLY)
+    facts, again = chain.build(2)
     assert facts["built_from_reason"] == "the snapshot that built 2024-01-01 has expired"
+    assert not again.changed
 
 
 def test_users_without_new_events_keep_their_rows(chain):
