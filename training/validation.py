@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from training.data.batches import BatchPlan
+from training.data.contexts import contexts_of
 from training.data.splits import Targets
 from training.distributed import Processes
 from training.fitting import Fitting
-from training.models.interface import contexts_of
 
 CUTOFF = 10
 

@@ -255,3 +255,16 @@ def test_vectors_are_not_decayed():
     groups = make_optimizer(model, LoopSettings(weight_decay=0.5)).param_groups
     decays = {group["params"][0].dim(): group["weight_decay"] for group in groups}
     assert decays == {2: 0.5, 1: 0.0}
+
+
+def test_the_core_can_be_imported_first_and_alone_on_a_bare_machine():
+    """The loop's import is the one that a cycle would break; the rest are not installed there."""
+    code = (
+        "import sys, training.loop, training.models\n"
+        "absent = {'pydantic', 'mlflow', 'feature_store', 'pandas', 'rich', 'click', 'airflow'}\n"
+        "sys.exit(', '.join(absent & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
