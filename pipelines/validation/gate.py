@@ -13,13 +13,15 @@ from pyspark.sql import functions as F
 from feature_store.contract import Contract
 from pipelines.validation.examples import examples
 from pipelines.validation.interface import (
+    KNOWN_INDEX,
     Rule,
+    RuleInputs,
     RuleResult,
     TableRule,
+    Trailing,
     ValidationContext,
     ValidationResult,
 )
-from pipelines.validation.rules import KNOWN_INDEX, RuleInputs, Trailing
 from pipelines.validation.suites import (
     SCHEMA_DESCRIPTION,
     SCHEMA_RULE,
@@ -69,9 +71,9 @@ def validate(
     Raises:
         RuntimeError: a rule could not be evaluated; names it, with the engine's reason.
     """
-    from pipelines.validation.data_docs import write_page
-
     started = perf_counter()
+    from pipelines.validation.data_docs import write_page  # the wait for it counts
+
     spark.sparkContext.setJobDescription(f"checking {contract.name} of {context.day}")
     # Rules over columns that aren't there can't be evaluated: then the schema alone is judged.
     found = {field.name: field.dataType.simpleString() for field in staged.schema.fields}

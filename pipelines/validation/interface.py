@@ -1,7 +1,8 @@
 """What goes into a validation and what comes out: context, rules, results."""
 
-from dataclasses import asdict, dataclass
-from datetime import date
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from feature_store.settings import Settings
 from pipelines.config import Validation
 
 Severity = Literal["refuse", "report"]
+KNOWN_INDEX = "_known_item_index"
+"""Column that the gate joins to tables with an item_id: the catalogue's item_index, or null."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,39 @@ class ValidationContext:
     known_items: DataFrame | None = None
     trailing: DataFrame | None = None
     codes_are_unique: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trailing:
+    """Rows and strength mix of the days published before, newest last."""
+
+    rows: Mapping[date, int] = field(default_factory=dict)
+    mix: Mapping[int, float] = field(default_factory=dict)
+    """Share of rows per strength over all these days."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleInputs:
+    """What a table's rules depend on beside the table.
+
+    Args:
+        day: the partition the run works on.
+        config: thresholds, from the preset.
+        trailing: days before `day`.
+        num_items: size of the catalogue, whose indices are dense from 0; None: not given.
+        codes_are_unique: as in `ValidationContext`.
+    """
+
+    day: date
+    config: Validation
+    trailing: Trailing = field(default_factory=Trailing)
+    num_items: int | None = None
+    codes_are_unique: bool = True
+
+    @property
+    def end_of_day(self) -> date:
+        """The first day whose events the run must not see."""
+        return self.day + timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,50 +5,29 @@ division, no index into a list. Array functions without a lambda are preferred, 
 compiles them; `sort_array` of a list that is in order takes one comparison per element.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from collections.abc import Callable
 from statistics import median
 
-from pipelines.config import Validation
-from pipelines.validation.interface import KeyRule, RowRule, Rule, Severity, TableRule
+from pipelines.validation.interface import (
+    KNOWN_INDEX,
+    KeyRule,
+    RowRule,
+    Rule,
+    RuleInputs,
+    Severity,
+    TableRule,
+)
+from pipelines.validation.shared_rules import (
+    complete,
+    equal_size,
+    instant,
+    known_indices,
+    known_item,
+    lists_have_equal_length,
+    of_the_day,
+)
 
-KNOWN_INDEX = "_known_item_index"
-"""Column that the gate joins to tables with an item_id: the catalogue's item_index, or null."""
 UNIT_NORM_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trailing:
-    """Rows and strength mix of the days published before, newest last."""
-
-    rows: Mapping[date, int] = field(default_factory=dict)
-    mix: Mapping[int, float] = field(default_factory=dict)
-    """Share of rows per strength over all these days."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleInputs:
-    """What a table's rules depend on beside the table.
-
-    Args:
-        day: the partition the run works on.
-        config: thresholds, from the preset.
-        trailing: days before `day`.
-        num_items: size of the catalogue, whose indices are dense from 0; None: not given.
-        codes_are_unique: as in `ValidationContext`.
-    """
-
-    day: date
-    config: Validation
-    trailing: Trailing = field(default_factory=Trailing)
-    num_items: int | None = None
-    codes_are_unique: bool = True
-
-    @property
-    def end_of_day(self) -> date:
-        """The first day whose events the run must not see."""
-        return self.day + timedelta(days=1)
 
 
 def table_rules(table: str, inputs: RuleInputs) -> tuple[Rule, ...]:
@@ -65,7 +44,7 @@ def _interactions(inputs: RuleInputs) -> tuple[Rule, ...]:
             column="event_time",
             description=f"event_time is on or after {first} and before {end} (UTC): nothing of "
             "1970, nothing of the future.",
-            condition=f"event_time >= {_instant(first)} AND event_time < {_instant(end)}",
+            condition=f"event_time >= {instant(first)} AND event_time < {instant(end)}",
         ),
         RowRule(
             name="event_time_is_on_its_day",
@@ -73,7 +52,7 @@ def _interactions(inputs: RuleInputs) -> tuple[Rule, ...]:
             description="The UTC date of event_time is the row's day.",
             condition="date(event_time) = day",
         ),
-        *_known_item(inputs),
+        *known_item(inputs),
         *_volume(inputs),
         _strength_mix(inputs),
     )
@@ -194,9 +173,9 @@ def _item_embeddings(inputs: RuleInputs) -> tuple[Rule, ...]:
             condition="abs(sqrt(aggregate(embedding, 0D, (s, x) -> s + double(x) * x)) - 1) "
             f"<= {UNIT_NORM_TOLERANCE!r}D",
         ),
-        _equal_size("embedding", "Every vector has the same width."),
-        *_known_item(inputs, with_index=True),
-        *_complete(inputs),
+        equal_size("embedding", "Every vector has the same width."),
+        *known_item(inputs, with_index=True),
+        *complete(inputs),
     )
 
 
@@ -208,7 +187,7 @@ def _semantic_ids(inputs: RuleInputs) -> tuple[Rule, ...]:
         columns=("generation", "codes"),
     )
     return (
-        _equal_size("codes", "Every item has the same number of codes."),
+        equal_size("codes", "Every item has the same number of codes."),
         RowRule(
             name="quantized_levels_are_codes",
             column="num_quantized_levels",
@@ -222,16 +201,16 @@ def _semantic_ids(inputs: RuleInputs) -> tuple[Rule, ...]:
             condition=f"assigned_day <= DATE'{inputs.day}'",
         ),
         *((unique,) if inputs.codes_are_unique else ()),
-        *_known_item(inputs, with_index=True),
-        *_complete(inputs),
+        *known_item(inputs, with_index=True),
+        *complete(inputs),
     )
 
 
 def _user_sequences(inputs: RuleInputs) -> tuple[Rule, ...]:
     first, end = inputs.config.earliest_event, inputs.end_of_day
     return (
-        _of_the_day(inputs),
-        _lists_have_equal_length("item_indices", "strengths", "event_times"),
+        of_the_day(inputs),
+        lists_have_equal_length("item_indices", "strengths", "event_times"),
         RowRule(
             name="history_is_in_order",
             column="event_times",
@@ -245,8 +224,8 @@ def _user_sequences(inputs: RuleInputs) -> tuple[Rule, ...]:
             name="event_times_are_within_the_run",
             column="event_times",
             description=f"Every event is on or after {first} and before {end} (UTC).",
-            condition=f"array_min(event_times) >= {_instant(first)} "
-            f"AND array_max(event_times) < {_instant(end)}",
+            condition=f"array_min(event_times) >= {instant(first)} "
+            f"AND array_max(event_times) < {instant(end)}",
         ),
         RowRule(
             name="num_events_covers_the_history",
@@ -254,14 +233,14 @@ def _user_sequences(inputs: RuleInputs) -> tuple[Rule, ...]:
             description="num_events is at least the length of the history that was kept.",
             condition="num_events >= size(item_indices)",
         ),
-        *_known_indices(inputs),
+        *known_indices(inputs),
     )
 
 
 def _recommendations(inputs: RuleInputs) -> tuple[Rule, ...]:
     return (
-        _of_the_day(inputs),
-        _lists_have_equal_length("item_ids", "item_indices", "scores"),
+        of_the_day(inputs),
+        lists_have_equal_length("item_ids", "item_indices", "scores"),
         RowRule(
             name="scores_never_increase",
             column="scores",
@@ -274,13 +253,13 @@ def _recommendations(inputs: RuleInputs) -> tuple[Rule, ...]:
             description="No user is recommended an item twice.",
             condition="size(array_distinct(item_ids)) = size(item_ids)",
         ),
-        *_known_indices(inputs),
+        *known_indices(inputs),
     )
 
 
 def _quarantine(inputs: RuleInputs) -> tuple[Rule, ...]:
     return (
-        _of_the_day(inputs),
+        of_the_day(inputs),
         RowRule(
             name="a_reason_is_given",
             column="reasons",
@@ -288,83 +267,6 @@ def _quarantine(inputs: RuleInputs) -> tuple[Rule, ...]:
             condition="size(reasons) > 0",
         ),
     )
-
-
-def _known_item(inputs: RuleInputs, *, with_index: bool = False) -> tuple[Rule, ...]:
-    if inputs.num_items is None:
-        return ()
-    known = RowRule(
-        name="item_is_known",
-        column="item_id",
-        description="Every item is in the catalogue.",
-        condition=f"{KNOWN_INDEX} IS NOT NULL",
-    )
-    index = RowRule(
-        name="item_index_is_the_catalogues",
-        column="item_index",
-        description="item_index is the one that the catalogue gives the item.",
-        condition=f"{KNOWN_INDEX} = item_index",
-    )
-    return (known, index) if with_index else (known,)
-
-
-def _complete(inputs: RuleInputs) -> tuple[Rule, ...]:
-    if inputs.num_items is None:
-        return ()
-    rule = TableRule(
-        name="every_item_is_there",
-        column="item_id",
-        description=f"All {inputs.num_items:,} items of the catalogue have a row.",
-        expression="count(1)",
-        minimum=inputs.num_items,
-    )
-    return (rule,)
-
-
-def _known_indices(inputs: RuleInputs) -> tuple[Rule, ...]:
-    if inputs.num_items is None:
-        return ()
-    rule = RowRule(
-        name="items_are_known",
-        column="item_indices",
-        description=f"Every item_index is below {inputs.num_items:,}, the size of the catalogue.",
-        condition=f"array_max(item_indices) < {inputs.num_items}",
-    )
-    return (rule,)
-
-
-def _of_the_day(inputs: RuleInputs) -> Rule:
-    return RowRule(
-        name="day_is_the_runs",
-        column="day",
-        description=f"Every row is of {inputs.day}.",
-        condition=f"day = DATE'{inputs.day}'",
-    )
-
-
-def _lists_have_equal_length(first: str, *others: str) -> Rule:
-    equal = " AND ".join(f"size({first}) = size({other})" for other in others)
-    return RowRule(
-        name="lists_are_aligned",
-        column=first,
-        description=f"{', '.join((first, *others))} have the same length, which is not 0.",
-        condition=f"size({first}) > 0 AND {equal}",
-    )
-
-
-def _equal_size(column: str, description: str) -> Rule:
-    return TableRule(
-        name=f"{column}_have_equal_size" if column.endswith("s") else f"{column}_has_one_width",
-        column=column,
-        description=description,
-        expression=f"coalesce(max(size({column})) - min(size({column})), 0)",
-        minimum=0,
-        maximum=0,
-    )
-
-
-def _instant(day: date | str) -> str:
-    return f"TIMESTAMP'{day}T00:00:00Z'"
 
 
 _RULES: dict[str, Callable[[RuleInputs], tuple[Rule, ...]]] = {

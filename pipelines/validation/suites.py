@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from feature_store.contract import Column, Contract
 from pipelines.schema import spark_schema
-from pipelines.validation.interface import KeyRule, RowRule, Rule
-from pipelines.validation.rules import RuleInputs, table_rules
+from pipelines.validation.interface import KeyRule, RowRule, Rule, RuleInputs
+from pipelines.validation.rules import table_rules
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite

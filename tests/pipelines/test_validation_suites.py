@@ -9,8 +9,16 @@ import pytest
 from feature_store.contract import Column, Contract
 from feature_store.tables import CATALOG
 from pipelines.config import Validation
-from pipelines.validation.interface import KeyRule, RowRule, RuleResult, TableRule, ValidationResult
-from pipelines.validation.rules import RuleInputs, Trailing, table_rules
+from pipelines.validation.interface import (
+    KeyRule,
+    RowRule,
+    RuleInputs,
+    RuleResult,
+    TableRule,
+    Trailing,
+    ValidationResult,
+)
+from pipelines.validation.rules import table_rules
 from pipelines.validation.suites import contract_rules, schema_differences, suite_rules
 
 DAY = date(2024, 5, 7)

@@ -1,0 +1,89 @@
+"""Rules that several tables have: the run's day, known items, lists that belong together."""
+
+from datetime import date
+
+from pipelines.validation.interface import KNOWN_INDEX, RowRule, Rule, RuleInputs, TableRule
+
+
+def known_item(inputs: RuleInputs, *, with_index: bool = False) -> tuple[Rule, ...]:
+    """Each item_id is in the catalogue, and has the catalogue's index; needs a catalogue."""
+    if inputs.num_items is None:
+        return ()
+    known = RowRule(
+        name="item_is_known",
+        column="item_id",
+        description="Every item is in the catalogue.",
+        condition=f"{KNOWN_INDEX} IS NOT NULL",
+    )
+    index = RowRule(
+        name="item_index_is_the_catalogues",
+        column="item_index",
+        description="item_index is the one that the catalogue gives the item.",
+        condition=f"{KNOWN_INDEX} = item_index",
+    )
+    return (known, index) if with_index else (known,)
+
+
+def complete(inputs: RuleInputs) -> tuple[Rule, ...]:
+    """The table has a row for every item of the catalogue; needs a catalogue."""
+    if inputs.num_items is None:
+        return ()
+    rule = TableRule(
+        name="every_item_is_there",
+        column="item_id",
+        description=f"All {inputs.num_items:,} items of the catalogue have a row.",
+        expression="count(1)",
+        minimum=inputs.num_items,
+    )
+    return (rule,)
+
+
+def known_indices(inputs: RuleInputs) -> tuple[Rule, ...]:
+    """Each of a row's item_indices is in the catalogue, which is dense; needs a catalogue."""
+    if inputs.num_items is None:
+        return ()
+    rule = RowRule(
+        name="items_are_known",
+        column="item_indices",
+        description=f"Every item_index is below {inputs.num_items:,}, the size of the catalogue.",
+        condition=f"array_max(item_indices) < {inputs.num_items}",
+    )
+    return (rule,)
+
+
+def of_the_day(inputs: RuleInputs) -> Rule:
+    """A table whose partition is the run's day holds that day alone."""
+    return RowRule(
+        name="day_is_the_runs",
+        column="day",
+        description=f"Every row is of {inputs.day}.",
+        condition=f"day = DATE'{inputs.day}'",
+    )
+
+
+def lists_have_equal_length(first: str, *others: str) -> Rule:
+    """Lists whose elements belong together have the same length, and none is empty."""
+    equal = " AND ".join(f"size({first}) = size({other})" for other in others)
+    return RowRule(
+        name="lists_are_aligned",
+        column=first,
+        description=f"{', '.join((first, *others))} have the same length, which is not 0.",
+        condition=f"size({first}) > 0 AND {equal}",
+    )
+
+
+def equal_size(column: str, description: str) -> Rule:
+    """A list column has as many elements in every row."""
+    return TableRule(
+        name=f"{column}_have_equal_size" if column.endswith("s") else f"{column}_has_one_width",
+        column=column,
+        description=description,
+        expression=f"coalesce(max(size({column})) - min(size({column})), 0)",
+        minimum=0,
+        maximum=0,
+    )
+
+
+def instant(day: date | str) -> str:
+    """SQL of a day's first instant, UTC."""
+    return f"TIMESTAMP'{day}T00:00:00Z'"
