@@ -15,48 +15,42 @@ from pipelines.transforms.events import judge_events, of_the_run, parse_events
 
 
 @dataclass(frozen=True, kw_only=True)
+class Before:
+    """What `interactions` held before the first run for this run's day.
+
+    A rerun must read and judge what the first run did, so that it can't go by what is there now.
+
+    Args:
+        snapshot: None where nothing was published.
+        days: its days, sorted.
+    """
+
+    snapshot: int | None
+    days: list[date]
+
+    def last(self, day: date, count: int) -> list[date]:
+        """The last `count` of its days before `day`."""
+        return [each for each in self.days if each < day][-count:]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Delivery:
     """The raw rows of one run.
 
     Args:
         events: one per raw row, with every reason against it.
         files: the raw files.
-        bootstrap: whether no earlier day was ever published.
     """
 
     events: DataFrame
     files: tuple[str, ...]
-    bootstrap: bool
 
 
-def read_delivery(run: JobRun, source: Source) -> Delivery:
-    """The delivery of a run's day, judged by everything but the catalogue; reads no row yet.
-
-    Raises:
-        DataRefused: a column is missing.
-        DeliveryUnreadable: a file is absent.
-        PresetError: a strength rule can't be evaluated.
-    """
-    before = days_before(run)
-    logs = source.logs(run.day, bootstrap=not before)
-    earlier = max((day for day in before if day < run.day), default=None)
-    parts = [_events(run, log, earlier) for log in logs]
-    return Delivery(
-        events=reduce(DataFrame.unionByName, parts),
-        files=tuple(file for log in logs for file in log.files),
-        bootstrap=not before,
-    )
-
-
-def days_before(run: JobRun) -> list[date]:
-    """Days that `interactions` held before the first run for this run's day.
-
-    A rerun must read what the first run read, so the state is looked up in the table's history:
-    the parent of the first snapshot that a run for the day committed.
-    """
+def state_before(run: JobRun) -> Before:
+    """The table's state before the run's day: the parent of the day's first snapshot."""
     head = run.snapshot("interactions")
     if head is None:
-        return []
+        return Before(snapshot=None, days=[])
     known = {info.snapshot_id: info for info in run.store.history("interactions")}
     before: int | None = head
     step: int | None = head
@@ -65,10 +59,28 @@ def days_before(run: JobRun) -> list[date]:
             before = known[step].parent_id
         step = known[step].parent_id
     if before is None:
-        return []
-    # An expired parent is no longer there to be asked; the head has its days and more.
+        return Before(snapshot=None, days=[])
+    # An expired parent can't be asked any more; the head has all of its days.
     at = before if before in known else head
-    return [day for day in run.store.partitions("interactions", at=at) if isinstance(day, date)]
+    days = run.store.partitions("interactions", at=at)
+    return Before(snapshot=at, days=[day for day in days if isinstance(day, date)])
+
+
+def read_delivery(run: JobRun, source: Source, before: Before) -> Delivery:
+    """The delivery of a run's day, judged by everything but the catalogue; reads no row yet.
+
+    Raises:
+        DataRefused: a column is missing.
+        DeliveryUnreadable: a file is absent.
+        PresetError: a strength rule can't be evaluated.
+    """
+    logs = source.logs(run.day, bootstrap=not before.days)
+    earlier = next(iter(before.last(run.day, 1)), None)
+    parts = [_events(run, log, earlier) for log in logs]
+    return Delivery(
+        events=reduce(DataFrame.unionByName, parts),
+        files=tuple(file for log in logs for file in log.files),
+    )
 
 
 def _events(run: JobRun, log: RawLog, after: date | None) -> DataFrame:

@@ -7,7 +7,7 @@ valid rows are added without content.
 from pyspark.sql import DataFrame
 
 from feature_store.tables.items import ITEMS
-from pipelines.delivery import read_delivery
+from pipelines.delivery import read_delivery, state_before
 from pipelines.jobs.interface import Job, JobOutput, JobRun
 from pipelines.sources import open_source
 from pipelines.sources.interface import Source
@@ -33,7 +33,7 @@ def _with_delivered(
     run: JobRun, source: Source, catalogue: DataFrame | None
 ) -> tuple[DataFrame, tuple[str, ...]]:
     """The catalogue, and the items that only the delivery has."""
-    delivery = read_delivery(run, source)
+    delivery = read_delivery(run, source, state_before(run))
     delivered = without_content(accepted(delivery.events))
     if catalogue is None:
         return delivered, delivery.files

@@ -17,14 +17,15 @@ from pyspark.sql import functions as F
 from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.quarantine import QUARANTINE
 from pipelines.config import Validation
-from pipelines.delivery import Delivery, read_delivery, reason_counts
+from pipelines.delivery import Before, Delivery, read_delivery, reason_counts, state_before
 from pipelines.errors import DataRefused, RowsUnaccounted
 from pipelines.jobs.interface import Counts, Job, JobOutput, JobRun
 from pipelines.sources import open_source
 from pipelines.sources.raw_rows import one_split_per_task
 from pipelines.transforms.events import (
     accepted,
-    deduplicate,
+    keep_text_of_refused,
+    rank_copies,
     refuse_unknown_items,
     refused,
 )
@@ -36,33 +37,36 @@ ROWS_PER_FILE = 4_000_000
 def build(run: JobRun) -> JobOutput:
     """Judge the delivery and set what is accepted beside what is published."""
     source = open_source(run.spark, run.config, run.settings)
-    delivery = read_delivery(run, source)
+    before = state_before(run)
+    delivery = read_delivery(run, source, before)
     items, events = None, delivery.events
     if source.has_catalogue and run.config.items.unknown_items == "quarantine":
         items = run.table("items")
         events = refuse_unknown_items(events, items)
-    events = events.persist(StorageLevel.MEMORY_AND_DISK)
+    events = keep_text_of_refused(events).persist(StorageLevel.MEMORY_AND_DISK)
     with one_split_per_task(run.spark):
         tally = count_events(events)
     _refuse_empty(tally, run, delivery)
     published = run.table("interactions", partitions=tally.days)
     rows_published = published.count()
     largest_day = max(tally.rows_by_day.values(), default=0) + rows_published
-    deduplicated = deduplicate(
-        accepted(events), published, buckets=1 + largest_day // ROWS_PER_FILE
-    )
+    buckets = 1 + largest_day // ROWS_PER_FILE
     dropped = Observation()
-    duplicates = F.coalesce(F.sum(F.col("_copies") - 1), F.lit(0)).alias("rows")
-    deduplicated = deduplicated.observe(dropped, duplicates).drop("_copies")
+    interactions = (
+        rank_copies(accepted(events), published, buckets=buckets)
+        .observe(dropped, F.count_if(F.col("_rank") > 1).alias("rows"))
+        .where("_rank = 1")
+        .drop("_rank")
+    )
     return JobOutput(
-        frames={"quarantine": refused(events, run.day), "interactions": deduplicated},
+        frames={"quarantine": refused(events, run.day), "interactions": interactions},
         always=frozenset({"quarantine"}),
         replace={"quarantine": [run.day]},
-        facts=_facts(tally, run, delivery),
+        facts=_facts(tally, run, delivery, bootstrap=not before.days),
         account=_accountant(tally, rows_published, lambda: int(dropped.get["rows"])),
         refusal=lambda: excess(tally, run.config.validation),
         known_items=items,
-        trailing=_trailing(run),
+        trailing=_trailing(run, before),
         raw_files=delivery.files,
         release=lambda: events.unpersist(),
     )
@@ -163,26 +167,24 @@ def _refuse_empty(tally: Tally, run: JobRun, delivery: Delivery) -> None:
     )
 
 
-def _facts(tally: Tally, run: JobRun, delivery: Delivery) -> dict[str, Any]:
+def _facts(tally: Tally, run: JobRun, delivery: Delivery, *, bootstrap: bool) -> dict[str, Any]:
     late = sum(rows for day, rows in tally.rows_by_day.items() if day < run.day)
     return {
         "reasons": tally.reasons,
-        "bootstrap": delivery.bootstrap,
+        "bootstrap": bootstrap,
         "days_touched": len(tally.days),
-        "late_rows": 0 if delivery.bootstrap else late,
+        "late_rows": 0 if bootstrap else late,
         "raw_files": list(delivery.files),
     }
 
 
-def _trailing(run: JobRun) -> DataFrame | None:
+def _trailing(run: JobRun, before: Before) -> DataFrame | None:
     """Strength mix of the last published days before the run's: day, strength, n."""
-    snapshot = run.snapshot("interactions")
-    if snapshot is None:
+    days = before.last(run.day, run.config.validation.trailing_days)
+    if not days:
         return None
-    published = run.store.partitions("interactions", at=snapshot)
-    days = [day for day in published if isinstance(day, date) and day < run.day]
-    recent = days[-run.config.validation.trailing_days :]
-    rows = run.table("interactions", partitions=recent)
+    files = run.store.files("interactions", at=before.snapshot, partitions=days)
+    rows = run.read(INTERACTIONS, files)
     return rows.groupBy("day", "strength").agg(F.count(F.lit(1)).alias("n"))
 
 

@@ -94,9 +94,9 @@ def _delimited_rows(
         "mode": "PERMISSIVE",
         "columnNameOfCorruptRecord": _BROKEN,
     }
-    lines = _lines(spark, files, log.depth, header)
     fields = F.from_csv(_parsable(), _text_schema(names), options)
-    return _unpacked(lines, fields, names, f"line does not have {len(names)} fields")
+    lines = _lines(spark, files, log.depth, header, fields)
+    return _unpacked(lines, names, f"line does not have {len(names)} fields")
 
 
 def _column_names(layout: Delimited, header: str) -> tuple[str, ...]:
@@ -108,20 +108,26 @@ def _column_names(layout: Delimited, header: str) -> tuple[str, ...]:
 
 
 def _json_rows(spark: SparkSession, log: RawLog) -> DataFrame:
-    lines = _lines(spark, list(log.files), log.depth, header="")
-    keys = F.explode(F.json_object_keys("value")).alias("key")
-    sample = lines.where(F.length("value") <= LONGEST_LINE).limit(_SAMPLED_LINES)
-    found = sorted(row["key"] for row in sample.select(keys).distinct().collect())
+    files = list(log.files)
+    found = _json_keys(spark, files)
     # A signal may be absent from many rows, an id or a time may not.
     essential = ColumnMapping(
         user_id=log.columns.user_id, item_id=log.columns.item_id, event_time=log.columns.event_time
     )
     if found:
-        _refuse_missing(found, essential, log.files)
+        _refuse_missing(found, essential, files)
     names = sorted({*found, *mapped_columns(log.columns)})
     options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _BROKEN}
     fields = F.from_json(_parsable(), _text_schema(names), options)
-    return _unpacked(lines, fields, names, "line is not a JSON object")
+    lines = _lines(spark, files, log.depth, "", fields)
+    return _unpacked(lines, names, "line is not a JSON object")
+
+
+def _json_keys(spark: SparkSession, files: list[str]) -> list[str]:
+    """Keys that the first lines have."""
+    lines = spark.read.text(files).where(F.length("value") <= LONGEST_LINE).limit(_SAMPLED_LINES)
+    keys = lines.select(F.explode(F.json_object_keys("value")).alias("key")).distinct()
+    return sorted(row["key"] for row in keys.collect())
 
 
 def _parquet_rows(spark: SparkSession, log: RawLog) -> DataFrame:
@@ -137,37 +143,46 @@ def _parquet_rows(spark: SparkSession, log: RawLog) -> DataFrame:
     return frame.select(*(named(name) for name in frame.columns), row.alias(ROW))
 
 
-def _lines(spark: SparkSession, files: list[str], depth: int, header: str) -> DataFrame:
-    """Lines with file and number, problems of a line as text among them."""
+def _lines(
+    spark: SparkSession, files: list[str], depth: int, header: str, fields: Column
+) -> DataFrame:
+    """Lines with file, number, problem (as text) and fields.
+
+    The row counter makes this one select a barrier: Spark would otherwise push filters over the
+    columns below the parser, and parse a line anew for each column that they name.
+    """
     start = F.col("_metadata.file_block_start")
     index = F.monotonically_increasing_id().bitwiseAND(F.lit((1 << _INDEX_BITS) - 1))
     after_header = F.when(start == 0, 1).otherwise(0) if header else F.lit(0)
     lines = spark.read.text(files).select(
-        "value",
+        F.col("value"),
         _source_file(depth).alias("source_file"),
         (start + index - after_header).alias("line"),
+        _line_problem().alias("problem"),
+        fields.alias("fields"),
     )
-    lines = lines.where((F.trim("value") != "") & (F.col("value") != header))
-    problem = F.when(~F.is_valid_utf8("value"), "line is not valid UTF-8").when(
+    return lines.where((F.trim("value") != "") & (F.col("value") != header))
+
+
+def _line_problem() -> Column:
+    return F.when(~F.is_valid_utf8("value"), "line is not valid UTF-8").when(
         F.length("value") > LONGEST_LINE, f"line is longer than {LONGEST_LINE:,} characters"
     )
-    return lines.withColumn("problem", problem)
+
+
+def _parsable() -> Column:
+    return F.when(_line_problem().isNull(), F.col("value"))
 
 
 def _source_file(depth: int) -> Column:
     return F.substring_index(F.col("_metadata.file_path"), "/", -depth)
 
 
-def _parsable() -> Column:
-    return F.when(F.col("problem").isNull(), F.col("value"))
-
-
 def _text_schema(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}` STRING" for name in [*names, _BROKEN])
 
 
-def _unpacked(lines: DataFrame, fields: Column, names: Iterable[str], unparsable: str) -> DataFrame:
-    parsed = lines.withColumn("fields", fields)
+def _unpacked(lines: DataFrame, names: Iterable[str], unparsable: str) -> DataFrame:
     broken = F.when(F.col(f"fields.{_BROKEN}").isNotNull(), unparsable)
     row = F.struct(
         "source_file",
@@ -176,7 +191,7 @@ def _unpacked(lines: DataFrame, fields: Column, names: Iterable[str], unparsable
         F.coalesce("problem", broken).alias("problem"),
     )
     columns = [F.col(f"fields.`{name}`").alias(name) for name in names]
-    return parsed.select(*columns, row.alias(ROW))
+    return lines.select(*columns, row.alias(ROW))
 
 
 def mapped_columns(columns: ColumnMapping) -> list[str]:

@@ -23,7 +23,6 @@ RAW_CHARS = 4096
 _NO_ID = ("", "nan", "null", "none")
 """What pandas and databases write for an id that isn't there."""
 _PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 10**6, "nanoseconds": 10**9}
-_NO_REASONS = "array<string>"
 
 Reason = tuple[Column, str]
 """A condition that, where true, speaks against a row, and its text; the text holds no value of the
@@ -49,6 +48,30 @@ def parse_events(
             number without a unit.
     """
     _refuse_unitless(rows, columns.event_time)
+    typed = _typed(rows, columns)
+    check_rules(rules, typed)
+    strength = strength_of(rules)
+    reasons = [*_parse_reasons(columns), (strength.isNull(), "no strength rule holds")]
+    # A row that has no columns has that one reason: the others would only follow from it.
+    problem = F.col(f"{ROW}.problem")
+    return typed.select(
+        "_event.*",
+        _signals(columns.signals).alias("signals"),
+        strength.alias("strength"),
+        F.when(problem.isNotNull(), F.array(problem))
+        .otherwise(_with_reasons(F.array().cast("array<string>"), reasons))
+        .alias("reasons"),
+        ROW,
+    )
+
+
+def _typed(rows: DataFrame, columns: ColumnMapping) -> DataFrame:
+    """Every value read once: what comes after looks at the results.
+
+    Returns:
+        The raw columns, signals as numbers; `_event`, what else could be read; `_given`, whether
+        there was anything to read; `_row`.
+    """
     numbers = [_number(named(name)).alias(name) for name in columns.signals]
     others = [named(name) for name in rows.columns if name not in (*columns.signals, ROW)]
     event = F.struct(
@@ -58,18 +81,11 @@ def parse_events(
         _optional_text(columns.request_id).alias("request_id"),
         _position(columns).alias("position"),
         _dwell_seconds(columns).alias("dwell_seconds"),
-        _reasons(_parse_reasons(columns)).alias("reasons"),
     )
-    typed = rows.select(*others, *numbers, event.alias("_event"), ROW)
-    check_rules(rules, typed)
-    judged = typed.select(
-        "_event.*",
-        _signals(columns.signals).alias("signals"),
-        strength_of(rules).alias("strength"),
-        ROW,
-    )
-    no_rule: Reason = (F.col("strength").isNull(), "no strength rule holds")
-    return judged.withColumn("reasons", _first_of(_row_problem(), [no_rule]))
+    checked = [columns.event_time.column, columns.dwell_seconds, columns.position]
+    names = dict.fromkeys([*(name for name in checked if name), *columns.signals])
+    given = F.struct(*(_is_given(name).alias(name) for name in names))
+    return rows.select(*others, *numbers, event.alias("_event"), given.alias("_given"), ROW)
 
 
 def judge_events(
@@ -95,7 +111,7 @@ def judge_events(
     ]
     if future_is_refused:
         reasons.append((time >= end, "event_time is after the run's day"))
-    return events.withColumn("reasons", F.concat("reasons", _reasons(reasons)))
+    return events.withColumn("reasons", _with_reasons(F.col("reasons"), reasons))
 
 
 def of_the_run(events: DataFrame, *, day: date, after: date | None) -> DataFrame:
@@ -119,8 +135,8 @@ def refuse_unknown_items(events: DataFrame, items: DataFrame) -> DataFrame:
     known = items.select("item_id", F.lit(True).alias("_known"))
     unknown = F.col("_known").isNull() & F.col("item_id").isNotNull()
     joined = events.join(known, "item_id", "left")
-    reasons = F.concat("reasons", _reasons([(unknown, "item_id is not in the catalogue")]))
-    return joined.withColumn("reasons", reasons).drop("_known")
+    reasons = [(unknown, "item_id is not in the catalogue")]
+    return joined.withColumn("reasons", _with_reasons(F.col("reasons"), reasons)).drop("_known")
 
 
 def accepted(events: DataFrame) -> DataFrame:
@@ -132,25 +148,34 @@ def accepted(events: DataFrame) -> DataFrame:
     )
 
 
-def refused(events: DataFrame, day: date) -> DataFrame:
-    """Rows of `quarantine`: the events with a reason against them."""
-    text = F.make_valid_utf8(f"{ROW}.raw")
-    return events.where(F.size("reasons") > 0).select(
-        F.lit(day).alias("day"),
+def keep_text_of_refused(events: DataFrame) -> DataFrame:
+    """The same events; `_row.raw` is null in accepted ones and cut to 4,096 characters in others.
+
+    `_row.raw_chars` is its length before the cut. What isn't valid UTF-8 is replaced by U+FFFD.
+    """
+    text, is_refused = F.make_valid_utf8(f"{ROW}.raw"), F.size("reasons") > 0
+    row = F.struct(
         F.col(f"{ROW}.source_file").alias("source_file"),
         F.col(f"{ROW}.line").alias("line"),
-        F.substring(text, 1, RAW_CHARS).alias("raw"),
-        F.length(text).cast("long").alias("raw_chars"),
-        "reasons",
+        F.when(is_refused, F.substring(text, 1, RAW_CHARS)).alias("raw"),
+        F.when(is_refused, F.length(text).cast("long")).alias("raw_chars"),
+    )
+    return events.withColumn(ROW, row)
+
+
+def refused(events: DataFrame, day: date) -> DataFrame:
+    """Rows of `quarantine`: the events of `keep_text_of_refused` with a reason against them."""
+    return events.where(F.size("reasons") > 0).select(
+        F.lit(day).alias("day"), f"{ROW}.*", "reasons"
     )
 
 
-def deduplicate(fresh: DataFrame, published: DataFrame, *, buckets: int = 1) -> DataFrame:
-    """One row per key of `interactions`, of those that arrive and those that are there.
+def rank_copies(fresh: DataFrame, published: DataFrame, *, buckets: int = 1) -> DataFrame:
+    """Rows of `interactions` that arrive and that are there, ranked among those of equal key.
 
-    The strongest wins, then the one with the longest dwell (none is shortest), then the
-    published one, then by signals and source_file, which leaves no tie between rows that differ.
-    Null request_id and position are equal to null.
+    Rank 1 is the one to keep: the strongest, then the one with the longest dwell (none is
+    shortest), then the published one, then by signals and source_file, which leaves no tie
+    between rows that differ. Null request_id and position are equal to null.
 
     Args:
         fresh: rows of `interactions`.
@@ -158,26 +183,24 @@ def deduplicate(fresh: DataFrame, published: DataFrame, *, buckets: int = 1) -> 
         buckets: parts (by user) of a day that are worked on apart; each becomes a file.
 
     Returns:
-        Rows of `interactions`, and `_copies`: rows that had the key, this one included. A day's
-        rows lie together, or in as many places as there are buckets.
+        Rows of `interactions`, and `_rank` from 1. A day's rows lie together, or in as many
+        places as there are buckets.
     """
     both = fresh.withColumn("_published", F.lit(False)).unionByName(
         published.withColumn("_published", F.lit(True))
     )
-    # One shuffle serves the de-duplication and the files: a key lies within a day and a bucket.
+    # One shuffle serves the ranking and the files: a key lies within a day and a bucket.
     bucket = F.pmod(F.xxhash64("user_id"), F.lit(buckets))
     both = both.withColumn("_bucket", bucket).repartition("day", "_bucket")
-    key = Window.partitionBy("day", "_bucket", *_key_in_order())
-    best = key.orderBy(
+    best_first = Window.partitionBy("day", "_bucket", *_key_in_order()).orderBy(
         F.col("strength").desc(),
         F.col("dwell_seconds").desc_nulls_last(),
         F.col("_published").desc(),
         F.map_entries("signals"),
         F.col("source_file"),
     )
-    ranked = both.withColumn("_rank", F.row_number().over(best))
-    counted = ranked.withColumn("_copies", F.count(F.lit(1)).over(key))
-    return counted.where(F.col("_rank") == 1).drop("_rank", "_published", "_bucket")
+    ranked = both.withColumn("_rank", F.row_number().over(best_first))
+    return ranked.drop("_published", "_bucket")
 
 
 def _refuse_unitless(rows: DataFrame, how: EventTime) -> None:
@@ -196,31 +219,30 @@ def _key_in_order() -> list[str]:
 
 
 def _parse_reasons(columns: ColumnMapping) -> list[Reason]:
-    time, unit = named(columns.event_time.column), columns.event_time.unit
-    no_time = time.isNull() | (F.trim(time.cast("string")) == "")
+    """What speaks against a row of `_typed` before its run is known."""
+    event, time = F.col("_event"), columns.event_time
     reasons: list[Reason] = [
-        (_id(columns.user_id).isNull(), "user_id is missing"),
-        (_id(columns.item_id).isNull(), "item_id is missing"),
-        (no_time, "event_time is missing"),
-        (~no_time & _event_time(columns.event_time).isNull(), f"event_time is not {_words(unit)}"),
+        (event.user_id.isNull(), "user_id is missing"),
+        (event.item_id.isNull(), "item_id is missing"),
+        (~_given(time.column), "event_time is missing"),
+        (_given(time.column) & event.event_time.isNull(), f"event_time is not {_words(time.unit)}"),
     ]
     for name in columns.signals:
-        reasons += _number_reasons(name, _number(named(name)))
+        reasons += _number_reasons(name, named(name))
     if columns.dwell_seconds:
-        dwell = _dwell_seconds(columns)
-        reasons += _number_reasons(columns.dwell_seconds, dwell)
-        reasons.append((dwell < 0, f"{columns.dwell_seconds} is negative"))
+        reasons += _number_reasons(columns.dwell_seconds, event.dwell_seconds)
+        reasons.append((event.dwell_seconds < 0, f"{columns.dwell_seconds} is negative"))
     if columns.position:
-        given = _is_given(columns.position)
-        fits = F.coalesce(_position(columns) >= 0, F.lit(False))
-        reasons.append((given & ~fits, f"{columns.position} is not a place from 0"))
+        is_place = F.coalesce(event.position >= 0, F.lit(False))
+        reasons.append((_given(columns.position) & ~is_place, f"{columns.position} is not a place"))
+    # A column may be a signal and a dwell.
     return list({text: (condition, text) for condition, text in reasons}.values())
 
 
 def _number_reasons(name: str, number: Column) -> list[Reason]:
     infinite = number.isin(float("inf"), float("-inf"))
     return [
-        (_is_given(name) & number.isNull(), f"{name} is not a number"),
+        (_given(name) & number.isNull(), f"{name} is not a number"),
         (F.isnan(number) | infinite, f"{name} is NaN or infinite"),
     ]
 
@@ -229,23 +251,15 @@ def _words(unit: str) -> str:
     return {"timestamp": "a timestamp", "order": "a place from 0"}.get(unit, f"{unit} since 1970")
 
 
-def _reasons(reasons: Sequence[Reason]) -> Column:
-    """Texts of the reasons that hold; the array is only built where one does."""
-    holds = [F.coalesce(condition, F.lit(False)) for condition, _ in reasons]
-    texts = [F.when(condition, text) for condition, text in reasons]
-    anything = reduce(lambda a, b: a | b, holds)
-    return F.when(anything, F.array_compact(F.array(*texts))).otherwise(F.array().cast(_NO_REASONS))
+def _with_reasons(before: Column, more: Sequence[Reason]) -> Column:
+    """The reasons before, and the texts of those that hold; no array is built for a good row."""
+    holds = [F.coalesce(condition, F.lit(False)) for condition, _ in more]
+    texts = F.array_compact(F.array(*(F.when(condition, text) for condition, text in more)))
+    return F.when(reduce(lambda a, b: a | b, holds), F.concat(before, texts)).otherwise(before)
 
 
-def _row_problem() -> Column:
-    return F.col(f"{ROW}.problem")
-
-
-def _first_of(problem: Column, more: Sequence[Reason]) -> Column:
-    """A row without columns has that one reason: the others would only follow from it."""
-    return F.when(problem.isNotNull(), F.array(problem)).otherwise(
-        F.concat("reasons", _reasons(more))
-    )
+def _given(name: str) -> Column:
+    return F.col(f"_given.`{name}`")
 
 
 def _is_given(name: str) -> Column:
