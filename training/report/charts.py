@@ -90,7 +90,7 @@ def code_usage(counts_per_level: Sequence[Sequence[int]]) -> str:
             ordered = sorted(counts, reverse=True)
             used = sum(count > 0 for count in ordered)
             axes.bar(range(len(ordered)), ordered, width=1.0, color=ACCENT)
-            axes.set_title(f"level {level}: {used} of {len(ordered)} codes used")
+            axes.set_title(f"level {level}: {used} of {len(ordered)} used")
             axes.set_xlabel("codes by use")
             axes.grid(axis="x", visible=False)
         panels[0].set_ylabel("items")
@@ -107,7 +107,7 @@ def prefix_clusters(points: Sequence[Sequence[float]], first_codes: Sequence[int
         # Neighbouring codes get distant hues: codes have no order that a colour should show.
         hues = [wheel(((code * 0.618034) % 1.0) * 0.9 + 0.05) for code in first_codes]
         axes.scatter(
-            [p[0] for p in points], [p[1] for p in points], c=hues, s=9, alpha=0.75, linewidths=0
+            [p[0] for p in points], [p[1] for p in points], c=hues, s=11, alpha=0.85, linewidths=0
         )
         axes.set_xticks([])
         axes.set_yticks([])

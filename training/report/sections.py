@@ -195,7 +195,7 @@ def _level_cells(number: int, quality: Mapping[str, Any]) -> list[str]:
         shown(within.get("cosine")),
         shown(agree.get("agreement")),
         shown(agree.get("random")),
-        f"{agree['lift']:.1f} ×" if agree.get("lift") else "–",
+        f"{agree['lift']:.1f}×" if agree.get("lift") else "–",
     ]
 
 
