@@ -1,0 +1,184 @@
+import re
+from datetime import date
+from html.parser import HTMLParser
+
+import pytest
+
+from feature_store.run_record import write_step
+from feature_store.settings import Settings
+from training.config import TrainingConfig
+from training.programs import write_report
+from training.programs.interface import ProgramError, Task
+from training.report import charts, sections
+from training.report.blocks import shown
+
+DAY = date(1998, 4, 20)
+INTERVAL = {"low": 0.08, "point": 0.1, "high": 0.12}
+
+
+def evaluation(*, challenger_metric=0.1):
+    values = {name: INTERVAL for name in ("ndcg@10", "hr@10", "mrr", "ndcg@5", "hr@5")}
+    own = values | {"ndcg@10": {"low": 0.05, "point": challenger_metric, "high": 0.2}}
+    size = {"num_users": 30, "num_targets": 90}
+
+    def entrant(found):
+        empty = {"num_users": 0, "num_targets": 0, "values": {}}
+        return {"metrics": {"all": {**size, "values": found}, "new_items": empty}}
+
+    return {
+        "challenger": "tiger",
+        "num_users": 30,
+        "num_targets": 90,
+        "confidence": 0.95,
+        "cutoffs": [5, 10],
+        "warnings": ["the champion is <older>"],
+        "entrants": {"tiger": entrant(own), "popularity": entrant(values)},
+        "comparisons": [
+            {
+                "ours": "tiger", "theirs": "popularity", "slice": "all", "metric": "ndcg@10",
+                "difference": {"low": 0.01, "point": 0.02, "high": 0.03},
+            }
+        ],
+    }  # fmt: skip
+
+
+def verdict(decision, promoted):
+    reason = {"rule": "floor", "passed": promoted is not None, "detail": "0.1 against <0.05>"}
+    return {
+        "verdict": {
+            "decision": decision,
+            "promoted": promoted,
+            "challenger": "tiger",
+            "reasons": [reason],
+        }
+    }
+
+
+class Links(HTMLParser):
+    """Everything a page would fetch, and what text it shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.text = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.fetched += [
+            value
+            for name, value in attrs
+            if name in ("src", "href", "xlink:href") and value and not value.startswith("#")
+        ]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def report_of(home, steps):
+    settings = Settings(home=home)
+    for name, facts in steps.items():
+        write_step(settings.runs_path, DAY, name, {"seconds": 1.5, **facts})
+    task = Task(settings, TrainingConfig(name="movielens-100k"), DAY, step="write_report")
+    facts = write_report.run(task)
+    page = (settings.runs_path / DAY.isoformat() / "report.html").read_text(encoding="utf-8")
+    assert facts["bytes"] == len(page.encode())
+    return page
+
+
+def test_a_report_shows_the_verdict_the_metrics_and_the_data_and_fetches_nothing(tmp_path):
+    page = report_of(
+        tmp_path,
+        {
+            "ingest_interactions": {
+                "rows_in": 12, "published": 9, "duplicates": 2, "quarantined": 1,
+                "reasons": {"user_id is empty": 1},
+            },
+            "evaluate_recommender": evaluation(),
+            "promote_recommender": verdict("promote", "tiger"),
+        },
+    )  # fmt: skip
+    parser = Links()
+    parser.feed(page)
+    text = " ".join(parser.text)
+    assert parser.fetched == []
+    assert "tiger was promoted to champion" in text
+    assert "0.1 against <0.05>" in text  # escaped in the page, readable as text
+    assert "the champion is <older>" in text
+    assert "user_id is empty" in text
+    assert page.count("<svg") >= 3
+
+
+def test_a_report_of_half_a_day_has_the_half_that_ran(tmp_path):
+    page = report_of(tmp_path, {"ingest_interactions": {"rows_in": 12, "published": 12}})
+    assert 'id="data"' in page
+    assert 'id="verdict"' not in page
+    assert 'id="metrics"' not in page
+
+
+def test_equal_records_give_equal_pages(tmp_path):
+    steps = {"evaluate_recommender": evaluation(), "promote_recommender": verdict("refuse", None)}
+    first = report_of(tmp_path / "a", steps)
+    assert first == report_of(tmp_path / "b", steps)
+
+
+def test_a_day_without_records_is_refused(tmp_path):
+    task = Task(Settings(home=tmp_path), TrainingConfig(name="x"), DAY, step="write_report")
+    with pytest.raises(ProgramError, match=r"no step has run for 1998-04-20 .* run the day first"):
+        write_report.run(task)
+
+
+@pytest.mark.parametrize(
+    ("decision", "promoted", "tone", "headline"),
+    [
+        ("promote", "tiger", "good", "tiger was promoted to champion"),
+        ("promote_baseline", "sasrec", "warn", "sasrec, a baseline, was promoted"),
+        ("unchanged", None, "good", "The champion stays"),
+        ("refuse", None, "bad", "tiger was refused"),
+    ],
+)
+def test_the_verdict_says_what_happened(decision, promoted, tone, headline):
+    section = sections.verdict({"promote_recommender": verdict(decision, promoted)})
+    assert section.tone == tone
+    assert section.headline.startswith(headline)
+
+
+def test_the_best_entrant_is_marked_in_its_table():
+    section = sections.metrics({"evaluate_recommender": evaluation(challenger_metric=0.15)})
+    table = next(block for block in section.blocks if block.heading == "All targets")
+    assert [row.tone for row in table.rows] == ["best", ""]
+
+
+def test_slices_without_users_are_left_out():
+    section = sections.metrics({"evaluate_recommender": evaluation()})
+    assert not any("new items" in block.heading for block in section.blocks)
+
+
+def test_failed_rules_come_with_their_examples():
+    rule = {
+        "rule": "values_in_range", "column": "strength", "success": False, "rows_failed": 2,
+        "observed": "7", "expected": "-1 to 3", "examples": ["user 5: 7"], "description": "…",
+    }  # fmt: skip
+    record = {"seconds": 10.0, "validation": {"seconds": 2.0, "rules": [rule]}}
+    section = sections.validation({"ingest_interactions": record})
+    entries = [entry.text for block in section.blocks for entry in block.entries]
+    assert entries == ["values_in_range: user 5: 7"]
+    shares = [fact.value for block in section.blocks for fact in block.facts]
+    assert shares[-1] == "20%"
+
+
+def test_cost_is_seconds_times_price():
+    section = sections.cost({"recommend": {"seconds": 1800.0}}, price_per_hour=2.0)
+    assert section.blocks[0].facts[1].value == "1.0000"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (1234567, "1,234,567"), (0.12345, "0.1235"), (1500.0, "1,500"), ("a", "a")],
+)
+def test_numbers_are_shown_as_people_read_them(value, text):
+    assert shown(value) == text
+
+
+def test_pictures_are_plain_svg_with_text_that_can_be_searched():
+    svg = charts.code_usage([[3, 0, 1], [2, 2, 0]])
+    assert svg.startswith("<svg")
+    assert "level 1: 2 of 3 used" in svg
+    assert not re.search(r'(href|src)="(?!#)', svg)
