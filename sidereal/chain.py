@@ -10,7 +10,7 @@ from sidereal.airflow_processes import AirflowError
 
 CHAIN = ("interactions_daily", "features_daily", "semantic_ids_weekly", "recommender_daily")
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 1.5
 
 IDLE_SECONDS = 60.0
 """The scheduler hands over within seconds; after so long without a run the chain is cut."""
