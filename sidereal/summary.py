@@ -72,6 +72,7 @@ def _task(task: Task, steps: Steps) -> Facts:
 def _tables(settings: Settings, steps: Steps) -> Facts:
     """Per table: what the day's step committed, and the rows that the table holds now."""
     from feature_store.store import FeatureStore  # a second of imports that --help needn't pay
+    from feature_store.tables import CATALOG
 
     written: Facts = {}
     for step, facts in steps.items():
@@ -82,7 +83,7 @@ def _tables(settings: Settings, steps: Steps) -> Facts:
     store = FeatureStore.open(settings) if written else None
     for name, facts in written.items():
         facts["total_rows"] = store.row_count(name) if store else None
-    return written
+    return {name: written[name] for name in CATALOG if name in written}
 
 
 def _validation(steps: Steps) -> list[Facts]:

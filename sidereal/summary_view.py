@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -47,7 +48,7 @@ def _tasks(tasks: list[Facts]) -> Table:
     return table
 
 
-def _tables(tables: Facts, delivery: Facts) -> Table | None:
+def _tables(tables: Facts, delivery: Facts) -> RenderableType | None:
     if not tables:
         return None
     table = _table("Tables", "table", "rows", "of the step", "", text=("table", ""))
@@ -58,12 +59,13 @@ def _tables(tables: Facts, delivery: Facts) -> Table | None:
             _number(found.get("rows"), ","),
             Text("new snapshot" if found.get("changed") else "unchanged", "dim"),
         )
-    if delivery:
-        table.caption = (
-            "{rows_in:,} rows in = {published:,} published + {duplicates:,} duplicates + "
-            "{quarantined:,} quarantined".format_map(delivery)
-        )
-    return table
+    if not delivery:
+        return table
+    account = (
+        "  {rows_in:,} rows in = {published:,} published + {duplicates:,} duplicates + "
+        "{quarantined:,} quarantined\n"
+    )
+    return Group(table, Text(account.format_map(delivery), "dim"))
 
 
 def _validation(checks: list[Facts]) -> Table | None:
@@ -81,7 +83,7 @@ def _validation(checks: list[Facts]) -> Table | None:
     return table
 
 
-def _tokenizer(found: Facts) -> Table | None:
+def _tokenizer(found: Facts) -> RenderableType | None:
     if not found:
         return None
     columns = ("level", "codes used", "entropy", "perplexity", "unexplained")
@@ -95,11 +97,11 @@ def _tokenizer(found: Facts) -> Table | None:
             f"{level['residual_share']:.0%}",
         )
     collision = found["collision"]
-    table.caption = (
-        f"{found['items']:,} items, {collision['share']:.1%} not told apart before collisions are "
-        f"resolved, largest bucket {collision['largest_bucket']}"
+    told = (
+        f"  {found['items']:,} items, {collision['share']:.1%} not told apart before collisions "
+        f"are resolved, largest bucket {collision['largest_bucket']}\n"
     )
-    return table
+    return Group(table, Text(told, "dim"))
 
 
 def _metrics(found: Facts) -> Table | None:
@@ -117,7 +119,9 @@ def _metrics(found: Facts) -> Table | None:
         for row in found["comparisons"]
         if row["metric"] == metrics[0]
     }
-    for label, entrant in found["entrants"].items():
+    order = [found["challenger"], *found["baselines"]]
+    entrants = sorted(found["entrants"].items(), key=lambda entry: _place(entry[0], order))
+    for label, entrant in entrants:
         named = label if label == entrant["family"] else f"{label} ({entrant['family']})"
         table.add_row(
             Text(named, "bold" if label == found["challenger"] else ""),
@@ -125,6 +129,11 @@ def _metrics(found: Facts) -> Table | None:
             _difference(differences[label]) if label in differences else Text(""),
         )
     return table
+
+
+def _place(label: str, order: list[str]) -> int:
+    """Challenger, baselines, then the champion."""
+    return order.index(label) if label in order else len(order)
 
 
 def _gate(found: Facts) -> Panel | None:
@@ -152,7 +161,7 @@ def _paths(paths: Facts) -> Table:
 
 
 def _table(title: str, *names: str, text: tuple[str, ...] = ()) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left")
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for name in names:
         table.add_column(
             name, justify="left" if name in text else "right", no_wrap=name in names[:1]
