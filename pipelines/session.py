@@ -70,8 +70,11 @@ def _defaults(settings: Settings, conf: SparkConf) -> dict[str, str]:
     options = {
         "spark.master": settings.spark_master,
         "spark.driver.memory": settings.spark_driver_memory,
+        # Java leaves methods of more than 8,000 bytes to its interpreter; Spark generates such
+        # methods for wide rows.
         "spark.driver.extraJavaOptions": (
-            f"-Dlog4j2.configurationFile={LOG4J.as_uri()} {settings.spark_driver_java_options}"
+            f"-Dlog4j2.configurationFile={LOG4J.as_uri()} -XX:-DontCompileHugeMethods "
+            + settings.spark_driver_java_options
         ),
         "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
         # Nothing is ever written there, but Spark wants a place, and its default is the
