@@ -2,7 +2,8 @@
 
 Spark splits the work, moves the parts and retries what fails; the rows themselves stay Arrow
 columns from file to file. On the way through the JVM a row costs more than all the work on it:
-that way this took four times as long (DECISIONS.md).
+reading, joining and shuffling rows there, before anything is grouped, takes twice the processor
+time of this whole build (DECISIONS.md).
 
     read files ─▶ collapse to histories ─▶ split by user ══ shuffle ══▶ merge ─▶ one file
     └────────────── one task for some files ────────────┘             └─ one task per bucket ─┘
