@@ -31,7 +31,6 @@ _ALWAYS = {
     # so that tasks may move their files into place themselves.
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
-    "spark.log.level": "ERROR",
 }
 _LOCAL = {
     "spark.ui.enabled": "false",
@@ -81,5 +80,8 @@ def _defaults(settings: Settings, conf: SparkConf) -> dict[str, str]:
         # working directory.
         "spark.sql.warehouse.dir": scratch.as_uri(),
     }
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        # spark-submit started the JVM, without our log4j2.properties.
+        options["spark.log.level"] = "ERROR"
     local = conf.get("spark.master", settings.spark_master).startswith("local")
     return options | (_LOCAL if local else {})

@@ -15,7 +15,7 @@ from pipelines.errors import DeliveryUnreadable
 _SPARK_CANT_READ = re.compile(
     r"\[(?:FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER)[^\]]*\][^\n]*?(?P<file>\w+:/\S+?)\.?\s"
 )
-_CAUSE = re.compile(r"Caused by: [\w.$]*?(?P<kind>\w+)(?:: (?P<text>[^\n]*))?")
+_CAUSE = re.compile(r"Caused by: (?P<kind>[\w.$]+)(?:: (?P<text>[^\n]+))?")
 _BOM = "\ufeff"
 
 
@@ -108,14 +108,14 @@ def readable(file: str = "") -> Iterator[None]:
 
 
 def _full_text(error: Exception) -> str:
-    """The error with its Java causes."""
-    java = error.java_exception if isinstance(error, Py4JJavaError) else None
-    trace = "" if java is None else f"\nCaused by: {java.toString()}\n"
-    return f"{error}\n{trace}{getattr(error, '_stackTrace', None) or ''}"
+    """The error with its Java causes, the outermost first."""
+    java = f"Caused by: {error.java_exception}\n" if isinstance(error, Py4JJavaError) else ""
+    return f"{java}{error}\n{getattr(error, '_stackTrace', None) or ''}"
 
 
 def _cause(text: str) -> str:
+    """What the innermost cause says, or its name where it says nothing."""
     causes = list(_CAUSE.finditer(text))
     if not causes:
         return text.strip().splitlines()[0]
-    return causes[-1]["text"] or causes[-1]["kind"]
+    return causes[-1]["text"] or causes[-1]["kind"].rpartition(".")[2]
