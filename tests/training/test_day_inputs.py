@@ -1,0 +1,115 @@
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+
+from tests.recommender_world import DAY, histories
+from training.config import Evaluation, TrainingConfig
+from training.data.histories import Histories
+from training.programs.day_inputs import (
+    read_histories,
+    read_items,
+    read_semantic_ids,
+    split_histories,
+    version_of_day,
+)
+from training.programs.interface import ProgramError, Task
+
+NEXT_DAY = DAY + timedelta(days=1)
+
+
+@pytest.fixture
+def task(settings):
+    return Task(settings, TrainingConfig(name="world"), DAY, step="train_recommender")
+
+
+def publish(store, table, rows, day):
+    stage = store.stage(table, day=day, job="test")
+    stage.write(rows)
+    return store.publish(stage)
+
+
+def items(count):
+    none = pa.array([None] * count, pa.string())
+    return pa.table(
+        {
+            "item_id": [f"item-{number}" for number in range(count)],
+            "item_index": pa.array(range(count), pa.int32()),
+            "first_day": pa.array([DAY] * count, pa.date32()),
+            "title": none,
+            "text": none,
+            "attributes": pa.array([[]] * count, pa.map_(pa.string(), pa.string())),
+        }
+    )
+
+
+def semantic_ids(generation, count):
+    return pa.table(
+        {
+            "generation": [generation] * count,
+            "item_id": [f"item-{number}" for number in range(count)],
+            "item_index": pa.array(range(count), pa.int32()),
+            "codes": pa.array([[number, 0] for number in range(count)], pa.list_(pa.int32())),
+            "num_quantized_levels": pa.array([2] * count, pa.int32()),
+            "assigned_day": pa.array([DAY] * count, pa.date32()),
+        }
+    )
+
+
+def test_an_old_day_does_not_see_items_of_later_days(task):
+    publish(task.store, "items", items(3), DAY)
+    publish(task.store, "items", items(5), NEXT_DAY)
+    old, new = {}, {}
+    assert read_items(task, old).column("item_id").to_pylist() == ["item-0", "item-1", "item-2"]
+    later = Task(task.settings, task.config, NEXT_DAY, step=task.step)
+    assert read_items(later, new).num_rows == 5
+    assert old["items"]["content_hash"] != new["items"]["content_hash"]
+    assert old["items"]["snapshot_id"] != new["items"]["snapshot_id"]
+
+
+def test_a_day_that_left_no_version_reads_the_head(task):
+    publish(task.store, "items", items(3), NEXT_DAY)
+    assert version_of_day(task.store, "items", DAY) is None
+    assert read_items(task, {}).num_rows == 3
+
+
+def test_semantic_ids_are_those_of_one_generation(task):
+    for generation, count in (("2024-03-24-aaa", 2), ("2024-03-31-bbb", 3)):
+        publish(task.store, "semantic_ids", semantic_ids(generation, count), DAY)
+    inputs = {}
+    rows = read_semantic_ids(task, "2024-03-24-aaa", inputs)
+    assert rows.column("generation").unique().to_pylist() == ["2024-03-24-aaa"]
+    other = {}
+    read_semantic_ids(task, "2024-03-31-bbb", other)
+    assert inputs["semantic_ids"]["content_hash"] != other["semantic_ids"]["content_hash"]
+
+
+def test_histories_are_the_days_own_partition_whatever_came_later(task):
+    publish(task.store, "user_sequences", histories(DAY), DAY)
+    before = {}
+    found = read_histories(task, before)
+    publish(task.store, "user_sequences", histories(NEXT_DAY, seed=1), NEXT_DAY)
+    after = {}
+    again = read_histories(task, after)
+    assert (found.items == again.items).all()
+    assert before["user_sequences"]["content_hash"] == after["user_sequences"]["content_hash"]
+
+
+def test_what_is_missing_is_named_with_the_command_that_makes_it(task):
+    with pytest.raises(ProgramError, match="'user_sequences' has no rows for 2024-03-31; run buil"):
+        read_histories(task, {})
+    with pytest.raises(ProgramError, match="'items' has no rows for 2024-03-31; run build_items"):
+        read_items(task, {})
+    with pytest.raises(ProgramError, match=r"'semantic_ids' has no rows .* \(generation g\)"):
+        read_semantic_ids(task, "g", {})
+
+
+@pytest.mark.parametrize("protocol", ["rolling", "leave_last_out"])
+def test_the_split_is_the_presets(protocol):
+    evaluation = Evaluation(
+        protocol=protocol, holdout_days=5, validation_days=2, max_targets_per_user=3
+    )
+    split = split_histories(Histories.from_arrow(histories()), DAY, evaluation)
+    assert split.facts["protocol"] == protocol
+    per_user = 3 if protocol == "rolling" else 1
+    assert len(split.test) == per_user * split.train.num_users
