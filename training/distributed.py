@@ -5,6 +5,7 @@ the same weights after each step. What decides (validation, stopping) is summed 
 first, so that all decide alike.
 """
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +66,10 @@ class Processes:
 
 @contextmanager
 def processes(device: str) -> Iterator[Processes]:
-    """Join the others of a torchrun, and leave them at the end.
+    """Join the others of a torchrun; they are left when the process ends.
+
+    A process joins once, however many models it fits: to leave and join again races on the keys of
+    torchrun's store, where one process may find the last group's and wait for ever.
 
     torchrun says who is who in the environment (RANK, LOCAL_RANK, WORLD_SIZE); without it this is
     the only process. Processes on CPUs talk over gloo, on GPUs over NCCL.
@@ -81,11 +85,7 @@ def processes(device: str) -> Iterator[Processes]:
     if world_size == 1:
         yield Processes(0, 1, place)
         return
-    joined_before = dist.is_initialized()
-    if not joined_before:
+    if not dist.is_initialized():
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
-    try:
-        yield Processes(dist.get_rank(), world_size, place)
-    finally:
-        if not joined_before:
-            dist.destroy_process_group()
+        atexit.register(dist.destroy_process_group)
+    yield Processes(dist.get_rank(), world_size, place)
