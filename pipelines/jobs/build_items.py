@@ -7,7 +7,7 @@ valid rows are added without content.
 from pyspark.sql import DataFrame
 
 from feature_store.tables.items import ITEMS
-from pipelines.delivery import read_delivery, state_before
+from pipelines.jobs.delivery import read_delivery, state_before
 from pipelines.jobs.interface import Job, JobOutput, JobRun
 from pipelines.sources import open_source
 from pipelines.sources.interface import Source

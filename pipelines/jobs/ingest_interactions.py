@@ -17,8 +17,8 @@ from pyspark.sql import functions as F
 from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.quarantine import QUARANTINE
 from pipelines.config import Validation
-from pipelines.delivery import Before, Delivery, read_delivery, reason_counts, state_before
 from pipelines.errors import DataRefused, RowsUnaccounted
+from pipelines.jobs.delivery import Before, Delivery, read_delivery, reason_counts, state_before
 from pipelines.jobs.interface import Counts, Job, JobOutput, JobRun
 from pipelines.sources import open_source
 from pipelines.sources.raw_rows import one_split_per_task
