@@ -1,0 +1,110 @@
+"""`sidereal job` and `sidereal fetch`: arguments, output, exit codes."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from feature_store.errors import CatalogLocked
+from feature_store.preset import PresetError
+from pipelines import cli
+from pipelines.cli import JOB_NAMES, describe, fetch, job
+from pipelines.errors import DataRefused, DeliveryUnreadable, RowsUnaccounted
+from pipelines.sources import fetch as fetching
+
+FACTS = {
+    "step": "ingest_interactions",
+    "day": "1998-04-15",
+    "status": "done",
+    "seconds": 3.21,
+    "table": "interactions",
+    "rows": 97722,
+    "snapshot_id": 7,
+    "rows_in": 97724,
+    "published": 97722,
+    "duplicates": 1,
+    "quarantined": 1,
+    "reasons": {"user_id is missing": 1},
+}
+ARGUMENTS = ["ingest_interactions", "--preset", "movielens-100k", "--day", "1998-04-15"]
+
+
+@pytest.fixture
+def invoke(monkeypatch):
+    """Runs the command with a job that returns or raises what the test says."""
+
+    def run(result, *more):
+        def job_run(*_):
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+        monkeypatch.setattr(cli, "_run", job_run)
+        return CliRunner().invoke(job, [*ARGUMENTS, *more])
+
+    return run
+
+
+def test_facts_are_printed_for_people_or_as_json(invoke):
+    said = invoke(FACTS)
+    assert (said.exit_code, said.stdout) == (0, describe(FACTS) + "\n")
+    assert "97,724 rows in = 97,722 published + 1 duplicates + 1 quarantined" in said.stdout
+    assert "    1 × user_id is missing" in said.stdout
+    assert json.loads(invoke(FACTS, "--json").stdout) == FACTS
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PresetError("a misspelt key"), 2),
+        (DataRefused("half a day"), 3),
+        (DeliveryUnreadable("cut short"), 1),
+        (RowsUnaccounted("a defect"), 1),
+        (CatalogLocked("another run"), 1),
+    ],
+)
+def test_what_stands_in_the_way_is_said_on_stderr_with_its_exit_code(invoke, error, code):
+    said = invoke(error)
+    assert said.exit_code == code
+    assert said.stderr == f"{type(error).__name__}: {error}\n"
+    assert said.stdout == ""
+
+
+def test_a_defect_keeps_its_trace(invoke):
+    said = invoke(KeyError("oops"))
+    assert said.exit_code == 1
+    assert isinstance(said.exception, KeyError)
+
+
+def test_a_misspelt_preset_or_argument_is_refused_before_spark_starts(monkeypatch, tmp_path):
+    monkeypatch.setenv("SIDEREAL_HOME", str(tmp_path))
+    wrong = CliRunner().invoke(job, [*ARGUMENTS, "--set", "validation.quarantine_shre=1"])
+    assert wrong.exit_code == 2
+    assert "validation.quarantine_shre" in wrong.stderr
+    assert CliRunner().invoke(job, ["nothing", *ARGUMENTS[1:]]).exit_code == 2
+    assert CliRunner().invoke(job, [*ARGUMENTS[:3], "--day", "15.4.98"]).exit_code == 2
+
+
+def test_the_command_knows_every_job():
+    from pipelines.jobs import JOBS
+
+    assert set(JOB_NAMES) == set(JOBS)
+
+
+def test_fetch_says_the_terms_and_where_the_data_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("SIDEREAL_DATA", str(tmp_path))
+    (tmp_path / "movielens-100k").mkdir()
+    said = CliRunner().invoke(fetch, ["movielens-100k"])
+    assert (said.exit_code, said.stdout) == (0, f"{tmp_path / 'movielens-100k'}\n")
+    assert "no redistribution" in said.stderr
+    assert set(cli.DATASETS) == set(fetching.DATASETS)
+
+
+def test_a_failed_fetch_exits_1_with_what_went_wrong(monkeypatch):
+    def fail(*_):
+        raise fetching.FetchFailed("nobody answers")
+
+    monkeypatch.setattr(fetching, "fetch", fail)
+    said = CliRunner().invoke(fetch, ["movielens-1m"])
+    assert said.exit_code == 1
+    assert "FetchFailed: nobody answers" in said.stderr
