@@ -130,7 +130,9 @@ class Verdict:
     @property
     def summary(self) -> str:
         """The decision and what decided it, in one sentence."""
-        deciding = [reason for reason in self.reasons if not reason.passed] or self.reasons[-1:]
+        failed = [reason for reason in self.reasons if not reason.passed]
+        faced = [reason for reason in self.reasons if reason.rule in ("floor", CHAMPION)]
+        deciding = failed or faced
         named = f" {self.promoted}" if self.promoted else ""
         return f"{self.decision}{named}: " + "; ".join(reason.detail for reason in deciding)
 

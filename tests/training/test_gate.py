@@ -196,6 +196,13 @@ def test_a_metric_that_was_not_compared_is_named():
         decide(evidence({}), Gate(primary_metric="ndcg@20"))
 
 
+def test_the_summary_of_a_promotion_is_how_the_champion_was_faced():
+    facts = evidence({("tiger", CHAMPION): BETTER}, champion=True, slices=("light_users",))
+    told = decide(facts, Gate()).summary
+    assert told.startswith("promote tiger: tiger against champion, ndcg@10: 0.2200 against 0.2000")
+    assert "light_users" not in told
+
+
 def test_reasons_are_sentences_with_numbers_and_intervals():
     verdict = decide(evidence({("tiger", "popularity"): BETTER}), Gate())
     assert verdict.reasons[-1].detail == (
