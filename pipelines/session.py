@@ -14,8 +14,7 @@ from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
 from feature_store.settings import Settings
-
-LOG4J = Path(__file__).parent / "log4j2.properties"
+from pipelines.java_options import driver_java_options
 
 # What a table's contents depend on: the same on a laptop and on a cluster.
 _ALWAYS = {
@@ -69,12 +68,7 @@ def _defaults(settings: Settings, conf: SparkConf) -> dict[str, str]:
     options = {
         "spark.master": settings.spark_master,
         "spark.driver.memory": settings.spark_driver_memory,
-        # Java leaves methods of more than 8,000 bytes to its interpreter; Spark generates such
-        # methods for wide rows.
-        "spark.driver.extraJavaOptions": (
-            f"-Dlog4j2.configurationFile={LOG4J.as_uri()} -XX:-DontCompileHugeMethods "
-            + settings.spark_driver_java_options
-        ),
+        "spark.driver.extraJavaOptions": driver_java_options(settings),
         "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
         # Nothing is ever written there, but Spark wants a place, and its default is the
         # working directory.

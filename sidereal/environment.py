@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from feature_store.settings import REPOSITORY, Settings
+from pipelines.java_options import driver_java_options
 
 ONE_MACHINE = REPOSITORY / "infra" / "one-machine.env"
 
@@ -65,7 +66,9 @@ def airflow_environment(
         "SPT_NOENV": "1",
     }
     if "SIDEREAL_SPARK_CONF" not in os.environ:
-        own["SIDEREAL_SPARK_CONF"] = json.dumps(_spark_options(settings))
+        own["SIDEREAL_SPARK_CONF"] = json.dumps(
+            {"spark.driver.extraJavaOptions": driver_java_options(settings)}
+        )
     if preset:
         own |= {"SIDEREAL_PRESET": preset, "SIDEREAL_OVERRIDES": json.dumps(list(overrides))}
     return {**_threads(os.environ), **read_variables(ONE_MACHINE), **os.environ, **own}
@@ -85,13 +88,6 @@ def free_port(preferred: int) -> int:
         except OSError:
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _spark_options(settings: Settings) -> dict[str, str]:
-    """What the JVM must be told before it starts; a submitted session is built too late for it."""
-    log4j = REPOSITORY / "pipelines" / "log4j2.properties"
-    options = f"-Dlog4j2.configurationFile={log4j.as_uri()} {settings.spark_driver_java_options}"
-    return {"spark.driver.extraJavaOptions": options.strip()}
 
 
 def _threads(environment: Mapping[str, str]) -> dict[str, str]:

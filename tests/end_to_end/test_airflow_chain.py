@@ -19,7 +19,12 @@ from sidereal.chain import CHAIN, DayChain
 from sidereal.environment import airflow_environment, airflow_home, free_port
 from sidereal.failure import explain
 
-pytestmark = [pytest.mark.airflow, pytest.mark.end_to_end, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.end_to_end,
+    pytest.mark.xdist_group("airflow"),
+    pytest.mark.timeout(300),
+]
 
 GOOD, REFUSED, LEFT = date(1998, 4, 20), date(1998, 4, 21), date(1998, 4, 22)
 

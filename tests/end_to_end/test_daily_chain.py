@@ -21,7 +21,12 @@ from sidereal.chain import CHAIN, Progress
 from sidereal.cli import main
 from sidereal.summary import summarize
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.spark, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.spark,
+    pytest.mark.xdist_group("spark"),
+    pytest.mark.timeout(600),
+]
 
 DAYS = (date(1998, 4, 20), date(1998, 4, 21))
 SMALL = (

@@ -11,7 +11,12 @@ import pytest
 from sidereal.airflow_processes import descendants
 from sidereal.environment import airflow_home
 
-pytestmark = [pytest.mark.airflow, pytest.mark.end_to_end, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.end_to_end,
+    pytest.mark.xdist_group("airflow"),
+    pytest.mark.timeout(300),
+]
 
 
 def test_an_interrupted_run_leaves_no_process_behind(settings):

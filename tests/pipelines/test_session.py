@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.session import LOG4J
+from pipelines.java_options import LOG4J
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 

@@ -1,0 +1,19 @@
+"""What Spark's driver JVM must be told before it starts, whoever starts it."""
+
+from pathlib import Path
+
+from feature_store.settings import Settings
+
+LOG4J = Path(__file__).parent / "log4j2.properties"
+
+
+def driver_java_options(settings: Settings) -> str:
+    """Java options of a driver, for `spark.driver.extraJavaOptions`.
+
+    A session that Python starts passes them on by itself; under spark-submit the JVM is there
+    before the session, so whoever submits has to say them.
+    """
+    # Java leaves methods of more than 8,000 bytes to its interpreter; Spark generates such methods
+    # for wide rows.
+    options = f"-Dlog4j2.configurationFile={LOG4J.as_uri()} -XX:-DontCompileHugeMethods"
+    return f"{options} {settings.spark_driver_java_options}".strip()
