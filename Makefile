@@ -27,7 +27,7 @@ ui: $(READY) ## serve the Airflow and MLflow UIs over the last run's state
 	$(BIN)/sidereal ui
 
 test: $(READY) ## all tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)  # a core a worker
 
 check: $(READY) ## ruff, mypy and the import rules
 	$(BIN)/ruff check .
