@@ -1,0 +1,75 @@
+"""The three sources on real data, as a deployment would meet it."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from feature_store.settings import REPOSITORY, Settings
+from feature_store.store import FeatureStore
+from pipelines.config import load_config
+from pipelines.runner import run_job
+
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
+
+
+@pytest.fixture
+def run(spark, tmp_path):
+    """Runs the two jobs for some days over data at `folder`; returns facts by day."""
+
+    def days(preset, folder, *days, overrides=()):
+        settings = Settings(home=tmp_path / "home", data=folder)
+        config = load_config(preset, folder=REPOSITORY / "presets", overrides=overrides)
+        found = {}
+        for day in days:
+            for name in ("build_items", "ingest_interactions"):
+                found[day] = run_job(name, preset_config=config, settings=settings, day=day)
+        return found, FeatureStore.open(settings)
+
+    return days
+
+
+def test_movielens_100k_is_published_to_the_last_row(run, movielens_100k):
+    first, second, last = date(1998, 4, 20), date(1998, 4, 21), date(1998, 4, 22)
+    free = ("validation.strength_drift=2", "validation.volume_low_factor=0")
+    facts, store = run("movielens-100k", movielens_100k.parent, first, second, last, overrides=free)
+    assert [facts[day]["rows_in"] for day in (first, second, last)] == [99_344, 120, 536]
+    assert sum(day["published"] for day in facts.values()) == 100_000
+    assert sum(day["duplicates"] + day["quarantined"] for day in facts.values()) == 0
+    assert facts[first]["days_touched"] == 211
+    assert store.row_count("interactions", partition=date(1998, 4, 17)) == 696
+    assert store.row_count("items") == 1682
+    toy_story = next(r for r in store.read("items").to_pylist() if r["item_id"] == "1")
+    assert toy_story["title"] == "Toy Story (1995)"
+    assert toy_story["text"] == "Toy Story (1995). Animation, Children's, Comedy"
+
+
+def test_kuairand_days_arrive_one_by_one_with_their_duplicates(run, shared_data):
+    first = date(2022, 4, 25)
+    days = [first + timedelta(days=number) for number in range(3)]
+    facts, store = run("kuairand", shared_data, *days)
+    accounts = [
+        tuple(facts[day][k] for k in ("rows_in", "published", "duplicates", "quarantined"))
+        for day in days
+    ]
+    assert accounts == [
+        (14_911, 14_655, 256, 0),
+        (14_530, 14_146, 384, 0),
+        (14_328, 13_802, 526, 0),
+    ]
+    assert [facts[day]["late_rows"] for day in days] == [0, 2234, 2250]
+    assert store.partitions("interactions") == [first - timedelta(days=1), *days]
+    rows = store.read("interactions", columns=["dwell_seconds", "signals", "strength"])
+    sample = rows.slice(0, 1).to_pylist()[0]
+    signals = dict(sample["signals"])
+    assert sample["dwell_seconds"] == pytest.approx(signals["play_time_ms"] / 1000)
+    assert store.row_count("items") == 7583
+
+
+def test_amazon_office_comes_through_the_table_adapter(run, shared_data):
+    day = date(2014, 7, 23)
+    facts, store = run("amazon-office", shared_data, day)
+    account = facts[day]
+    assert (account["rows_in"], account["published"]) == (53_258, 53_258)
+    assert store.row_count("items") == 2420
+    texts = store.read("items", columns=["title", "text"]).to_pylist()
+    assert sum(row["title"] is not None for row in texts) > 2400
