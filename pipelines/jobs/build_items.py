@@ -4,53 +4,41 @@ Where the source has no catalogue, or the preset adds unknown items, the items o
 valid rows are added without content.
 """
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from feature_store.tables.items import ITEMS
 from pipelines.jobs.delivery import read_delivery, state_before
 from pipelines.jobs.interface import Job, JobOutput, JobRun
 from pipelines.sources import open_source
+from pipelines.sources.interface import Source
 from pipelines.transforms.catalogue import extend_items, one_per_item, without_content
+from pipelines.transforms.events import accepted
 
 
 def build(run: JobRun) -> JobOutput:
     """Add what is new to the catalogue and update what is there."""
     source = open_source(run.spark, run.config, run.settings)
     raw = source.catalogue()
-    listed = None if raw is None else one_per_item(raw)
-    kept: list[DataFrame] = []
+    catalogue = None if raw is None else one_per_item(raw)
     files: tuple[str, ...] = ()
-    if listed is None or run.config.items.unknown_items == "add":
-        delivery = read_delivery(run, source, state_before(run))
-        # Kept, because the join below reads it several times, and the raw files should be once.
-        judged = delivery.events.select("item_id", "reasons").persist(StorageLevel.MEMORY_AND_DISK)
-        listed, files = _with_delivered(judged, listed), delivery.files
-        kept.append(judged)
-    catalogue = listed.persist(StorageLevel.MEMORY_AND_DISK)
-    kept.append(catalogue)
+    if catalogue is None or run.config.items.unknown_items == "add":
+        catalogue, files = _with_delivered(run, source, catalogue)
     items = run.table("items")
-    return JobOutput(
-        frames={"items": extend_items(items, catalogue, day=run.day)},
-        known_items=items if run.snapshot("items") is not None else None,
-        raw_files=files,
-        release=lambda: _release(kept),
-    )
+    made = extend_items(items, catalogue, day=run.day)
+    known = items if run.snapshot("items") is not None else None
+    return JobOutput(frames={"items": made}, known_items=known, raw_files=files)
 
 
-def _with_delivered(judged: DataFrame, catalogue: DataFrame | None) -> DataFrame:
-    """The catalogue, and the items that only valid events of the delivery have."""
-    delivered = without_content(judged.where(F.size("reasons") == 0))
+def _with_delivered(
+    run: JobRun, source: Source, catalogue: DataFrame | None
+) -> tuple[DataFrame, tuple[str, ...]]:
+    """The catalogue, and the items that only the delivery has."""
+    delivery = read_delivery(run, source, state_before(run))
+    delivered = without_content(accepted(delivery.events))
     if catalogue is None:
-        return delivered
+        return delivered, delivery.files
     unlisted = delivered.join(catalogue.select("item_id"), "item_id", "left_anti")
-    return catalogue.unionByName(unlisted)
-
-
-def _release(frames: list[DataFrame]) -> None:
-    for frame in frames:
-        frame.unpersist()
+    return catalogue.unionByName(unlisted), delivery.files
 
 
 JOB = Job(name="build_items", outputs=(ITEMS,), build=build)
