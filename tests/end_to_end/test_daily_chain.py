@@ -24,7 +24,7 @@ from sidereal.summary import summarize
 pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.spark,
-    pytest.mark.xdist_group("spark"),
+    pytest.mark.xdist_group("chain"),
     pytest.mark.timeout(600),
 ]
 
