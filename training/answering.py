@@ -5,16 +5,21 @@ old as its training) and feedback that its family leaves out. Both are taken fro
 before the model is asked, the same way at evaluation, in the daily table and in MLflow.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from training.bundle import Bundle, BundleFormatError
 from training.data.histories import Histories
 from training.models import MODELS
 from training.models.interface import PAD, Contexts, Recommender, TopK
+
+_ROWS_WORTH_A_THREAD = 32
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Answerer:
         item_ids: the source's id of each item_index, shape [V].
         max_history: events of context that it was trained with.
         minimum_strength: weaker events are not read.
+        device: where the weights are, `cpu` or `cuda`.
     """
 
     bundle: Bundle
@@ -68,6 +74,7 @@ class Answerer:
     item_ids: pa.Array
     max_history: int
     minimum_strength: int
+    device: str
 
     @classmethod
     def of(cls, bundle: Bundle, *, device: str) -> "Answerer":
@@ -88,6 +95,7 @@ class Answerer:
             item_ids=bundle.items()["item_id"].combine_chunks(),
             max_history=training["max_history"],
             minimum_strength=training["minimum_strength"],
+            device=device,
         )
 
     @property
@@ -115,7 +123,7 @@ class Answerer:
             max_history=self.max_history,
             exclude_seen=exclude_seen,
         )
-        return self.model.recommend(contexts, k)
+        return recommend_on_all_cores(self.model, contexts, k, device=self.device)
 
     def next_ids(
         self, item_ids: Sequence[Sequence[str]], k: int, *, exclude_seen: bool
@@ -132,6 +140,30 @@ class Answerer:
         items = [ids[row[use]].tolist() for row, use in zip(top.items_Bk, filled_Bk, strict=True)]
         scores = [row[use].tolist() for row, use in zip(top.scores_Bk, filled_Bk, strict=True)]
         return items, scores
+
+
+def recommend_on_all_cores(model: Recommender, contexts: Contexts, k: int, *, device: str) -> TopK:
+    """`model.recommend`, with a thread for each core that torch's own threads leave idle.
+
+    Torch lets go of Python's lock while it computes, so threads with separate contexts keep all
+    cores busy without meeting before the end; threads within an operation meet thousands of times,
+    and wait each time that another process has the core. A GPU needs one thread to be busy.
+    """
+    workers = 1 if device != "cpu" else _cores() // torch.get_num_threads()
+    rows = -(-len(contexts) // max(1, workers))
+    if workers <= 1 or rows < _ROWS_WORTH_A_THREAD:
+        return model.recommend(contexts, k)
+    starts = range(0, len(contexts), rows)
+    parts = [contexts.rows(start, start + rows) for start in starts]
+    with ThreadPoolExecutor(workers) as threads:
+        return TopK.concatenate(list(threads.map(lambda part: model.recommend(part, k), parts)))
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _counts_before(marked: np.ndarray) -> np.ndarray:

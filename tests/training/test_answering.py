@@ -1,9 +1,13 @@
+import threading
+
 import numpy as np
 import pytest
+import torch
 
 from tests import recommender_world
 from tests.recommender_world import ITEM_IDS, NUM_ITEMS, NUM_KINDS, trained_bundle
-from training.answering import Answerer
+from training import answering
+from training.answering import Answerer, recommend_on_all_cores
 from training.data.histories import Histories
 from training.models.interface import PAD, Contexts
 
@@ -86,3 +90,24 @@ def test_an_empty_history_is_answered_and_places_that_stay_empty_are_left_out(an
     items, scores = answerer.next_ids([[], ITEM_IDS[:-2]], NUM_ITEMS, exclude_seen=True)
     assert len(items[0]) == NUM_ITEMS
     assert set(items[1]) == set(ITEM_IDS[-2:]) and len(scores[1]) == 2
+
+
+def test_many_contexts_are_answered_by_several_threads_as_by_one(answerer, monkeypatch):
+    world = Histories.from_arrow(recommender_world.histories(num_users=90).to_batches())
+    contexts = answerer.ask(world).contexts(
+        np.arange(90), world.lengths, max_history=10, exclude_seen=True
+    )
+    alone = answerer.model.recommend(contexts, 5)
+    recommend, seen = answerer.model.recommend, []
+
+    def watched(part, k):
+        seen.append((threading.get_ident(), len(part)))
+        return recommend(part, k)
+
+    monkeypatch.setattr(answering, "_cores", lambda: 2 * torch.get_num_threads())
+    monkeypatch.setattr(answerer.model, "recommend", watched)
+    together = recommend_on_all_cores(answerer.model, contexts, 5, device="cpu")
+    assert [rows for _, rows in seen] == [45, 45]
+    assert threading.get_ident() not in {thread for thread, _ in seen}
+    np.testing.assert_array_equal(together.items_Bk, alone.items_Bk)
+    np.testing.assert_allclose(together.scores_Bk, alone.scores_Bk, rtol=1e-5)

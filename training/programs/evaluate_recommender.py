@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.answering import Answerer
+from training.answering import Answerer, recommend_on_all_cores
 from training.bundle import Bundle, digest_of
 from training.config import Evaluation, TrainingConfig
 from training.data.splits import Split
@@ -203,7 +203,8 @@ def _answers(answerer: Answerer, split: Split, evaluation: Evaluation) -> Iterat
             max_history=answerer.max_history,
             exclude_seen=evaluation.exclude_seen,
         )
-        yield answerer.model.recommend(contexts, max(evaluation.cutoffs))
+        k, device = max(evaluation.cutoffs), answerer.device
+        yield recommend_on_all_cores(answerer.model, contexts, k, device=device)
 
 
 def _contradictions(

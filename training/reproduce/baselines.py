@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from training.answering import recommend_on_all_cores
 from training.config import TrainingConfig
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
@@ -133,7 +134,8 @@ def _answers(model: Recommender, experiment: Experiment, max_history: int) -> It
     for contexts in contexts_of(
         experiment.split.test, max_history=max_history, exclude_seen=evaluation.exclude_seen
     ):
-        yield model.recommend(contexts, max(evaluation.cutoffs))
+        k, device = max(evaluation.cutoffs), experiment.device
+        yield recommend_on_all_cores(model, contexts, k, device=device)
 
 
 def _row(
