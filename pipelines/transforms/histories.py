@@ -33,6 +33,10 @@ class UnknownItems(Exception):
     """Events of items that the catalogue doesn't have."""
 
 
+class HistoriesTooShort(Exception):
+    """Histories that were cut to the last events no longer hold what is asked of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Histories:
     """Histories of U users with N events held in all.
@@ -113,6 +117,41 @@ class Histories:
             times=self.times[first:last],
             num_events=self.num_events[start:stop],
         )
+
+    def before(self, time: int) -> "Histories":
+        """The histories without the events from a time (microseconds since 1970) on.
+
+        Users may be left with none, and with fewer events than `num_events` says and would fit:
+        `require_complete` tells whether what was merged with them has made up for that.
+
+        Raises:
+            HistoriesTooShort: all that a user's cut history holds is from later on, so that how
+                many events came before can't be told.
+        """
+        early = self.times < time
+        kept_before = _offsets(early.astype(np.int64))
+        offsets = kept_before[self.offsets]
+        held, kept = np.diff(self.offsets), np.diff(offsets)
+        if (short := (kept == 0) & (self.num_events > held)).any():
+            raise HistoriesTooShort(f"{short.sum():,} users have later events only")
+        return Histories(
+            user_ids=self.user_ids,
+            offsets=offsets,
+            items=self.items[early],
+            strengths=self.strengths[early],
+            times=self.times[early],
+            num_events=self.num_events - (held - kept),
+        )
+
+    def require_complete(self, max_events: int) -> None:
+        """Return if every user has as many events as there are or fit.
+
+        Raises:
+            HistoriesTooShort: some have fewer; events that an earlier cut dropped are missing.
+        """
+        short = np.diff(self.offsets) < np.minimum(self.num_events, max_events)
+        if short.any():
+            raise HistoriesTooShort(f"{short.sum():,} users lack events that were cut before")
 
     def split(self, buckets: int) -> list["Histories"]:
         """The histories by bucket; a user's bucket follows from its id alone."""

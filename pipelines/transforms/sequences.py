@@ -37,6 +37,7 @@ from pipelines.transforms.histories import (
     SCHEMA,
     Catalogue,
     Histories,
+    HistoriesTooShort,
     UnknownItems,
     from_events,
     merge_stream,
@@ -54,12 +55,15 @@ class SequenceFiles:
     Args:
         events: of `interactions`.
         histories: of `user_sequences`: an earlier day, whose events `events` then leaves out.
+        histories_before: of `histories` only the events before the beginning of this day (UTC)
+            count; None: all.
         items: of `items`.
     """
 
     events: Sequence[str]
     histories: Sequence[str]
     items: Sequence[str]
+    histories_before: date | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +95,7 @@ class SequenceBuild:
 
         Raises:
             DataRefused: an event's item isn't in `items`.
+            HistoriesTooShort: `histories` were cut to fewer events than `histories_before` needs.
             StorageUnavailable: the folder can't be written.
         """
         files = [*self.files.events, *self.files.histories]
@@ -135,7 +140,10 @@ class _Collapse:
             for batch in _open(self.build.folder, file).iter_batches(
                 rows, columns=SCHEMA.names, use_threads=False
             ):
-                yield Histories.from_arrow(batch)
+                histories = Histories.from_arrow(batch)
+                if files.histories_before is not None:
+                    histories = histories.before(_microseconds(files.histories_before))
+                yield histories
 
     def _from_events(self, files: Sequence[str]) -> Iterator[Histories]:
         for events in _tables(self.build.folder, files):
@@ -155,6 +163,7 @@ class _Write:
 
     def __call__(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for histories in merge_stream(_unpack(rows), max_events=self.build.max_events):
+            histories.require_complete(self.build.max_events)
             self._write(histories.to_arrow())
             yield pa.record_batch({"users": pa.array([len(histories.user_ids)], pa.int64())})
 
@@ -196,13 +205,19 @@ def _tables(folder: Folder, files: Sequence[str]) -> Iterator[pa.Table]:
         for batch in _open(folder, file, read_dictionary=_IDS).iter_batches(
             EVENTS_AT_ONCE, columns=_EVENTS, use_threads=False
         ):
-            held.append(batch)
+            # Files of several writers differ in what they declare to be never null.
+            held.append(pa.RecordBatch.from_arrays(batch.columns, names=batch.schema.names))
             num_held += batch.num_rows
             if num_held >= EVENTS_AT_ONCE:
                 yield pa.Table.from_batches(held)
                 held, num_held = [], 0
     if held:
         yield pa.Table.from_batches(held)
+
+
+def _microseconds(day: date) -> int:
+    """The beginning of a day, UTC, in microseconds since 1970."""
+    return (day - date(1970, 1, 1)).days * 86_400_000_000
 
 
 def _open(folder: Folder, uri: str, **options: Any) -> pq.ParquetFile:
@@ -226,6 +241,7 @@ def _as_ours(error: PySparkException) -> Exception:
     """The error that a worker raised, where it is one of ours; else Spark's own."""
     ours: dict[type[Exception], type[Exception]] = {
         UnknownItems: DataRefused,
+        HistoriesTooShort: HistoriesTooShort,
         StorageUnavailable: StorageUnavailable,
     }
     for raised, meant in ours.items():

@@ -72,7 +72,7 @@ class Chain:
             properties=output.properties,
         )
         assert users == published.rows
-        return dict(output.facts), published
+        return output.account({"user_sequences": users}), published
 
     def rows(self, number):
         return as_dict(self.store.read("user_sequences", partition=day(number)).sort_by("user_id"))
@@ -121,16 +121,64 @@ def test_a_day_sees_nothing_later_and_running_it_again_commits_nothing(chain):
     assert again.snapshot_id == first.snapshot_id
 
 
-def test_a_late_event_in_an_older_day_makes_all_days_be_read(chain):
-    chain.ingest(of_days(EVENTS, 1, 2), 2)
-    chain.build(2)
-    late = ("u0", "i1", at(1, 30), 3)
-    chain.ingest([*of_days(EVENTS, 1), late], 3)
-    chain.ingest(of_days(EVENTS, 3), 3)
-    facts, _ = chain.build(3)
-    assert facts["built_from"] == "all days"
-    assert facts["built_from_reason"] == "events up to 2024-01-02 changed since it was built"
-    assert chain.rows(3) == expected([*of_days(EVENTS, 1, 2, 3), late], max_events=12)
+def test_a_late_event_of_the_last_week_makes_the_days_from_there_on_be_read(chain):
+    chain.ingest(of_days(EVENTS, 1, 2, 3), 3)
+    chain.build(3, max_events=200)
+    late = ("u0", "i1", at(2, 30), 3)
+    chain.ingest([*of_days(EVENTS, 2), late], 4)
+    chain.ingest(of_days(EVENTS, 4), 4)
+    facts, _ = chain.build(4, max_events=200)
+    assert facts == {
+        "built_from": "the histories of 2024-01-03 before 2024-01-02",
+        "built_from_reason": "events from 2024-01-02 on changed since 2024-01-03 was built",
+        "days_read": 3,
+    }
+    assert chain.rows(4) == expected([*of_days(EVENTS, 1, 2, 3, 4), late], max_events=200)
+
+
+def test_cut_histories_serve_where_what_they_lose_comes_back(chain):
+    chain.ingest(of_days(EVENTS, 1, 2, 3), 3)
+    chain.build(3, max_events=12)
+    late = ("u0", "i1", at(3, 30), 3)
+    chain.ingest([*of_days(EVENTS, 3), late], 4)
+    chain.ingest(of_days(EVENTS, 4), 4)
+    facts, _ = chain.build(4, max_events=12)
+    assert facts["built_from"] == "the histories of 2024-01-03 before 2024-01-03"
+    assert chain.rows(4) == expected([*of_days(EVENTS, 1, 2, 3, 4), late], max_events=12)
+
+
+@pytest.mark.parametrize("gone", [(), ("u0",)], ids=["only later events held", "some are gone"])
+def test_histories_cut_too_short_to_be_added_to_make_all_days_be_read(chain, gone):
+    events = [
+        *(("u0", "i1", at(1, minute), 2) for minute in range(9)),
+        *(("u0", "i2", at(2, minute), 2) for minute in range(2 if gone else 5)),
+        ("u1", "i1", at(1), 2),
+    ]
+    chain.ingest(events, 2)
+    chain.build(2, max_events=4)
+    kept = [row for row in of_days(events, 2) if row[0] not in gone]
+    changed = [*of_days(events, 1), *kept, ("u1", "i3", at(2, 5), 1)]
+    chain.ingest(of_days(changed, 2), 3)
+    chain.ingest([("u1", "i2", at(3), 1)], 3)
+    facts, _ = chain.build(3, max_events=4)
+    assert facts == {
+        "built_from": "all days",
+        "built_from_reason": "the last histories were cut too short to be added to",
+        "days_read": 3,
+    }
+    assert chain.rows(3) == expected([*changed, ("u1", "i2", at(3), 1)], max_events=4)
+
+
+def test_a_late_event_of_long_ago_makes_all_days_be_read(chain):
+    chain.ingest([("u0", "i1", at(1), 2), ("u0", "i2", at(9), 2)], 9)
+    chain.build(9)
+    chain.ingest([("u0", "i1", at(1), 2), ("u0", "i3", at(1, 1), 2)], 10)
+    chain.ingest([("u0", "i1", at(10), 2)], 10)
+    facts, _ = chain.build(10)
+    assert facts["built_from_reason"] == (
+        "events of more than a week before 2024-01-09 changed since it was built"
+    )
+    assert facts["days_read"] == 3
 
 
 def test_other_settings_make_all_days_be_read(chain):

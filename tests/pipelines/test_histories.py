@@ -11,6 +11,7 @@ from pipelines.transforms import histories as module
 from pipelines.transforms.histories import (
     SCHEMA,
     Histories,
+    HistoriesTooShort,
     UnknownItems,
     from_events,
     merge,
@@ -200,3 +201,29 @@ def test_a_stream_of_many_small_users_is_merged_a_bounded_number_of_times(monkey
 
 def test_a_stream_without_parts_gives_nothing():
     assert list(merge_stream([], max_events=5)) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_histories_before_a_time_and_the_events_from_there_on_give_what_all_events_give(seed):
+    rows = random_events(200, users=9, seed=seed, days=6)
+    earlier = collapse(rows).before(int(at(4)))
+    assert as_dict(earlier.to_arrow()) == expected([row for row in rows if row[2] < at(4)]) | {
+        user: ([], [], [], 0)
+        for user in {row[0] for row in rows if row[2] >= at(4)}
+        - {row[0] for row in rows if row[2] < at(4)}
+    }
+    later = collapse([row for row in rows if row[2] >= at(4)])
+    whole = merge([earlier, later], max_events=1000)
+    whole.require_complete(1000)
+    assert as_dict(whole.to_arrow()) == expected(rows)
+
+
+def test_histories_that_an_earlier_cut_made_too_short_are_refused():
+    rows = [("a", "i1", at(day), 1) for day in range(1, 7)]
+    with pytest.raises(HistoriesTooShort, match="1 users have later events only"):
+        collapse(rows, max_events=2).before(int(at(5)))
+    shorter = collapse(rows, max_events=3).before(int(at(5)))
+    assert shorter.num_events.tolist() == [4]
+    with pytest.raises(HistoriesTooShort, match="1 users lack events that were cut before"):
+        merge([shorter], max_events=3).require_complete(3)
+    merge([shorter, collapse(rows[4:])], max_events=3).require_complete(3)

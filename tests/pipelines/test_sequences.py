@@ -94,6 +94,21 @@ def test_rows_do_not_depend_on_files_order_or_buckets(build, write):
     assert read(whole[1]) == read(parts[1]) == expected(rows, max_events=20)
 
 
+def test_files_that_differ_in_what_they_declare_never_null_are_read_together(build, tmp_path):
+    rows = [("a", "i1", at(1), 2)], [("a", "i2", at(2), 1)]
+    paths = []
+    for never_null, events in zip((True, False), map(event_table, rows), strict=True):
+        place = events.schema.get_field_index("strength")
+        field = events.schema.field(place).with_nullable(not never_null)
+        paths.append(str(tmp_path / f"null-{never_null}.parquet"))
+        pq.write_table(events.cast(events.schema.set(place, field)), paths[-1])
+    declared = [pq.read_schema(path).field("strength").nullable for path in paths]
+    assert declared == [False, True]
+    # One task reads both.
+    _, folder = build([paths[0], *[paths[1]] * 20, paths[0]], max_events=3)
+    assert list(read(folder)) == ["a"]
+
+
 def test_earlier_histories_and_newer_events_give_what_all_events_give(build, write):
     rows = random_events(600, users=25, seed=6)
     older = [row for row in rows if row[2] < at(12)]
