@@ -23,7 +23,7 @@ from torch import nn
 
 from feature_store.settings import Settings
 from training.data.batches import PAD, Batch
-from training.data.histories import Histories
+from training.data.histories import SECOND, Histories
 from training.data.splits import Split, split_leave_last_out
 from training.data.vocabulary import Vocabulary
 from training.fitting import Fitting, LoopSettings
@@ -87,7 +87,7 @@ def read_movielens(folder: Path) -> Histories:
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         items=(item[order] - 1).astype(np.int32),
         strengths=np.ones(len(order), dtype=np.int8),
-        times=seconds[order] * 1_000_000,
+        times=seconds[order] * SECOND,
     )
 
 
@@ -125,9 +125,14 @@ def padded_rows(histories: Histories, events: np.ndarray) -> Batch:
     first = np.maximum(histories.offsets[histories.users[events]], events - LOOP.max_history)
     at = first[:, None] + np.arange(width)
     inside = at <= events[:, None]
-    items = np.where(inside, histories.items[np.minimum(at, histories.num_events - 1)], PAD)
-    is_target = at == events[:, None]
-    return Batch(torch.from_numpy(items.astype(np.int64)), torch.from_numpy(is_target), len(events))
+    at = np.where(inside, at, 0)
+    arrays = (
+        np.where(inside, histories.items[at], PAD).astype(np.int64),
+        np.where(inside, histories.strengths[at], 0).astype(np.int8),
+        np.where(inside, histories.times[at] // SECOND, 0),
+        inside & (at == events[:, None]),
+    )
+    return Batch(*map(torch.from_numpy, arrays), len(events))
 
 
 def learn(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> None:

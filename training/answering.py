@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from training.bundle import Bundle, BundleFormatError
+from training.data.contexts import asked_times
 from training.data.histories import Histories
 from training.models import MODELS
 from training.models.interface import PAD, Contexts, Recommender, TopK
@@ -42,7 +43,13 @@ class Asked:
         ends = starts + position
         read = self.context_before[ends] - self.context_before[starts]
         contexts = Contexts.at(
-            self.context, user, read, max_history=max_history, exclude_seen=False
+            self.context,
+            user,
+            read,
+            max_history=max_history,
+            exclude_seen=False,
+            # In the original histories: what is predicted may itself be no event of the context.
+            asked_at=asked_times(self.original, user, position),
         )
         if not exclude_seen:
             return contexts

@@ -12,13 +12,13 @@ W windows, B rows of a batch, L events of its longest row.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.histories import Histories
+from training.data.histories import SECOND, Histories
 from training.data.splits import Targets
 
 PAD = -1
@@ -46,16 +46,20 @@ class Windows:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of items, right-padded; position t is to be predicted from the positions before it.
+    """Rows of events, right-padded; position t is to be predicted from the positions before it.
 
     Attributes:
         items_BL: item indices, int64, `PAD` beyond a row's end.
+        strengths_BL: feedback of each event, int8 from -1 to 3; 0 beyond a row's end.
+        times_BL: when each happened, seconds since 1970 (UTC), int64; 0 beyond a row's end.
         is_target_BL: which positions count in the loss.
         num_targets: targets of the whole batch over all processes: what a summed loss is divided
             by, so that a step is the same on one process and on several.
     """
 
     items_BL: Tensor
+    strengths_BL: Tensor
+    times_BL: Tensor
     is_target_BL: Tensor
     num_targets: int
 
@@ -68,6 +72,8 @@ class Batch:
         """The same on another device."""
         return Batch(
             self.items_BL.to(device, non_blocking=True),
+            self.strengths_BL.to(device, non_blocking=True),
+            self.times_BL.to(device, non_blocking=True),
             self.is_target_BL.to(device, non_blocking=True),
             self.num_targets,
         )
@@ -133,7 +139,7 @@ class BatchPlan:
             own = rows[rank::world_size]
             batch = _batch(histories, windows, own if len(own) else rows[:1], num_targets)
             if len(own) == 0:
-                batch = Batch(batch.items_BL, torch.zeros_like(batch.is_target_BL), num_targets)
+                batch = replace(batch, is_target_BL=torch.zeros_like(batch.is_target_BL))
             yield batch
 
     def num_batches(self, histories: Histories, epoch: int) -> int:
@@ -178,9 +184,15 @@ def _batch(
     columns = np.arange(int(lengths.max()))
     inside_BL = columns < lengths[:, None]
     events_BL = starts[:, None] + columns
+    inside = events_BL[inside_BL]
     items_BL = np.full(events_BL.shape, PAD, dtype=np.int64)
-    items_BL[inside_BL] = histories.items[events_BL[inside_BL]]
+    items_BL[inside_BL] = histories.items[inside]
+    strengths_BL = np.zeros(events_BL.shape, dtype=np.int8)
+    strengths_BL[inside_BL] = histories.strengths[inside]
+    times_BL = np.zeros(events_BL.shape, dtype=np.int64)
+    times_BL[inside_BL] = histories.times[inside] // SECOND
     is_target_BL = inside_BL & (events_BL >= windows.targets_from[rows][:, None])
     if marked is not None:
         is_target_BL[is_target_BL] = marked[events_BL[is_target_BL]]
-    return Batch(torch.from_numpy(items_BL), torch.from_numpy(is_target_BL), num_targets)
+    arrays = (items_BL, strengths_BL, times_BL, is_target_BL)
+    return Batch(*map(torch.from_numpy, arrays), num_targets)
