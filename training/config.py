@@ -63,8 +63,9 @@ class Training(Section):
     window_overlap: int = Field(default=10, ge=0)
     """A history longer than `max_history` is cut into windows; events of context that the first
     target of a later window sees."""
-    validation_metric: Literal["ndcg@10", "loss"] = "ndcg@10"
-    """What stops the training: the ranking that is wanted, or the cheaper and smoother loss."""
+    validation_metric: Literal["ndcg@10", "auc", "loss"] = "ndcg@10"
+    """What stops the training: the order that is wanted, of the next items or (auc) of feedback, or
+    the cheaper and smoother loss."""
     max_validation_targets: int = Field(default=2000, ge=1)
     """Validation targets measured after each epoch, evenly spread over those there are."""
     minimum_strength: int = Field(default=-1, ge=-1, le=3)
@@ -89,6 +90,10 @@ class Evaluation(Section):
     exclude_seen: bool = True
     """Whether items of the history are filtered from the lists, for every model alike."""
     target_minimum_strength: int = Field(default=-1, ge=-1, le=3)
+    positive_strength: int = Field(default=2, ge=0, le=3)
+    """Feedback is positive from this strength on: what models that rank are taught and asked."""
+    ranking_minimum_strength: int = Field(default=-1, ge=-1, le=3)
+    """Weaker events are no target of the ranking metrics, which need both kinds of feedback."""
     bootstrap_samples: int = Field(default=2000, ge=100)
     light_user_events: int = Field(default=20, ge=1)
     """Users with at most so many training events are the slice `light`."""

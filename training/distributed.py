@@ -49,6 +49,19 @@ class Processes:
         dist.all_reduce(total)
         return total.cpu().numpy()
 
+    def gather(self, values: np.ndarray) -> np.ndarray:
+        """All processes' numbers beside each other along the last axis, by rank, float64."""
+        values = values.astype(np.float64)
+        if self.world_size == 1:
+            return values
+        lengths = np.zeros(self.world_size)
+        lengths[self.rank] = values.shape[-1]
+        lengths = self.sum(lengths).astype(np.int64)
+        start = int(lengths[: self.rank].sum())
+        everything = np.zeros((*values.shape[:-1], int(lengths.sum())))
+        everything[..., start : start + values.shape[-1]] = values
+        return self.sum(everything)
+
     @property
     def has_bfloat16(self) -> bool:
         """Whether the device multiplies bfloat16 at full speed."""
@@ -62,6 +75,14 @@ class Processes:
         """Return when all processes have come here."""
         if self.world_size > 1:
             dist.barrier()
+
+
+def sum_over_processes(values: torch.Tensor) -> torch.Tensor:
+    """Numbers of any shape, each summed over all processes, where they are; for use in a step."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        values = values.clone()
+        dist.all_reduce(values)
+    return values
 
 
 @contextmanager

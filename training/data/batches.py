@@ -55,6 +55,8 @@ class Batch:
         is_target_BL: which positions count in the loss.
         num_targets: targets of the whole batch over all processes: what a summed loss is divided
             by, so that a step is the same on one process and on several.
+        first_event_B: number of each row's first event among the events that are trained on,
+            int64; None where the rows are of no epoch of training.
     """
 
     items_BL: Tensor
@@ -62,20 +64,31 @@ class Batch:
     times_BL: Tensor
     is_target_BL: Tensor
     num_targets: int
+    first_event_B: Tensor | None = None
 
     @property
     def num_positions(self) -> int:
         """Positions that hold an event."""
         return int((self.items_BL != PAD).sum())
 
+    @property
+    def events_BL(self) -> Tensor | None:
+        """Number of the event at each position; of no meaning beyond a row's end."""
+        if self.first_event_B is None:
+            return None
+        columns = torch.arange(self.items_BL.shape[1], device=self.items_BL.device)
+        return self.first_event_B[:, None] + columns
+
     def to(self, device: str) -> "Batch":
         """The same on another device."""
+        first_event_B = self.first_event_B
         return Batch(
             self.items_BL.to(device, non_blocking=True),
             self.strengths_BL.to(device, non_blocking=True),
             self.times_BL.to(device, non_blocking=True),
             self.is_target_BL.to(device, non_blocking=True),
             self.num_targets,
+            None if first_event_B is None else first_event_B.to(device, non_blocking=True),
         )
 
 
@@ -137,7 +150,8 @@ class BatchPlan:
         for rows in self._groups(windows, epoch)[first_step:]:
             num_targets = int((windows.stops[rows] - windows.targets_from[rows]).sum())
             own = rows[rank::world_size]
-            batch = _batch(histories, windows, own if len(own) else rows[:1], num_targets)
+            shown = own if len(own) else rows[:1]
+            batch = _batch(histories, windows, shown, num_targets, numbered=True)
             if len(own) == 0:
                 batch = replace(batch, is_target_BL=torch.zeros_like(batch.is_target_BL))
             yield batch
@@ -179,6 +193,8 @@ def _batch(
     rows: np.ndarray,
     num_targets: int,
     marked: np.ndarray | None = None,
+    *,
+    numbered: bool = False,
 ) -> Batch:
     starts, lengths = windows.starts[rows], windows.lengths[rows]
     columns = np.arange(int(lengths.max()))
@@ -195,4 +211,5 @@ def _batch(
     if marked is not None:
         is_target_BL[is_target_BL] = marked[events_BL[is_target_BL]]
     arrays = (items_BL, strengths_BL, times_BL, is_target_BL)
-    return Batch(*map(torch.from_numpy, arrays), num_targets)
+    first_event_B = torch.from_numpy(starts) if numbered else None
+    return Batch(*map(torch.from_numpy, arrays), num_targets, first_event_B)

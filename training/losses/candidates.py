@@ -58,7 +58,7 @@ def contrast_loss(positive_N: Tensor, negative_NR: Tensor, counts_NR: Tensor) ->
 def favourites_loss(negative_NR: Tensor, counts_NR: Tensor, is_favourite_NR: Tensor) -> Tensor:
     r"""Mean loss of the favourites of each position, each as a right item of its own, nats, [N].
 
-    `mean_{f favourite} [ -s_f + log( exp(s_f) + sum_{r counted} exp(s_r) ) ]`; 0 without favourites.
+    `mean_{f favourite} [ -s_f + log( exp(s_f) + sum_{r counted} exp(s_r) ) ]`; 0 without any.
     How UniGRF lets a second positive into the softmax is not stated; this is one term more for each
     (MECHANICS §2.4).
 
