@@ -8,7 +8,7 @@ from typing import Literal
 class UnigrfConfig:
     """Shape and losses of the model. Where the paper says nothing, a field says what was chosen."""
 
-    backbone: str = "hstu"
+    backbone: Literal["hstu", "llama"] = "hstu"
     """A key of `training.backbones.BACKBONES`."""
     width: int = 64
     num_layers: int = 2
