@@ -10,6 +10,7 @@ The number of negatives stays what it was: what is left out is replaced by other
 N positions, P items drawn for each, R negatives, m of them hard, E training events.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -149,16 +150,22 @@ class Enhancer:
         """Make room for the hard negatives of a training set's events; forgets what there was.
 
         Raises:
-            ValueError: more item numbers than memory is meant to hold.
+            ValueError: more item numbers than memory is meant to hold, or several processes, of
+                which each would know its own rows' only.
         """
+        carried = self._config.mining == "carried"
+        if carried and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ValueError(
+                "mining=carried needs one process: an event is another process's from epoch to"
+                " epoch; set mining to in_step, or training.processes to 1"
+            )
         wanted = num_events * self._config.hard_negatives
-        if self._config.mining == "carried" and wanted > MAX_REMEMBERED:
+        if carried and wanted > MAX_REMEMBERED:
             raise ValueError(
                 f"carrying {self._config.hard_negatives} hard negatives of each of"
                 f" {num_events:,} events keeps {wanted:,} numbers, at most {MAX_REMEMBERED:,} are"
                 " kept: set mining to in_step, or a smaller hard_negatives"
             )
-        carried = self._config.mining == "carried"
         self._stride = 1 if carried else max(1, -(-num_events // PROBED_EVENTS))
         rows = -(-num_events // self._stride)
         shape = (rows, self._config.hard_negatives)
@@ -210,7 +217,9 @@ class Enhancer:
             scored_N: positions where ranking scored anything, bool.
             later_NL: items that come later in the position's row, -1 beyond its end.
         """
-        hard_Nm, random_Nm = chosen.hard_Nm, drawn_NP[:, -chosen.hard_Nm.shape[1] :]
+        hard_Nm = chosen.hard_Nm
+        # As many of the last drawn, which are random whatever the mining.
+        random_Nm = drawn_NP[:, drawn_NP.shape[1] - hard_Nm.shape[1] :]
         is_hard_Nm = hard_Nm >= 0
         before, both = (
             torch.zeros((), device=hard_Nm.device),

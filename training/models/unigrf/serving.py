@@ -66,7 +66,13 @@ def read(model: "Unigrf", contexts: Contexts) -> Read:
 
 @torch.inference_mode()
 def recommend(model: "Unigrf", contexts: Contexts, k: int) -> TopK:
-    """The k items with the largest logits after each context."""
+    """The k items with the largest logits after each context.
+
+    Raises:
+        ValueError: the model was trained for ranking alone.
+    """
+    if not model.config.retrieves:
+        raise ValueError("this model was trained with tasks=ranking: it can't recommend")
     model.eval()
     items_VD = model.item_vectors()
     parts = [TopK.empty(k)]
