@@ -27,7 +27,12 @@ class TestSasrec(NeuralSuite):
 
 class TestTiger(NeuralSuite):
     family = "tiger"
-    settings: ClassVar[dict] = {"width": 16, "num_layers": 2, "beam_width": 30}
+    settings: ClassVar[dict] = {
+        "width": 16,
+        "num_layers": 2,
+        "beam_width": 30,
+        "max_history": 20,
+    }
 
     def build(self, world, **changes):
         codes = torch.from_numpy(world.vocabulary.codes_VQ)
@@ -38,6 +43,10 @@ class TestTiger(NeuralSuite):
     def outputs(self, model, items_BL):
         # The vector before an item's first code; that before its second knows the first.
         return model.backbone(model.read(items_BL)[:, :-1])[:, :: model.positions_per_event]
+
+
+class TestTigerOnHstu(TestTiger):
+    settings: ClassVar[dict] = {**TestTiger.settings, "backbone": "hstu"}
 
 
 def fit(family, world, *, max_epochs=10, learning_rate=1e-2, **settings):
@@ -98,11 +107,12 @@ def test_sasrec_scores_are_inner_products_with_the_items():
         )
 
 
-def slow_log_probability(model, items, item):
+def slow_log_probability(model, items, times, item):
     """log p(item's codes | items) by a full pass over the history and the item, every level."""
     with torch.no_grad():
         sequence = torch.tensor([[*items, item]])
-        x_TD = model.backbone(model.read(sequence)[:, :-1])[0]
+        token_times = model.token_times(torch.tensor([times]))
+        x_TD = model.backbone(model.read(sequence)[:, :-1], token_times)[0]
         total = 0.0
         for level, head in enumerate(model.heads):
             x_D = x_TD[len(items) * len(model.heads) + level]
@@ -110,10 +120,13 @@ def slow_log_probability(model, items, item):
     return float(total)
 
 
-def test_tiger_beams_score_items_as_a_full_pass_does():
+@pytest.mark.parametrize("backbone", ["llama", "hstu"])
+def test_tiger_beams_score_items_as_a_full_pass_does(backbone):
     world = worlds.chain(num_users=12)
     torch.manual_seed(0)
-    config = TigerConfig(width=16, beam_width=64, normalisation="all")
+    config = TigerConfig(
+        backbone=backbone, width=16, beam_width=64, normalisation="all", max_history=20
+    )
     codes = torch.from_numpy(world.vocabulary.codes_VQ)
     model = Tiger(config, codes, world.vocabulary.level_sizes).eval()
     for parameter in model.parameters():
@@ -125,7 +138,8 @@ def test_tiger_beams_score_items_as_a_full_pass_does():
     answer = model.recommend(contexts, 30)
     for row in range(8):
         items = contexts.items_BL[row, : contexts.lengths_B[row]].tolist()
-        slow = [slow_log_probability(model, items, item) for item in range(30)]
+        times = [*contexts.times_BL[row, : len(items)], contexts.asked_at_B[row]]
+        slow = [slow_log_probability(model, items, times, item) for item in range(30)]
         assert sorted(answer.items_Bk[row].tolist()) == list(range(30))
         np.testing.assert_allclose(
             answer.scores_Bk[row], np.array(slow)[answer.items_Bk[row]], rtol=1e-3
