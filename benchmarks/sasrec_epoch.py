@@ -91,17 +91,23 @@ def read_movielens(folder: Path) -> Histories:
     )
 
 
-def seconds_of_epochs(histories: Histories, epochs: int, device: str) -> float:
+def seconds_of_epochs(
+    histories: Histories,
+    epochs: int,
+    device: str,
+    *,
+    shape: SasrecConfig = SHAPE,
+    loop: LoopSettings = LOOP,
+) -> float:
     """Median of the loop's own epochs; the first only warms up."""
-    settings = replace(LOOP, max_epochs=epochs + 1)
-    fitting = Fitting(settings, device=device)
-    _, report = FAMILY.fit(_all_of(histories), SHAPE, fitting, _vocabulary(histories))
+    fitting = Fitting(replace(loop, max_epochs=epochs + 1), device=device)
+    _, report = FAMILY.fit(all_of(histories), shape, fitting, vocabulary_of(histories))
     return statistics.median(epoch["seconds"] for epoch in report.epochs[1:])
 
 
 def seconds_of_padded_rows(histories: Histories, share: int, device: str) -> float:
     """An epoch with a row per target, from every `share`-th target."""
-    model = Sasrec(replace(SHAPE, max_history=LOOP.max_history), _vocabulary(histories).num_items)
+    model = Sasrec(replace(SHAPE, max_history=LOOP.max_history), vocabulary_of(histories).num_items)
     optimizer = make_optimizer(model.to(device), LOOP)
     batches = [
         padded_rows(histories, events)
@@ -143,11 +149,12 @@ def learn(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> N
     optimizer.zero_grad()
 
 
-def _vocabulary(histories: Histories) -> Vocabulary:
+def vocabulary_of(histories: Histories) -> Vocabulary:
+    """Items up to the largest index that any event has."""
     return Vocabulary(int(histories.items.max()) + 1)
 
 
-def _all_of(histories: Histories) -> Split:
+def all_of(histories: Histories) -> Split:
     """A split that trains on everything and validates on nothing."""
     split = split_leave_last_out(histories)
     nothing = np.zeros(len(split.test), dtype=bool)

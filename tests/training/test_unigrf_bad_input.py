@@ -81,7 +81,7 @@ def test_feedback_of_one_kind_only_is_learnt_as_such(strength, share):
     assert all("validation_auc" not in epoch for epoch in report.epochs)
     assert report.epochs[-1]["validation_logloss"] < report.epochs[0]["validation_logloss"]
     said = model.rank(asked(split.train, [4] * 60), np.full((60, 3), 5))
-    assert abs(said - share).max() < 0.1
+    assert abs(said - share).max() < 0.25
 
 
 def test_auc_of_feedback_of_one_kind_is_not_invented():
@@ -146,7 +146,7 @@ def test_a_loss_that_is_no_number_stops_names_the_batch_and_keeps_the_last_check
     fitting = Fitting(settings, checkpoints=tmp_path)
     with pytest.raises(
         loop.TrainingDiverged,
-        match=r"loss is nan at epoch 1, step 5: a batch of \[\d+, \d+\].*checkpoint in .* is from b",
+        match=r"loss is nan at epoch 1, step 5: a batch of \[\d+, \d+\].*checkpoint in .* from b",
     ):
         loop.fit_model(broken, world.split, fitting)
     kept = load_file(tmp_path / FILE_NAME)

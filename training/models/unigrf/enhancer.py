@@ -69,7 +69,8 @@ def retrieval_scores(logits_NP: Tensor, temperature: float, kind: str) -> Tensor
         return (logits_NP * temperature).sigmoid()
     if kind == "tempered":
         return logits_NP.sigmoid()
-    mean_N1, deviation_N1 = logits_NP.mean(1, keepdim=True), logits_NP.std(1, keepdim=True)
+    mean_N1 = logits_NP.mean(1, keepdim=True)
+    deviation_N1 = logits_NP.std(1, correction=0, keepdim=True)
     return ((logits_NP - mean_N1) / deviation_N1.clamp(min=1e-6)).sigmoid()
 
 

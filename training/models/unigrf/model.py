@@ -30,7 +30,7 @@ from training.losses.candidates import (
     favourites_loss,
     unit,
 )
-from training.losses.next_item import chunked_softmax_loss
+from training.losses.next_item import chunked_softmax_loss, position_softmax_loss
 from training.models.interface import Contexts, TopK
 from training.models.unigrf import serving
 from training.models.unigrf.config import UnigrfConfig
@@ -65,7 +65,8 @@ class Unigrf(nn.Module):
         self.start_D = nn.Parameter(torch.randn(width) * 0.02)
         self.places_TD = None
         if config.learned_positions:
-            self.places_TD = nn.Parameter(torch.randn(config.max_positions, width) * 0.02)
+            places_TD = torch.randn(config.max_positions, width) * width**-0.5
+            self.places_TD = nn.Parameter(places_TD)
         self.dropout = nn.Dropout(config.dropout)
         self.backbone = make_backbone(
             config.backbone,
@@ -153,10 +154,7 @@ class Unigrf(nn.Module):
             return chunked_softmax_loss(query_ND, items_VD, target_N)
         if self.enhancer is not None and self.training:
             return self._enhanced_loss(self.enhancer, query_ND, items_VD, batch, memory)
-        drawn_NR = self._draw(len(target_N))
-        positive_N = (query_ND * items_VD[target_N]).sum(-1)
-        logits_NR = candidate_logits(query_ND, items_VD, drawn_NR)
-        return contrast_loss(positive_N, logits_NR, drawn_NR != target_N[:, None]).sum()
+        return position_softmax_loss(query_ND, items_VD, target_N, self._draw(len(target_N)))
 
     def _draw(self, N: int) -> Tensor:
         """Negatives for each position; in evaluation always the same, to be compared by."""
