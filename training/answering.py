@@ -15,7 +15,7 @@ from training.bundle import Bundle, BundleFormatError
 from training.data.contexts import asked_times
 from training.data.histories import Histories
 from training.models import MODELS
-from training.models.interface import PAD, Contexts, Recommender, TopK
+from training.models.interface import PAD, Contexts, Recommender, TopK, as_ranker
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,27 @@ class Answerer:
             context_before=_counts_before(is_read),
         )
 
-    def next_items(self, histories: Histories, k: int, *, exclude_seen: bool) -> TopK:
-        """What follows each history, one list per user, in their order."""
+    def next_items(
+        self, histories: Histories, k: int, *, exclude_seen: bool, ranked_candidates: int = 0
+    ) -> TopK:
+        """What follows each history, one list per user, in their order.
+
+        Args:
+            histories: of the users.
+            k: places of a list.
+            exclude_seen: whether items of the history are left out.
+            ranked_candidates: items that are retrieved and put in order by the probability of
+                positive feedback; 0, or a model that can't rank: the order of retrieval.
+        """
         contexts = self.ask(histories).contexts(
             np.arange(histories.num_users),
             histories.lengths,
             max_history=self.max_history,
             exclude_seen=exclude_seen,
         )
+        ranker = as_ranker(self.model)
+        if ranked_candidates and ranker is not None:
+            return ranker.recommend_ranked(contexts, k, ranked_candidates)
         return self.model.recommend(contexts, k)
 
     def next_ids(

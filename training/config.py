@@ -126,6 +126,9 @@ class Recommendations(Section):
 
     num_items: int = Field(default=20, ge=1)
     exclude_seen: bool = True
+    ranked_candidates: int = Field(default=0, ge=0)
+    """Of a champion that can rank: so many items are retrieved and the most likely to be liked are
+    written, by that probability; 0: the order of retrieval, as for a champion that can't."""
     active_days: int | None = None
     """Only users with an event in so many last days; null: every user."""
 

@@ -152,7 +152,7 @@ def test_one_task_alone_learns_that_task(world):
     ranking, report = fit(
         world, max_epochs=6, tasks="ranking", fitting={"validation_metric": "auc"}
     )
-    assert auc_of(ranking, world.split.test) > 0.95
+    assert auc_of(ranking, world.split.test) > 0.9
     assert report.facts["best_validation"] == max(e["validation_auc"] for e in report.epochs)
 
 

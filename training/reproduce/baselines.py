@@ -112,6 +112,7 @@ def _fit(experiment: Experiment, family: str, seed: int) -> tuple[Recommender, A
     fitting = Fitting(
         settings=LoopSettings(**{**settings, "seed": seed}),
         exclude_seen=config.evaluation.exclude_seen,
+        positive_strength=config.evaluation.positive_strength,
         device=experiment.device,
     )
     shape = kind.configure(config.models.settings.get(family, {}))
