@@ -41,6 +41,15 @@ class Processes:
         """The model, with gradients averaged over processes where there are several."""
         return DistributedDataParallel(model) if self.world_size > 1 else model
 
+    def compile(self, backbone: nn.Module) -> bool:
+        """Compile a backbone in place, for batches of any shape; whether that was done.
+
+        Only for a GPU: on a CPU a short fit would be over before it is compiled.
+        """
+        if self.device.type == "cuda":
+            backbone.compile(dynamic=True)
+        return self.device.type == "cuda"
+
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Numbers of any shape, each summed over all processes, float64."""
         if self.world_size == 1:

@@ -23,6 +23,7 @@ class LoopSettings:
     validation_metric: Literal["ndcg@10", "auc", "loss"] = "ndcg@10"
     max_validation_targets: int = 2000
     checkpoint_every_steps: int = 200
+    compile_backbone: bool = False
 
 
 class Observer:

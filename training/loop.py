@@ -52,6 +52,8 @@ class TrainableModel(Protocol):
     config: Any
     positions_per_event: int
     """Input positions that one event takes: what tokens/s counts."""
+    backbone: nn.Module
+    """Where most of the time goes: what `compile_backbone` compiles."""
 
     def __call__(self, batch: Batch) -> Tensor:
         """Loss of the batch's targets in nats, summed."""
@@ -161,6 +163,7 @@ class _Fit:
             positions_per_batch=events_per_process * group.world_size,
             seed=self.settings.seed,
         )
+        self.is_compiled = self.settings.compile_backbone and group.compile(model.backbone)
         self.parallel = group.wrap(model)
         self.optimizer = make_optimizer(model, self.settings)
         self.steps_per_epoch = self.plan.num_batches(split.train, 0)
@@ -335,6 +338,7 @@ class _Fit:
             "stopped_because": progress.stopped_because,
             "device": str(self.group.device),
             "precision": "bfloat16" if self.group.has_bfloat16 else "float32",
+            "compiled": self.is_compiled,
             "processes": self.group.world_size,
             "settings": asdict(self.settings),
             "config": asdict(self.model.config),

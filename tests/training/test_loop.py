@@ -230,6 +230,14 @@ def test_the_validation_loss_is_that_of_the_targets():
     assert report.epochs[0]["validation"] == pytest.approx(total / 10, rel=1e-5)
 
 
+def test_a_cpu_trains_uncompiled_whatever_is_asked_and_says_so():
+    world = worlds.chain(num_users=10)
+    settings = LoopSettings(max_epochs=1, max_history=20, compile_backbone=True)
+    config = sasrec.SasrecConfig(width=16, backbone="hstu")
+    _, report = sasrec.fit(world.split, config, Fitting(settings), world.vocabulary)
+    assert report.facts["compiled"] is False
+
+
 def test_each_epoch_reports_its_curves(tmp_path):
     _, report = fit(tmp_path)
     assert [epoch["epoch"] for epoch in report.epochs] == [1, 2, 3]

@@ -71,16 +71,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Sight:
-    """What some queries may see, and how far off it is.
+    """What some queries, the last R of C positions or those after them, see, and how far off.
 
     Attributes:
-        rows: the queries' places in their rows.
         distance_BRC: positions from key to query, n where a key is hidden, int64; B is 1 where all
             rows are alike.
         gap_BRC: `gap_buckets` between them; R is 1 where all queries are alike; None without times.
     """
 
-    rows: slice
     distance_BRC: Tensor
     gap_BRC: Tensor | None
 
@@ -156,16 +154,20 @@ class Hstu(nn.Module):
         """
         L = x_BLD.shape[1]
         self._require_room(L)
-        blocks = [slice(start, min(L, start + QUERIES)) for start in range(0, L, QUERIES)]
-        sights = [self._sight(rows, times_BL, x_BLD.device) for rows in blocks]
+        # Written so that a compiled graph depends on how many blocks there are, not on L.
+        ends = [QUERIES * number for number in range(1, -(-L // QUERIES))] + [L]
+        sights = [
+            self._sight(start, stop, times_BL, x_BLD.device)
+            for start, stop in zip([0, *ends], ends, strict=False)
+        ]
         keys_values = []
         for layer in self.layers:
             gate_BLG, q, k, v = layer.heads(x_BLD)
-            attended = [
-                _weights(q[:, :, s.rows] @ k[:, :, : s.rows.stop].mT, layer.bias(s)[:, None])
-                @ v[:, :, : s.rows.stop]
-                for s in sights
-            ]
+            attended = []
+            for sight in sights:
+                R, C = sight.distance_BRC.shape[1:]
+                scores_BHRC = q[:, :, C - R : C] @ k[:, :, :C].mT
+                attended.append(_weights(scores_BHRC, layer.bias(sight)[:, None]) @ v[:, :, :C])
             x_BLD = layer.mix(x_BLD, gate_BLG, torch.cat(attended, 2))
             keys_values.append((k, v))
         known_BL = None if times_BL is None else times_BL[:, :L]
@@ -190,7 +192,7 @@ class Hstu(nn.Module):
         self._require_room(memory.keys_values[0][0].shape[2], S)
         past = self._sight_of_past(memory, lengths_B, S, time_B)
         at_once = None if time_B is None else torch.zeros_like(time_B[:1, None]).expand(1, S)
-        own = self._sight(slice(0, S), at_once, x_BWSD.device)
+        own = self._sight(0, S, at_once, x_BWSD.device)
         x_BTD = x_BWSD.reshape(B, W * S, D)
         for layer, (past_k, past_v) in zip(self.layers, memory.keys_values, strict=True):
             gate_BTG, q, k, v = layer.heads(x_BTD)
@@ -202,18 +204,17 @@ class Hstu(nn.Module):
             x_BTD = layer.mix(x_BTD, gate_BTG, attended)
         return self._scaled(x_BTD).view(B, W, S, D)
 
-    def _sight(self, rows: slice, times_BL: Tensor | None, device: torch.device) -> Sight:
-        """What the positions `rows` see of themselves and of all before them."""
-        query = torch.arange(rows.start, rows.stop, device=device)
-        key = torch.arange(rows.stop, device=device)
+    def _sight(self, start: int, stop: int, times_BL: Tensor | None, device: torch.device) -> Sight:
+        """What positions `start` to `stop` see of themselves and of all before them."""
+        query, key = torch.arange(start, stop, device=device), torch.arange(stop, device=device)
         distance_RC = query[:, None] - key
         distance_RC = distance_RC.masked_fill_(distance_RC < 0, self.config.max_positions)
         if times_BL is None:
-            return Sight(rows, distance_RC[None], None)
+            return Sight(distance_RC[None], None)
         # Asked when the next one happens; after the last position, if nobody says when, at once.
         after = (query + 1).clamp_(max=times_BL.shape[1] - 1)
-        gap_BRC = gap_buckets(times_BL[:, after, None] - times_BL[:, None, : rows.stop])
-        return Sight(rows, distance_RC[None], gap_BRC)
+        gap_BRC = gap_buckets(times_BL[:, after, None] - times_BL[:, None, :stop])
+        return Sight(distance_RC[None], gap_BRC)
 
     def _sight_of_past(
         self, memory: Memory, lengths_B: Tensor, S: int, time_B: Tensor | None
@@ -229,7 +230,7 @@ class Hstu(nn.Module):
             if time_B is None
             else gap_buckets(time_B[:, None, None] - memory.times_BL[:, None])
         )
-        return Sight(slice(0, S), distance_BSL, gap_B1L)
+        return Sight(distance_BSL, gap_B1L)
 
     def _require_room(self, length: int, more: int = 0) -> None:
         longest = self.config.max_positions

@@ -123,6 +123,11 @@ class Sasrec(nn.Module):
         self.blocks = _backbone(config)
         self.norm = nn.LayerNorm(width) if is_own else nn.Identity()
 
+    @property
+    def backbone(self) -> nn.Module:
+        """What the loop may compile."""
+        return self.blocks
+
     def encode(self, items_BL: Tensor, times_BL: Tensor | None = None) -> Tensor:
         """After each event, and before the first: what the model expects next, [B, L + 1, D].
 
