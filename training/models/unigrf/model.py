@@ -132,7 +132,7 @@ class Unigrf(nn.Module):
         """Weighted loss of the batch's targets in nats, summed; in evaluation the plain sum."""
         marks_BL = batch.is_target_BL
         x_BTD = self.read(batch.items_BL, batch.strengths_BL)[:, :-1]
-        x_BTD, memory = self.backbone.remember(x_BTD, interleave_times(batch.times_BL))
+        x_BTD, memory = self._encode(x_BTD, interleave_times(batch.times_BL))
         losses = []
         if self.config.retrieves:
             said_ND = retrieval_places(x_BTD)[marks_BL]
@@ -146,6 +146,12 @@ class Unigrf(nn.Module):
         losses_2 = torch.stack(losses)
         weights_2 = self.weighter.weights(losses_2, marks_BL.sum(), batch.num_targets)
         return (weights_2 * losses_2).sum()
+
+    def _encode(self, x_BTD: Tensor, times_BT: Tensor) -> tuple[Tensor, object]:
+        """The backbone's vectors, and its memory where the enhancer reads on from there."""
+        if self.enhancer is not None and self.training and self.config.scorer == "contextual":
+            return self.backbone.remember(x_BTD, times_BT)
+        return self.backbone(x_BTD, times_BT), None
 
     def _retrieval_loss(self, said_ND: Tensor, batch: Batch, memory: object) -> Tensor:
         target_N = batch.items_BL[batch.is_target_BL]
