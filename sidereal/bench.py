@@ -17,6 +17,7 @@ BENCHMARKS = (
     "sequence_building",
     "sasrec_epoch",
     "hstu_epoch",
+    "mfalcon_256",
     "constrained_beam_step",
     "validation_share",
 )
@@ -37,7 +38,7 @@ _CHILD = (
 def bench(names: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Measure ours and the peers on the same work; writes var/bench.json.
 
-    NAME is one of sequence_building, sasrec_epoch, hstu_epoch, constrained_beam_step,
+    NAME is one of sequence_building, sasrec_epoch, hstu_epoch, mfalcon_256, constrained_beam_step,
     validation_share; all of them without one. ratio = ours / best peer: below 1 is faster where
     the unit is time.
     """

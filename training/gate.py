@@ -304,10 +304,9 @@ def _guards(evidence: Evidence, gate: Gate, label: str) -> Iterator[Reason]:
     guarded += [(metric, name) for name in evidence.slices(label, CHAMPION, metric)]
     for metric, slice_name in guarded:
         if evidence.is_unranked(label, CHAMPION, metric):
-            # A champion that ranks is not followed by one that can't.
-            passed = evidence.entrants[CHAMPION].auc is None
-            detail = f"{metric}: {CHAMPION if passed else label} can't rank, nothing to compare"
-            yield Reason("guard", passed, detail)
+            if evidence.entrants[CHAMPION].auc is not None:
+                told = f"{metric}: {label} can't rank, and the champion that it would follow can"
+                yield Reason("guard", False, told)
             continue
         found = evidence.compared(label, CHAMPION, metric, slice_name)
         where = metric if slice_name == ALL else f"{metric} on {slice_name}"

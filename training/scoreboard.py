@@ -135,7 +135,9 @@ def require_answerable(config: TrainingConfig, names: Iterable[str] | None = Non
         cuts = [f"{name}@{k}" for k in config.evaluation.cutoffs for name in ("hr", "ndcg")]
         names = [prefix + name for prefix in READINGS for name in (*cuts, "mrr")]
         names += RANKING_METRICS
-    unknown = sorted({config.gate.primary_metric, *config.gate.guard_metrics} - set(names))
+    # A guard of feedback guards those who can rank; it may be that nobody can.
+    guards = set(config.gate.guard_metrics) - set(RANKING_METRICS)
+    unknown = sorted({config.gate.primary_metric, *guards} - set(names))
     if unknown:
         raise PresetError(
             f"the gate asks for {unknown}, the evaluation measures {sorted(names)}; "

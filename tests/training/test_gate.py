@@ -296,4 +296,11 @@ def test_a_champion_that_ranks_is_not_followed_by_one_that_cannot():
     found = on_feedback("auc", {}, champion=True, who=(CHAMPION,))
     verdict = decide(found, Gate(guard_metrics=("auc",)))
     assert (verdict.decision, failed(verdict)) == ("refuse", ["guard"])
-    assert "auc: tiger can't rank, nothing to compare" in verdict.summary
+    assert "auc: tiger can't rank, and the champion that it would follow can" in verdict.summary
+
+
+def test_a_guard_of_feedback_says_nothing_where_nobody_ranks():
+    found = on_feedback("auc", {}, champion=True, who=())
+    verdict = decide(found, Gate(guard_metrics=("auc", "logloss")))
+    assert verdict.decision == "promote"
+    assert "guard" not in [reason.rule for reason in verdict.reasons]

@@ -26,6 +26,9 @@ class UnigrfConfig:
     """What a feedback token says: b alone, as in the paper, or the ordinal strength."""
     tasks: Literal["both", "retrieval", "ranking"] = "both"
     """What is learnt; one alone is the single-task control."""
+    retrieval_minimum_strength: int = -1
+    """Weaker events are context, and their feedback is learnt, but they are no item to retrieve:
+    where exposures are in the histories, what was shown is not what is wanted."""
 
     similarity: Literal["cosine", "inner"] = "cosine"
     """Of the next item's expected vector and an item's: normalised, as in Meta's HSTU runs, or the

@@ -1,11 +1,13 @@
 """unigrf as a family of recommenders: how it is fitted, saved and loaded."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
@@ -18,10 +20,22 @@ from training.models.unigrf.model import Unigrf
 
 
 def fit(
-    split: Split, config: UnigrfConfig, fitting: Fitting, vocabulary: Vocabulary
+    split: Split,
+    config: UnigrfConfig,
+    fitting: Fitting,
+    vocabulary: Vocabulary,
+    *,
+    begin_with: Mapping[str, Tensor] | None = None,
 ) -> tuple[Unigrf, FitReport]:
     """Train on every event of the training histories and its feedback.
 
+    Args:
+        split: trains, stops, tests.
+        config: the shape; `max_history` and `positive_strength` are taken from `fitting`.
+        fitting: how.
+        vocabulary: the catalogue.
+        begin_with: weights of a model of the same shape, of whichever task; what it has not keeps
+            its first weights.
     Raises:
         ValueError: the fit is to stop by what the model does not learn.
     """
@@ -41,6 +55,8 @@ def fit(
     torch.manual_seed(settings.seed)
     model = Unigrf(config, vocabulary.num_items)
     share = float((split.train.strengths >= config.positive_strength).mean())
+    if begin_with is not None:
+        model.load_state_dict(begin_with, strict=False)
     model.base_rate.fill_(share)
     if model.enhancer is not None:
         model.enhancer.prepare(split.train.num_events)

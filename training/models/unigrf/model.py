@@ -16,6 +16,7 @@ B rows, L events, T tokens, D width, V items, N targets, R negatives, P items dr
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -135,8 +136,10 @@ class Unigrf(nn.Module):
         x_BTD, memory = self._encode(x_BTD, interleave_times(batch.times_BL))
         losses = []
         if self.config.retrieves:
-            said_ND = retrieval_places(x_BTD)[marks_BL]
-            losses.append(self._retrieval_loss(said_ND, batch, memory))
+            wanted_BL = marks_BL & (batch.strengths_BL >= self.config.retrieval_minimum_strength)
+            said_ND = retrieval_places(x_BTD)[wanted_BL]
+            wanted = replace(batch, is_target_BL=wanted_BL)
+            losses.append(self._retrieval_loss(said_ND, wanted, memory))
         if self.config.ranks:
             logit_N = self.ranking_logits(ranking_places(x_BTD)[marks_BL])
             label_N = (batch.strengths_BL[marks_BL] >= self.config.positive_strength).float()
