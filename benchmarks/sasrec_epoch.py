@@ -23,7 +23,7 @@ from torch import nn
 
 from feature_store.settings import Settings
 from training.data.batches import PAD, Batch
-from training.data.histories import Histories
+from training.data.histories import SECOND, Histories
 from training.data.splits import Split, split_leave_last_out
 from training.data.vocabulary import Vocabulary
 from training.fitting import Fitting, LoopSettings
@@ -87,21 +87,27 @@ def read_movielens(folder: Path) -> Histories:
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         items=(item[order] - 1).astype(np.int32),
         strengths=np.ones(len(order), dtype=np.int8),
-        times=seconds[order] * 1_000_000,
+        times=seconds[order] * SECOND,
     )
 
 
-def seconds_of_epochs(histories: Histories, epochs: int, device: str) -> float:
+def seconds_of_epochs(
+    histories: Histories,
+    epochs: int,
+    device: str,
+    *,
+    shape: SasrecConfig = SHAPE,
+    loop: LoopSettings = LOOP,
+) -> float:
     """Median of the loop's own epochs; the first only warms up."""
-    settings = replace(LOOP, max_epochs=epochs + 1)
-    fitting = Fitting(settings, device=device)
-    _, report = FAMILY.fit(_all_of(histories), SHAPE, fitting, _vocabulary(histories))
+    fitting = Fitting(replace(loop, max_epochs=epochs + 1), device=device)
+    _, report = FAMILY.fit(all_of(histories), shape, fitting, vocabulary_of(histories))
     return statistics.median(epoch["seconds"] for epoch in report.epochs[1:])
 
 
 def seconds_of_padded_rows(histories: Histories, share: int, device: str) -> float:
     """An epoch with a row per target, from every `share`-th target."""
-    model = Sasrec(replace(SHAPE, max_history=LOOP.max_history), _vocabulary(histories).num_items)
+    model = Sasrec(replace(SHAPE, max_history=LOOP.max_history), vocabulary_of(histories).num_items)
     optimizer = make_optimizer(model.to(device), LOOP)
     batches = [
         padded_rows(histories, events)
@@ -125,9 +131,14 @@ def padded_rows(histories: Histories, events: np.ndarray) -> Batch:
     first = np.maximum(histories.offsets[histories.users[events]], events - LOOP.max_history)
     at = first[:, None] + np.arange(width)
     inside = at <= events[:, None]
-    items = np.where(inside, histories.items[np.minimum(at, histories.num_events - 1)], PAD)
-    is_target = at == events[:, None]
-    return Batch(torch.from_numpy(items.astype(np.int64)), torch.from_numpy(is_target), len(events))
+    at = np.where(inside, at, 0)
+    arrays = (
+        np.where(inside, histories.items[at], PAD).astype(np.int64),
+        np.where(inside, histories.strengths[at], 0).astype(np.int8),
+        np.where(inside, histories.times[at] // SECOND, 0),
+        inside & (at == events[:, None]),
+    )
+    return Batch(*map(torch.from_numpy, arrays), len(events))
 
 
 def learn(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
@@ -138,11 +149,12 @@ def learn(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> N
     optimizer.zero_grad()
 
 
-def _vocabulary(histories: Histories) -> Vocabulary:
+def vocabulary_of(histories: Histories) -> Vocabulary:
+    """Items up to the largest index that any event has."""
     return Vocabulary(int(histories.items.max()) + 1)
 
 
-def _all_of(histories: Histories) -> Split:
+def all_of(histories: Histories) -> Split:
     """A split that trains on everything and validates on nothing."""
     split = split_leave_last_out(histories)
     nothing = np.zeros(len(split.test), dtype=bool)

@@ -13,7 +13,14 @@ from rich.table import Table
 
 from feature_store.settings import Settings
 
-BENCHMARKS = ("sequence_building", "sasrec_epoch", "constrained_beam_step", "validation_share")
+BENCHMARKS = (
+    "sequence_building",
+    "sasrec_epoch",
+    "hstu_epoch",
+    "mfalcon_256",
+    "constrained_beam_step",
+    "validation_share",
+)
 """Modules of `benchmarks`, each with `measure(settings, *, quick) -> dict`."""
 
 FIELDS = ("name", "work", "unit", "ours", "peers", "ratio", "goal")
@@ -31,8 +38,9 @@ _CHILD = (
 def bench(names: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Measure ours and the peers on the same work; writes var/bench.json.
 
-    NAME is one of sequence_building, sasrec_epoch, constrained_beam_step, validation_share; all of
-    them without one. ratio = ours / best peer: below 1 is faster where the unit is time.
+    NAME is one of sequence_building, sasrec_epoch, hstu_epoch, mfalcon_256, constrained_beam_step,
+    validation_share; all of them without one. ratio = ours / best peer: below 1 is faster where
+    the unit is time.
     """
     settings = Settings()
     console = Console(stderr=as_json)

@@ -68,6 +68,75 @@ def baselines(
     click.echo(f"wrote {path}.json and {path}.md")
 
 
+@reproduce.command()
+@click.option(
+    "--dataset",
+    required=True,
+    type=click.Choice(["movielens-1m", "movielens-100k"]),
+    help="Whose settings, and whose published figures.",
+)
+@click.option(
+    "--path",
+    "folder",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with the dataset's own files; they are read as they are.",
+)
+@click.option("--only", multiple=True, metavar="NAME", help="Rows to fit; default: all of them.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Most epochs of any fit.")
+@click.option("--seed", "seeds", multiple=True, type=int, default=(0,), show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--keep-seen", is_flag=True, help="Rank films already seen, too; Meta filters them.")
+def unigrf(
+    dataset: str,
+    folder: Path,
+    only: tuple[str, ...],
+    epochs: int | None,
+    seeds: tuple[int, ...],
+    device: str,
+    keep_seen: bool,
+) -> None:
+    """UniGRF's tables: single-task and unified models, and the ablations, on MovieLens.
+
+    Writes var/reproduce/unigrf-DATASET.{json,md} after every fit: ours, the paper's and Meta's
+    figures. Fits that are there already, under the same settings, are not repeated, and one that
+    was stopped goes on from its last checkpoint. NAME is one of sasrec, llama, hstu, unigrf-llama,
+    unigrf-hstu, unigrf-hstu-no-enhancer, unigrf-hstu-no-weighter, unigrf-hstu-no-both, hstu-ft-a,
+    hstu-ft-b.
+    """
+    import logging
+
+    from feature_store.settings import Settings
+    from training.reproduce.movielens import read_movielens
+    from training.reproduce.unigrf import ROWS, Experiment, markdown, run
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    unknown = sorted(set(only) - set(ROWS))
+    if unknown:
+        raise click.UsageError(f"--only: no row {unknown}; there are {list(ROWS)}")
+    root = Settings().home.absolute() / "reproduce"
+    try:
+        histories, num_items = read_movielens(folder)
+    except FileNotFoundError as error:
+        raise click.UsageError(f"--path: {error}") from error
+    experiment = Experiment.of(
+        dataset,
+        histories,
+        num_items,
+        directory=root / dataset / "unigrf",
+        device=device,
+        exclude_seen=not keep_seen,
+        epochs=epochs,
+    )
+    path = root / f"unigrf-{dataset}"
+    for name in only or ROWS:
+        found = run(experiment, rows=(name,), seeds=seeds)
+        path.with_suffix(".json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        path.with_suffix(".md").write_text(markdown(found), encoding="utf-8")
+    click.echo(markdown(found))
+    click.echo(f"wrote {path}.json and {path}.md")
+
+
 def _build_tables(
     preset: str, day: date, home: Path, data: Path, overrides: tuple[str, ...]
 ) -> None:

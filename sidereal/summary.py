@@ -130,6 +130,7 @@ def _metrics(facts: Mapping[str, Any]) -> Facts:
             label: {
                 **_chosen(entrant, ("family", "illegal_share", "coverage")),
                 "values": entrant["metrics"][_ALL]["values"],
+                "ranking": entrant.get("ranking", {}).get(_ALL, {}).get("values", {}),
             }
             for label, entrant in facts["entrants"].items()
         },

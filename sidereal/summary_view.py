@@ -113,7 +113,8 @@ def _metrics(found: Facts) -> Table | None:
     )
     metrics = [m for m in SHOWN_METRICS if m in next(iter(found["entrants"].values()))["values"]]
     against = f"{found['challenger']} − this, {metrics[0]}"
-    table = _table(title, "", *metrics, against, text=("",))
+    ranking = ["auc"] if any(e.get("ranking") for e in found["entrants"].values()) else []
+    table = _table(title, "", *metrics, *ranking, against, text=("",))
     differences = {
         row["theirs"]: row["difference"]
         for row in found["comparisons"]
@@ -126,6 +127,7 @@ def _metrics(found: Facts) -> Table | None:
         table.add_row(
             Text(named, "bold" if label == found["challenger"] else ""),
             *(_interval(entrant["values"][metric]) for metric in metrics),
+            *(_interval(entrant["ranking"].get(metric)) for metric in ranking),
             _difference(differences[label]) if label in differences else Text(""),
         )
     return table
@@ -173,7 +175,9 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _interval(bounds: Facts) -> str:
+def _interval(bounds: Facts | None) -> str:
+    if bounds is None:
+        return "–"
     return f"{bounds['point']:.4f} [{bounds['low']:.4f}, {bounds['high']:.4f}]"
 
 

@@ -13,7 +13,7 @@ from training.bundle import Origin, write_bundle
 from training.data.histories import Histories
 from training.data.splits import split_rolling
 from training.data.vocabulary import Vocabulary
-from training.fitting import Fitting
+from training.fitting import Fitting, LoopSettings
 from training.models import MODELS
 
 DAY = date(2024, 3, 31)
@@ -24,12 +24,19 @@ EVENTS = 24
 ITEM_IDS = [f"item-{number}" for number in range(NUM_ITEMS)]
 
 
-def histories(day=DAY, seed=0, num_users=NUM_USERS):
-    """Rows of `user_sequences`: one event a day up to the day, users in ascending order."""
+def histories(day=DAY, seed=0, num_users=NUM_USERS, *, opinions=False):
+    """Rows of `user_sequences`: one event a day up to the day, users in ascending order.
+
+    All feedback is positive; with `opinions` half of the items of each kind are
+    disliked, but for one time in ten, when it is the other way round.
+    """
     draw = np.random.default_rng(seed)
     kinds = draw.integers(0, NUM_KINDS, size=(num_users, 1))
     order = draw.random((num_users, NUM_ITEMS // NUM_KINDS)).argsort(axis=1)
     items = order[:, :EVENTS] * NUM_KINDS + kinds
+    strengths = np.full(items.shape, 2)
+    if opinions:
+        strengths = 2 * ((items // NUM_KINDS % 2) ^ (draw.random(items.shape) < 0.1))
     first = datetime(day.year, day.month, day.day, 12, tzinfo=UTC) - timedelta(days=EVENTS - 1)
     times = [first + timedelta(days=number) for number in range(EVENTS)]
     return pa.table(
@@ -37,7 +44,7 @@ def histories(day=DAY, seed=0, num_users=NUM_USERS):
             "day": pa.array([day] * num_users, pa.date32()),
             "user_id": [f"user-{number:03d}" for number in range(num_users)],
             "item_indices": pa.array(items.tolist(), pa.list_(pa.int32())),
-            "strengths": pa.array([[2] * EVENTS] * num_users, pa.list_(pa.int32())),
+            "strengths": pa.array(strengths.tolist(), pa.list_(pa.int32())),
             "event_times": pa.array([times] * num_users, pa.list_(pa.timestamp("us", "UTC"))),
             "num_events": pa.array([EVENTS] * num_users, pa.int64()),
         }
@@ -54,12 +61,26 @@ def catalogue(num_items=NUM_ITEMS):
     )
 
 
-def trained_bundle(directory, family="item_knn", *, day=DAY, preset="world", inputs=None, seed=0):
+def trained_bundle(
+    directory,
+    family="item_knn",
+    *,
+    day=DAY,
+    preset="world",
+    inputs=None,
+    seed=0,
+    opinions=False,
+    settings=None,
+    loop=None,
+):
     """A bundle of a family without semantic IDs, fitted on the events before the last week."""
-    rows = Histories.from_arrow(histories(day, seed))
+    rows = Histories.from_arrow(histories(day, seed, opinions=opinions))
     split = split_rolling(rows, day, holdout_days=7, validation_days=2)
     model, report = MODELS[family].fit(
-        split, MODELS[family].configure({}), Fitting(), Vocabulary(NUM_ITEMS)
+        split,
+        MODELS[family].configure(settings or {}),
+        Fitting(loop or LoopSettings()),
+        Vocabulary(NUM_ITEMS),
     )
     content = {"snapshot_id": 1, "content_hash": f"histories of {day}"}
     return write_bundle(

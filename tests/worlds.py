@@ -11,8 +11,8 @@ from training.data.vocabulary import Vocabulary
 SECOND = 1_000_000
 
 
-def histories_of(sequences, *, start=0):
-    """Histories of lists of items; user n is `u00n`, events a second apart, strength 1."""
+def histories_of(sequences, *, start=0, strengths=None):
+    """Histories of lists of items; user n is `u00n`, events a second apart, strength 1 or given."""
     lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
     items = np.array([item for sequence in sequences for item in sequence], dtype=np.int32)
     times = [start + place * SECOND for length in lengths for place in range(length)]
@@ -20,7 +20,11 @@ def histories_of(sequences, *, start=0):
         user_ids=np.array([f"u{number:03d}" for number in range(len(sequences))], dtype=object),
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         items=items,
-        strengths=np.ones(len(items), dtype=np.int8),
+        strengths=(
+            np.ones(len(items), dtype=np.int8)
+            if strengths is None
+            else np.array([s for row in strengths for s in row], dtype=np.int8)
+        ),
         times=np.array(times, dtype=np.int64),
     )
 
@@ -40,8 +44,8 @@ class World:
     best_hit_rate: float
 
 
-def _world(sequences, num_items, best_hit_rate):
-    split = split_leave_last_out(histories_of(sequences))
+def _world(sequences, num_items, best_hit_rate, strengths=None):
+    split = split_leave_last_out(histories_of(sequences, strengths=strengths))
     return World(split, Vocabulary(num_items, codes_of(num_items), "world"), best_hit_rate)
 
 
@@ -53,6 +57,21 @@ def chain(*, num_users=300, length=24, num_items=30, certainty=0.9, seed=0):
         follows = generator.random(num_users) < certainty
         items[follows, place] = (items[follows, place - 1] + 1) % num_items
     return _world(items.tolist(), num_items, certainty + (1 - certainty) / num_items)
+
+
+def taste(*, num_users=300, length=24, num_items=30, certainty=0.9, seed=0):
+    """The chain's items; an item is one half's delight and the other half's dislike.
+
+    Items come in fives that are liked by the users of even and of odd number in turn, so only the
+    history says whether an item will be: of itself, half of all people like it.
+    """
+    items = chain(
+        num_users=num_users, length=length, num_items=num_items, certainty=certainty, seed=seed
+    ).split.test.histories.items.reshape(num_users, length)
+    likes = (items // 5 + np.arange(num_users)[:, None]) % 2 == 0
+    strengths = np.where(likes, 2, 0)
+    best = certainty + (1 - certainty) / num_items
+    return _world(items.tolist(), num_items, best, strengths.tolist())
 
 
 def echo(*, num_users=300, length=24, num_items=30, delay=3, certainty=0.9, seed=0):

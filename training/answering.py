@@ -6,7 +6,7 @@ before the model is asked, the same way at evaluation, in the daily table and in
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -15,9 +15,10 @@ import pyarrow as pa
 import torch
 
 from training.bundle import Bundle, BundleFormatError
+from training.data.contexts import asked_times
 from training.data.histories import Histories
 from training.models import MODELS
-from training.models.interface import PAD, Contexts, Recommender, TopK
+from training.models.interface import PAD, Contexts, Recommender, TopK, as_ranker
 
 _ROWS_WORTH_A_THREAD = 32
 
@@ -47,7 +48,13 @@ class Asked:
         ends = starts + position
         read = self.context_before[ends] - self.context_before[starts]
         contexts = Contexts.at(
-            self.context, user, read, max_history=max_history, exclude_seen=False
+            self.context,
+            user,
+            read,
+            max_history=max_history,
+            exclude_seen=False,
+            # In the original histories: what is predicted may itself be no event of the context.
+            asked_at=asked_times(self.original, user, position),
         )
         if not exclude_seen:
             return contexts
@@ -115,15 +122,32 @@ class Answerer:
             context_before=_counts_before(is_read),
         )
 
-    def next_items(self, histories: Histories, k: int, *, exclude_seen: bool) -> TopK:
-        """What follows each history, one list per user, in their order."""
+    def next_items(
+        self, histories: Histories, k: int, *, exclude_seen: bool, ranked_candidates: int = 0
+    ) -> TopK:
+        """What follows each history, one list per user, in their order.
+
+        Args:
+            histories: of the users.
+            k: places of a list.
+            exclude_seen: whether items of the history are left out.
+            ranked_candidates: items that are retrieved and put in order by the probability of
+                positive feedback; 0, or a model that can't rank: the order of retrieval.
+        """
         contexts = self.ask(histories).contexts(
             np.arange(histories.num_users),
             histories.lengths,
             max_history=self.max_history,
             exclude_seen=exclude_seen,
         )
-        return recommend_on_all_cores(self.model, contexts, k, device=self.device)
+        model, ranker = self.model, as_ranker(self.model)
+
+        def answer(part: Contexts) -> TopK:
+            if ranked_candidates and ranker is not None:
+                return ranker.recommend_ranked(part, k, ranked_candidates)
+            return model.recommend(part, k)
+
+        return on_all_cores(answer, contexts, device=self.device)
 
     def next_ids(
         self, item_ids: Sequence[Sequence[str]], k: int, *, exclude_seen: bool
@@ -142,8 +166,8 @@ class Answerer:
         return items, scores
 
 
-def recommend_on_all_cores(model: Recommender, contexts: Contexts, k: int, *, device: str) -> TopK:
-    """`model.recommend`, with a thread for each core that torch's own threads leave idle.
+def on_all_cores(answer: Callable[[Contexts], TopK], contexts: Contexts, *, device: str) -> TopK:
+    """`answer(contexts)`, with a thread for each core that torch's own threads leave idle.
 
     Torch lets go of Python's lock while it computes, so threads with separate contexts keep all
     cores busy without meeting before the end; threads within an operation meet thousands of times,
@@ -152,11 +176,10 @@ def recommend_on_all_cores(model: Recommender, contexts: Contexts, k: int, *, de
     workers = 1 if device != "cpu" else _cores() // torch.get_num_threads()
     rows = -(-len(contexts) // max(1, workers))
     if workers <= 1 or rows < _ROWS_WORTH_A_THREAD:
-        return model.recommend(contexts, k)
-    starts = range(0, len(contexts), rows)
-    parts = [contexts.rows(start, start + rows) for start in starts]
+        return answer(contexts)
+    parts = [contexts.rows(start, start + rows) for start in range(0, len(contexts), rows)]
     with ThreadPoolExecutor(workers) as threads:
-        return TopK.concatenate(list(threads.map(lambda part: model.recommend(part, k), parts)))
+        return TopK.concatenate(list(threads.map(answer, parts)))
 
 
 def _cores() -> int:

@@ -107,7 +107,10 @@ def fingerprint(model: nn.Module, split: Split, settings: LoopSettings, world_si
     }
     digest.update(json.dumps(shape, sort_keys=True).encode())
     train, validation = split.train, split.validation
-    for array in (train.offsets, train.items, validation.events, validation.histories.items):
+    for histories in (train, validation.histories):
+        for array in (histories.items, histories.strengths, histories.times):
+            digest.update(np.ascontiguousarray(array))
+    for array in (train.offsets, validation.events):
         digest.update(np.ascontiguousarray(array))
     for buffer in model.buffers():
         digest.update(buffer.detach().cpu().contiguous().numpy())

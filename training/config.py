@@ -63,13 +63,16 @@ class Training(Section):
     window_overlap: int = Field(default=10, ge=0)
     """A history longer than `max_history` is cut into windows; events of context that the first
     target of a later window sees."""
-    validation_metric: Literal["ndcg@10", "loss"] = "ndcg@10"
-    """What stops the training: the ranking that is wanted, or the cheaper and smoother loss."""
+    validation_metric: Literal["ndcg@10", "auc", "loss"] = "ndcg@10"
+    """What stops the training: the order that is wanted, of the next items or (auc) of feedback, or
+    the cheaper and smoother loss."""
     max_validation_targets: int = Field(default=2000, ge=1)
     """Validation targets measured after each epoch, evenly spread over those there are."""
     minimum_strength: int = Field(default=-1, ge=-1, le=3)
     """Events below are neither context nor target of next-item training."""
     checkpoint_every_steps: int = Field(default=200, ge=1)
+    compile_backbone: bool = False
+    """On a GPU, train on a compiled backbone: minutes before the first step, faster steps."""
     processes: int = Field(default=1, ge=1)
     """torchrun processes per machine."""
     overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -89,6 +92,10 @@ class Evaluation(Section):
     exclude_seen: bool = True
     """Whether items of the history are filtered from the lists, for every model alike."""
     target_minimum_strength: int = Field(default=-1, ge=-1, le=3)
+    positive_strength: int = Field(default=2, ge=0, le=3)
+    """Feedback is positive from this strength on: what models that rank are taught and asked."""
+    ranking_minimum_strength: int = Field(default=-1, ge=-1, le=3)
+    """Weaker events are no target of the ranking metrics, which need both kinds of feedback."""
     bootstrap_samples: int = Field(default=2000, ge=100)
     light_user_events: int = Field(default=20, ge=1)
     """Users with at most so many training events are the slice `light`."""
@@ -121,6 +128,9 @@ class Recommendations(Section):
 
     num_items: int = Field(default=20, ge=1)
     exclude_seen: bool = True
+    ranked_candidates: int = Field(default=0, ge=0)
+    """Of a champion that can rank: so many items are retrieved and the most likely to be liked are
+    written, by that probability; 0: the order of retrieval, as for a champion that can't."""
     active_days: int | None = None
     """Only users with an event in so many last days; null: every user."""
 

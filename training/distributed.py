@@ -41,6 +41,15 @@ class Processes:
         """The model, with gradients averaged over processes where there are several."""
         return DistributedDataParallel(model) if self.world_size > 1 else model
 
+    def compile(self, backbone: nn.Module) -> bool:
+        """Compile a backbone in place, for batches of any shape; whether that was done.
+
+        Only for a GPU: on a CPU a short fit would be over before it is compiled.
+        """
+        if self.device.type == "cuda":
+            backbone.compile(dynamic=True)
+        return self.device.type == "cuda"
+
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Numbers of any shape, each summed over all processes, float64."""
         if self.world_size == 1:
@@ -48,6 +57,19 @@ class Processes:
         total = torch.from_numpy(values.astype(np.float64)).to(self.device)
         dist.all_reduce(total)
         return total.cpu().numpy()
+
+    def gather(self, values: np.ndarray) -> np.ndarray:
+        """All processes' numbers beside each other along the last axis, by rank, float64."""
+        values = values.astype(np.float64)
+        if self.world_size == 1:
+            return values
+        lengths = np.zeros(self.world_size)
+        lengths[self.rank] = values.shape[-1]
+        lengths = self.sum(lengths).astype(np.int64)
+        start = int(lengths[: self.rank].sum())
+        everything = np.zeros((*values.shape[:-1], int(lengths.sum())))
+        everything[..., start : start + values.shape[-1]] = values
+        return self.sum(everything)
 
     @property
     def has_bfloat16(self) -> bool:
@@ -62,6 +84,14 @@ class Processes:
         """Return when all processes have come here."""
         if self.world_size > 1:
             dist.barrier()
+
+
+def sum_over_processes(values: torch.Tensor) -> torch.Tensor:
+    """Numbers of any shape, each summed over all processes, where they are; for use in a step."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        values = values.clone()
+        dist.all_reduce(values)
+    return values
 
 
 @contextmanager

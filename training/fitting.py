@@ -20,9 +20,10 @@ class LoopSettings:
     gradient_clip_norm: float = 1.0
     max_history: int = 50
     window_overlap: int = 10
-    validation_metric: Literal["ndcg@10", "loss"] = "ndcg@10"
+    validation_metric: Literal["ndcg@10", "auc", "loss"] = "ndcg@10"
     max_validation_targets: int = 2000
     checkpoint_every_steps: int = 200
+    compile_backbone: bool = False
 
 
 class Observer:
@@ -45,6 +46,7 @@ class Fitting:
     Attributes:
         settings: of the loop.
         exclude_seen: whether the validation metric filters seen items, as the evaluation does.
+        positive_strength: feedback is positive from this strength on.
         device: `cpu` or `cuda`.
         checkpoints: folder for the checkpoint; None keeps none.
         resume: go on from a checkpoint of the same fit that lies in `checkpoints`.
@@ -53,6 +55,7 @@ class Fitting:
 
     settings: LoopSettings = LoopSettings()
     exclude_seen: bool = True
+    positive_strength: int = 2
     device: str = "cpu"
     checkpoints: Path | None = None
     resume: bool = True

@@ -4,6 +4,9 @@ A pure function of the evaluation's facts and the preset's `gate` section. The c
 measured on enough users, legal, above the floor when it is to be the first champion, no loss
 against the champion otherwise, and not beaten by a baseline. Where a baseline beats it, the preset
 says whether that baseline faces the same rules in its place, or nothing is promoted.
+
+Metrics of feedback (AUC, GAUC, LogLoss) exist for entrants that can rank. Who can't is not compared
+on them; where nobody is there to compare with, an order must at least be better than chance.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,6 +15,7 @@ from typing import Any, Literal
 
 from training.config import Gate
 from training.evaluation.compare import Comparison, Interval
+from training.evaluation.ranking import CHANCE, RANKING_METRICS, SMALLER_IS_BETTER
 from training.evaluation.retrieval import ALL
 
 CHAMPION = "champion"
@@ -30,6 +34,8 @@ class Entrant:
     illegal_share: float
     repeated_share: float
     contradictions: Sequence[str] = ()
+    auc: Interval | None = None
+    """Of the feedback on all targets; None for one that can't rank, or without both kinds of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,7 @@ class Evidence:
                     illegal_share=entrant["illegal_share"],
                     repeated_share=entrant["repeated_share"],
                     contradictions=entrant["contradictions"],
+                    auc=_auc(entrant),
                 )
                 for label, entrant in facts["entrants"].items()
             },
@@ -86,6 +93,10 @@ class Evidence:
         """Slices, other than all targets, on which the two were compared."""
         keys = self.comparisons.keys()
         return sorted(s for a, b, s, m in keys if (a, b, m) == (ours, theirs, metric) and s != ALL)
+
+    def is_unranked(self, ours: str, theirs: str, metric: str) -> bool:
+        """Whether the two aren't compared on a metric of feedback: one of them can't rank."""
+        return metric in RANKING_METRICS and (ours, theirs, ALL, metric) not in self.comparisons
 
     def compared(self, ours: str, theirs: str, metric: str, slice_name: str = ALL) -> Comparison:
         """One comparison.
@@ -228,32 +239,53 @@ def _sound(entrant: Entrant, withdrawn: Collection[str]) -> Iterator[Reason]:
 def _above_floor(evidence: Evidence, gate: Gate, label: str) -> Reason:
     if label == gate.floor:
         return Reason("floor", True, f"{label} is the floor itself")
+    if evidence.is_unranked(label, gate.floor, gate.primary_metric):
+        return _above_chance(evidence, "floor", label, gate.floor)
     found = evidence.compared(label, gate.floor, gate.primary_metric)
     return Reason(
         "floor",
-        found.difference.low > 0,
+        _gain(found, gate.primary_metric).low > 0,
         f"first champion: {_told(label, gate.floor, gate.primary_metric, found)}; "
-        "the lower bound must be above 0",
+        f"{_must_gain(gate.primary_metric)}",
+    )
+
+
+def _above_chance(evidence: Evidence, rule: str, label: str, other: str) -> Reason:
+    """What stands for a comparison with somebody who can't rank."""
+    auc, chance = evidence.entrants[label].auc, CHANCE["auc"]
+    if auc is None:
+        return Reason(rule, False, f"{label} can't rank, or no target has feedback of both kinds")
+    return Reason(
+        rule,
+        auc.low > chance,
+        f"{other} can't rank; {label}'s auc is {auc.point:.4f} (interval {auc.low:.4f} to "
+        f"{auc.high:.4f}), whose lower bound must be above {chance}",
     )
 
 
 def _against_baseline(evidence: Evidence, gate: Gate, label: str, baseline: str) -> Reason:
-    found = evidence.compared(label, baseline, gate.primary_metric)
+    metric = gate.primary_metric
+    if evidence.is_unranked(label, baseline, metric):
+        return Reason("baseline", True, f"{baseline} can't rank: it is not compared on {metric}")
+    found = evidence.compared(label, baseline, metric)
     return Reason(
         "baseline",
-        found.difference.high >= 0,
-        f"{_told(label, baseline, gate.primary_metric, found)}; "
-        "a baseline wins where the whole interval is below 0",
+        _gain(found, metric).high >= 0,
+        f"{_told(label, baseline, metric, found)}; "
+        f"a baseline wins where the whole interval is {_worse(metric)} 0",
     )
 
 
 def _against_champion(evidence: Evidence, gate: Gate, label: str) -> Reason:
-    found = evidence.compared(label, CHAMPION, gate.primary_metric)
-    told = _told(label, CHAMPION, gate.primary_metric, found)
+    metric = gate.primary_metric
+    if evidence.is_unranked(label, CHAMPION, metric):
+        return _above_chance(evidence, "champion", label, "the champion")
+    found = evidence.compared(label, CHAMPION, metric)
+    told, gain = _told(label, CHAMPION, metric, found), _gain(found, metric)
     if gate.champion_rule == "better":
-        passed, rule = found.difference.low > 0, "the lower bound must be above 0"
+        passed, rule = gain.low > 0, _must_gain(metric)
     else:
-        passed = found.difference.high >= 0 and not _lost(found, gate.max_primary_loss)
+        passed = gain.high >= 0 and not _lost(found, metric, gate.max_primary_loss)
         rule = (
             "the interval must reach 0 and the loss may not be above "
             f"{gate.max_primary_loss:.1%} of the champion's"
@@ -271,10 +303,16 @@ def _guards(evidence: Evidence, gate: Gate, label: str) -> Iterator[Reason]:
     metric = gate.primary_metric
     guarded += [(metric, name) for name in evidence.slices(label, CHAMPION, metric)]
     for metric, slice_name in guarded:
+        if evidence.is_unranked(label, CHAMPION, metric):
+            if evidence.entrants[CHAMPION].auc is not None:
+                told = f"{metric}: {label} can't rank, and the champion that it would follow can"
+                yield Reason("guard", False, told)
+            continue
         found = evidence.compared(label, CHAMPION, metric, slice_name)
         where = metric if slice_name == ALL else f"{metric} on {slice_name}"
         few = slice_name != ALL and found.num_users < gate.minimum_users
-        failed = _lost(found, gate.max_guard_loss) and found.difference.high < 0 and not few
+        lost = _lost(found, metric, gate.max_guard_loss) and _gain(found, metric).high < 0
+        failed = lost and not few
         yield Reason(
             "guard",
             not failed,
@@ -282,18 +320,40 @@ def _guards(evidence: Evidence, gate: Gate, label: str) -> Iterator[Reason]:
             + (
                 f"; too few users to judge ({found.num_users:,})"
                 if few
-                else f"; fails on a loss above {gate.max_guard_loss:.1%} whose interval is below 0"
+                else f"; fails on a loss above {gate.max_guard_loss:.1%} whose interval is "
+                f"{_worse(metric)} 0"
             ),
         )
 
 
-def _lost(found: Comparison, tolerated: float) -> bool:
-    """Whether ours is below theirs by more than a share of theirs."""
+def _gain(found: Comparison, metric: str) -> Interval:
+    """The difference, turned so that more is better."""
+    difference = found.difference
+    if metric not in SMALLER_IS_BETTER:
+        return difference
+    return Interval(-difference.high, -difference.point, -difference.low)
+
+
+def _must_gain(metric: str) -> str:
+    if metric in SMALLER_IS_BETTER:
+        return "the upper bound must be below 0"
+    return "the lower bound must be above 0"
+
+
+def _worse(metric: str) -> str:
+    return "above" if metric in SMALLER_IS_BETTER else "below"
+
+
+def _lost(found: Comparison, metric: str, tolerated: float) -> bool:
+    """Whether ours is worse than theirs by more than a share of theirs."""
+    if metric in SMALLER_IS_BETTER:
+        return found.ours > found.theirs * (1 + tolerated)
     return found.ours < found.theirs * (1 - tolerated)
 
 
 def _strength(evidence: Evidence, gate: Gate, challenger: str, baseline: str) -> float:
-    return evidence.compared(challenger, baseline, gate.primary_metric).theirs
+    found = evidence.compared(challenger, baseline, gate.primary_metric).theirs
+    return -found if gate.primary_metric in SMALLER_IS_BETTER else found
 
 
 def _told(ours: str, theirs: str, metric: str, found: Comparison) -> str:
@@ -315,3 +375,8 @@ def _comparison(row: Mapping[str, Any]) -> Comparison:
         relative=Interval(**row["relative"]) if row["relative"] else None,
         probability_better=row["probability_better"],
     )
+
+
+def _auc(entrant: Mapping[str, Any]) -> Interval | None:
+    values = entrant.get("ranking", {}).get(ALL, {}).get("values", {})
+    return Interval(**values["auc"]) if "auc" in values else None

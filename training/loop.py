@@ -8,9 +8,9 @@ bit, on the same machine with as many threads.
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -52,9 +52,32 @@ class TrainableModel(Protocol):
     config: Any
     positions_per_event: int
     """Input positions that one event takes: what tokens/s counts."""
+    backbone: nn.Module
+    """Where most of the time goes: what `compile_backbone` compiles."""
 
     def __call__(self, batch: Batch) -> Tensor:
         """Loss of the batch's targets in nats, summed."""
+        ...
+
+
+@runtime_checkable
+class RemembersTraining(Protocol):
+    """What the loop asks of a model whose steps depend on more than its weights."""
+
+    def training_state(self) -> dict[str, Tensor]:
+        """What later steps depend on beside the weights; kept in checkpoints, not in bundles."""
+        ...
+
+    def restore_training(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `training_state` gave."""
+        ...
+
+    def end_epoch(self, total: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+        """Close an epoch of training, before its validation; points of its curves.
+
+        Args:
+            total: sums numbers over all processes.
+        """
         ...
 
 
@@ -140,6 +163,7 @@ class _Fit:
             positions_per_batch=events_per_process * group.world_size,
             seed=self.settings.seed,
         )
+        self.is_compiled = self.settings.compile_backbone and group.compile(model.backbone)
         self.parallel = group.wrap(model)
         self.optimizer = make_optimizer(model, self.settings)
         self.steps_per_epoch = self.plan.num_batches(split.train, 0)
@@ -233,18 +257,21 @@ class _Fit:
 
     def _end_epoch(self) -> None:
         progress, settings = self.progress, self.settings
+        curve = progress.curve(self.model.positions_per_event)
+        if isinstance(self.model, RemembersTraining):
+            curve |= self.model.end_epoch(self.group.sum)
         started = time.perf_counter()
-        value = validate(self.model, self.plan, self.split.validation, self.fitting, self.group)
-        curve = progress.curve(self.model.positions_per_event) | {
+        found = validate(self.model, self.plan, self.split.validation, self.fitting, self.group)
+        curve |= found | {
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "validation_seconds": time.perf_counter() - started,
         }
         # Without validation targets there is nothing to stop by: the last epoch is the best.
         score = math.inf
-        if value is not None:
-            curve["validation"] = value
+        if "validation" in found:
+            value = found["validation"]
             score = -value if settings.validation_metric == "loss" else value
-        if score > progress.best_value or value is None:
+        if score > progress.best_value or "validation" not in found:
             progress.best_epoch, progress.best_value = progress.epoch, score
             self.best_weights = weights(self.model)
         progress.end_epoch(curve, settings)
@@ -263,6 +290,8 @@ class _Fit:
             "best": self.best_weights,
             "optimizer": optimizer_tensors(self.optimizer),
         }
+        if isinstance(self.model, RemembersTraining):
+            parts["training"] = self.model.training_state()
         tensors = {
             f"{part}.{name}": value
             for part, named in parts.items()
@@ -288,6 +317,8 @@ class _Fit:
                 "step": self.progress.step,
             }
             self.model.load_state_dict(checkpoint.part("model"))
+            if isinstance(self.model, RemembersTraining):
+                self.model.restore_training(checkpoint.part("training"))
             self.best_weights = checkpoint.part("best")
             restore_optimizer(self.optimizer, checkpoint.part("optimizer"))
         for observer in self.observers:
@@ -307,6 +338,7 @@ class _Fit:
             "stopped_because": progress.stopped_because,
             "device": str(self.group.device),
             "precision": "bfloat16" if self.group.has_bfloat16 else "float32",
+            "compiled": self.is_compiled,
             "processes": self.group.world_size,
             "settings": asdict(self.settings),
             "config": asdict(self.model.config),

@@ -3,7 +3,7 @@
 The result is plain data: the gate decides from it, the report draws it, MLflow keeps it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from feature_store.preset import PresetError
 from training.config import TrainingConfig
 from training.evaluation.compare import bootstrap_means, compare, interval
+from training.evaluation.ranking import RANKING_METRICS
 from training.evaluation.retrieval import ALL, READINGS, UserMetrics
 from training.gate import CHAMPION
 
@@ -20,7 +21,11 @@ BySlice = Mapping[str, UserMetrics]
 
 
 def scoreboard(
-    config: TrainingConfig, found: Mapping[str, BySlice], facts: Mapping[str, Facts]
+    config: TrainingConfig,
+    found: Mapping[str, BySlice],
+    facts: Mapping[str, Facts],
+    *,
+    also_measured: Collection[str] = (),
 ) -> Facts:
     """Means with intervals, and paired comparisons, of all entrants on every slice.
 
@@ -28,6 +33,7 @@ def scoreboard(
         config: evaluation, gate, and who faces whom.
         found: per label and slice, the per-user metrics; a slice has the same users for all.
         facts: what else is known of each entrant, by label.
+        also_measured: metrics that somebody else measures, and the gate may ask for.
     Returns:
         `entrants` by label with `metrics` by slice, `comparisons` as a list of rows, and how
         they were made.
@@ -35,7 +41,7 @@ def scoreboard(
         PresetError: the gate asks for a metric that was not measured.
     """
     first = next(iter(found.values()))
-    require_answerable(config, first[ALL].names)
+    require_answerable(config, (*first[ALL].names, *also_measured))
     entrants: dict[str, Facts] = {label: {**own, "metrics": {}} for label, own in facts.items()}
     comparisons: list[Facts] = []
     for name in first:
@@ -94,7 +100,7 @@ class SliceBoard:
         if not self._users:
             return []
         rows = []
-        for ours, theirs in _pairs(self._config, self._found):
+        for ours, theirs in pairs(self._config, self._found):
             for metric in _compared_metrics(self._config, self._found[ours].names):
                 a, b = (ours, metric), (theirs, metric)
                 found = compare(
@@ -128,7 +134,10 @@ def require_answerable(config: TrainingConfig, names: Iterable[str] | None = Non
     if names is None:
         cuts = [f"{name}@{k}" for k in config.evaluation.cutoffs for name in ("hr", "ndcg")]
         names = [prefix + name for prefix in READINGS for name in (*cuts, "mrr")]
-    unknown = sorted({config.gate.primary_metric, *config.gate.guard_metrics} - set(names))
+        names += RANKING_METRICS
+    # A guard of feedback guards those who can rank; it may be that nobody can.
+    guards = set(config.gate.guard_metrics) - set(RANKING_METRICS)
+    unknown = sorted({config.gate.primary_metric, *guards} - set(names))
     if unknown:
         raise PresetError(
             f"the gate asks for {unknown}, the evaluation measures {sorted(names)}; "
@@ -141,18 +150,24 @@ def headline(facts: Facts) -> dict[str, float]:
     return {
         f"{label}.{metric}": bounds["point"]
         for label, found in facts["entrants"].items()
-        for metric, bounds in found["metrics"][ALL]["values"].items()
+        for metric, bounds in _values(found).items()
     }
 
 
 def in_words(facts: Facts, metric: str) -> str:
-    """One line: the entrants' means of one metric."""
-    found = facts["entrants"].items()
-    shown = (f"{k} {v['metrics'][ALL]['values'][metric]['point']:.4f}" for k, v in found)
+    """One line: the means of one metric of all entrants that have it."""
+    found = {label: _values(entrant) for label, entrant in facts["entrants"].items()}
+    shown = (f"{k} {v[metric]['point']:.4f}" for k, v in found.items() if metric in v)
     return f"{metric} on {facts['num_users']:,} users: " + ", ".join(shown)
 
 
-def _pairs(config: TrainingConfig, labels: Iterable[str]) -> list[tuple[str, str]]:
+def _values(entrant: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An entrant's metrics on all targets; with those of feedback where it can rank."""
+    own = entrant["metrics"][ALL]["values"]
+    return {**own, **entrant["ranking"][ALL]["values"]} if "ranking" in entrant else own
+
+
+def pairs(config: TrainingConfig, labels: Iterable[str]) -> list[tuple[str, str]]:
     """Who faces whom: the challenger all others, each baseline the champion and the floor."""
     there, challenger = list(labels), config.models.challenger
     judges = (CHAMPION, config.gate.floor)
@@ -163,5 +178,5 @@ def _pairs(config: TrainingConfig, labels: Iterable[str]) -> list[tuple[str, str
 
 def _compared_metrics(config: TrainingConfig, names: Iterable[str]) -> list[str]:
     """Metrics of items, and whatever the gate looks at."""
-    items = [name for name in names if not name.startswith(READINGS[1:])]
-    return list(dict.fromkeys([*items, config.gate.primary_metric, *config.gate.guard_metrics]))
+    asked = {config.gate.primary_metric, *config.gate.guard_metrics}
+    return [name for name in names if name in asked or not name.startswith(READINGS[1:])]

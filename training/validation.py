@@ -8,6 +8,7 @@ from training.data.batches import BatchPlan
 from training.data.contexts import contexts_of
 from training.data.splits import Targets
 from training.distributed import Processes
+from training.evaluation.ranking import auc, log_loss
 from training.fitting import Fitting
 
 CUTOFF = 10
@@ -15,8 +16,8 @@ CUTOFF = 10
 
 def validate(
     model: nn.Module, plan: BatchPlan, targets: Targets, fitting: Fitting, group: Processes
-) -> float | None:
-    """The validation metric over all processes, each of which measures a share of the targets.
+) -> dict[str, float]:
+    """What the weights are worth, over all processes; each measures a share of the targets.
 
     Args:
         model: what is trained, a `TrainableModel` and `Recommender`.
@@ -25,20 +26,29 @@ def validate(
         fitting: the metric and whether seen items are filtered.
         group: the processes.
     Returns:
-        Mean NDCG@10 over targets (larger is better), or mean loss in nats (smaller is better);
-        None without targets.
+        `validation`, the metric that decides: mean NDCG@10 over targets or AUC (larger is better),
+        or mean loss in nats (smaller is better). Of a model that can rank `validation_auc` and
+        `validation_logloss`, too: that one task gets worse while the other decides must be seen.
+        Nothing without targets, no AUC without both kinds of feedback.
     """
     settings = fitting.settings
     model.eval()
     count = min(len(targets), settings.max_validation_targets)
     chosen = np.linspace(0, len(targets) - 1, count).astype(np.int64)
+    own = targets.where(chosen[group.rank :: group.world_size])
+    found: dict[str, float] = {}
+    if getattr(model, "ranks", False) and count:
+        found |= _ranking(model, own, fitting, group)
+    if settings.validation_metric == "auc":
+        return found | (
+            {"validation": found["validation_auc"]} if "validation_auc" in found else {}
+        )
     if settings.validation_metric == "loss":
         measured = _loss(model, plan, targets.where(chosen), group)
     else:
-        own = chosen[group.rank :: group.world_size]
-        measured = _ndcg(model, targets.where(own), fitting)
+        measured = _ndcg(model, own, fitting)
     total, num_measured = group.sum(np.array(measured)).tolist()
-    return total / num_measured if num_measured else None
+    return found | ({"validation": total / num_measured} if num_measured else {})
 
 
 @torch.inference_mode()
@@ -66,3 +76,22 @@ def _ndcg(model: nn.Module, targets: Targets, fitting: Fitting) -> tuple[float, 
         total += float((hit_Bk / np.log2(np.arange(2, CUTOFF + 2))).sum())
         row += len(contexts)
     return total, row
+
+
+def _ranking(
+    model: nn.Module, targets: Targets, fitting: Fitting, group: Processes
+) -> dict[str, float]:
+    """AUC and mean LogLoss of the feedback on the targets."""
+    row, items, said = 0, targets.items, []
+    questions = contexts_of(targets, max_history=fitting.settings.max_history, exclude_seen=False)
+    for contexts in questions:
+        said.append(model.rank(contexts, items[row : row + len(contexts), None])[:, 0])
+        row += len(contexts)
+    said_T = np.concatenate([np.empty(0, dtype=np.float32), *said]).astype(np.float64)
+    strengths_T = targets.histories.strengths[targets.events]
+    said_T, positive_T = group.gather(np.stack([said_T, strengths_T >= fitting.positive_strength]))
+    label_T = positive_T > 0
+    found = {"validation_logloss": float(log_loss(said_T, label_T).mean())}
+    if label_T.any() and not label_T.all():
+        found["validation_auc"] = auc(said_T, label_T)
+    return found

@@ -4,6 +4,7 @@ import torch
 
 from benchmarks import sasrec_epoch
 from tests import worlds
+from training.data.batches import BatchPlan
 from training.models.sasrec import Sasrec, SasrecConfig
 
 
@@ -14,6 +15,8 @@ def test_padded_rows_hold_every_target_with_the_events_before_it():
     assert rows == [[0], [0, 1], list(range(5, 56)), [70], [70, 71]]
     assert batch.is_target_BL.sum(1).tolist() == [1] * 5
     assert batch.items_BL[batch.is_target_BL].tolist() == [0, 1, 55, 70, 71]
+    assert batch.times_BL[batch.is_target_BL].tolist() == [0, 1, 55, 0, 1]
+    assert batch.strengths_BL.tolist() == (batch.items_BL >= 0).int().tolist()
 
 
 def test_both_ways_of_training_have_the_same_loss():
@@ -21,9 +24,8 @@ def test_both_ways_of_training_have_the_same_loss():
     torch.manual_seed(0)
     model = Sasrec(SasrecConfig(width=16, hidden_width=16, max_history=50), 40).eval()
     rows = sasrec_epoch.padded_rows(histories, np.arange(33))
-    items = np.full((2, 30), -1)
-    items[0], items[1, :3] = range(30), (3, 4, 5)
-    at_once = sasrec_epoch.Batch(torch.from_numpy(items), torch.from_numpy(items >= 0), 33)
+    (at_once,) = BatchPlan(max_history=50, overlap=10, positions_per_batch=99).batches(histories, 0)
+    assert at_once.is_target_BL.sum() == 33
     with torch.no_grad():
         torch.testing.assert_close(model(rows), model(at_once))
 

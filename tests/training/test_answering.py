@@ -1,4 +1,5 @@
 import threading
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -7,8 +8,8 @@ import torch
 from tests import recommender_world
 from tests.recommender_world import ITEM_IDS, NUM_ITEMS, NUM_KINDS, trained_bundle
 from training import answering
-from training.answering import Answerer, recommend_on_all_cores
-from training.data.histories import Histories
+from training.answering import Answerer, on_all_cores
+from training.data.histories import SECOND, Histories
 from training.models.interface import PAD, Contexts
 
 
@@ -29,8 +30,8 @@ def histories(*item_lists, strengths=2):
 
 
 def assert_same(found: Contexts, expected: Contexts):
-    for name in ("items_BL", "lengths_B", "excluded", "excluded_offsets"):
-        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+    for field in fields(Contexts):
+        assert np.array_equal(getattr(found, field.name), getattr(expected, field.name)), field
 
 
 def test_known_histories_are_asked_as_they_are(answerer):
@@ -56,8 +57,6 @@ def test_items_that_the_bundle_never_heard_of_are_left_out_of_context_and_exclus
 
 
 def test_feedback_that_a_family_does_not_read_is_still_excluded_from_its_answers(answerer):
-    from dataclasses import replace
-
     strict = replace(answerer, minimum_strength=1)
     disliked = replace(histories([1, 2, 3]), strengths=np.array([2, -1, 2], np.int8))
     found = strict.ask(disliked).contexts(
@@ -65,6 +64,22 @@ def test_feedback_that_a_family_does_not_read_is_still_excluded_from_its_answers
     )
     assert found.items_BL.tolist() == [[1, 3]]
     assert found.excluded.tolist() == [1, 2, 3]
+
+
+def test_a_question_is_asked_when_the_original_event_happened_though_the_model_reads_it_not(
+    answerer,
+):
+    strict = replace(answerer, minimum_strength=1)
+    third_disliked = replace(
+        histories([1, 2, 3, 4]),
+        strengths=np.array([2, 2, -1, 2], np.int8),
+        times=np.array([10, 20, 30, 40]) * SECOND,
+    )
+    found = strict.ask(third_disliked).contexts(
+        np.array([0, 0]), np.array([2, 4]), max_history=10, exclude_seen=False
+    )
+    assert found.asked_at_B.tolist() == [30, 40]
+    assert found.times_BL.tolist() == [[10, 20, 30], [10, 20, 40]]
 
 
 def test_nothing_is_excluded_where_seen_items_may_be_shown_again(answerer):
@@ -98,15 +113,14 @@ def test_many_contexts_are_answered_by_several_threads_as_by_one(answerer, monke
         np.arange(90), world.lengths, max_history=10, exclude_seen=True
     )
     alone = answerer.model.recommend(contexts, 5)
-    recommend, seen = answerer.model.recommend, []
+    seen = []
 
-    def watched(part, k):
+    def watched(part):
         seen.append((threading.get_ident(), len(part)))
-        return recommend(part, k)
+        return answerer.model.recommend(part, 5)
 
     monkeypatch.setattr(answering, "_cores", lambda: 2 * torch.get_num_threads())
-    monkeypatch.setattr(answerer.model, "recommend", watched)
-    together = recommend_on_all_cores(answerer.model, contexts, 5, device="cpu")
+    together = on_all_cores(watched, contexts, device="cpu")
     assert [rows for _, rows in seen] == [45, 45]
     assert threading.get_ident() not in {thread for thread, _ in seen}
     np.testing.assert_array_equal(together.items_Bk, alone.items_Bk)

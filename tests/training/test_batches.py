@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,24 @@ def test_rows_are_runs_of_one_history_padded_on_the_right():
             assert len({user_of[item] for item in row[:length].tolist()}) == 1
 
 
+def test_an_event_brings_its_feedback_and_its_second_with_it():
+    histories = varied()
+    histories = replace(
+        histories,
+        strengths=(np.arange(histories.num_events) % 5 - 1).astype(np.int8),
+        times=np.arange(histories.num_events) * 7 * worlds.SECOND + 999_999,
+    )
+    for batch in PLAN.batches(histories, 0):
+        inside = batch.items_BL != PAD
+        item = batch.items_BL[inside]
+        assert torch.equal(batch.strengths_BL[inside], (item % 5 - 1).to(torch.int8))
+        assert torch.equal(batch.times_BL[inside], item * 7)
+        assert not batch.strengths_BL[~inside].any()
+        assert not batch.times_BL[~inside].any()
+        moved = batch.to("cpu")
+        assert same(batch, moved) and moved.num_targets == batch.num_targets
+
+
 def test_the_first_target_of_a_later_window_sees_the_overlap():
     histories = varied()
     windows = PLAN.windows(histories, 0)
@@ -82,9 +102,8 @@ def test_a_window_longer_than_the_budget_is_a_batch_of_its_own():
 
 
 def same(one, other):
-    return torch.equal(one.items_BL, other.items_BL) and torch.equal(
-        one.is_target_BL, other.is_target_BL
-    )
+    fields = ("items_BL", "strengths_BL", "times_BL", "is_target_BL")
+    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in fields)
 
 
 def test_an_epoch_can_be_entered_at_any_step():

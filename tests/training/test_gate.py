@@ -211,3 +211,96 @@ def test_reasons_are_sentences_with_numbers_and_intervals():
         "the lower bound must be above 0"
     )
     assert verdict.to_json()["summary"].startswith("promote tiger: first champion")
+
+
+def ranked(label, auc=(0.6, 0.65, 0.7)):
+    return entrant(label, auc=Interval(*auc) if auc else None)
+
+
+def on_feedback(metric, found, *, champion=False, who=("tiger",), aucs=None):
+    """Evidence with one metric of feedback, compared among those who can rank."""
+    base = evidence({}, champion=champion)
+    comparisons = dict(base.comparisons)
+    for pair, difference in found.items():
+        comparisons[*pair, "all", metric] = comparison(difference, theirs=0.6)
+    able = {label: ranked(label, (aucs or {}).get(label, (0.6, 0.65, 0.7))) for label in who}
+    return replace(base, comparisons=comparisons, entrants={**base.entrants, **able})
+
+
+def test_baselines_that_cannot_rank_are_not_compared_on_feedback():
+    verdict = decide(on_feedback("auc", {}), Gate(primary_metric="auc", guard_metrics=()))
+    assert (verdict.decision, verdict.promoted) == ("promote", "tiger")
+    assert "popularity can't rank; tiger's auc is 0.6500" in verdict.summary
+
+
+@pytest.mark.parametrize("auc", [(0.49, 0.55, 0.6), None])
+def test_an_order_no_better_than_chance_is_no_first_champion(auc):
+    found = on_feedback("auc", {}, aucs={"tiger": auc})
+    verdict = decide(found, Gate(primary_metric="auc", guard_metrics=()))
+    assert (verdict.decision, failed(verdict)) == ("refuse", ["floor"])
+
+
+def test_a_champion_that_cannot_rank_is_followed_by_one_that_is_better_than_chance():
+    found = on_feedback("auc", {}, champion=True)
+    verdict = decide(found, Gate(primary_metric="auc", guard_metrics=("logloss",)))
+    assert verdict.decision == "promote"
+    assert "the champion can't rank; tiger's auc" in verdict.summary
+
+
+@pytest.mark.parametrize(
+    ("difference", "decision"),
+    [((-0.03, -0.02, -0.01), "promote"), (SAME, "promote"), ((0.03, 0.04, 0.05), "refuse")],
+)
+def test_less_log_loss_is_better(difference, decision):
+    found = on_feedback(
+        "logloss", {("tiger", CHAMPION): difference}, champion=True, who=("tiger", CHAMPION)
+    )
+    verdict = decide(found, Gate(primary_metric="logloss", guard_metrics=()))
+    assert verdict.decision == decision
+    better = decide(found, Gate(primary_metric="logloss", guard_metrics=(), champion_rule="better"))
+    assert better.decision == ("promote" if difference[2] < 0 else "refuse")
+    assert "the upper bound must be below 0" in better.summary
+
+
+def test_a_baseline_with_less_log_loss_wins():
+    found = on_feedback(
+        "logloss",
+        {("tiger", "item_knn"): (0.01, 0.02, 0.03)},
+        who=("tiger", "item_knn"),
+    )
+    verdict = decide(found, Gate(primary_metric="logloss", guard_metrics=()))
+    assert (verdict.decision, verdict.promoted) == ("promote_baseline", "item_knn")
+    assert "a baseline wins where the whole interval is above 0" in verdict.reasons[1].detail
+
+
+@pytest.mark.parametrize(
+    ("metric", "difference", "passes"),
+    [
+        ("auc", (-0.06, -0.05, -0.04), False),
+        ("auc", (0.01, 0.02, 0.03), True),
+        ("logloss", (0.04, 0.05, 0.06), False),
+        ("logloss", (-0.06, -0.05, -0.04), True),
+        ("logloss", (0.001, 0.002, 0.003), True),
+    ],
+)
+def test_a_metric_of_feedback_guards(metric, difference, passes):
+    found = on_feedback(
+        metric, {("tiger", CHAMPION): difference}, champion=True, who=("tiger", CHAMPION)
+    )
+    verdict = decide(found, Gate(guard_metrics=(metric,)))
+    assert (verdict.decision == "promote") == passes
+    assert failed(verdict) == ([] if passes else ["guard"])
+
+
+def test_a_champion_that_ranks_is_not_followed_by_one_that_cannot():
+    found = on_feedback("auc", {}, champion=True, who=(CHAMPION,))
+    verdict = decide(found, Gate(guard_metrics=("auc",)))
+    assert (verdict.decision, failed(verdict)) == ("refuse", ["guard"])
+    assert "auc: tiger can't rank, and the champion that it would follow can" in verdict.summary
+
+
+def test_a_guard_of_feedback_says_nothing_where_nobody_ranks():
+    found = on_feedback("auc", {}, champion=True, who=())
+    verdict = decide(found, Gate(guard_metrics=("auc", "logloss")))
+    assert verdict.decision == "promote"
+    assert "guard" not in [reason.rule for reason in verdict.reasons]

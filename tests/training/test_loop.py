@@ -59,15 +59,16 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def test_a_fit_killed_mid_epoch_ends_with_the_same_losses_and_weights(tmp_path, one_thread):
+@pytest.mark.parametrize("family", ["sasrec", "unigrf"])
+def test_a_fit_killed_mid_epoch_ends_with_the_same_losses_and_weights(family, tmp_path, one_thread):
     recorder = Recorder()
-    model, undisturbed = fit(tmp_path / "undisturbed", observers=[recorder])
+    model, undisturbed = fit(tmp_path / "undisturbed", family=family, observers=[recorder])
     in_first_epoch = sum(epoch == 0 for epoch, _, _ in recorder.losses)
-    killed = start(tmp_path, "--kill-at", in_first_epoch + 4)
+    killed = start(tmp_path, "--families", family, "--kill-at", in_first_epoch + 4)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not (tmp_path / "sasrec" / "report.json").exists()
-    assert start(tmp_path).returncode == 0
-    resumed, weights = written(tmp_path / "sasrec")
+    assert not (tmp_path / family / "report.json").exists()
+    assert start(tmp_path, "--families", family).returncode == 0
+    resumed, weights = written(tmp_path / family)
     assert resumed["facts"]["resumed_from"] == {"epoch": 1, "step": 2}
     losses = [tuple(at) for at in resumed["losses"]]
     assert losses == recorder.losses[in_first_epoch + 2 :]
@@ -77,7 +78,7 @@ def test_a_fit_killed_mid_epoch_ends_with_the_same_losses_and_weights(tmp_path, 
 
 def test_two_processes_do_what_one_does(tmp_path, one_thread):
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    families = ("sasrec", "tiger")
+    families = ("sasrec", "tiger", "unigrf_full")
     done = start(tmp_path, "--dropout", 0.0, "--families", *families, launcher=torchrun)
     assert done.returncode == 0, done.stderr
     for family in families:
@@ -179,7 +180,7 @@ def test_training_stops_when_nothing_improves_and_keeps_the_best(tmp_path, monke
 
     def validate(model, *_):
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
-        return next(values)
+        return {"validation": next(values)}
 
     monkeypatch.setattr(loop, "validate", validate)
     model, report = fit(tmp_path, max_epochs=10, patience_epochs=2)
@@ -192,7 +193,7 @@ def test_training_stops_when_nothing_improves_and_keeps_the_best(tmp_path, monke
 
 def test_a_smaller_validation_loss_is_better(tmp_path, monkeypatch):
     values = iter([0.3, 0.1, 0.2])
-    monkeypatch.setattr(loop, "validate", lambda *_: next(values))
+    monkeypatch.setattr(loop, "validate", lambda *_: {"validation": next(values)})
     _, report = fit(tmp_path, validation_metric="loss")
     assert report.facts["best_epoch"] == 2
     assert report.facts["stopped_because"] == "max_epochs"
@@ -227,6 +228,14 @@ def test_the_validation_loss_is_that_of_the_targets():
             scores_V = model.encode(items[None, :-1])[0, -1] @ model.items_VD.T
         total -= float(scores_V.log_softmax(0)[items[-1]])
     assert report.epochs[0]["validation"] == pytest.approx(total / 10, rel=1e-5)
+
+
+def test_a_cpu_trains_uncompiled_whatever_is_asked_and_says_so():
+    world = worlds.chain(num_users=10)
+    settings = LoopSettings(max_epochs=1, max_history=20, compile_backbone=True)
+    config = sasrec.SasrecConfig(width=16, backbone="hstu")
+    _, report = sasrec.fit(world.split, config, Fitting(settings), world.vocabulary)
+    assert report.facts["compiled"] is False
 
 
 def test_each_epoch_reports_its_curves(tmp_path):

@@ -25,9 +25,32 @@ class TestSasrec(NeuralSuite):
         return model.encode(items_BL)[:, :-1]
 
 
+class TestSasrecOnHstu(TestSasrec):
+    """As Meta's public code trains HSTU (MECHANICS §5)."""
+
+    settings: ClassVar[dict] = {
+        "backbone": "hstu",
+        "width": 16,
+        "num_layers": 2,
+        "similarity": "cosine",
+        "loss": "sampled",
+        "negatives": "position",
+        "num_negatives": 20,
+    }
+
+
+class TestSasrecOnLlama(TestSasrec):
+    settings: ClassVar[dict] = {"backbone": "llama", "width": 16, "similarity": "cosine"}
+
+
 class TestTiger(NeuralSuite):
     family = "tiger"
-    settings: ClassVar[dict] = {"width": 16, "num_layers": 2, "beam_width": 30}
+    settings: ClassVar[dict] = {
+        "width": 16,
+        "num_layers": 2,
+        "beam_width": 30,
+        "max_history": 20,
+    }
 
     def build(self, world, **changes):
         codes = torch.from_numpy(world.vocabulary.codes_VQ)
@@ -38,6 +61,10 @@ class TestTiger(NeuralSuite):
     def outputs(self, model, items_BL):
         # The vector before an item's first code; that before its second knows the first.
         return model.backbone(model.read(items_BL)[:, :-1])[:, :: model.positions_per_event]
+
+
+class TestTigerOnHstu(TestTiger):
+    settings: ClassVar[dict] = {**TestTiger.settings, "backbone": "hstu"}
 
 
 def fit(family, world, *, max_epochs=10, learning_rate=1e-2, **settings):
@@ -57,33 +84,47 @@ def fit(family, world, *, max_epochs=10, learning_rate=1e-2, **settings):
 
 
 SMALL = {
-    "sasrec": {"width": 32, "hidden_width": 32, "num_layers": 2, "num_heads": 1},
+    "sasrec": {"width": 32, "num_layers": 2, "num_heads": 1},
     "tiger": {"width": 32, "num_layers": 2, "num_heads": 1},
 }
 
 
-@pytest.mark.parametrize("family", ["sasrec", "tiger"])
+@pytest.mark.parametrize(
+    ("family", "backbone"),
+    [("sasrec", "attention"), ("sasrec", "hstu"), ("sasrec", "llama"), ("tiger", "llama")],
+)
 @pytest.mark.parametrize("world", [worlds.chain(), worlds.echo()], ids=["chain", "echo"])
-def test_training_finds_how_the_world_was_made(family, world):
+def test_training_finds_how_the_world_was_made(family, backbone, world):
     epochs = {"sasrec": 20, "tiger": 10}[family]
-    model, report = fit(family, world, max_epochs=epochs, **SMALL[family], dropout=0.0)
+    model, report = fit(
+        family, world, max_epochs=epochs, **SMALL[family], backbone=backbone, dropout=0.0
+    )
     found = hit_rate(model, world.split.test, max_history=20)
     assert found > world.best_hit_rate - 0.08
     assert report.epochs[-1]["loss"] < 0.5 * report.epochs[0]["loss"]
 
 
-def test_the_sampled_loss_finds_the_chain_too():
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"negatives": "batch"},
+        {"negatives": "position"},
+        {"negatives": "position", "similarity": "cosine", "backbone": "hstu"},
+    ],
+    ids=["batch", "position", "cosine"],
+)
+def test_the_sampled_loss_finds_the_chain_too(settings):
     world = worlds.chain()
-    model, _ = fit(
-        "sasrec", world, **SMALL["sasrec"], dropout=0.0, loss="sampled", num_negatives=16
-    )
+    sampled = {"loss": "sampled", "num_negatives": 16, "dropout": 0.0}
+    model, _ = fit("sasrec", world, max_epochs=20, **SMALL["sasrec"], **sampled, **settings)
     assert hit_rate(model, world.split.test, max_history=20) > world.best_hit_rate - 0.08
 
 
-def test_sasrec_scores_are_inner_products_with_the_items():
+@pytest.mark.parametrize("similarity", ["inner", "cosine"])
+def test_sasrec_scores_are_products_with_the_items(similarity):
     world = worlds.chain(num_users=30)
     torch.manual_seed(0)
-    model = Sasrec(SasrecConfig(width=16, hidden_width=16, max_history=20), 30).eval()
+    model = Sasrec(SasrecConfig(width=16, similarity=similarity, max_history=20), 30).eval()
     test = world.split.test
     contexts = Contexts.at(
         test.histories, test.user, test.position, max_history=20, exclude_seen=False
@@ -92,17 +133,47 @@ def test_sasrec_scores_are_inner_products_with_the_items():
     for row in range(len(test)):
         items = torch.from_numpy(contexts.items_BL[row : row + 1]).long()
         with torch.no_grad():
-            scores = model.items_VD @ model.encode(items)[0, -1]
+            x_D, items_VD = model.encode(items)[0, -1], model.items_VD
+            scores = items_VD @ x_D
+            if similarity == "cosine":
+                scores /= items_VD.norm(dim=1) * x_D.norm() * 0.05
         np.testing.assert_allclose(
             answer.scores_Bk[row], scores[answer.items_Bk[row].astype(int)], rtol=1e-4, atol=1e-5
         )
 
 
-def slow_log_probability(model, items, item):
+def test_sasrec_on_hstu_knows_when_it_is_asked():
+    """Two histories alike but for the hour of the question; attention can't tell them apart."""
+    histories = worlds.histories_of([[1, 2, 3], [1, 2, 3]])
+    user, position = np.array([0, 1]), np.array([3, 3])
+    asked_at = np.array([10, 10**6])
+    contexts = Contexts.at(
+        histories, user, position, max_history=20, exclude_seen=False, asked_at=asked_at
+    )
+    for backbone, knows in (("hstu", True), ("llama", False), ("attention", False)):
+        torch.manual_seed(0)
+        model = Sasrec(SasrecConfig(backbone=backbone, width=16, max_history=20), 30)
+        for parameter in model.blocks.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+        scores_Bk = model.recommend(contexts, 30).scores_Bk
+        assert (scores_Bk[0] != scores_Bk[1]).any() == knows, backbone
+
+
+@pytest.mark.parametrize(
+    ("family", "setting", "found"),
+    [("sasrec", "negatives", "none"), ("tiger", "backbone", "attention")],
+)
+def test_a_choice_that_is_not_offered_is_refused(family, setting, found):
+    with pytest.raises(ValueError, match=f"{family}.{setting} is '{found}', expected one of "):
+        MODELS[family].configure({setting: found})
+
+
+def slow_log_probability(model, items, times, item):
     """log p(item's codes | items) by a full pass over the history and the item, every level."""
     with torch.no_grad():
         sequence = torch.tensor([[*items, item]])
-        x_TD = model.backbone(model.read(sequence)[:, :-1])[0]
+        token_times = model.token_times(torch.tensor([times]))
+        x_TD = model.backbone(model.read(sequence)[:, :-1], token_times)[0]
         total = 0.0
         for level, head in enumerate(model.heads):
             x_D = x_TD[len(items) * len(model.heads) + level]
@@ -110,10 +181,13 @@ def slow_log_probability(model, items, item):
     return float(total)
 
 
-def test_tiger_beams_score_items_as_a_full_pass_does():
+@pytest.mark.parametrize("backbone", ["llama", "hstu"])
+def test_tiger_beams_score_items_as_a_full_pass_does(backbone):
     world = worlds.chain(num_users=12)
     torch.manual_seed(0)
-    config = TigerConfig(width=16, beam_width=64, normalisation="all")
+    config = TigerConfig(
+        backbone=backbone, width=16, beam_width=64, normalisation="all", max_history=20
+    )
     codes = torch.from_numpy(world.vocabulary.codes_VQ)
     model = Tiger(config, codes, world.vocabulary.level_sizes).eval()
     for parameter in model.parameters():
@@ -125,7 +199,8 @@ def test_tiger_beams_score_items_as_a_full_pass_does():
     answer = model.recommend(contexts, 30)
     for row in range(8):
         items = contexts.items_BL[row, : contexts.lengths_B[row]].tolist()
-        slow = [slow_log_probability(model, items, item) for item in range(30)]
+        times = [*contexts.times_BL[row, : len(items)], contexts.asked_at_B[row]]
+        slow = [slow_log_probability(model, items, times, item) for item in range(30)]
         assert sorted(answer.items_Bk[row].tolist()) == list(range(30))
         np.testing.assert_allclose(
             answer.scores_Bk[row], np.array(slow)[answer.items_Bk[row]], rtol=1e-3

@@ -3,9 +3,11 @@ import math
 import pytest
 import torch
 
+from training.losses import next_item
 from training.losses.next_item import (
     chunked_softmax_loss,
     full_softmax_loss,
+    position_softmax_loss,
     sampled_softmax_loss,
 )
 
@@ -27,6 +29,7 @@ def test_two_items_by_hand():
         full_softmax_loss(x_ND, items_VD, torch.tensor([0]))[0],
         chunked_softmax_loss(x_ND, items_VD, torch.tensor([0])),
         sampled_softmax_loss(x_ND, items_VD, torch.tensor([0]), torch.tensor([0, 1]))[0],
+        position_softmax_loss(x_ND, items_VD, torch.tensor([0]), torch.tensor([[0, 1]])),
     ):
         assert float(loss) == pytest.approx(expected)
 
@@ -105,3 +108,51 @@ def test_half_precision_products_are_summed_in_full_precision():
     mixed.backward()
     assert mixed.dtype == items_VD.grad.dtype == x_ND.grad.dtype == torch.float32
     torch.testing.assert_close(mixed, plain, rtol=0.01, atol=0.0)
+
+
+BOTH_WAYS = pytest.mark.parametrize("dense", [64, 0], ids=["dense", "fetched"])
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_a_draw_for_each_position_is_the_sampled_loss_of_each(dense, rows, monkeypatch):
+    monkeypatch.setattr(next_item, "DENSE_ITEMS_PER_NEGATIVE", dense)
+    x_ND, items_VD, target_N = some()
+    negative_NR = torch.randint(9, (7, 6))  # with repeats, and targets among them
+    each = [
+        sampled_softmax_loss(x_ND[n : n + 1], items_VD, target_N[n : n + 1], negative_NR[n]).sum()
+        for n in range(7)
+    ]
+    plain = torch.stack(each).sum() * 3
+    expected = torch.autograd.grad(plain, (x_ND, items_VD))
+    chunked = position_softmax_loss(x_ND, items_VD, target_N, negative_NR, rows=rows) * 3
+    found = torch.autograd.grad(chunked, (x_ND, items_VD))
+    torch.testing.assert_close(chunked, plain)
+    torch.testing.assert_close(found, expected)
+
+
+@BOTH_WAYS
+def test_the_gradients_of_a_draw_for_each_are_those_of_finite_differences(dense, monkeypatch):
+    monkeypatch.setattr(next_item, "DENSE_ITEMS_PER_NEGATIVE", dense)
+    x_ND, items_VD, target_N = some(N=3, V=5)
+    negative_NR = torch.tensor([[0, 2, 2], [4, 1, 3], [1, 1, 0]])
+    assert torch.autograd.gradcheck(
+        lambda x, items: position_softmax_loss(x, items, target_N, negative_NR, rows=2),
+        (x_ND, items_VD),
+    )
+
+
+def test_a_draw_for_each_position_stays_at_full_precision():
+    x_ND, items_VD, target_N = some(dtype=torch.float32)
+    negative_NR = torch.randint(9, (7, 6))
+    exact = position_softmax_loss(x_ND, items_VD, target_N, negative_NR)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(position_softmax_loss(x_ND, items_VD, target_N, negative_NR), exact)
+
+
+def test_no_position_with_a_draw_for_each_costs_nothing():
+    x_ND, items_VD, target_N = some(N=0)
+    loss = position_softmax_loss(x_ND, items_VD, target_N, torch.zeros(0, 4, dtype=torch.int64))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert not items_VD.grad.any()

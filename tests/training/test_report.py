@@ -182,3 +182,23 @@ def test_pictures_are_plain_svg_with_text_that_can_be_searched():
     assert svg.startswith("<svg")
     assert "level 1: 2 of 3 used" in svg
     assert not re.search(r'(href|src)="(?!#)', svg)
+
+
+def two_task_fit(alarms=()):
+    epochs = [
+        {"epoch": n, "loss": 9.0, "validation": 0.1, "loss_retrieval": 6.0 / n,
+         "loss_ranking": 0.7 / n, "validation_auc": 0.6, "share_ranking": 0.5}
+        for n in (1, 2)
+    ]  # fmt: skip
+    return {"epochs": epochs, "alarms": list(alarms)}
+
+
+def test_a_fit_of_two_tasks_shows_both_and_its_alarms():
+    fits = {"unigrf": two_task_fit(["AUC fell from 0.8 to 0.7"]), "popularity": {}}
+    section = sections.training({"train_recommender": {"families": fits}})
+    pictures = [block for block in section.blocks if block.heading.startswith("Both tasks")]
+    assert "validation AUC" in pictures[0].svg
+    entries = [entry.text for block in section.blocks for entry in block.entries]
+    assert entries == ["unigrf: AUC fell from 0.8 to 0.7"]
+    quiet = sections.training({"train_recommender": {"families": {"popularity": {}}}})
+    assert not any(block.entries or block.svg for block in quiet.blocks)

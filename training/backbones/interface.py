@@ -1,5 +1,13 @@
 """What a causal sequence model offers: one pass over whole histories, and cheap continuations.
 
+Rows are right-padded: a causal model can't see what comes after a position, so padding changes
+nothing and needs no mask.
+
+Times are optional, in seconds. They say when each position happened. What a position is asked, what
+comes after it, it is asked when the next position happened; so one column more, [B, L + 1], says
+when the last position is asked, and without it that is at once. Beyond a row's end times say when
+the row's own question is asked, as `Contexts.times_BL` does.
+
 B rows, L positions, W continuations of a row, S positions of each continuation, D width.
 """
 
@@ -14,19 +22,23 @@ Memory = Any
 class Backbone(Protocol):
     """A causal sequence model from vectors to vectors of the same width."""
 
-    def __call__(self, x_BLD: Tensor) -> Tensor:
+    def __call__(self, x_BLD: Tensor, times_BL: Tensor | None = None) -> Tensor:
         """One vector per position, made from it and the positions before it. [B, L, D].
 
-        Rows are right-padded: a causal model can't see what comes after a position, so padding
-        changes nothing and needs no mask.
+        Args:
+            x_BLD: what stands at each position.
+            times_BL: when, int64, [B, L] or [B, L + 1]; a backbone without a notion of time
+                ignores them.
         """
         ...
 
-    def remember(self, x_BLD: Tensor) -> tuple[Tensor, Memory]:
+    def remember(self, x_BLD: Tensor, times_BL: Tensor | None = None) -> tuple[Tensor, Memory]:
         """The same vectors, and what `extend` needs to continue the rows."""
         ...
 
-    def extend(self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor) -> Tensor:
+    def extend(
+        self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor, time_B: Tensor | None = None
+    ) -> Tensor:
         """Vectors of W separate continuations of each row, S positions each. [B, W, S, D].
 
         Equal to calling the model on row ‖ continuation, without running the row again.
@@ -35,5 +47,7 @@ class Backbone(Protocol):
             memory: from `remember`.
             lengths_B: positions of each remembered row that are not padding, int64.
             x_BWSD: the continuations' input vectors; they don't see each other.
+            time_B: when all of a row's continuations happen and are asked about, int64; given
+                where `remember` was given times.
         """
         ...

@@ -109,11 +109,11 @@ class Llama(nn.Module):
         """What `rotate` needs at these positions."""
         return turns(position, self.config.width // self.config.num_heads, self.config.rope_base)
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        """One vector per position from it and those before it."""
+    def forward(self, x_BLD: Tensor, times_BL: Tensor | None = None) -> Tensor:
+        """One vector per position from it and those before it; times are ignored."""
         return self.remember(x_BLD)[0]
 
-    def remember(self, x_BLD: Tensor) -> tuple[Tensor, Memory]:
+    def remember(self, x_BLD: Tensor, times_BL: Tensor | None = None) -> tuple[Tensor, Memory]:
         """The vectors, and the keys and values of every layer."""
         turn = self.turn(torch.arange(x_BLD.shape[1], device=x_BLD.device))
         memory = []
@@ -124,7 +124,9 @@ class Llama(nn.Module):
             memory.append((k_BHLE, v_BHLE))
         return self.norm(x_BLD), memory
 
-    def extend(self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor) -> Tensor:
+    def extend(
+        self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor, time_B: Tensor | None = None
+    ) -> Tensor:
         """W continuations per row; all W x S queries of a row read its one set of keys."""
         B, W, S, D = x_BWSD.shape
         device = x_BWSD.device

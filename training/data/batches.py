@@ -12,13 +12,13 @@ W windows, B rows of a batch, L events of its longest row.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.histories import Histories
+from training.data.histories import SECOND, Histories
 from training.data.splits import Targets
 
 PAD = -1
@@ -46,30 +46,49 @@ class Windows:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of items, right-padded; position t is to be predicted from the positions before it.
+    """Rows of events, right-padded; position t is to be predicted from the positions before it.
 
     Attributes:
         items_BL: item indices, int64, `PAD` beyond a row's end.
+        strengths_BL: feedback of each event, int8 from -1 to 3; 0 beyond a row's end.
+        times_BL: when each happened, seconds since 1970 (UTC), int64; 0 beyond a row's end.
         is_target_BL: which positions count in the loss.
         num_targets: targets of the whole batch over all processes: what a summed loss is divided
             by, so that a step is the same on one process and on several.
+        first_event_B: number of each row's first event among the events that are trained on,
+            int64; None where the rows are of no epoch of training.
     """
 
     items_BL: Tensor
+    strengths_BL: Tensor
+    times_BL: Tensor
     is_target_BL: Tensor
     num_targets: int
+    first_event_B: Tensor | None = None
 
     @property
     def num_positions(self) -> int:
         """Positions that hold an event."""
         return int((self.items_BL != PAD).sum())
 
+    @property
+    def events_BL(self) -> Tensor | None:
+        """Number of the event at each position; of no meaning beyond a row's end."""
+        if self.first_event_B is None:
+            return None
+        columns = torch.arange(self.items_BL.shape[1], device=self.items_BL.device)
+        return self.first_event_B[:, None] + columns
+
     def to(self, device: str) -> "Batch":
         """The same on another device."""
+        first_event_B = self.first_event_B
         return Batch(
             self.items_BL.to(device, non_blocking=True),
+            self.strengths_BL.to(device, non_blocking=True),
+            self.times_BL.to(device, non_blocking=True),
             self.is_target_BL.to(device, non_blocking=True),
             self.num_targets,
+            None if first_event_B is None else first_event_B.to(device, non_blocking=True),
         )
 
 
@@ -131,9 +150,10 @@ class BatchPlan:
         for rows in self._groups(windows, epoch)[first_step:]:
             num_targets = int((windows.stops[rows] - windows.targets_from[rows]).sum())
             own = rows[rank::world_size]
-            batch = _batch(histories, windows, own if len(own) else rows[:1], num_targets)
+            shown = own if len(own) else rows[:1]
+            batch = _batch(histories, windows, shown, num_targets, numbered=True)
             if len(own) == 0:
-                batch = Batch(batch.items_BL, torch.zeros_like(batch.is_target_BL), num_targets)
+                batch = replace(batch, is_target_BL=torch.zeros_like(batch.is_target_BL))
             yield batch
 
     def num_batches(self, histories: Histories, epoch: int) -> int:
@@ -173,14 +193,23 @@ def _batch(
     rows: np.ndarray,
     num_targets: int,
     marked: np.ndarray | None = None,
+    *,
+    numbered: bool = False,
 ) -> Batch:
     starts, lengths = windows.starts[rows], windows.lengths[rows]
     columns = np.arange(int(lengths.max()))
     inside_BL = columns < lengths[:, None]
     events_BL = starts[:, None] + columns
+    inside = events_BL[inside_BL]
     items_BL = np.full(events_BL.shape, PAD, dtype=np.int64)
-    items_BL[inside_BL] = histories.items[events_BL[inside_BL]]
+    items_BL[inside_BL] = histories.items[inside]
+    strengths_BL = np.zeros(events_BL.shape, dtype=np.int8)
+    strengths_BL[inside_BL] = histories.strengths[inside]
+    times_BL = np.zeros(events_BL.shape, dtype=np.int64)
+    times_BL[inside_BL] = histories.times[inside] // SECOND
     is_target_BL = inside_BL & (events_BL >= windows.targets_from[rows][:, None])
     if marked is not None:
         is_target_BL[is_target_BL] = marked[events_BL[is_target_BL]]
-    return Batch(torch.from_numpy(items_BL), torch.from_numpy(is_target_BL), num_targets)
+    arrays = (items_BL, strengths_BL, times_BL, is_target_BL)
+    first_event_B = torch.from_numpy(starts) if numbered else None
+    return Batch(*map(torch.from_numpy, arrays), num_targets, first_event_B)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.histories import Histories
+from training.data.histories import SECOND, Histories
 from training.data.splits import Targets
 
 PAD = -1
@@ -22,6 +22,11 @@ class Contexts:
     Attributes:
         items_BL: most recent events, oldest first, int32; right-padded with `PAD`, so that a
             causal model needs no mask.
+        strengths_BL: feedback of each event, int8 from -1 to 3; 0 beyond a row's end.
+        times_BL: when each happened, seconds since 1970 (UTC), int64; beyond a row's end the time
+            of the question, so that what follows the last event is the question.
+        asked_at_B: when the question is asked, seconds, int64: the time of the event to be
+            predicted where it is known, else of the last event.
         lengths_B: events of each context, int64, 0 to L.
         excluded: items that may not be answered, int32; context b owns
             `excluded_offsets[b]` to `excluded_offsets[b + 1]`.
@@ -29,6 +34,9 @@ class Contexts:
     """
 
     items_BL: np.ndarray
+    strengths_BL: np.ndarray
+    times_BL: np.ndarray
+    asked_at_B: np.ndarray
     lengths_B: np.ndarray
     excluded: np.ndarray
     excluded_offsets: np.ndarray
@@ -45,6 +53,7 @@ class Contexts:
         *,
         max_history: int,
         exclude_seen: bool,
+        asked_at: np.ndarray | None = None,
     ) -> "Contexts":
         """Contexts of the events before `position` of each `user`, both of shape [B].
 
@@ -54,6 +63,8 @@ class Contexts:
             position: how many of the user's first events are known, 0 to all.
             max_history: most recent events kept as context.
             exclude_seen: whether all known items, not only the kept ones, are excluded.
+            asked_at: when each question is asked, seconds, int64, shape [B]; None: when the event
+                at `position` happened, or the last known one where there is none; 0 without events.
         """
         starts, ends = histories.offsets[user], histories.offsets[user] + position
         lengths_B = np.minimum(position, max_history).astype(np.int64)
@@ -62,18 +73,37 @@ class Contexts:
         events_BL = (ends - lengths_B)[:, None] + columns
         inside_BL = columns < lengths_B[:, None]
         items_BL = np.full(events_BL.shape, PAD, dtype=np.int32)
-        items_BL[inside_BL] = histories.items[events_BL[inside_BL]]
+        inside = events_BL[inside_BL]
+        items_BL[inside_BL] = histories.items[inside]
+        strengths_BL = np.zeros(events_BL.shape, dtype=np.int8)
+        strengths_BL[inside_BL] = histories.strengths[inside]
+        if asked_at is None:
+            asked_at = asked_times(histories, user, position)
+        times_BL = np.repeat(asked_at[:, None], width, axis=1)
+        times_BL[inside_BL] = histories.times[inside] // SECOND
         seen = (ends - starts) if exclude_seen else np.zeros(len(user), dtype=np.int64)
         offsets = np.concatenate([[0], np.cumsum(seen, dtype=np.int64)])
         events = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], seen)
-        return cls(items_BL, lengths_B, histories.items[events], offsets)
+        return cls(
+            items_BL,
+            strengths_BL,
+            times_BL,
+            asked_at,
+            lengths_B,
+            histories.items[events],
+            offsets,
+        )
 
     def rows(self, start: int, stop: int) -> "Contexts":
         """Contexts `start` to `stop`, padded no wider than they need."""
         first, last = self.excluded_offsets[start], self.excluded_offsets[min(stop, len(self))]
         lengths_B = self.lengths_B[start:stop]
+        width = int(lengths_B.max(initial=0))
         return Contexts(
-            self.items_BL[start:stop, : int(lengths_B.max(initial=0))],
+            self.items_BL[start:stop, :width],
+            self.strengths_BL[start:stop, :width],
+            self.times_BL[start:stop, :width],
+            self.asked_at_B[start:stop],
             lengths_B,
             self.excluded[first:last],
             self.excluded_offsets[start : stop + 1] - first,
@@ -83,6 +113,18 @@ class Contexts:
     def excluded_rows(self) -> np.ndarray:
         """The context that each entry of `excluded` belongs to, int64."""
         return np.repeat(np.arange(len(self)), np.diff(self.excluded_offsets))
+
+
+def asked_times(histories: Histories, user: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """When the event at `position` of each `user` happened, in seconds, int64, shape [B].
+
+    Where a history ends before it, the time of its last event; 0 where it has none.
+    """
+    lengths = histories.lengths[user]
+    event = histories.offsets[user] + np.minimum(position, lengths - 1)
+    seconds = np.zeros(len(user), dtype=np.int64)
+    seconds[lengths > 0] = histories.times[event[lengths > 0]] // SECOND
+    return seconds
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+SECOND = 1_000_000
+"""Microseconds of a second."""
 COLUMNS = {
     "user_id": pa.string(),
     "item_indices": pa.list_(pa.int32()),

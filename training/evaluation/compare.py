@@ -7,6 +7,7 @@ information retrieval Sakai 2006). Intervals are percentiles of the replicates.
 U users, C columns (a metric of a recommender), S replicates.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +31,11 @@ class Comparison:
 
     Attributes:
         num_users: that both were measured on.
-        ours: mean over users.
-        theirs: mean over users.
+        ours: mean over users, or another statistic of them.
+        theirs: the same of theirs.
         difference: ours − theirs.
         relative: (ours − theirs) / theirs; None where theirs is 0 in the sample or a replicate.
-        probability_better: share of replicates in which ours is above theirs, ties half.
+        probability_better: share of replicates in which ours is better than theirs, ties half.
     """
 
     num_users: int
@@ -62,13 +63,22 @@ def bootstrap_means(values_UC: np.ndarray, *, samples: int, seed: int) -> np.nda
         raise ValueError("no users to draw from; a bootstrap needs at least one")
     if not np.isfinite(values_UC).all():
         raise ValueError(f"{(~np.isfinite(values_UC)).sum()} values are not finite")
+    draws = user_draws(num_users, samples=samples, seed=seed)
+    return np.concatenate([counts_SU @ values_UC for counts_SU in draws]) / num_users
+
+
+def user_draws(num_users: int, *, samples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each user is drawn in each replicate, some replicates at a time, float64, [S, U].
+
+    Args:
+        num_users: U; as many are drawn, with replacement.
+        samples: S, over all parts.
+        seed: of the draws; the same seed and U give the same draws.
+    """
     draws = np.random.default_rng(seed)
     rows = max(1, _CELLS // num_users)
-    parts = [
-        _draw_counts(draws, min(rows, samples - start), num_users) @ values_UC
-        for start in range(0, samples, rows)
-    ]
-    return np.concatenate(parts) / num_users
+    for start in range(0, samples, rows):
+        yield _draw_counts(draws, min(rows, samples - start), num_users)
 
 
 def _draw_counts(draws: np.random.Generator, rows: int, num_users: int) -> np.ndarray:
@@ -117,16 +127,47 @@ def compare(
             f"not paired: {ours_U.shape} against {theirs_U.shape} users, "
             f"{ours_S.shape} against {theirs_S.shape} replicates"
         )
-    ours, theirs = float(ours_U.mean()), float(theirs_U.mean())
+    return compare_points(
+        float(ours_U.mean()),
+        float(theirs_U.mean()),
+        ours_S,
+        theirs_S,
+        num_users=len(ours_U),
+        confidence=confidence,
+    )
+
+
+def compare_points(
+    ours: float,
+    theirs: float,
+    ours_S: np.ndarray,
+    theirs_S: np.ndarray,
+    *,
+    num_users: int,
+    confidence: float,
+    smaller_is_better: bool = False,
+) -> Comparison:
+    """Compare two statistics of the same users, with the same statistics of the same draws.
+
+    Args:
+        ours: our value on the sample.
+        theirs: theirs.
+        ours_S: our replicates.
+        theirs_S: theirs, of the same draws in the same order.
+        num_users: that both were measured on.
+        confidence: of the intervals.
+        smaller_is_better: turns `probability_better` around; a difference stays ours - theirs.
+    """
     difference_S = ours_S - theirs_S
+    above = float((difference_S > 0).mean() + (difference_S == 0).mean() / 2)
     relative = None
     if theirs > 0 and (theirs_S > 0).all():
         relative = interval(ours / theirs - 1, difference_S / theirs_S, confidence=confidence)
     return Comparison(
-        num_users=len(ours_U),
+        num_users=num_users,
         ours=ours,
         theirs=theirs,
         difference=interval(ours - theirs, difference_S, confidence=confidence),
         relative=relative,
-        probability_better=float((difference_S > 0).mean() + (difference_S == 0).mean() / 2),
+        probability_better=1 - above if smaller_is_better else above,
     )

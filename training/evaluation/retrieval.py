@@ -221,9 +221,9 @@ def by_slice(
         cutoffs: K of each HR and NDCG.
         train: what weights may have seen; its users are those of `targets.histories`.
     """
-    masks = {**targets.slices, "new_users": train.lengths[targets.user] == 0}
     slices = {ALL: UserMeans(targets.user)}
-    slices |= {name: UserMeans(targets.user, mask_T) for name, mask_T in masks.items()}
+    for name, mask_T in slice_masks(targets, train).items():
+        slices[name] = UserMeans(targets.user, mask_T)
     for reading, ranks_T in meter.ranks().items():
         for name, values_T in target_metrics(
             ranks_T, cutoffs=cutoffs, list_length=meter.list_length, reading=reading
@@ -231,6 +231,11 @@ def by_slice(
             for means in slices.values():
                 means.add(name, values_T)
     return {name: means.result() for name, means in slices.items()}
+
+
+def slice_masks(targets: Targets, train: Histories) -> dict[str, np.ndarray]:
+    """The targets' named subsets, and those of users with no training event; bool, shape [T]."""
+    return {**targets.slices, "new_users": train.lengths[targets.user] == 0}
 
 
 def consume(

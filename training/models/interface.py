@@ -6,14 +6,33 @@ B contexts, L events of context, k places in a list, V items in the catalogue.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import (
+    Any,
+    Literal,
+    Protocol,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
+
+import numpy as np
 
 from training.data.contexts import PAD, Contexts, TopK, contexts_of
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 
-__all__ = ["PAD", "Contexts", "Family", "Recommender", "TopK", "contexts_of"]
+__all__ = [
+    "PAD",
+    "Contexts",
+    "Family",
+    "Ranker",
+    "Recommender",
+    "TopK",
+    "as_ranker",
+    "contexts_of",
+]
 
 
 class Recommender(Protocol):
@@ -28,6 +47,38 @@ class Recommender(Protocol):
         by the model's own chunking, whatever B is.
         """
         ...
+
+
+@runtime_checkable
+class Ranker(Recommender, Protocol):
+    """A recommender that can also say what will be thought of an item."""
+
+    ranks: bool
+    """Whether this one was fitted for it: a family may leave the choice to its config."""
+
+    def rank(self, contexts: Contexts, items_BC: np.ndarray) -> np.ndarray:
+        """Probability of positive feedback, were the candidate the next item, float32, [B, C].
+
+        Candidates don't see each other: a probability is the same in any company.
+
+        Args:
+            contexts: the B histories.
+            items_BC: item indices; `PAD`, whose probability is NaN, for none. An item beyond the
+                catalogue gets the share of positive feedback in training.
+        """
+        ...
+
+    def recommend_ranked(self, contexts: Contexts, k: int, num_candidates: int) -> TopK:
+        """Of the `num_candidates` best items by `recommend`, the k best by `rank`.
+
+        Scores are probabilities of positive feedback.
+        """
+        ...
+
+
+def as_ranker(model: Recommender) -> Ranker | None:
+    """The model where it can rank; None where it can't."""
+    return model if isinstance(model, Ranker) and model.ranks else None
 
 
 @dataclass(frozen=True)
@@ -54,10 +105,16 @@ class Family:
         """The family's config with some fields set.
 
         Raises:
-            ValueError: a setting that the family does not have.
+            ValueError: a setting that the family does not have, or a choice that it does not offer.
         """
         known = set(self.config_class.__dataclass_fields__)
         unknown = sorted(set(settings) - known)
         if unknown:
             raise ValueError(f"{self.name} has no setting {unknown}; it has {sorted(known)}")
+        for name, hint in get_type_hints(self.config_class).items():
+            offered = get_args(hint)
+            if get_origin(hint) is Literal and settings.get(name, offered[0]) not in offered:
+                raise ValueError(
+                    f"{self.name}.{name} is {settings[name]!r}, expected one of {list(offered)}"
+                )
         return self.config_class(**settings)

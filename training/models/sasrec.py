@@ -4,46 +4,65 @@ After Kang and McAuley 2018 (arXiv:1808.09781), with what is known to make it st
 before each block, and cross-entropy over all items instead of one sampled negative (Klenitskiy and
 Vasilev 2023, arXiv:2309.07602).
 
-B rows, L events, D width, V items, H heads, N targets.
+Its blocks can be exchanged for another backbone: with `backbone: hstu`, `similarity: cosine`,
+`loss: sampled` and `negatives: position` it is the next-item model of Zhai et al. 2024
+(arXiv:2402.17152) as its authors' public code trains it (MECHANICS §5).
+
+B rows, L events, D width, V items, H heads, N targets, R negatives.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from training.backbones import make_backbone
 from training.data.batches import Batch
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 from training.loop import fit_model
-from training.losses.next_item import chunked_softmax_loss, sampled_softmax_loss
+from training.losses.next_item import (
+    chunked_softmax_loss,
+    position_softmax_loss,
+    sampled_softmax_loss,
+)
 from training.models.interface import Contexts, Family, TopK
 from training.models.ranking import best_items, rows_within
 
 CHUNK_CELLS = 4_000_000
-"""Logits alive at a time while answering."""
+"""Logits, inputs or scores of one layer alive at a time while answering."""
 
 
 @dataclass(frozen=True)
 class SasrecConfig:
     """Shape of the model."""
 
+    backbone: Literal["attention", "llama", "hstu"] = "attention"
+    """attention: SASRec's own blocks; else a key of `training.backbones.BACKBONES`."""
     width: int = 64
     num_layers: int = 2
     num_heads: int = 2
-    hidden_width: int = 64
+    hidden_width: int = 0
+    """Of attention's feed-forward, 0: the width; else as `make_backbone` says."""
     dropout: float = 0.2
     max_history: int = 50
     """Events of context; set by the loop's `max_history`."""
+    similarity: Literal["inner", "cosine"] = "inner"
+    """What an item's logit is: an inner product, or a cosine over the temperature."""
+    temperature: float = 0.05
+    """Of cosines."""
     loss: Literal["full", "sampled"] = "full"
     num_negatives: int = 512
-    """Items drawn per batch for the sampled loss."""
+    """Items drawn for the sampled loss, uniformly."""
+    negatives: Literal["batch", "position"] = "batch"
+    """Whether they are drawn once for a batch or for each position anew."""
 
 
 class Block(nn.Module):
@@ -52,12 +71,13 @@ class Block(nn.Module):
     def __init__(self, config: SasrecConfig) -> None:
         super().__init__()
         width, self.num_heads = config.width, config.num_heads
+        hidden_width = config.hidden_width or width
         self.attention_norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
         self.hidden_norm = nn.LayerNorm(width)
-        self.hidden_in = nn.Linear(width, config.hidden_width)
-        self.hidden_out = nn.Linear(config.hidden_width, width)
+        self.hidden_in = nn.Linear(width, hidden_width)
+        self.hidden_out = nn.Linear(hidden_width, width)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
@@ -72,6 +92,14 @@ class Block(nn.Module):
         return x_BLD + self.dropout(self.hidden_out(hidden))
 
 
+class Blocks(nn.Sequential):
+    """SASRec's own backbone."""
+
+    def forward(self, x_BLD: Tensor, times_BL: Tensor | None = None) -> Tensor:
+        """One vector per position from it and those before it; times are ignored."""
+        return super().forward(x_BLD)
+
+
 class Sasrec(nn.Module):
     """Position t of a row is predicted from a start vector and the items before t."""
 
@@ -81,53 +109,106 @@ class Sasrec(nn.Module):
     def __init__(self, config: SasrecConfig, num_items: int) -> None:
         super().__init__()
         self.config, self.num_items = config, num_items
-        self.items_VD = nn.Parameter(torch.randn(num_items, config.width) * config.width**-0.5)
-        self.start_D = nn.Parameter(torch.zeros(config.width))
-        self.places_LD = nn.Parameter(torch.randn(config.max_history + 1, config.width) * 0.02)
+        width, is_own = config.width, config.backbone == "attention"
+        # Small vectors that grow on their way in turn further per step: what cosines need.
+        self.input_scale, item_std = (1.0, width**-0.5) if is_own else (width**0.5, 0.02)
+        self.items_VD = nn.Parameter(torch.randn(num_items, width) * item_std)
+        self.start_D = nn.Parameter(torch.zeros(width))
+        if config.backbone == "llama":  # which turns by position
+            self.places_LD = None
+        else:
+            places_LD = torch.randn(config.max_history + 1, width)
+            self.places_LD = nn.Parameter(places_LD * (0.02 if is_own else width**-0.5))
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.norm = nn.LayerNorm(config.width)
+        self.blocks = _backbone(config)
+        self.norm = nn.LayerNorm(width) if is_own else nn.Identity()
 
-    def encode(self, items_BL: Tensor) -> Tensor:
-        """After each event, and before the first: what the model expects next, [B, L + 1, D]."""
+    @property
+    def backbone(self) -> nn.Module:
+        """What the loop may compile."""
+        return self.blocks
+
+    def encode(self, items_BL: Tensor, times_BL: Tensor | None = None) -> Tensor:
+        """After each event, and before the first: what the model expects next, [B, L + 1, D].
+
+        Args:
+            items_BL: the events' items.
+            times_BL: when they happened, with a column more for the question after the last.
+        """
         start_B1D = self.start_D.expand(len(items_BL), 1, -1)
-        x_BLD = torch.cat([start_B1D, F.embedding(items_BL.clamp(min=0), self.items_VD)], 1)
-        x_BLD = self.dropout(x_BLD + self.places_LD[: x_BLD.shape[1]])
-        for block in self.blocks:
-            x_BLD = block(x_BLD)
-        return self.norm(x_BLD)
+        items_BLD = F.embedding(items_BL.clamp(min=0), self.items_VD) * self.input_scale
+        x_BLD = torch.cat([start_B1D, items_BLD], 1)
+        if self.places_LD is not None:
+            x_BLD = x_BLD + self.places_LD[: x_BLD.shape[1]]
+        if times_BL is not None:  # the start is as old as the first event
+            times_BL = torch.cat([times_BL[:, :1], times_BL], 1)
+        return self.norm(self.blocks(self.dropout(x_BLD), times_BL))
 
     def forward(self, batch: Batch) -> Tensor:
         """Loss of the batch's targets in nats, summed."""
-        x_ND = self.encode(batch.items_BL[:, :-1])[batch.is_target_BL]
+        x_BLD = self.encode(batch.items_BL[:, :-1], batch.times_BL)
+        x_ND, items_VD = self.compared(x_BLD[batch.is_target_BL])
         target_N = batch.items_BL[batch.is_target_BL]
         if self.config.loss == "full":
-            return chunked_softmax_loss(x_ND, self.items_VD, target_N)
-        negative_R = torch.randint(self.num_items, (self.config.num_negatives,)).to(x_ND.device)
-        return sampled_softmax_loss(x_ND, self.items_VD, target_N, negative_R).sum()
+            return chunked_softmax_loss(x_ND, items_VD, target_N)
+        drawn = (self.config.num_negatives,)
+        if self.config.negatives == "batch":
+            negative_R = torch.randint(self.num_items, drawn, device=x_ND.device)
+            return sampled_softmax_loss(x_ND, items_VD, target_N, negative_R).sum()
+        negative_NR = torch.randint(self.num_items, target_N.shape + drawn, device=x_ND.device)
+        return position_softmax_loss(x_ND, items_VD, target_N, negative_NR)
+
+    def compared(self, x_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """What the model says and all items, as vectors whose inner products are logits."""
+        if self.config.similarity == "inner":
+            return x_ND, self.items_VD
+        x_ND = F.normalize(x_ND, dim=-1, eps=1e-6) / self.config.temperature
+        return x_ND, F.normalize(self.items_VD, dim=-1, eps=1e-6)
 
     @torch.inference_mode()
     def recommend(self, contexts: Contexts, k: int) -> TopK:
         """The k items with the largest logits after each context."""
         self.eval()
         device = self.items_VD.device
-        width = max(self.num_items, contexts.items_BL.shape[1] * self.config.width)
-        rows = rows_within(CHUNK_CELLS, width)
+        rows = rows_within(CHUNK_CELLS, self._widest(contexts.items_BL.shape[1]))
         parts = [TopK.empty(k)]
         for start in range(0, len(contexts), rows):
             part = contexts.rows(start, start + rows)
             items_BL = torch.from_numpy(part.items_BL).long().to(device)
+            times_BL = np.concatenate([part.times_BL, part.asked_at_B[:, None]], 1)
             last_B = torch.from_numpy(part.lengths_B).to(device)
-            x_BD = self.encode(items_BL)[torch.arange(len(last_B), device=device), last_B]
-            parts.append(best_items(x_BD @ self.items_VD.T, part, k))
+            x_BLD = self.encode(items_BL, torch.from_numpy(times_BL).to(device))
+            x_BD = x_BLD[torch.arange(len(last_B), device=device), last_B]
+            x_BD, items_VD = self.compared(x_BD)
+            parts.append(best_items(x_BD @ items_VD.T, part, k))
         return TopK.concatenate(parts)
+
+    def _widest(self, length: int) -> int:
+        """Cells of the widest array that answering a context of that length makes."""
+        config = self.config
+        scores = config.num_heads * length**2 if config.backbone == "hstu" else 0
+        return max(self.num_items, length * config.width, scores)
+
+
+def _backbone(config: SasrecConfig) -> nn.Module:
+    if config.backbone == "attention":
+        return Blocks(*(Block(config) for _ in range(config.num_layers)))
+    return make_backbone(
+        config.backbone,
+        width=config.width,
+        num_layers=config.num_layers,
+        num_heads=config.num_heads,
+        dropout=config.dropout,
+        max_positions=config.max_history + 1,
+        hidden_width=config.hidden_width,
+    )
 
 
 def fit(
     split: Split, config: SasrecConfig, fitting: Fitting, vocabulary: Vocabulary
 ) -> tuple[Sasrec, FitReport]:
     """Train on every event of the training histories."""
-    config = SasrecConfig(**{**asdict(config), "max_history": fitting.settings.max_history})
+    config = replace(config, max_history=fitting.settings.max_history)
     torch.manual_seed(fitting.settings.seed)
     model = Sasrec(config, vocabulary.num_items)
     report = fit_model(model, split, fitting)

@@ -1,7 +1,7 @@
 """tiger: generative retrieval. The next item's semantic ID is written code by code.
 
-After Rajput et al. 2023 (arXiv:2305.05065), decoder-only: a history is one line of tokens, Q per
-item, each level with its own vocabulary,
+After Rajput et al. 2023 (arXiv:2305.05065), decoder-only, on a backbone of choice: a history is one
+line of tokens, Q per item, each level with its own vocabulary,
 
     BOS  s_1^1 … s_1^Q  s_2^1 … s_2^Q  …            position t predicts token t + 1
 
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.backbones.llama import Llama, LlamaConfig
+from training.backbones import make_backbone
 from training.data.batches import Batch
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
@@ -41,27 +41,19 @@ CHUNK_CELLS = 16_000_000
 class TigerConfig:
     """Shape of the model."""
 
+    backbone: Literal["llama", "hstu"] = "llama"
     width: int = 64
     num_layers: int = 2
     num_heads: int = 2
     hidden_width: int = 0
-    """Of the backbone's SwiGLU; 0: 8/3 of the width."""
+    """Inside the backbone's blocks, as `make_backbone` says; 0: the backbone's own choice."""
     dropout: float = 0.1
+    max_history: int = 50
+    """Events of context; set by the loop's `max_history`."""
     beam_width: int = 20
     """Semantic IDs kept per step; never fewer than the items asked for."""
     normalisation: Literal["legal", "all"] = "legal"
     """Whether a beam's probabilities are of the codes that exist below it, or of all."""
-
-    @property
-    def backbone(self) -> LlamaConfig:
-        """Shape of the backbone."""
-        return LlamaConfig(
-            width=self.width,
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            hidden_width=self.hidden_width,
-            dropout=self.dropout,
-        )
 
 
 class Tiger(nn.Module):
@@ -79,7 +71,15 @@ class Tiger(nn.Module):
         self.tokens = nn.Embedding(sum(level_sizes), config.width)
         self.start_D = nn.Parameter(torch.randn(config.width) * 0.02)
         self.dropout = nn.Dropout(config.dropout)
-        self.backbone = Llama(config.backbone)
+        self.backbone = make_backbone(
+            config.backbone,
+            width=config.width,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            dropout=config.dropout,
+            max_positions=(config.max_history + 1) * len(level_sizes),
+            hidden_width=config.hidden_width,
+        )
         self.heads = nn.ModuleList(nn.Linear(config.width, K, bias=False) for K in level_sizes)
         nn.init.normal_(self.tokens.weight, std=0.02)
         self._trie: CodeTrie | None = None
@@ -100,9 +100,15 @@ class Tiger(nn.Module):
         start_B1D = self.start_D.expand(len(items_BL), 1, -1)
         return self.dropout(torch.cat([start_B1D, x_BTD], 1))
 
+    def token_times(self, times_BL: Tensor) -> Tensor:
+        """When each input vector happened: the first with the first event. [B, 1 + L Q]."""
+        each_BT = times_BL.repeat_interleave(len(self.level_sizes), 1)
+        return torch.cat([times_BL[:, :1], each_BT], 1)
+
     def forward(self, batch: Batch) -> Tensor:
         """Loss of the batch's targets in nats, summed over levels and targets."""
-        x_BTD = self.backbone(self.read(batch.items_BL)[:, :-1])
+        times_BT = self.token_times(batch.times_BL)
+        x_BTD = self.backbone(self.read(batch.items_BL)[:, :-1], times_BT)
         x_NQD = x_BTD.unflatten(1, (-1, len(self.heads)))[batch.is_target_BL]
         code_NQ = self.codes_VQ[batch.items_BL[batch.is_target_BL]].long()
         losses = [
@@ -127,10 +133,14 @@ class Tiger(nn.Module):
 
     def _answer(self, contexts: Contexts, k: int, width: int) -> TopK:
         device = self.codes_VQ.device
-        items_BL, length_B = self._with_codes(contexts)
+        items_BL, times_BL, length_B = self._with_codes(contexts)
         items_BL = torch.from_numpy(items_BL).long().to(device)
+        asked_B = torch.from_numpy(contexts.asked_at_B).to(device)
+        times_BL = torch.cat([torch.from_numpy(times_BL).to(device), asked_B[:, None]], 1)
         length_B = 1 + len(self.level_sizes) * torch.from_numpy(length_B).to(device)
-        x_BTD, memory = self.backbone.remember(self.read(items_BL))
+        x_BTD = self.read(items_BL)
+        times_BT = self.token_times(times_BL)[:, : x_BTD.shape[1] + 1]
+        x_BTD, memory = self.backbone.remember(x_BTD, times_BT)
         last_BD = x_BTD[torch.arange(len(x_BTD), device=device), length_B - 1]
 
         def step(prefix_BWl: Tensor, parent_BW: Tensor) -> Tensor:
@@ -138,7 +148,7 @@ class Tiger(nn.Module):
             if level == 0:
                 return self.heads[0](last_BD)[:, None]
             x_BWlD = self.tokens(prefix_BWl + self.first_token_Q[:level])
-            x_BWlD = self.backbone.extend(memory, length_B, x_BWlD)
+            x_BWlD = self.backbone.extend(memory, length_B, x_BWlD, asked_B)
             return self.heads[level](x_BWlD[:, :, -1])
 
         seen_BE = torch.from_numpy(_excluded(contexts)).to(device)
@@ -153,13 +163,15 @@ class Tiger(nn.Module):
         items_Bk, scores_Bk = top_items(beams, self.trie, k, seen_BE=seen_BE)
         return TopK(items_Bk.cpu().numpy().astype(np.int32), scores_Bk.float().cpu().numpy())
 
-    def _with_codes(self, contexts: Contexts) -> tuple[np.ndarray, np.ndarray]:
-        """Contexts without the items that have no semantic ID, still right-padded."""
+    def _with_codes(self, contexts: Contexts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Items, times and lengths without the items that have no semantic ID, right-padded."""
         has_code_V = (self.codes_VQ[:, 0] >= 0).cpu().numpy()
         kept_BL = (contexts.items_BL != PAD) & has_code_V[contexts.items_BL]
         order_BL = np.argsort(~kept_BL, axis=1, kind="stable")
         items_BL = np.where(kept_BL, contexts.items_BL, PAD)
-        return np.take_along_axis(items_BL, order_BL, 1), kept_BL.sum(axis=1)
+        times_BL = np.where(kept_BL, contexts.times_BL, contexts.asked_at_B[:, None])
+        ordered = (np.take_along_axis(values, order_BL, 1) for values in (items_BL, times_BL))
+        return *ordered, kept_BL.sum(axis=1)
 
 
 def _excluded(contexts: Contexts) -> np.ndarray:
@@ -179,6 +191,7 @@ def fit(
         ValueError: the vocabulary has no semantic IDs.
     """
     level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.codes_VQ
+    config = replace(config, max_history=fitting.settings.max_history)
     known = split.keeping(lambda histories: codes_VQ[histories.items, 0] >= 0)
     torch.manual_seed(fitting.settings.seed)
     model = Tiger(config, torch.from_numpy(codes_VQ), level_sizes)

@@ -13,20 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.answering import Answerer, recommend_on_all_cores
+from training.answering import Answerer, on_all_cores
 from training.bundle import Bundle, digest_of
 from training.config import Evaluation, TrainingConfig
-from training.data.splits import Split
+from training.data.histories import Histories
+from training.data.splits import Split, Targets
 from training.data.vocabulary import Vocabulary
 from training.evaluation.consistency import impossible_values
-from training.evaluation.retrieval import Meter, SidIndex, UserMetrics, by_slice, consume
+from training.evaluation.ranking import RANKING_METRICS, Judged
+from training.evaluation.retrieval import (
+    Meter,
+    SidIndex,
+    UserMetrics,
+    by_slice,
+    consume,
+    slice_masks,
+)
 from training.gate import CHAMPION
-from training.models.interface import TopK
+from training.models.interface import Contexts, TopK, as_ranker
 from training.programs.day_inputs import Inputs, read_histories, split_histories
 from training.programs.interface import Facts, ProgramError, Task
+from training.ranking_scoreboard import ranking_scoreboard
 from training.scoreboard import headline, in_words, require_answerable, scoreboard
 
 LOG = logging.getLogger(__name__)
@@ -39,10 +50,11 @@ _SPLIT_KEYS = ("protocol", "day", "train_until", "validation_until")
 
 @dataclass(frozen=True)
 class Measured:
-    """One entrant's results."""
+    """One entrant's results; `judged` is None for one that can't rank."""
 
     bundle: Bundle
     by_slice: Mapping[str, UserMetrics]
+    judged: Judged | None
     facts: Facts
 
 
@@ -57,7 +69,9 @@ def run(task: Task) -> Facts:
     """
     require_answerable(task.config)
     inputs: Inputs = {}
-    split = split_histories(read_histories(task, inputs), task.day, task.config.evaluation)
+    histories = read_histories(task, inputs)
+    split = split_histories(histories, task.day, task.config.evaluation)
+    feedback = feedback_targets(task, histories)
     bundles = entrants(task)
     _require_same_ground(task, bundles, split, inputs)
     digest = evaluation_digest(task.config, bundles, inputs)
@@ -66,14 +80,13 @@ def run(task: Task) -> Facts:
     if known is not None:
         facts = task.registry.read_json(known, FACTS)
         return {**facts, "status": "unchanged", "message": "the same bundles on the same rows"}
-    measured = _measure_all(task, bundles, split)
+    measured = _measure_all(task, bundles, split, feedback)
     warnings: list[str] = []
     if CHAMPION in bundles:
         trained = bundles[CHAMPION].document("split")
         warnings += warnings_about_champion(trained, split.facts)
-    found = {label: entrant.by_slice for label, entrant in measured.items()}
     facts = {
-        **scoreboard(task.config, found, {k: entrant.facts for k, entrant in measured.items()}),
+        **_scored(task.config, measured, split, feedback),
         "exclude_seen": task.config.evaluation.exclude_seen,
         "split": dict(split.facts),
         "inputs": inputs,
@@ -87,7 +100,40 @@ def run(task: Task) -> Facts:
             path = Path(scratch) / "per_user.parquet"
             pq.write_table(_per_user(measured, split), path, compression="zstd")
             tracked.log_file(path)
+            if any(found.judged is not None for found in measured.values()):
+                path = Path(scratch) / "feedback.parquet"
+                pq.write_table(_per_target(measured, feedback), path, compression="zstd")
+                tracked.log_file(path)
     return {**facts, "message": in_words(facts, task.config.gate.primary_metric)}
+
+
+def feedback_targets(task: Task, histories: Histories) -> Targets:
+    """Held-out events whose feedback is asked for: the targets of the lists, weaker ones included.
+
+    How weak `evaluation.ranking_minimum_strength` says: ranking needs both kinds of feedback.
+    """
+    evaluation = task.config.evaluation
+    minimum = {"target_minimum_strength": evaluation.ranking_minimum_strength}
+    return split_histories(histories, task.day, evaluation.model_copy(update=minimum)).test
+
+
+def _scored(
+    config: TrainingConfig, measured: Mapping[str, Measured], split: Split, feedback: Targets
+) -> Facts:
+    """The scoreboard of lists, and of feedback for the entrants that can rank."""
+    found = {label: entrant.by_slice for label, entrant in measured.items()}
+    judged = {label: e.judged for label, e in measured.items() if e.judged is not None}
+    facts = scoreboard(
+        config,
+        found,
+        {label: entrant.facts for label, entrant in measured.items()},
+        also_measured=RANKING_METRICS if config.models.challenger in judged else (),
+    )
+    ranking, rows = ranking_scoreboard(config, judged, slice_masks(feedback, split.train))
+    for label, by_name in ranking.items():
+        facts["entrants"][label]["ranking"] = by_name
+    facts["comparisons"] += rows
+    return facts
 
 
 def entrants(task: Task) -> dict[str, Bundle]:
@@ -147,7 +193,9 @@ def _require_same_ground(
         raise ProgramError("; ".join(problems) + f"; train for {task.day} again")
 
 
-def _measure_all(task: Task, bundles: Mapping[str, Bundle], split: Split) -> dict[str, Measured]:
+def _measure_all(
+    task: Task, bundles: Mapping[str, Bundle], split: Split, feedback: Targets
+) -> dict[str, Measured]:
     challenger = bundles[task.config.models.challenger]
     shared = _sid_index(challenger)
     measured: dict[str, Measured] = {}
@@ -155,14 +203,20 @@ def _measure_all(task: Task, bundles: Mapping[str, Bundle], split: Split) -> dic
     for label, bundle in bundles.items():
         if bundle.digest not in by_digest:
             own = shared if bundle is challenger else _sid_index(bundle)
-            by_digest[bundle.digest] = _measure(task, bundle, split, own, own or shared)
+            found = _measure(task, bundle, split, feedback, own, own or shared)
+            by_digest[bundle.digest] = found
         measured[label] = by_digest[bundle.digest]
         LOG.info("%s answered %d targets", label, len(split.test))
     return measured
 
 
 def _measure(
-    task: Task, bundle: Bundle, split: Split, own: SidIndex | None, sids: SidIndex | None
+    task: Task,
+    bundle: Bundle,
+    split: Split,
+    feedback: Targets,
+    own: SidIndex | None,
+    sids: SidIndex | None,
 ) -> Measured:
     evaluation = task.config.evaluation
     answerer = Answerer.of(bundle, device=task.device)
@@ -189,22 +243,48 @@ def _measure(
         "seconds": round(seconds, 3),
         "targets_per_second": round(len(split.test) / max(seconds, 1e-9), 1),
     }
-    return Measured(bundle, found, facts)
+    started = time.perf_counter()
+    judged = _judged(answerer, feedback, evaluation)
+    if judged is not None:
+        facts["ranking_seconds"] = round(time.perf_counter() - started, 3)
+    return Measured(bundle, found, judged, facts)
 
 
 def _answers(answerer: Answerer, split: Split, evaluation: Evaluation) -> Iterator[TopK]:
-    targets = split.test
+    def answer(contexts: Contexts) -> TopK:
+        return answerer.model.recommend(contexts, max(evaluation.cutoffs))
+
+    for contexts in _questions(answerer, split.test, exclude_seen=evaluation.exclude_seen):
+        yield on_all_cores(answer, contexts, device=answerer.device)
+
+
+def _judged(answerer: Answerer, feedback: Targets, evaluation: Evaluation) -> Judged | None:
+    """What an entrant says of every target's feedback; None where it can't, or there is none."""
+    ranker = as_ranker(answerer.model)
+    if ranker is None or not len(feedback):
+        return None
+    said, row, items = [], 0, feedback.items
+    for contexts in _questions(answerer, feedback, exclude_seen=False):
+        said.append(ranker.rank(contexts, items[row : row + len(contexts), None])[:, 0])
+        row += len(contexts)
+    strengths = feedback.histories.strengths[feedback.events]
+    return Judged(
+        feedback.user,
+        strengths >= evaluation.positive_strength,
+        np.concatenate(said).astype(np.float64),
+    )
+
+
+def _questions(answerer: Answerer, targets: Targets, *, exclude_seen: bool) -> Iterator[Contexts]:
     asked = answerer.ask(targets.histories)
     for start in range(0, len(targets), _ROWS):
         part = slice(start, start + _ROWS)
-        contexts = asked.contexts(
+        yield asked.contexts(
             targets.user[part],
             targets.position[part],
             max_history=answerer.max_history,
-            exclude_seen=evaluation.exclude_seen,
+            exclude_seen=exclude_seen,
         )
-        k, device = max(evaluation.cutoffs), answerer.device
-        yield recommend_on_all_cores(answerer.model, contexts, k, device=device)
 
 
 def _contradictions(
@@ -255,3 +335,23 @@ def _per_user(measured: Mapping[str, Measured], split: Split) -> pa.Table:
             columns |= dict(zip(metrics.names, metrics.values_UM.T, strict=True))
             parts.append(pa.table(columns))
     return pa.concat_tables(parts, promote_options="default")
+
+
+def _per_target(measured: Mapping[str, Measured], feedback: Targets) -> pa.Table:
+    """One row per entrant that can rank and target: what it said of the feedback, and the feedback.
+
+    Probabilities are float32.
+    """
+    parts = []
+    for label, found in measured.items():
+        if found.judged is None:
+            continue
+        columns = {
+            "label": pa.array([label] * len(feedback), pa.string()),
+            "user_id": pa.array(feedback.histories.user_ids[feedback.user], pa.string()),
+            "item_index": pa.array(feedback.items, pa.int32()),
+            "strength": pa.array(feedback.histories.strengths[feedback.events], pa.int8()),
+            "probability": pa.array(found.judged.probability_T.astype(np.float32)),
+        }
+        parts.append(pa.table(columns))
+    return pa.concat_tables(parts)

@@ -16,7 +16,7 @@ from feature_store.arrow import arrow_schema
 from feature_store.tables import CATALOG
 from training.answering import Answerer
 from training.data.histories import COLUMNS, Histories
-from training.models.interface import PAD, TopK
+from training.models.interface import PAD, TopK, as_ranker
 from training.programs.interface import Facts, ProgramError, Task
 from training.registry_records import Version
 
@@ -71,6 +71,8 @@ def run(task: Task) -> Facts:
         "model_version": champion.number,
         "model_family": champion.family,
         "bundle_digest": champion.digest,
+        "is_ranked": bool(task.config.recommendations.ranked_candidates)
+        and as_ranker(answerer.model) is not None,
         **counts,
         "message": f"{published.rows:,} users, {champion.family} version {champion.number}",
     }
@@ -90,7 +92,12 @@ def _batches(
             if not rows.num_rows:
                 continue
             histories = Histories.from_arrow([rows])
-            top = answerer.next_items(histories, wanted.num_items, exclude_seen=wanted.exclude_seen)
+            top = answerer.next_items(
+                histories,
+                wanted.num_items,
+                exclude_seen=wanted.exclude_seen,
+                ranked_candidates=wanted.ranked_candidates,
+            )
             require_promises(top, answerer.num_items)
             counts["users"] += histories.num_users
             counts["places_empty"] += int((top.items_Bk == PAD).sum())

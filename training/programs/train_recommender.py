@@ -165,6 +165,7 @@ def _fit(
     fitting = Fitting(
         settings=LoopSettings(**{f.name: getattr(settings, f.name) for f in fields(LoopSettings)}),
         exclude_seen=task.config.evaluation.exclude_seen,
+        positive_strength=task.config.evaluation.positive_strength,
         device=task.device,
         checkpoints=_checkpoints(task, family),
         observers=observers,

@@ -35,6 +35,7 @@ def run(task: Task) -> Facts:
     found = [
         sections.verdict(steps),
         sections.metrics(steps),
+        sections.ranking(steps),
         sections.data_health(steps, _volume(task.store, task.day)),
         sections.validation(steps),
         sections.tokenizer(steps),

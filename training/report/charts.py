@@ -16,6 +16,7 @@ ACCENT, GOOD, BAD = "#3558d6", "#1f8a5b", "#c4423b"
 FAMILY_COLOURS = {
     "champion": "#8a6d1f",
     "tiger": "#3558d6",
+    "unigrf": "#6b4fb3",
     "sasrec": "#c2571a",
     "item_knn": "#1f8a5b",
     "popularity": "#7a8896",
@@ -51,7 +52,7 @@ _STYLE = {
 
 def family_colour(family: str) -> str:
     """The colour a model family has on every picture."""
-    return FAMILY_COLOURS.get(family, "#6b4fb3")
+    return FAMILY_COLOURS.get(family, "#a13f86")
 
 
 def daily_volume(days: Sequence[str], counts: Mapping[int, Sequence[int]]) -> str:
@@ -135,6 +136,31 @@ def training_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         for axes in (loss, metric):
             axes.set_xlabel("epoch")
         loss.legend()
+        return _svg(figure)
+
+
+def task_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Retrieval's loss, ranking's loss, ranking's AUC and ranking's share of the weights.
+
+    Args:
+        curves: family → epochs, each with `epoch`, `loss_retrieval`, `loss_ranking` and
+            `validation_auc`; `share_ranking` where the tasks are weighed.
+    """
+    shown = {
+        "loss_retrieval": "retrieval loss, nats",
+        "loss_ranking": "ranking loss, nats",
+        "validation_auc": "validation AUC",
+        "share_ranking": "ranking's share",
+    }
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.6, 2.1))
+        panels = figure.subplots(1, len(shown))
+        for axes, (name, title) in zip(panels, shown.items(), strict=True):
+            for family, epochs in curves.items():
+                points = [(e["epoch"], e[name]) for e in epochs if name in e]
+                axes.plot(*zip(*points, strict=True), color=family_colour(family), marker=".")
+            axes.set_title(title)
+            axes.set_xlabel("epoch")
         return _svg(figure)
 
 

@@ -18,6 +18,7 @@ STEP_ORDER = (
 )  # fmt: skip
 """The day's chain, as its tasks run."""
 _METRIC_ORDER = ("ndcg", "hr", "mrr")
+_RANKING_METRICS = ("auc", "gauc", "logloss")
 
 
 def verdict(steps: Steps) -> Section | None:
@@ -220,7 +221,28 @@ def training(steps: Steps) -> Section | None:
     rows = [_fit_cells(family, fit) for family, fit in fits.items()]
     head = ["family", "epochs", "best", "seconds", "tokens/s", "padding", "parameters", "stopped"]
     blocks.append(_table("", head, rows))
+    pace = {family: epochs for family, fit in fits.items() if (epochs := _both_tasks(fit))}
+    if pace:
+        blocks.append(
+            picture(
+                charts.task_curves(pace),
+                heading="Both tasks, epoch by epoch",
+                note="One that falls while the other rises is left behind.",
+            )
+        )
+    alarms = [
+        Entry(f"{family}: {text}", "warn")
+        for family, fit in fits.items()
+        for text in fit.get("alarms", ())
+    ]
+    if alarms:
+        blocks.append(Block(kind="list", heading="Alarms", entries=alarms))
     return Section(anchor="training", title="Training", blocks=blocks)
+
+
+def _both_tasks(fit: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Epochs of a fit that learnt to retrieve and to rank."""
+    return [e for e in fit.get("epochs", ()) if {"validation_auc", "loss_retrieval"} <= e.keys()]
 
 
 def _epochs(epochs: Rows) -> list[dict[str, Any]]:
@@ -295,6 +317,72 @@ def metrics(steps: Steps) -> Section | None:
         "predicted from the events before it. Means over users, bootstrap intervals over users.",
         blocks=blocks,
     )
+
+
+def ranking(steps: Steps) -> Section | None:
+    """What entrants that can rank know of people's feedback."""
+    record = steps.get("evaluate_recommender", {})
+    found = {
+        label: entrant["ranking"]
+        for label, entrant in record.get("entrants", {}).items()
+        if entrant.get("ranking", {}).get("all", {}).get("values")
+    }
+    if not found:
+        return None
+    first = next(iter(found.values()))["all"]
+    head = ["entrant", *_RANKING_METRICS, "NE", "ECE", "COPC"]
+    blocks = [
+        facts(
+            ("users", first["num_users"]),
+            ("events", first["num_targets"]),
+            ("positive", f"{first['base_rate']:.1%}"),
+            ("events that GAUC covers", f"{first['gauc_covered_share']:.1%}"),
+        )
+    ]
+    for name in [name for name, own in next(iter(found.values())).items() if own["values"]]:
+        rows = [_ranking_cells(label, own[name]) for label, own in found.items()]
+        title = "All events" if name == "all" else name.replace("_", " ")
+        blocks.append(_table(title, head, rows, numeric=head[1:]))
+    differences = [
+        [row["metric"], row["theirs"], *_difference_cells(row)]
+        for row in record["comparisons"]
+        if row["ours"] == record["challenger"]
+        and row["slice"] == "all"
+        and row["metric"] in _RANKING_METRICS
+    ]
+    if differences:
+        heading = f"{record['challenger']} minus each opponent, paired by user"
+        head = ["metric", "opponent", "difference", "interval", "probability of being better"]
+        blocks.append(_table(heading, head, differences, numeric=head[2:3]))
+    return Section(
+        anchor="ranking",
+        title="Feedback",
+        say="The probability of positive feedback that each entrant gave the held-out events, "
+        "against the feedback. Entrants that can't say one are not here. Smaller is better of "
+        "LogLoss, NE (1 is the share of positives) and ECE; COPC is 1 where sums agree.",
+        blocks=blocks,
+    )
+
+
+def _ranking_cells(label: str, own: Mapping[str, Any]) -> list[str]:
+    cells = [label]
+    for name in _RANKING_METRICS:
+        bounds = own["values"].get(name)
+        cells.append(
+            f"{bounds['point']:.4f} ({bounds['low']:.4f} to {bounds['high']:.4f})"
+            if bounds
+            else "–"
+        )
+    return [*cells, *(shown(own.get(name)) for name in ("ne", "ece", "copc"))]
+
+
+def _difference_cells(row: Mapping[str, Any]) -> list[str]:
+    difference = row["difference"]
+    return [
+        f"{difference['point']:+.4f}",
+        f"{difference['low']:+.4f} to {difference['high']:+.4f}",
+        f"{row['probability_better']:.0%}",
+    ]
 
 
 def _shown_metrics(record: Mapping[str, Any]) -> list[str]:

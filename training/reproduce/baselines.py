@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.answering import recommend_on_all_cores
+from training.answering import on_all_cores
 from training.config import TrainingConfig
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
@@ -25,7 +25,7 @@ from training.evaluation.compare import bootstrap_means, interval
 from training.evaluation.retrieval import ALL, Meter, by_slice, consume
 from training.fitting import Fitting, LoopSettings
 from training.models import MODELS
-from training.models.interface import Recommender, TopK, contexts_of
+from training.models.interface import Contexts, Recommender, TopK, contexts_of
 
 LOG = logging.getLogger(__name__)
 METRICS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50", "mrr")
@@ -113,6 +113,7 @@ def _fit(experiment: Experiment, family: str, seed: int) -> tuple[Recommender, A
     fitting = Fitting(
         settings=LoopSettings(**{**settings, "seed": seed}),
         exclude_seen=config.evaluation.exclude_seen,
+        positive_strength=config.evaluation.positive_strength,
         device=experiment.device,
     )
     shape = kind.configure(config.models.settings.get(family, {}))
@@ -131,11 +132,14 @@ def _measure(experiment: Experiment, model: Recommender) -> pa.Table:
 
 def _answers(model: Recommender, experiment: Experiment, max_history: int) -> Iterable[TopK]:
     evaluation = experiment.config.evaluation
+
+    def answer(contexts: Contexts) -> TopK:
+        return model.recommend(contexts, max(evaluation.cutoffs))
+
     for contexts in contexts_of(
         experiment.split.test, max_history=max_history, exclude_seen=evaluation.exclude_seen
     ):
-        k, device = max(evaluation.cutoffs), experiment.device
-        yield recommend_on_all_cores(model, contexts, k, device=device)
+        yield on_all_cores(answer, contexts, device=experiment.device)
 
 
 def _row(

@@ -1,0 +1,69 @@
+import copy
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from training.backbones import BACKBONES, make_backbone
+from training.distributed import Processes
+
+SHAPE = {"width": 16, "num_layers": 2, "num_heads": 2, "dropout": 0.0, "max_positions": 12}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@torch.no_grad()
+def test_every_backbone_continues_rows_as_it_runs_them(name):
+    torch.manual_seed(0)
+    model = make_backbone(name, **SHAPE).eval()
+    x_BLD, times_BL = torch.randn(2, 8, 16), torch.arange(16).view(2, 8) * 1000
+    whole = model(x_BLD, times_BL)
+    torch.testing.assert_close(model.remember(x_BLD, times_BL)[0], whole)
+    _, memory = model.remember(x_BLD[:, :7], times_BL)
+    more = model.extend(memory, torch.tensor([7, 7]), x_BLD[:, None, 7:], times_BL[:, 7])
+    torch.testing.assert_close(more[:, 0], whole[:, 7:], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(whole.square().mean(-1), torch.ones(2, 8), rtol=0.01, atol=0.0)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_width_inside_the_blocks_can_be_chosen(name):
+    def count(**shape):
+        return sum(p.numel() for p in make_backbone(name, **SHAPE, **shape).parameters())
+
+    assert count(hidden_width=32) != count() == count(hidden_width={"llama": 48, "hstu": 16}[name])
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_one_compiled_graph_serves_batches_of_many_shapes(name):
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    plain = make_backbone(name, **{**SHAPE, "num_layers": 1})
+    compiled = copy.deepcopy(plain)
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled.compile(backend=counter, dynamic=True, fullgraph=True)
+    graphs = []
+    for rows, length in ((3, 7), (5, 12), (2, 9)):
+        x_BLD = torch.randn(rows, length, 16)
+        times_BL = torch.randint(10**9, (rows, length + 1)).sort(1).values
+        found = []
+        for model in (plain, compiled):
+            y_BLD = model(x_BLD, times_BL)
+            gradients = torch.autograd.grad(y_BLD.sin().sum(), tuple(model.parameters()))
+            found.append((y_BLD.detach(), gradients))
+        torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+        graphs.append(counter.frame_count)
+    assert len(set(graphs)) == 1
+
+
+def test_only_a_gpu_trains_on_a_compiled_backbone(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: calls.append((self, how)))
+    backbone = make_backbone("hstu", **SHAPE)
+    assert not Processes(0, 1, torch.device("cpu")).compile(backbone)
+    assert calls == []
+    assert Processes(0, 1, torch.device("cuda", 0)).compile(backbone)
+    assert calls == [(backbone, {"dynamic": True})]
+
+
+def test_an_unknown_backbone_is_refused():
+    with pytest.raises(ValueError, match=r"no backbone 'gpt'; there are \['hstu', 'llama'\]"):
+        make_backbone("gpt", **SHAPE)

@@ -1,0 +1,230 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests import worlds
+from training.data.batches import BatchPlan
+from training.data.contexts import Contexts
+from training.models.unigrf import enhancer as enhancer_module
+from training.models.unigrf.config import UnigrfConfig
+from training.models.unigrf.contextual import contextual_scores
+from training.models.unigrf.enhancer import Enhancer, choose, retrieval_scores
+from training.models.unigrf.interleave import interleave_times, retrieval_places
+from training.models.unigrf.model import Unigrf
+
+
+def config(**changes):
+    shape = {"num_negatives": 3, "pool": 6, "hard_negatives": 1, "favourite_threshold": 0.9}
+    return UnigrfConfig(**{**shape, "width": 16, "num_heads": 1, "max_history": 20, **changes})
+
+
+DRAWN = torch.tensor([[10, 11, 12, 13, 14, 15]])
+LIKED_BY_RETRIEVAL = torch.tensor([[0.0, 1.0, 2.0, 3.0, 2.5, 0.5]])
+
+
+def chosen(ranking, *, drawn=DRAWN, target=99, **changes):
+    """What is chosen, as sets of items: negatives, favourites, hard."""
+    found = choose(
+        config(**changes),
+        drawn,
+        torch.tensor([target]),
+        LIKED_BY_RETRIEVAL,
+        torch.tensor([ranking]),
+    )
+    negatives = drawn[0, found.negative_NR[0]][found.counts_NR[0]].tolist()
+    return sorted(negatives), drawn[found.favourite_NP].tolist(), found.hard_Nm[0].tolist()
+
+
+def test_the_hard_one_is_liked_by_retrieval_and_not_by_ranking():
+    """Item 13 is retrieval's best; 14 is nearly as good and ranking thinks least of it."""
+    negatives, favourites, hard = chosen([0.5, 0.5, 0.5, 0.6, 0.1, 0.5])
+    assert hard == [14]
+    assert favourites == []
+    assert negatives == [10, 11, 14]  # the hard one, then those drawn first
+
+
+@pytest.mark.parametrize("form", ["ratio", "difference", "amplified"])
+def test_each_form_prefers_what_ranking_likes_less(form):
+    first = chosen([0.5, 0.5, 0.5, 0.2, 0.5, 0.5], relative_score=form)
+    other = chosen([0.5, 0.5, 0.5, 0.8, 0.2, 0.5], relative_score=form)
+    assert first[2] == [13]
+    assert other[2] == [14]
+
+
+def test_a_favourite_is_no_negative_and_is_replaced():
+    negatives, favourites, hard = chosen([0.95, 0.5, 0.5, 0.97, 0.5, 0.5])
+    assert favourites == [10, 13]
+    assert hard == [14]
+    assert negatives == [11, 12, 14]
+
+
+def test_favourites_fill_up_where_nobody_else_is_left():
+    negatives, favourites, _ = chosen([0.95, 0.95, 0.95, 0.97, 0.95, 0.5])
+    assert len(favourites) == 5
+    assert negatives == [10, 11, 15]  # the number of negatives stays what it is
+
+
+def test_switched_off_favourites_are_negatives_like_others():
+    negatives, favourites, _ = chosen([0.95, 0.5, 0.5, 0.5, 0.1, 0.5], favourites="off")
+    assert favourites == []
+    assert negatives == [10, 11, 14]
+
+
+def test_the_right_item_is_neither_negative_nor_hard_nor_favourite():
+    negatives, favourites, hard = chosen([0.5, 0.5, 0.5, 0.99, 0.1, 0.5], target=14)
+    assert (negatives, favourites, hard) == ([10, 11, 12], [13], [12])
+    same = torch.full_like(DRAWN, 14)
+    assert chosen([0.99] * 6, drawn=same, target=14) == ([], [], [-1])
+
+
+def test_what_was_not_scored_is_not_hard_and_no_favourite():
+    nan = float("nan")
+    assert chosen([nan, nan, 0.5, nan, nan, nan])[2] == [12]
+    negatives, favourites, hard = chosen([nan] * 6)
+    assert (negatives, favourites, hard) == ([10, 11, 12], [], [-1])
+
+
+def test_carried_items_come_first_and_the_next_ones_are_found_among_all():
+    drawn = torch.tensor([[-1, 11, 12, 13, 14, 15]])
+    negatives, _, hard = chosen([0.5, 0.5, 0.5, 0.5, 0.1, 0.5], drawn=drawn, mining="carried")
+    assert negatives == [11, 12, 13]  # nothing was carried yet: the random ones in order
+    assert hard == [14]
+    drawn = torch.tensor([[20, 11, 12, 13, 14, 15]])
+    negatives, _, hard = chosen([0.5, 0.5, 0.5, 0.5, 0.1, 0.5], drawn=drawn, mining="carried")
+    assert negatives == [11, 12, 20]
+    assert hard == [14]
+
+
+def test_scores_of_similarities_are_between_none_and_one():
+    logits = torch.tensor([[-19.0, 0.0, 19.0]])
+    assert retrieval_scores(logits, 0.05, "plain")[0].tolist() == pytest.approx(
+        [0.279, 0.5, 0.721], abs=1e-3
+    )
+    assert retrieval_scores(logits, 0.05, "tempered")[0, 2] > 0.999
+    assert retrieval_scores(logits, 0.05, "standardised")[0].tolist() == pytest.approx(
+        [0.227, 0.5, 0.773], abs=1e-3
+    )
+
+
+class TestMemory:
+    """What is carried from one epoch to the next."""
+
+    def steps(self, enhancer, events, items):
+        """A step that finds `items` hard at `events`."""
+        hard = torch.tensor(items)
+        N = len(events)
+        found = choose(
+            config(mining="carried", hard_negatives=2),
+            hard,
+            torch.full((N,), 99),
+            torch.zeros(N, 2),
+            torch.full((N, 2), 0.5),
+        )
+        scored = torch.ones(N, dtype=torch.bool)
+        later = torch.full((N, 4), -1)
+        later[0, 0] = items[0][0]
+        enhancer.note(found, hard, torch.tensor(events), scored, later)
+
+    def test_an_epochs_hard_items_are_drawn_in_the_next(self):
+        enhancer = Enhancer(config(mining="carried", hard_negatives=2))
+        enhancer.prepare(5)
+        events = torch.tensor([3, 1])
+        first = enhancer.draw(50, events, 2, torch.device("cpu"))
+        assert first[:, :2].tolist() == [[-1, -1], [-1, -1]]
+        self.steps(enhancer, [3, 1], [[7, 8], [9, 4]])
+        again = enhancer.draw(50, events, 2, torch.device("cpu"))
+        assert [set(row) for row in again[:, :2].tolist()] == [{7, 8}, {9, 4}]
+        assert again.shape == first.shape
+
+    def test_what_comes_back_and_what_is_wanted_later_is_counted(self):
+        enhancer = Enhancer(config(mining="carried", hard_negatives=2))
+        enhancer.prepare(5)
+        self.steps(enhancer, [3, 1], [[7, 8], [9, 4]])
+        first = enhancer.end_epoch(lambda values: values)
+        assert "hard_repeated_share" not in first  # there was nothing before
+        assert first["hard_later_share"] == 0.25
+        self.steps(enhancer, [3, 2], [[8, 5], [6, 1]])
+        second = enhancer.end_epoch(lambda values: values)
+        assert second["hard_repeated_share"] == 0.5  # item 8 of event 3; event 2 had none before
+
+    def test_in_step_mining_keeps_a_sample_for_the_repeat_rate(self, monkeypatch):
+        monkeypatch.setattr(enhancer_module, "PROBED_EVENTS", 4)
+        enhancer = Enhancer(config(hard_negatives=2))
+        enhancer.prepare(1000)
+        assert enhancer.state()["hard"].shape == (4, 2)
+        for _ in range(2):
+            self.steps(enhancer, [250, 3], [[7, 8], [9, 4]])
+        assert enhancer.end_epoch(lambda values: values)["hard_repeated_share"] == 1.0
+        assert enhancer.draw(50, torch.tensor([250]), 1, torch.device("cpu")).shape == (1, 6)
+
+    def test_what_is_remembered_goes_on_elsewhere(self):
+        one, other = (Enhancer(config(mining="carried", hard_negatives=2)) for _ in range(2))
+        one.prepare(5)
+        self.steps(one, [3, 1], [[7, 8], [9, 4]])
+        other.restore({name: value.clone() for name, value in one.state().items()})
+        self.steps(one, [3, 1], [[7, 5], [9, 4]])
+        self.steps(other, [3, 1], [[7, 5], [9, 4]])
+        assert one.end_epoch(lambda v: v) == other.end_epoch(lambda v: v)
+
+    def test_more_than_memory_is_meant_to_hold_is_refused(self):
+        with pytest.raises(ValueError, match=r"keeps 2,000,000,000 numbers.*set mining to in_step"):
+            Enhancer(config(mining="carried", hard_negatives=2)).prepare(1_000_000_000)
+
+    def test_several_processes_cannot_carry(self, monkeypatch):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(ValueError, match=r"mining=carried needs one process.*in_step"):
+            Enhancer(config(mining="carried", hard_negatives=2)).prepare(10)
+        Enhancer(config(hard_negatives=2)).prepare(10)
+
+
+@pytest.mark.parametrize("backbone", ["hstu", "llama"])
+def test_contextual_scores_are_those_of_serving(backbone):
+    world = worlds.taste(num_users=12)
+    train = world.split.train
+    plan = BatchPlan(max_history=21, overlap=5, positions_per_batch=2000)
+    batch = next(plan.batches(train, 0))
+    torch.manual_seed(0)
+    model = Unigrf(
+        config(backbone=backbone, max_history=21, scorer="contextual", contextual_positions=30), 30
+    ).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    drawn_NP = torch.randint(30, (int(batch.is_target_BL.sum()), 6))
+    with torch.no_grad():
+        x_BTD = model.read(batch.items_BL, batch.strengths_BL)[:, :-1]
+        x_BTD, memory = model.backbone.remember(x_BTD, interleave_times(batch.times_BL))
+        logits_NP = torch.randn(drawn_NP.shape)
+        found_NP = contextual_scores(model, drawn_NP, logits_NP, batch, memory)
+    events = batch.events_BL[batch.is_target_BL].numpy()
+    contexts = Contexts.at(
+        train, train.users[events], train.positions[events], max_history=21, exclude_seen=False
+    )
+    np.testing.assert_allclose(
+        found_NP.numpy(), model.rank(contexts, drawn_NP.numpy()), rtol=1e-4, atol=1e-6
+    )
+    assert retrieval_places(x_BTD).shape[1] == batch.items_BL.shape[1]
+
+
+def test_only_the_best_by_retrieval_at_some_positions_are_scored():
+    world = worlds.taste(num_users=6)
+    batch = next(BatchPlan(20, 5, 2000).batches(world.split.train, 0))
+    # A row without a target has no position to be scored at.
+    batch = replace(
+        batch, is_target_BL=batch.is_target_BL & (torch.arange(len(batch.items_BL)) > 0)[:, None]
+    )
+    model = Unigrf(config(scorer="contextual", contextual_positions=2, scored_candidates=4), 30)
+    N = int(batch.is_target_BL.sum())
+    drawn_NP, logits_NP = torch.randint(30, (N, 6)), torch.randn(N, 6)
+    drawn_NP[:, 0] = -1
+    with torch.no_grad():
+        x_BTD = model.read(batch.items_BL, batch.strengths_BL)[:, :-1]
+        _, memory = model.backbone.remember(x_BTD, interleave_times(batch.times_BL))
+        found_NP = contextual_scores(model, drawn_NP, logits_NP, batch, memory)
+    scored_NP = ~found_NP.isnan()
+    assert scored_NP.any(1).sum() == batch.is_target_BL.sum(1).clamp(max=2).sum()
+    assert not scored_NP[:, 0].any()
+    row = int(scored_NP.any(1).nonzero()[0])
+    best = logits_NP[row, 1:].topk(4).indices + 1
+    assert set(scored_NP[row].nonzero()[:, 0].tolist()) == set(best.tolist())

@@ -1,0 +1,86 @@
+"""The items with the largest inner products, exactly, whatever the size of the catalogue.
+
+Up to some number of items all scores are made at once. Beyond it they are made block by block, or
+by FAISS's flat inner-product index where that is installed: all three give the same lists.
+
+B contexts, D width, V items, k places, W places looked at.
+"""
+
+import importlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.models.interface import PAD, Contexts, TopK
+from training.models.ranking import best_items
+
+ALL_AT_ONCE = 100_000
+"""Items up to which a row of scores over the whole catalogue is made."""
+BLOCK = 65_536
+"""Items of a block beyond that."""
+
+
+def nearest_items(query_BD: Tensor, items_VD: Tensor, contexts: Contexts, k: int) -> TopK:
+    """The k items with the largest `query · item`, excluded ones left out.
+
+    Args:
+        query_BD: a vector per context.
+        items_VD: a vector per item.
+        contexts: whose excluded items are left out.
+        k: places in a list; places beyond the items on offer hold `PAD`.
+    """
+    if len(items_VD) <= ALL_AT_ONCE:
+        return best_items(query_BD.float() @ items_VD.float().T, contexts, k)
+    most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
+    width = min(len(items_VD), k + most_excluded)
+    search = _by_faiss if _faiss() is not None else _by_blocks
+    scores_BW, items_BW = search(query_BD.float(), items_VD.float(), width)
+    return _struck(scores_BW, items_BW, contexts, k, len(items_VD))
+
+
+def _by_blocks(query_BD: Tensor, items_VD: Tensor, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and items of the `width` best, best first; a block's scores are alive at a time."""
+    best = query_BD.new_full((len(query_BD), 0), 0.0)
+    found = torch.empty((len(query_BD), 0), dtype=torch.int64, device=query_BD.device)
+    for start in range(0, len(items_VD), BLOCK):
+        scores_BC = query_BD @ items_VD[start : start + BLOCK].T
+        block = scores_BC.topk(min(width, scores_BC.shape[1]), dim=1)
+        both = torch.cat([best, block.values], 1)
+        best, place = both.topk(min(width, both.shape[1]), dim=1)
+        found = torch.cat([found, block.indices + start], 1).gather(1, place)
+    return best.cpu().numpy(), found.cpu().numpy()
+
+
+def _by_faiss(query_BD: Tensor, items_VD: Tensor, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same from FAISS's flat index."""
+    faiss = _faiss()
+    assert faiss is not None
+    index = faiss.IndexFlatIP(items_VD.shape[1])
+    index.add(np.ascontiguousarray(items_VD.cpu().numpy()))
+    return index.search(np.ascontiguousarray(query_BD.cpu().numpy()), width)
+
+
+def _faiss() -> Any | None:
+    """FAISS where it is installed; it is no requirement."""
+    try:
+        return importlib.import_module("faiss")
+    except ImportError:
+        return None
+
+
+def _struck(
+    scores_BW: np.ndarray, items_BW: np.ndarray, contexts: Contexts, k: int, num_items: int
+) -> TopK:
+    """The first k of each row that are not excluded."""
+    num_rows = len(items_BW)
+    cell_BW = np.arange(num_rows)[:, None] * num_items + items_BW
+    offered_BW = ~np.isin(cell_BW, contexts.excluded_rows * num_items + contexts.excluded)
+    place_BW = np.cumsum(offered_BW, axis=1) - 1
+    row, column = np.nonzero(offered_BW & (place_BW < k))
+    items_Bk = np.full((num_rows, k), PAD, dtype=np.int32)
+    scores_Bk = np.full((num_rows, k), -np.inf, dtype=np.float32)
+    items_Bk[row, place_BW[row, column]] = items_BW[row, column]
+    scores_Bk[row, place_BW[row, column]] = scores_BW[row, column]
+    return TopK(items_Bk, scores_Bk)

@@ -1,0 +1,246 @@
+"""unigrf: one causal model says which item comes next, and what will be thought of it.
+
+After Zhang et al. 2025 (arXiv:2504.16454). A history is one line of tokens, two for each event
+(`interleave`). Where an item has been read, a small head gives the probability of positive feedback
+(ranking); where a feedback has been read, the vector is compared with those of all items
+(retrieval). The losses are
+
+    L_ret  = sum_k -log softmax( sim(x_k, e_target) / temperature  over target and negatives )
+    L_rank = sum_k BCE( sigmoid(head(x'_k)), b_k )
+    L      = w_ret L_ret + w_rank L_rank
+
+with negatives that the ranking head has a say in (`enhancer`) and weights that follow how fast each
+loss falls (`weighter`).
+
+B rows, L events, T tokens, D width, V items, N targets, R negatives, P items drawn, C candidates.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.backbones import make_backbone
+from training.data.batches import PAD, Batch
+from training.losses.candidates import (
+    candidate_logits,
+    contrast_loss,
+    favourites_loss,
+    unit,
+)
+from training.losses.next_item import chunked_softmax_loss, position_softmax_loss
+from training.models.interface import Contexts, TopK
+from training.models.unigrf import serving
+from training.models.unigrf.config import UnigrfConfig
+from training.models.unigrf.contextual import contextual_scores
+from training.models.unigrf.enhancer import Enhancer, choose
+from training.models.unigrf.interleave import (
+    interleave,
+    interleave_times,
+    ranking_places,
+    retrieval_places,
+)
+from training.models.unigrf.weighter import Weighter
+
+STRENGTHS = 5
+"""Feedback from -1 to 3."""
+LATER = 64
+"""Later events of a row in which hard negatives are looked for."""
+
+
+class Unigrf(nn.Module):
+    """One backbone over items and feedback; two ways to read it."""
+
+    family = "unigrf"
+    positions_per_event = 2
+
+    def __init__(self, config: UnigrfConfig, num_items: int) -> None:
+        super().__init__()
+        self.config, self.num_items = config, num_items
+        width = config.width
+        self.items_VD = nn.Parameter(torch.randn(num_items, width) * 0.02)
+        self.feedback = nn.Embedding(2 if config.feedback_input == "binary" else STRENGTHS, width)
+        self.start_D = nn.Parameter(torch.randn(width) * 0.02)
+        self.places_TD = None
+        if config.learned_positions:
+            places_TD = torch.randn(config.max_positions, width) * width**-0.5
+            self.places_TD = nn.Parameter(places_TD)
+        self.dropout = nn.Dropout(config.dropout)
+        self.backbone = make_backbone(
+            config.backbone,
+            width=width,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            dropout=config.dropout,
+            max_positions=config.max_positions,
+            hidden_width=config.hidden_width,
+        )
+        nn.init.normal_(self.feedback.weight, std=0.02)
+        self.head = None
+        if config.ranks:
+            hidden = config.head_width or width
+            self.head = nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, 1))
+        # What is said of an item that the model has never heard of: the share of positive feedback.
+        self.register_buffer("base_rate", torch.tensor(0.5))
+        self.enhancer = Enhancer(config) if config.uses_enhancer else None
+        self.weighter = Weighter(config) if config.tasks == "both" else None
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it can say how likely positive feedback is."""
+        return self.config.ranks
+
+    def item_tokens(self, items: Tensor) -> Tensor:
+        """Input vectors of items; the last axis is D."""
+        return F.embedding(items.clamp(min=0), self.items_VD) * self.config.width**0.5
+
+    def read(self, items_BL: Tensor, strengths_BL: Tensor) -> Tensor:
+        """Input vectors of histories: a start, then two tokens for each event, [B, 2 L + 1, D]."""
+        token_BL = strengths_BL.long() + 1
+        if self.config.feedback_input == "binary":
+            token_BL = (strengths_BL >= self.config.positive_strength).long()
+        feedback_BLD = self.feedback(token_BL) * self.config.width**0.5
+        x_BTD = interleave(self.start_D, self.item_tokens(items_BL), feedback_BLD)
+        if self.places_TD is not None:
+            x_BTD = x_BTD + self.places_TD[: x_BTD.shape[1]]
+        return self.dropout(x_BTD)
+
+    def next_item_tokens(self, items_BC: Tensor, lengths_B: Tensor) -> Tensor:
+        """Input vectors of candidates that follow `lengths_B` tokens of each row, [B, C, 1, D]."""
+        x_BCD = self.item_tokens(items_BC)
+        if self.places_TD is not None:
+            x_BCD = x_BCD + self.places_TD[lengths_B][:, None]
+        return self.dropout(x_BCD)[:, :, None]
+
+    def queries(self, x_ND: Tensor) -> Tensor:
+        """Vectors whose inner products with `item_vectors` are the logits of the next item."""
+        x_ND = unit(x_ND.float()) if self.config.similarity == "cosine" else x_ND
+        return x_ND / self.config.temperature
+
+    def item_vectors(self) -> Tensor:
+        """A vector per item, as retrieval compares them, [V, D]."""
+        return unit(self.items_VD) if self.config.similarity == "cosine" else self.items_VD
+
+    def ranking_logits(self, x: Tensor) -> Tensor:
+        """Log-odds of positive feedback from read-out vectors; the last axis is gone."""
+        assert self.head is not None, "this model was built for retrieval alone"
+        return self.head(x)[..., 0].float()
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Weighted loss of the batch's targets in nats, summed; in evaluation the plain sum."""
+        marks_BL = batch.is_target_BL
+        x_BTD = self.read(batch.items_BL, batch.strengths_BL)[:, :-1]
+        x_BTD, memory = self._encode(x_BTD, interleave_times(batch.times_BL))
+        losses = []
+        if self.config.retrieves:
+            wanted_BL = marks_BL & (batch.strengths_BL >= self.config.retrieval_minimum_strength)
+            said_ND = retrieval_places(x_BTD)[wanted_BL]
+            wanted = replace(batch, is_target_BL=wanted_BL)
+            losses.append(self._retrieval_loss(said_ND, wanted, memory))
+        if self.config.ranks:
+            logit_N = self.ranking_logits(ranking_places(x_BTD)[marks_BL])
+            label_N = (batch.strengths_BL[marks_BL] >= self.config.positive_strength).float()
+            losses.append(F.binary_cross_entropy_with_logits(logit_N, label_N, reduction="sum"))
+        if self.weighter is None or not self.training:
+            return torch.stack(losses).sum()
+        losses_2 = torch.stack(losses)
+        weights_2 = self.weighter.weights(losses_2, marks_BL.sum(), batch.num_targets)
+        return (weights_2 * losses_2).sum()
+
+    def _encode(self, x_BTD: Tensor, times_BT: Tensor) -> tuple[Tensor, object]:
+        """The backbone's vectors, and its memory where the enhancer reads on from there."""
+        if self.enhancer is not None and self.training and self.config.scorer == "contextual":
+            return self.backbone.remember(x_BTD, times_BT)
+        return self.backbone(x_BTD, times_BT), None
+
+    def _retrieval_loss(self, said_ND: Tensor, batch: Batch, memory: object) -> Tensor:
+        target_N = batch.items_BL[batch.is_target_BL]
+        query_ND, items_VD = self.queries(said_ND), self.item_vectors()
+        if not self.config.num_negatives:
+            return chunked_softmax_loss(query_ND, items_VD, target_N)
+        if self.enhancer is not None and self.training:
+            return self._enhanced_loss(self.enhancer, query_ND, items_VD, batch, memory)
+        return position_softmax_loss(query_ND, items_VD, target_N, self._draw(len(target_N)))
+
+    def _draw(self, N: int) -> Tensor:
+        """Negatives for each position; in evaluation always the same, to be compared by."""
+        device = self.items_VD.device
+        generator = None if self.training else torch.Generator(device).manual_seed(0)
+        shape = (N, self.config.num_negatives)
+        return torch.randint(self.num_items, shape, device=device, generator=generator)
+
+    def _enhanced_loss(
+        self,
+        enhancer: Enhancer,
+        query_ND: Tensor,
+        items_VD: Tensor,
+        batch: Batch,
+        memory: object,
+    ) -> Tensor:
+        """Loss against negatives that the ranking head has a say in."""
+        marks_BL, config = batch.is_target_BL, self.config
+        target_N, event_N = batch.items_BL[marks_BL], batch.events_BL
+        event_N = None if event_N is None else event_N[marks_BL]
+        drawn_NP = enhancer.draw(self.num_items, event_N, len(target_N), query_ND.device)
+        logits_NP = candidate_logits(query_ND, items_VD, drawn_NP.clamp(min=0))
+        with torch.no_grad():
+            ranking_NP = self._ranking_of_drawn(drawn_NP, logits_NP, batch, memory)
+            chosen = choose(config, drawn_NP, target_N, logits_NP, ranking_NP)
+            later_NL = F.pad(batch.items_BL, (0, LATER), value=PAD).unfold(1, LATER, 1)[:, 1:]
+            scored_N = ~ranking_NP.isnan().all(1)
+            enhancer.note(chosen, drawn_NP, event_N, scored_N, later_NL[marks_BL])
+        positive_N = (query_ND * items_VD[target_N]).sum(-1)
+        negative_NR = logits_NP.gather(1, chosen.negative_NR)
+        loss = contrast_loss(positive_N, negative_NR, chosen.counts_NR).sum()
+        if config.favourites == "positive":
+            counts_NP = chosen.counts_NP
+            extra_N = favourites_loss(logits_NP, counts_NP, chosen.favourite_NP & ~counts_NP)
+            loss = loss + config.favourite_weight * extra_N.sum()
+        return loss
+
+    def _ranking_of_drawn(
+        self, drawn_NP: Tensor, logits_NP: Tensor, batch: Batch, memory: object
+    ) -> Tensor:
+        """Ranking scores of what was drawn; NaN where there is none."""
+        if self.config.scorer == "item":
+            score_V = self.ranking_logits(self.items_VD).sigmoid()
+            return score_V[drawn_NP.clamp(min=0)]
+        return contextual_scores(self, drawn_NP, logits_NP, batch, memory)
+
+    def training_state(self) -> dict[str, Tensor]:
+        """What later steps depend on beside the weights."""
+        parts = {"weighter": self.weighter, "enhancer": self.enhancer}
+        return {
+            f"{owner}.{name}": value
+            for owner, part in parts.items()
+            if part is not None
+            for name, value in part.state().items()
+        }
+
+    def restore_training(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `training_state` gave."""
+        parts = {"weighter": self.weighter, "enhancer": self.enhancer}
+        for owner, part in parts.items():
+            if part is not None:
+                own = {k.partition(".")[2]: v for k, v in state.items() if k.startswith(owner)}
+                part.restore(own)
+
+    def end_epoch(self, total: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+        """Close an epoch of training: points of its curves."""
+        found = self.weighter.end_epoch(total) if self.weighter is not None else {}
+        return found | (self.enhancer.end_epoch(total) if self.enhancer is not None else {})
+
+    def recommend(self, contexts: Contexts, k: int) -> TopK:
+        """The k items most likely to come next after each context."""
+        return serving.recommend(self, contexts, k)
+
+    def rank(self, contexts: Contexts, items_BC: np.ndarray) -> np.ndarray:
+        """Probability that each candidate, were it next, got positive feedback, [B, C]."""
+        return serving.rank(self, contexts, items_BC)
+
+    def recommend_ranked(self, contexts: Contexts, k: int, num_candidates: int) -> TopK:
+        """Of the `num_candidates` most likely next items, the k most likely to be liked."""
+        return serving.recommend_ranked(self, contexts, k, num_candidates)
