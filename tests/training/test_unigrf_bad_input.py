@@ -71,7 +71,7 @@ def test_feedback_of_one_kind_only_is_learnt_as_such(strength, share):
     generator = np.random.default_rng(0)
     sequences = generator.integers(0, 12, (60, 8)).tolist()
     settings = replace(
-        LOOP, max_epochs=6, learning_rate=1e-2, warmup_steps=2, validation_metric="auc"
+        LOOP, max_epochs=25, learning_rate=1e-2, warmup_steps=2, validation_metric="auc"
     )
     split = split_of(sequences, [[strength] * 8] * 60)
     model, report = fit(split, loop_settings=settings)
