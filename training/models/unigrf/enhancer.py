@@ -137,7 +137,7 @@ def choose(
 
 
 def _first_of(in_turn: Sequence[Tensor], count: int) -> Tensor:
-    """`count` columns of each row: those of the first mask, then of the next until there are enough.
+    """`count` columns of each row: those of the first mask, then of the next, and so on.
 
     Within a mask the first ones; together the masks hold every column once. int64, ascending.
     """

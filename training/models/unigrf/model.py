@@ -240,6 +240,12 @@ class Unigrf(nn.Module):
         """Probability that each candidate, were it next, got positive feedback, [B, C]."""
         return serving.rank(self, contexts, items_BC)
 
+    def recommend_and_rank(
+        self, contexts: Contexts, k: int, items_BC: np.ndarray
+    ) -> tuple[TopK, np.ndarray]:
+        """Both answers from one reading of each history."""
+        return serving.recommend_and_rank(self, contexts, k, items_BC)
+
     def recommend_ranked(self, contexts: Contexts, k: int, num_candidates: int) -> TopK:
         """Of the `num_candidates` most likely next items, the k most likely to be liked."""
         return serving.recommend_ranked(self, contexts, k, num_candidates)
