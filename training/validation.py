@@ -34,21 +34,26 @@ def validate(
     settings = fitting.settings
     model.eval()
     count = min(len(targets), settings.max_validation_targets)
+    if not count:
+        return {}
     chosen = np.linspace(0, len(targets) - 1, count).astype(np.int64)
     own = targets.where(chosen[group.rank :: group.world_size])
     found: dict[str, float] = {}
-    if getattr(model, "ranks", False) and count:
-        found |= _ranking(model, own, fitting, group)
-    if settings.validation_metric == "auc":
-        return found | (
-            {"validation": found["validation_auc"]} if "validation_auc" in found else {}
-        )
     if settings.validation_metric == "loss":
         measured = _loss(model, plan, targets.where(chosen), group)
-    else:
-        measured = _ndcg(model, own, fitting)
-    total, num_measured = group.sum(np.array(measured)).tolist()
-    return found | ({"validation": total / num_measured} if num_measured else {})
+        total, num_measured = group.sum(np.array(measured)).tolist()
+        found["validation"] = total / num_measured
+    ranks, lists = getattr(model, "ranks", False), settings.validation_metric == "ndcg@10"
+    if not (ranks or lists):
+        return found
+    gain_T, said_T = _asked(model, own, fitting, ranks=ranks, lists=lists)
+    if lists:
+        found["validation"] = float(group.sum(np.array([gain_T.sum()]))[0]) / count
+    if ranks:
+        found |= _feedback(said_T, own, fitting, group)
+    if settings.validation_metric == "auc" and "validation_auc" in found:
+        found["validation"] = found["validation_auc"]
+    return found
 
 
 @torch.inference_mode()
@@ -64,32 +69,41 @@ def _loss(
     return total, count
 
 
-def _ndcg(model: nn.Module, targets: Targets, fitting: Fitting) -> tuple[float, int]:
-    """Summed NDCG@10 of the targets, 1 / log2(rank + 1) of the one right item; their number."""
-    total, row, items = 0.0, 0, targets.items
+def _asked(
+    model: nn.Module, targets: Targets, fitting: Fitting, *, ranks: bool, lists: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each target NDCG@10, 1 / log2(rank + 1) of the one right item, and p(positive feedback).
+
+    Either is empty where it isn't asked for; where both are, histories are read once.
+    """
+    gains, said = [np.empty(0)], [np.empty(0, dtype=np.float32)]
+    row, items = 0, targets.items
     questions = contexts_of(
         targets, max_history=fitting.settings.max_history, exclude_seen=fitting.exclude_seen
     )
     for contexts in questions:
-        found_Bk = model.recommend(contexts, CUTOFF).items_Bk
-        hit_Bk = found_Bk == items[row : row + len(contexts), None]
-        total += float((hit_Bk / np.log2(np.arange(2, CUTOFF + 2))).sum())
+        item_B1 = items[row : row + len(contexts), None]
         row += len(contexts)
-    return total, row
+        if ranks and lists:
+            top, said_B1 = model.recommend_and_rank(contexts, CUTOFF, item_B1)
+        elif lists:
+            top = model.recommend(contexts, CUTOFF)
+        else:
+            said_B1 = model.rank(contexts, item_B1)
+        if lists:
+            hit_Bk = top.items_Bk == item_B1
+            gains.append((hit_Bk / np.log2(np.arange(2, CUTOFF + 2))).sum(axis=1))
+        if ranks:
+            said.append(said_B1[:, 0])
+    return np.concatenate(gains), np.concatenate(said)
 
 
-def _ranking(
-    model: nn.Module, targets: Targets, fitting: Fitting, group: Processes
+def _feedback(
+    said_T: np.ndarray, targets: Targets, fitting: Fitting, group: Processes
 ) -> dict[str, float]:
-    """AUC and mean LogLoss of the feedback on the targets."""
-    row, items, said = 0, targets.items, []
-    questions = contexts_of(targets, max_history=fitting.settings.max_history, exclude_seen=False)
-    for contexts in questions:
-        said.append(model.rank(contexts, items[row : row + len(contexts), None])[:, 0])
-        row += len(contexts)
-    said_T = np.concatenate([np.empty(0, dtype=np.float32), *said]).astype(np.float64)
-    strengths_T = targets.histories.strengths[targets.events]
-    said_T, positive_T = group.gather(np.stack([said_T, strengths_T >= fitting.positive_strength]))
+    """AUC and mean LogLoss of all processes' targets; no AUC without both kinds of feedback."""
+    positive_T = targets.histories.strengths[targets.events] >= fitting.positive_strength
+    said_T, positive_T = group.gather(np.stack([said_T.astype(np.float64), positive_T]))
     label_T = positive_T > 0
     found = {"validation_logloss": float(log_loss(said_T, label_T).mean())}
     if label_T.any() and not label_T.all():

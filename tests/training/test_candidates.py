@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from training.losses import candidates
-from training.losses.candidates import candidate_logits, contrast_loss, favourites_loss, unit
+from training.losses.candidates import candidate_logits, favourites_loss, unit
 from training.losses.next_item import full_softmax_loss
 
 
@@ -33,43 +33,30 @@ def test_logits_are_made_at_full_precision_under_autocast(drawn):
         torch.testing.assert_close(candidate_logits(x_ND, items_VD, candidate_NR), exact)
 
 
-def test_all_other_items_as_negatives_is_the_full_softmax(drawn):
-    x_ND, items_VD, _ = drawn
-    target_N = torch.arange(5)
-    everything = torch.arange(11).expand(5, -1)
-    logits_NV = candidate_logits(x_ND, items_VD, everything)
-    positive_N = logits_NV.gather(1, target_N[:, None])[:, 0]
-    loss_N = contrast_loss(positive_N, logits_NV, everything != target_N[:, None])
-    torch.testing.assert_close(loss_N, full_softmax_loss(x_ND, items_VD, target_N))
-
-
 def test_what_does_not_count_gets_no_gradient():
-    positive_N = torch.zeros(2, requires_grad=True)
-    negative_NR = torch.zeros(2, 3, requires_grad=True)
-    counts_NR = torch.tensor([[True, False, True], [False, False, False]])
-    loss_N = contrast_loss(positive_N, negative_NR, counts_NR)
+    negative_NR = torch.zeros(2, 4, requires_grad=True)
+    favourite_NR = torch.tensor([[False, False, False, True], [False, False, True, False]])
+    counts_NR = torch.tensor([[True, False, True, False], [False, False, False, False]])
+    loss_N = favourites_loss(negative_NR, counts_NR, favourite_NR)
     loss_N.sum().backward()
     assert loss_N.tolist() == pytest.approx([torch.log(torch.tensor(3.0)).item(), 0.0])
-    assert (negative_NR.grad != 0).tolist() == counts_NR.tolist()
+    touched_NR = counts_NR | favourite_NR & counts_NR.any(1, keepdim=True)
+    assert (negative_NR.grad != 0).tolist() == touched_NR.tolist()
     assert torch.isfinite(negative_NR.grad).all()
 
 
 def test_the_loss_is_finite_at_extremes():
-    far = torch.tensor([1e4, -1e4])
-    loss_N = contrast_loss(far, -far[:, None].expand(-1, 2), torch.ones(2, 2, dtype=torch.bool))
-    assert loss_N[0] == 0
-    assert torch.isfinite(loss_N).all()
+    far_NR = torch.tensor([[1e4, -1e4], [-1e4, 1e4]])
+    marks_NR = torch.tensor([[True, False], [True, False]])
+    loss_N = favourites_loss(far_NR, ~marks_NR, marks_NR)
+    assert loss_N.tolist() == [0.0, 2e4]
 
 
 def test_gradients_are_those_of_the_formula():
     torch.manual_seed(1)
     counts_NR = torch.tensor([[True, True, False], [True, False, False]])
     favourite_NR = torch.tensor([[False, False, True], [False, False, False]])
-    positive_N = torch.randn(2, dtype=torch.float64, requires_grad=True)
     negative_NR = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(
-        lambda p, n: contrast_loss(p, n, counts_NR), (positive_N, negative_NR)
-    )
     assert torch.autograd.gradcheck(
         lambda n: favourites_loss(n, counts_NR, favourite_NR), (negative_NR,)
     )
@@ -80,10 +67,10 @@ def test_favourites_are_right_items_of_their_own():
     favourite_NR = torch.tensor([[False, True, True, False], [False] * 4])
     counts_NR = torch.tensor([[True, False, False, True], [True] * 4])
     found_N = favourites_loss(negative_NR, counts_NR, favourite_NR)
-    alone = [
-        contrast_loss(negative_NR[:1, place], negative_NR[:1], counts_NR[:1]) for place in (1, 2)
-    ]
-    assert found_N[0] == pytest.approx(float(sum(alone) / 2))
+    # Each favourite alone against the two negatives, 0 and -1.
+    alone = [full_softmax_loss(torch.eye(3)[:1], torch.tensor([[s, 0, 0], [0.0, 0, 0], [-1, 0, 0]]),
+                               torch.tensor([0])) for s in (1.0, 2.0)]  # fmt: skip
+    assert found_N[0] == pytest.approx(float(sum(alone)) / 2)
     assert found_N[1] == 0
 
 

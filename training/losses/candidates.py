@@ -36,25 +36,6 @@ def candidate_logits(x_ND: Tensor, items_VD: Tensor, candidate_NR: Tensor) -> Te
         return torch.einsum("nd,nrd->nr", x_ND, F.embedding(candidate_NR, items_VD))
 
 
-def contrast_loss(positive_N: Tensor, negative_NR: Tensor, counts_NR: Tensor) -> Tensor:
-    r"""Negative log-likelihood of the right item among itself and its negatives, nats, [N].
-
-    `-s+ + log( exp(s+) + sum_{r counted} exp(s_r) )`: the sampled softmax of UniGRF's retrieval
-    loss (arXiv:2504.16454, formula reconstructed) with a set of negatives for each position, no
-    logQ term.
-
-    Args:
-        positive_N: logit of the right item.
-        negative_NR: logits of the negatives.
-        counts_NR: which of them count, bool.
-    Example:
-        >>> contrast_loss(torch.zeros(1), torch.zeros(1, 3), torch.tensor([[True, True, False]]))
-        tensor([1.0986])
-    """
-    others_N = negative_NR.masked_fill(~counts_NR, -torch.inf).logsumexp(1)
-    return F.softplus(others_N - positive_N)
-
-
 def favourites_loss(negative_NR: Tensor, counts_NR: Tensor, is_favourite_NR: Tensor) -> Tensor:
     r"""Mean loss of the favourites of each position, each as a right item of its own, nats, [N].
 

@@ -68,6 +68,12 @@ class Ranker(Recommender, Protocol):
         """
         ...
 
+    def recommend_and_rank(
+        self, contexts: Contexts, k: int, items_BC: np.ndarray
+    ) -> tuple[TopK, np.ndarray]:
+        """What `recommend` and `rank` answer, with each history read once."""
+        ...
+
     def recommend_ranked(self, contexts: Contexts, k: int, num_candidates: int) -> TopK:
         """Of the `num_candidates` best items by `recommend`, the k best by `rank`.
 

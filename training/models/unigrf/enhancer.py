@@ -11,7 +11,7 @@ N positions, P items drawn for each, R negatives, m of them hard, E training eve
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,9 +69,10 @@ def retrieval_scores(logits_NP: Tensor, temperature: float, kind: str) -> Tensor
         return (logits_NP * temperature).sigmoid()
     if kind == "tempered":
         return logits_NP.sigmoid()
-    mean_N1 = logits_NP.mean(1, keepdim=True)
-    deviation_N1 = logits_NP.std(1, correction=0, keepdim=True)
-    return ((logits_NP - mean_N1) / deviation_N1.clamp(min=1e-6)).sigmoid()
+    centred_NP = logits_NP - logits_NP.mean(1, keepdim=True)
+    # Not `std`, which takes longer on a CPU than everything else here.
+    variance_N1 = centred_NP.square().mean(1, keepdim=True)
+    return centred_NP.mul_(variance_N1.clamp(min=1e-12).rsqrt()).sigmoid_()
 
 
 @dataclass(frozen=True)
@@ -125,17 +126,28 @@ def choose(
     relative_NP = relative_NP.masked_fill(~may_be_hard_NP, -torch.inf)
     hard = relative_NP.topk(min(config.hard_negatives, relative_NP.shape[1]), 1)
     hard_Nm = drawn_NP.gather(1, hard.indices).masked_fill(hard.values.isneginf(), _NOBODY)
-    # The order of choice: hard ones, then as they were drawn, then favourites, if there is nobody
-    # else left: without negatives nothing is learnt. The right item and none at all never count.
-    P = drawn_NP.shape[1]
-    order_NP = torch.arange(P, device=drawn_NP.device).expand_as(drawn_NP)
+    is_hard_NP = torch.zeros_like(may_count_NP)
     if config.mining == "in_step":
-        first = torch.where(hard.values.isneginf(), hard.indices, hard.indices - P)
-        order_NP = order_NP.scatter(1, hard.indices, first)
-    order_NP = order_NP + 2 * P * favourite_NP + 4 * P * ~may_count_NP
-    negative = order_NP.topk(min(config.num_negatives, P), 1, largest=False, sorted=False)
-    counts_NR = negative.values < 4 * P
-    return Chosen(negative.indices, counts_NR, favourite_NP, hard_Nm)
+        is_hard_NP = is_hard_NP.scatter(1, hard.indices, ~hard.values.isneginf())
+    others_NP = may_count_NP & ~favourite_NP & ~is_hard_NP
+    # Favourites where nobody else is left: without negatives nothing is learnt.
+    in_turn = (is_hard_NP, others_NP, favourite_NP, ~may_count_NP)
+    negative_NR = _first_of(in_turn, min(config.num_negatives, drawn_NP.shape[1]))
+    return Chosen(negative_NR, may_count_NP.gather(1, negative_NR), favourite_NP, hard_Nm)
+
+
+def _first_of(in_turn: Sequence[Tensor], count: int) -> Tensor:
+    """`count` columns of each row: those of the first mask, then of the next, and so on.
+
+    Within a mask the first ones; together the masks hold every column once. int64, ascending.
+    """
+    taken_NP, left_N1 = torch.zeros_like(in_turn[0]), count
+    for mask_NP in in_turn:
+        taken_NP = taken_NP | (mask_NP & (mask_NP.cumsum(1, dtype=torch.int32) <= left_N1))
+        left_N1 = count - taken_NP.sum(1, keepdim=True)
+        if not left_N1.any():
+            break
+    return taken_NP.nonzero()[:, 1].view(-1, count)
 
 
 class Enhancer:

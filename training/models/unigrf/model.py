@@ -25,12 +25,7 @@ from torch import Tensor, nn
 
 from training.backbones import make_backbone
 from training.data.batches import PAD, Batch
-from training.losses.candidates import (
-    candidate_logits,
-    contrast_loss,
-    favourites_loss,
-    unit,
-)
+from training.losses.candidates import candidate_logits, favourites_loss, unit
 from training.losses.next_item import chunked_softmax_loss, position_softmax_loss
 from training.models.interface import Contexts, TopK
 from training.models.unigrf import serving
@@ -49,6 +44,8 @@ STRENGTHS = 5
 """Feedback from -1 to 3."""
 LATER = 64
 """Later events of a row in which hard negatives are looked for."""
+ROWS = 256
+"""Positions whose candidates are compared at a time: their logits stay in the cache."""
 
 
 class Unigrf(nn.Module):
@@ -185,19 +182,21 @@ class Unigrf(nn.Module):
         target_N, event_N = batch.items_BL[marks_BL], batch.events_BL
         event_N = None if event_N is None else event_N[marks_BL]
         drawn_NP = enhancer.draw(self.num_items, event_N, len(target_N), query_ND.device)
-        logits_NP = candidate_logits(query_ND, items_VD, drawn_NP.clamp(min=0))
         with torch.no_grad():
+            logits_NP = _in_chunks(query_ND, items_VD, drawn_NP.clamp(min=0))
             ranking_NP = self._ranking_of_drawn(drawn_NP, logits_NP, batch, memory)
             chosen = choose(config, drawn_NP, target_N, logits_NP, ranking_NP)
             later_NL = F.pad(batch.items_BL, (0, LATER), value=PAD).unfold(1, LATER, 1)[:, 1:]
             scored_N = ~ranking_NP.isnan().all(1)
             enhancer.note(chosen, drawn_NP, event_N, scored_N, later_NL[marks_BL])
-        positive_N = (query_ND * items_VD[target_N]).sum(-1)
-        negative_NR = logits_NP.gather(1, chosen.negative_NR)
-        loss = contrast_loss(positive_N, negative_NR, chosen.counts_NR).sum()
+        # What doesn't count is put as the right item, which is never its own negative.
+        negative_NR = drawn_NP.gather(1, chosen.negative_NR)
+        negative_NR = negative_NR.where(chosen.counts_NR, target_N[:, None])
+        loss = position_softmax_loss(query_ND, items_VD, target_N, negative_NR)
         if config.favourites == "positive":
-            counts_NP = chosen.counts_NP
-            extra_N = favourites_loss(logits_NP, counts_NP, chosen.favourite_NP & ~counts_NP)
+            logits_NP = candidate_logits(query_ND, items_VD, drawn_NP.clamp(min=0))
+            favourite_NP = chosen.favourite_NP & ~chosen.counts_NP
+            extra_N = favourites_loss(logits_NP, chosen.counts_NP, favourite_NP)
             loss = loss + config.favourite_weight * extra_N.sum()
         return loss
 
@@ -241,6 +240,18 @@ class Unigrf(nn.Module):
         """Probability that each candidate, were it next, got positive feedback, [B, C]."""
         return serving.rank(self, contexts, items_BC)
 
+    def recommend_and_rank(
+        self, contexts: Contexts, k: int, items_BC: np.ndarray
+    ) -> tuple[TopK, np.ndarray]:
+        """Both answers from one reading of each history."""
+        return serving.recommend_and_rank(self, contexts, k, items_BC)
+
     def recommend_ranked(self, contexts: Contexts, k: int, num_candidates: int) -> TopK:
         """Of the `num_candidates` most likely next items, the k most likely to be liked."""
         return serving.recommend_ranked(self, contexts, k, num_candidates)
+
+
+def _in_chunks(query_ND: Tensor, items_VD: Tensor, drawn_NP: Tensor) -> Tensor:
+    """`candidate_logits`, some rows at a time; without gradient, so that nothing is kept."""
+    rows = zip(query_ND.split(ROWS), drawn_NP.split(ROWS), strict=True)
+    return torch.cat([candidate_logits(query, items_VD, drawn) for query, drawn in rows])

@@ -8,6 +8,7 @@ every candidate, at a token's cost each.
 B contexts, L events, C candidates, W of them at a time, D width, V items, k places.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,8 +72,7 @@ def recommend(model: "Unigrf", contexts: Contexts, k: int) -> TopK:
     Raises:
         ValueError: the model was trained for ranking alone.
     """
-    if not model.config.retrieves:
-        raise ValueError("this model was trained with tasks=ranking: it can't recommend")
+    _require(model.config.retrieves, "ranking", "recommend")
     model.eval()
     items_VD = model.item_vectors()
     parts = [TopK.empty(k)]
@@ -95,18 +95,34 @@ def rank(model: "Unigrf", contexts: Contexts, items_BC: np.ndarray) -> np.ndarra
     Raises:
         ValueError: the model was trained for retrieval alone, or rows are not as many as contexts.
     """
-    if not model.ranks:
-        raise ValueError("this model was trained with tasks=retrieval: it can't rank")
-    if len(items_BC) != len(contexts):
-        raise ValueError(f"{len(items_BC)} rows of candidates for {len(contexts)} contexts")
+    _require(model.ranks, "retrieval", "rank")
     model.eval()
     parts = [np.empty((0, items_BC.shape[1]), dtype=np.float32)]
-    start = 0
-    for part in _chunks(model, contexts, num_candidates=items_BC.shape[1]):
-        own_BC = items_BC[start : start + len(part)]
+    for part, own_BC in _chunks_with(model, contexts, items_BC):
         parts.append(_ranked(model, read(model, part), own_BC))
-        start += len(part)
     return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def recommend_and_rank(
+    model: "Unigrf", contexts: Contexts, k: int, items_BC: np.ndarray
+) -> tuple[TopK, np.ndarray]:
+    """What `recommend` and `rank` answer, with each history read once.
+
+    Raises:
+        ValueError: as theirs.
+    """
+    _require(model.config.retrieves, "ranking", "recommend")
+    _require(model.ranks, "retrieval", "rank")
+    model.eval()
+    items_VD = model.item_vectors()
+    lists = [TopK.empty(k)]
+    said = [np.empty((0, items_BC.shape[1]), dtype=np.float32)]
+    for part, own_BC in _chunks_with(model, contexts, items_BC):
+        seen = read(model, part)
+        lists.append(nearest_items(model.queries(seen.said_BD), items_VD, part, k))
+        said.append(_ranked(model, seen, own_BC))
+    return TopK.concatenate(lists), np.concatenate(said)
 
 
 @torch.inference_mode()
@@ -118,7 +134,11 @@ def recommend_ranked(model: "Unigrf", contexts: Contexts, k: int, num_candidates
         contexts: the B histories, read once.
         k: places of a list.
         num_candidates: items that retrieval offers; as many as there are, and at least k.
+    Raises:
+        ValueError: the model was trained for one task alone.
     """
+    _require(model.config.retrieves, "ranking", "recommend")
+    _require(model.ranks, "retrieval", "rank")
     model.eval()
     items_VD = model.item_vectors()
     num_candidates = max(k, min(num_candidates, model.num_items))
@@ -153,6 +173,23 @@ def _ranked(model: "Unigrf", seen: Read, items_BC: np.ndarray) -> np.ndarray:
         found.append(model.ranking_logits(said[:, :, 0]).sigmoid())
     liked_BC = torch.cat(found, 1).where(known_BC, model.base_rate)
     return np.where(items_BC == PAD, np.nan, liked_BC.float().cpu().numpy()).astype(np.float32)
+
+
+def _require(can: bool, trained_for: str, asked: str) -> None:
+    if not can:
+        raise ValueError(f"this model was trained with tasks={trained_for}: it can't {asked}")
+
+
+def _chunks_with(
+    model: "Unigrf", contexts: Contexts, items_BC: np.ndarray
+) -> Iterator[tuple[Contexts, np.ndarray]]:
+    """Contexts in pieces, each with its candidates."""
+    if len(items_BC) != len(contexts):
+        raise ValueError(f"{len(items_BC)} rows of candidates for {len(contexts)} contexts")
+    start = 0
+    for part in _chunks(model, contexts, num_candidates=items_BC.shape[1]):
+        yield part, items_BC[start : start + len(part)]
+        start += len(part)
 
 
 def _chunks(model: "Unigrf", contexts: Contexts, num_candidates: int = 0) -> list[Contexts]:
