@@ -149,6 +149,40 @@ def test_half_precision_keeps_what_is_hidden_hidden():
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
+def bytes_kept(model, rows, length):
+    """What a forward pass keeps for the backward pass, weights left out, each storage once."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    x_BLD, times_BL = some_rows(rows, length)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = model(x_BLD.requires_grad_(), times_BL).sum()
+    found = sum(kept.values())
+    loss.backward()
+    return found
+
+
+def test_memory_grows_with_the_batch_and_no_faster():
+    model = Hstu(replace(CONFIG, max_positions=64))
+    two, four, eight = (bytes_kept(model, rows, 60) for rows in (2, 4, 8))
+    assert eight - four == 2 * (four - two)
+
+
+def test_of_what_grows_with_the_square_of_the_length_only_scores_are_kept_twice():
+    model, B = Hstu(replace(CONFIG, max_positions=120)), 2
+    short, middle, long = (bytes_kept(model, B, length) for length in (40, 80, 120))
+    per_square = (long - 2 * middle + short) / (2 * 40**2)
+    scores = CONFIG.num_layers * B * CONFIG.num_heads * 4
+    gaps, distances = B * 4, 8  # of all layers together
+    assert per_square == 2 * scores + gaps + distances
+
+
 def test_gradients_are_those_of_finite_differences():
     config = HstuConfig(width=4, num_layers=1, num_heads=2, max_positions=4)
     model = loud(config).double()
