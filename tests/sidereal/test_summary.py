@@ -166,6 +166,21 @@ def test_the_printed_summary_shows_every_part(records):
         assert part in text
 
 
+def test_feedback_is_shown_where_an_entrant_ranks(records):
+    path = records.runs_path / "1998-04-20" / "steps" / "evaluate_recommender.json"
+    facts = json.loads(path.read_text())
+    facts["entrants"]["tiger"]["ranking"] = {"all": {"values": {"auc": bounds(0.75)}}}
+    write_step(records.runs_path, DAY, "evaluate_recommender", facts)
+    found = summarize(records, "mine", progress(task("ingest_interactions")), seconds=12.0)
+    console = Console(width=200, record=True)
+    print_summary(console, found, write_summary(records, DAY, found))
+    text = console.export_text()
+    assert "auc" in text
+    assert "0.7500 [" in text
+    champion = next(line for line in text.splitlines() if "champion (sasrec)" in line)
+    assert "–" in champion  # it can't rank
+
+
 def test_a_day_that_stopped_early_still_has_a_summary(settings):
     facts = summarize(
         settings, "mine", progress(task("build_items", "failed"), done=False), seconds=1

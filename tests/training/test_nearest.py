@@ -4,7 +4,7 @@ import torch
 
 from training.models import nearest
 from training.models.interface import PAD, Contexts
-from training.models.nearest import nearest_items
+from training.models.nearest import ItemIndex
 
 
 @pytest.fixture
@@ -46,7 +46,8 @@ def test_each_way_finds_the_largest_inner_products(question, way, monkeypatch):
         monkeypatch.setattr(nearest, "_faiss", lambda: None)
     if way == "faiss":
         pytest.importorskip("faiss")
-    answer = nearest_items(*question, 12)
+    query_BD, items_VD, contexts = question
+    answer = ItemIndex(items_VD).nearest(query_BD, contexts, 12)
     assert answer.items_Bk.tolist() == slow(question, 12)
     assert answer.items_Bk.dtype == np.int32
     assert answer.scores_Bk.dtype == np.float32
@@ -57,7 +58,8 @@ def test_each_way_finds_the_largest_inner_products(question, way, monkeypatch):
 @pytest.mark.parametrize("limit", [0, 1000])
 def test_a_list_longer_than_the_catalogue_ends_in_no_items(question, limit, monkeypatch):
     monkeypatch.setattr(nearest, "ALL_AT_ONCE", limit)
-    answer = nearest_items(*question, 510)
+    query_BD, items_VD, contexts = question
+    answer = ItemIndex(items_VD).nearest(query_BD, contexts, 510)
     assert answer.items_Bk.shape == (7, 510)
     assert answer.items_Bk.tolist() == slow(question, 510)
 
@@ -65,5 +67,5 @@ def test_a_list_longer_than_the_catalogue_ends_in_no_items(question, limit, monk
 def test_no_question_gets_no_list(question, monkeypatch):
     query_BD, items_VD, contexts = question
     monkeypatch.setattr(nearest, "ALL_AT_ONCE", 0)
-    answer = nearest_items(query_BD[:0], items_VD, contexts.rows(0, 0), 4)
+    answer = ItemIndex(items_VD).nearest(query_BD[:0], contexts.rows(0, 0), 4)
     assert answer.items_Bk.shape == (0, 4)

@@ -337,6 +337,7 @@ class TestRank:
     def test_no_context_gets_no_probability(self, model, contexts):
         nobody = contexts.rows(0, 0)
         assert model.rank(nobody, np.empty((0, 4), dtype=int)).shape == (0, 4)
+        assert model.rank(contexts, np.empty((21, 0), dtype=int)).shape == (21, 0)
         assert model.recommend_ranked(nobody, 4, 8).items_Bk.shape == (0, 4)
 
     def test_wrong_questions_are_refused(self, model, contexts):

@@ -22,27 +22,44 @@ BLOCK = 65_536
 """Items of a block beyond that."""
 
 
-def nearest_items(query_BD: Tensor, items_VD: Tensor, contexts: Contexts, k: int) -> TopK:
-    """The k items with the largest `query · item`, excluded ones left out.
+class ItemIndex:
+    """A catalogue to be searched many times.
 
     Args:
-        query_BD: a vector per context.
         items_VD: a vector per item.
-        contexts: whose excluded items are left out.
-        k: places in a list; places beyond the items on offer hold `PAD`.
     """
-    if len(items_VD) <= ALL_AT_ONCE:
-        return best_items(query_BD.float() @ items_VD.float().T, contexts, k)
-    most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
-    width = min(len(items_VD), k + most_excluded)
-    search = _by_faiss if _faiss() is not None else _by_blocks
-    scores_BW, items_BW = search(query_BD.float(), items_VD.float(), width)
-    return _struck(scores_BW, items_BW, contexts, k, len(items_VD))
+
+    def __init__(self, items_VD: Tensor) -> None:
+        self._items_VD = items_VD.float()
+        self._faiss: Any = None
+        if len(items_VD) > ALL_AT_ONCE and _faiss() is not None:
+            self._faiss = _faiss().IndexFlatIP(items_VD.shape[1])
+            self._faiss.add(np.ascontiguousarray(self._items_VD.cpu().numpy()))
+
+    def nearest(self, query_BD: Tensor, contexts: Contexts, k: int) -> TopK:
+        """The k items with the largest `query · item`, excluded ones left out.
+
+        Args:
+            query_BD: a vector per context.
+            contexts: whose excluded items are left out.
+            k: places in a list; places beyond the items on offer hold `PAD`.
+        """
+        query_BD, num_items = query_BD.float(), len(self._items_VD)
+        if num_items <= ALL_AT_ONCE:
+            return best_items(query_BD @ self._items_VD.T, contexts, k)
+        most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
+        width = min(num_items, k + most_excluded)
+        if self._faiss is not None:
+            queries = np.ascontiguousarray(query_BD.cpu().numpy())
+            scores_BW, items_BW = self._faiss.search(queries, width)
+        else:
+            scores_BW, items_BW = _by_blocks(query_BD, self._items_VD, width)
+        return _struck(scores_BW, items_BW, contexts, k, num_items)
 
 
 def _by_blocks(query_BD: Tensor, items_VD: Tensor, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Scores and items of the `width` best, best first; a block's scores are alive at a time."""
-    best = query_BD.new_full((len(query_BD), 0), 0.0)
+    best = query_BD.new_empty((len(query_BD), 0))
     found = torch.empty((len(query_BD), 0), dtype=torch.int64, device=query_BD.device)
     for start in range(0, len(items_VD), BLOCK):
         scores_BC = query_BD @ items_VD[start : start + BLOCK].T
@@ -51,15 +68,6 @@ def _by_blocks(query_BD: Tensor, items_VD: Tensor, width: int) -> tuple[np.ndarr
         best, place = both.topk(min(width, both.shape[1]), dim=1)
         found = torch.cat([found, block.indices + start], 1).gather(1, place)
     return best.cpu().numpy(), found.cpu().numpy()
-
-
-def _by_faiss(query_BD: Tensor, items_VD: Tensor, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same from FAISS's flat index."""
-    faiss = _faiss()
-    assert faiss is not None
-    index = faiss.IndexFlatIP(items_VD.shape[1])
-    index.add(np.ascontiguousarray(items_VD.cpu().numpy()))
-    return index.search(np.ascontiguousarray(query_BD.cpu().numpy()), width)
 
 
 def _faiss() -> Any | None:

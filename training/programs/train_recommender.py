@@ -154,8 +154,13 @@ def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
         "bytes": bundle.num_bytes,
         "run_id": tracked.run_id,
         "generation": material.generation,
-        "message": f"was fitted in {training['seconds']} s",
+        "message": f"was fitted in {training['seconds']} s" + _alarmed(training),
     }
+
+
+def _alarmed(training: Facts) -> str:
+    alarms = training.get("alarms", ())
+    return f", {len(alarms)} alarm(s): " + "; ".join(alarms) if alarms else ""
 
 
 def _fit(

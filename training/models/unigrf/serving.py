@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from training.data.contexts import PAD, Contexts, TopK
-from training.models.nearest import nearest_items
+from training.models.nearest import ALL_AT_ONCE, ItemIndex
 from training.models.ranking import rows_within
 from training.models.unigrf.interleave import interleave_times
 
@@ -74,11 +74,11 @@ def recommend(model: "Unigrf", contexts: Contexts, k: int) -> TopK:
     """
     _require(model.config.retrieves, "ranking", "recommend")
     model.eval()
-    items_VD = model.item_vectors()
+    index = ItemIndex(model.item_vectors())
     parts = [TopK.empty(k)]
     for part in _chunks(model, contexts):
         query_BD = model.queries(read(model, part).said_BD)
-        parts.append(nearest_items(query_BD, items_VD, part, k))
+        parts.append(index.nearest(query_BD, part, k))
     return TopK.concatenate(parts)
 
 
@@ -115,12 +115,12 @@ def recommend_and_rank(
     _require(model.config.retrieves, "ranking", "recommend")
     _require(model.ranks, "retrieval", "rank")
     model.eval()
-    items_VD = model.item_vectors()
+    index = ItemIndex(model.item_vectors())
     lists = [TopK.empty(k)]
     said = [np.empty((0, items_BC.shape[1]), dtype=np.float32)]
     for part, own_BC in _chunks_with(model, contexts, items_BC):
         seen = read(model, part)
-        lists.append(nearest_items(model.queries(seen.said_BD), items_VD, part, k))
+        lists.append(index.nearest(model.queries(seen.said_BD), part, k))
         said.append(_ranked(model, seen, own_BC))
     return TopK.concatenate(lists), np.concatenate(said)
 
@@ -140,12 +140,12 @@ def recommend_ranked(model: "Unigrf", contexts: Contexts, k: int, num_candidates
     _require(model.config.retrieves, "ranking", "recommend")
     _require(model.ranks, "retrieval", "rank")
     model.eval()
-    items_VD = model.item_vectors()
+    index = ItemIndex(model.item_vectors())
     num_candidates = max(k, min(num_candidates, model.num_items))
     parts = [TopK.empty(k)]
     for part in _chunks(model, contexts, num_candidates=num_candidates):
         seen = read(model, part)
-        offered = nearest_items(model.queries(seen.said_BD), items_VD, part, num_candidates)
+        offered = index.nearest(model.queries(seen.said_BD), part, num_candidates)
         liked_BC = _ranked(model, seen, offered.items_Bk)
         liked_BC = np.where(offered.items_Bk == PAD, -np.inf, liked_BC).astype(np.float32)
         # Equal probabilities keep the order of retrieval.
@@ -161,6 +161,8 @@ def recommend_ranked(model: "Unigrf", contexts: Contexts, k: int, num_candidates
 
 def _ranked(model: "Unigrf", seen: Read, items_BC: np.ndarray) -> np.ndarray:
     """Probabilities for candidates of histories that were read."""
+    if not items_BC.size:
+        return np.empty(items_BC.shape, dtype=np.float32)
     device = model.items_VD.device
     candidate_BC = torch.from_numpy(items_BC).long().to(device)
     known_BC = (candidate_BC >= 0) & (candidate_BC < model.num_items)
@@ -197,6 +199,7 @@ def _chunks(model: "Unigrf", contexts: Contexts, num_candidates: int = 0) -> lis
     tokens = 2 * contexts.items_BL.shape[1] + 1
     micro = min(num_candidates, MICRO_BATCH)
     heads = model.config.num_heads
-    width = max(heads * tokens * tokens, heads * micro * (tokens + micro), model.num_items)
+    scores = min(model.num_items, ALL_AT_ONCE)
+    width = max(heads * tokens * tokens, heads * micro * (tokens + micro), scores)
     rows = rows_within(CHUNK_CELLS, width)
     return [contexts.rows(start, start + rows) for start in range(0, len(contexts), rows)]

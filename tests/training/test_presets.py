@@ -1,0 +1,41 @@
+"""Presets that we ship, as training reads them."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from training.config import load_config
+from training.fitting import LoopSettings
+from training.models import MODELS
+from training.scoreboard import require_answerable
+
+FOLDER = Path(__file__).resolve().parents[2] / "presets"
+PRESETS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("family", sorted(MODELS))
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_family_can_be_the_challenger(preset, family):
+    config = load_config(preset, folder=FOLDER, overrides=[f"models.challenger={family}"])
+    require_answerable(config)
+    MODELS[family].configure(config.models.settings.get(family, {}))
+    loop = config.training_for(family)
+    LoopSettings(**{field.name: getattr(loop, field.name) for field in fields(LoopSettings)})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_settings_are_of_families_that_there_are(preset):
+    config = load_config(preset, folder=FOLDER)
+    assert set(config.models.settings) <= set(MODELS)
+    assert set(config.training.overrides) <= set(MODELS)
+
+
+@pytest.mark.parametrize("preset", ["kuairand", "movielens-100k"])
+def test_unigrf_learns_both_kinds_of_feedback_and_is_guarded_on_both_tasks(preset):
+    config = load_config(preset, folder=FOLDER)
+    evaluation, loop = config.evaluation, config.training_for("unigrf")
+    assert loop.minimum_strength < evaluation.positive_strength
+    assert evaluation.ranking_minimum_strength < evaluation.positive_strength
+    assert {"hr@10", "mrr", "auc", "gauc", "logloss"} <= set(config.gate.guard_metrics)
+    assert "unigrf" in config.models.settings
