@@ -42,13 +42,13 @@ def relative_scores(retrieval: Tensor, ranking: Tensor, form: str) -> Tensor:
     """High where retrieval likes what ranking does not; both scores are in (0, 1).
 
     Example:
-        >>> retrieval, ranking = torch.tensor([0.8, 0.8, 0.2]), torch.tensor([0.2, 0.8, 0.2])
-        >>> relative_scores(retrieval, ranking, "ratio")
-        tensor([4., 1., 1.])
-        >>> relative_scores(retrieval, ranking, "difference").round(decimals=1)
-        tensor([0.6, 0.0, 0.0])
-        >>> relative_scores(retrieval, ranking, "amplified").round(decimals=2)
-        tensor([1.46, 0.80, 0.20])
+        >>> retrieval, ranking = torch.tensor([0.75, 0.75, 0.25]), torch.tensor([0.25, 0.75, 0.25])
+        >>> relative_scores(retrieval, ranking, "ratio").tolist()
+        [3.0, 1.0, 1.0]
+        >>> relative_scores(retrieval, ranking, "difference").tolist()
+        [0.5, 0.0, 0.0]
+        >>> [round(score, 3) for score in relative_scores(retrieval, ranking, "amplified").tolist()]
+        [1.237, 0.75, 0.25]
     """
     if form == "ratio":
         return retrieval / ranking.clamp(min=1e-6)
