@@ -110,7 +110,7 @@ def learnt(request, world):
 def test_training_finds_what_comes_next_and_who_likes_it(learnt, world):
     model, report = learnt
     assert hit_rate(model, world.split.test, max_history=20) > world.best_hit_rate - 0.08
-    assert auc_of(model, world.split.test) > 0.93
+    assert auc_of(model, world.split.test) > 0.9
     assert report.facts["positive_share"] == pytest.approx(0.5, abs=0.05)
 
 

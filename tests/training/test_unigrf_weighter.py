@@ -29,21 +29,25 @@ def test_shares_are_those_worked_out_by_hand():
     assert found == pytest.approx([0.510, 0.599, 0.982], abs=1e-3)
 
 
-def test_both_terms_are_equal_in_the_first_step():
-    retrieval, ranking = one_step(weighter(), 5.0, 0.7)
+def test_the_losses_are_added_at_first():
+    assert one_step(weighter(), 5.0, 0.7) == [1.0, 1.0]
+
+
+def test_both_terms_are_equal_in_the_first_step_where_that_is_asked_for():
+    retrieval, ranking = one_step(weighter(ranking_scale=0.0), 5.0, 0.7)
     assert retrieval == pytest.approx(1)
     assert retrieval * 5.0 == pytest.approx(ranking * 0.7)
 
 
 def test_scales_stay_what_the_first_step_made_them():
-    own = weighter()
+    own = weighter(ranking_scale=0.0)
     first = one_step(own, 5.0, 0.7)
     assert one_step(own, 3.0, 0.1) == first
 
 
 def test_given_scales_are_taken_and_the_other_one_is_found():
     assert one_step(weighter(retrieval_scale=4.0, ranking_scale=6.0), 5.0, 0.7) == [2.0, 3.0]
-    retrieval, ranking = one_step(weighter(retrieval_scale=4.0), 5.0, 0.5)
+    retrieval, ranking = one_step(weighter(retrieval_scale=4.0, ranking_scale=0.0), 5.0, 0.5)
     assert (retrieval, ranking) == pytest.approx((2.0, 10.0))
 
 
@@ -85,7 +89,7 @@ def test_without_a_weighter_the_losses_are_added():
         weights, curve = one_epoch(own, *losses)
         assert weights == [1.0, 1.0]
         assert "share_ranking" not in curve
-    assert one_step(weighter(weighter="off", ranking_scale=3.0), 5.0, 0.7) == [1.0, 3.0]
+    assert one_step(weighter(weighter="off", ranking_scale=6.0), 5.0, 0.7) == [1.0, 3.0]
 
 
 def test_weights_have_no_gradient():
@@ -98,7 +102,7 @@ def test_weights_have_no_gradient():
 
 
 def test_a_step_without_targets_says_nothing():
-    own = weighter()
+    own = weighter(ranking_scale=0.0)
     assert one_step(own, 0.0, 0.0, targets=0) == [1.0, 1.0]
     assert one_step(own, 5.0, 0.5)[1] == pytest.approx(10.0)
 

@@ -72,10 +72,11 @@ class UnigrfConfig:
     mean over steps, or none."""
     weighter_temperature: float = 0.1
     """T: smaller makes the slower task weigh more."""
-    retrieval_scale: float = 0.0
-    """lambda_a; 0: 2 with a weighter, 1 without, so that a weight begins as 1."""
-    ranking_scale: float = 0.0
-    """lambda_b; 0: with a weighter such that both terms are equal in the first step, 1 without."""
+    retrieval_scale: float = 2.0
+    """lambda_a; with both scales 2 a weighter begins with the sum of the losses. 0: as 2."""
+    ranking_scale: float = 2.0
+    """lambda_b; 0: such that both weighted losses are equal in the first step, some ten times as
+    much: ranking then learns its training data by heart before retrieval has learnt anything."""
     ema_steps: int = 100
     """ema: steps of the short running mean; the long one has five times as many."""
 

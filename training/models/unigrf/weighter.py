@@ -52,7 +52,8 @@ class Weighter:
             "long": unknown.clone(),
         }
         if config.weighter == "off":
-            self._state["scales"] = chosen.where(chosen > 0, 1.0)
+            # The plain sum, or the same scales without what moves them.
+            self._state["scales"] = chosen.where(chosen > 0, 2.0) / 2
         self._knows_scales = bool(self._state["scales"].isfinite().all())
 
     def state(self) -> dict[str, Tensor]:
