@@ -95,7 +95,7 @@ SCALES = {
     ),
     "movielens-100k": Scale(
         LoopSettings(
-            max_epochs=30,
+            max_epochs=20,
             patience_epochs=5,
             tokens_per_batch=2048,
             learning_rate=4e-3,
