@@ -5,6 +5,7 @@ more than click: a mount names its command by import path and brings its own lin
 """
 
 import importlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -51,7 +52,6 @@ SECTIONS: dict[str, tuple[Mount, ...]] = {
     ),
     "Research": (
         Mount("bench", "sidereal.bench:bench", "Measure ours against the peers on the same work."),
-        Mount("reproduce", "sidereal.reproduce:reproduce", "Make the README's tables anew."),
         Mount("reproduce", "sidereal.reproduce:reproduce", "Run a published experiment again."),
     ),
 }
@@ -82,6 +82,10 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, imported now; None where there is none."""
+        # Read once, when torch is loaded. Threads that wait by spinning are some ten times slower
+        # as soon as anything else wants a core; those that sleep lose a tenth to a quarter when
+        # nothing does.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         return next((mount.load() for mount in _mounts() if mount.name == cmd_name), None)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

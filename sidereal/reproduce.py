@@ -78,9 +78,9 @@ def baselines(
 @click.option(
     "--path",
     "folder",
-    required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with the dataset's own files; they are read as they are.",
+    help="Folder with the dataset's own files, which are read as they are; default: where "
+    "`sidereal fetch` puts them, fetched if need be.",
 )
 @click.option("--only", multiple=True, metavar="NAME", help="Rows to fit; default: all of them.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Most epochs of any fit.")
@@ -89,7 +89,7 @@ def baselines(
 @click.option("--keep-seen", is_flag=True, help="Rank films already seen, too; Meta filters them.")
 def unigrf(
     dataset: str,
-    folder: Path,
+    folder: Path | None,
     only: tuple[str, ...],
     epochs: int | None,
     seeds: tuple[int, ...],
@@ -107,6 +107,7 @@ def unigrf(
     import logging
 
     from feature_store.settings import Settings
+    from pipelines.sources.fetch import FetchFailed, fetch
     from training.reproduce.movielens import read_movielens
     from training.reproduce.unigrf import ROWS, Experiment, markdown, run
 
@@ -116,8 +117,8 @@ def unigrf(
         raise click.UsageError(f"--only: no row {unknown}; there are {list(ROWS)}")
     root = Settings().home.absolute() / "reproduce"
     try:
-        histories, num_items = read_movielens(folder)
-    except FileNotFoundError as error:
+        histories, num_items = read_movielens(folder or fetch(dataset, Settings()))
+    except (FileNotFoundError, FetchFailed) as error:
         raise click.UsageError(f"--path: {error}") from error
     experiment = Experiment.of(
         dataset,

@@ -29,3 +29,13 @@ def test_settings_are_of_families_that_there_are(preset):
     config = load_config(preset, folder=FOLDER)
     assert set(config.models.settings) <= set(MODELS)
     assert set(config.training.overrides) <= set(MODELS)
+
+
+@pytest.mark.parametrize("preset", ["kuairand", "movielens-100k"])
+def test_unigrf_learns_both_kinds_of_feedback_and_is_guarded_on_both_tasks(preset):
+    config = load_config(preset, folder=FOLDER)
+    evaluation, loop = config.evaluation, config.training_for("unigrf")
+    assert loop.minimum_strength < evaluation.positive_strength
+    assert evaluation.ranking_minimum_strength < evaluation.positive_strength
+    assert {"hr@10", "mrr", "auc", "gauc", "logloss"} <= set(config.gate.guard_metrics)
+    assert "unigrf" in config.training.overrides
