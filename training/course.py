@@ -63,7 +63,7 @@ class Course(Protocol):
         ...
 
     def validate(self, model: nn.Module, fitting: Fitting, group: Processes) -> dict[str, float]:
-        """Points of the curves after an epoch; the decisive one is `validation`, if there is one."""
+        """Points of the curves after an epoch; the one that decides is `validation`."""
         ...
 
     def objection(self, curves: Curves) -> str:

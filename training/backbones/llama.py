@@ -143,9 +143,7 @@ class Llama(nn.Module):
         ]
         return x_B1SD[:, 0], longer
 
-    def _continue(
-        self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor
-    ) -> tuple[Tensor, Memory]:
+    def _continue(self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor) -> tuple[Tensor, Memory]:
         """Vectors of continuations, and their own keys and values."""
         B, W, S, D = x_BWSD.shape
         device = x_BWSD.device

@@ -150,3 +150,19 @@ class SlatePlan:
             groups.append(order[start:stop])
             start = stop
         return [groups[place] for place in generator.permutation(len(groups))]
+
+
+def slate_contexts(
+    slates: Slates, *, max_history: int, exclude_seen: bool, rows: int = 4096
+) -> Iterator[Contexts]:
+    """The contexts of slates in order, at most `rows` at a time, asked when each slate began."""
+    for start in range(0, len(slates), rows):
+        part = slice(start, start + rows)
+        yield Contexts.at(
+            slates.histories,
+            slates.user[part],
+            slates.position[part],
+            max_history=max_history,
+            exclude_seen=exclude_seen,
+            asked_at=slates.started_at[part] // SECOND,
+        )

@@ -223,7 +223,11 @@ def split_slates_rolling(
     def within(start: int, stop: int) -> Slates:
         return slates.where((slates.started_at >= start) & (slates.ended_at < stop))
 
-    parts = within(np.iinfo(np.int64).min, train_end), within(train_end, cutoff), within(cutoff, end)
+    parts = (
+        within(np.iinfo(np.int64).min, train_end),
+        within(train_end, cutoff),
+        within(cutoff, end),
+    )
     facts = {
         "train_until": (day + timedelta(1 - holdout_days - validation_days)).isoformat(),
         "validation_until": (day + timedelta(1 - holdout_days)).isoformat(),
