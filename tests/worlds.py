@@ -1,10 +1,11 @@
 """Small synthetic worlds whose right answer is known by construction; training must find it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from training.data.histories import Histories
+from training.data.slates import Slates, events_before, split_slates_leave_last_out
 from training.data.splits import Split, split_leave_last_out
 from training.data.vocabulary import Vocabulary
 
@@ -103,3 +104,54 @@ def tribes(*, num_users=200, items_per_tribe=12, num_tribes=3, length=8, seed=0)
         sequences.append(own.tolist())
     best = 1 / (items_per_tribe - length + 1)
     return _world(sequences, items_per_tribe * num_tribes, best)
+
+
+def slates_of(shown, histories, *, users=None, starts, strengths=None, dwell=None):
+    """Slates of lists of items; slate n is `s00n`, a second per item from `starts[n]` seconds on."""
+    lengths = np.array([len(items) for items in shown], dtype=np.int64)
+    user = np.arange(len(shown)) if users is None else np.array(users)
+    started_at = np.array(starts, dtype=np.int64) * SECOND
+
+    def flat(rows, default, dtype):
+        rows = [[default] * len(items) for items in shown] if rows is None else rows
+        return np.array([value for row in rows for value in row], dtype=dtype)
+
+    return Slates(
+        histories=histories,
+        ids=np.array([f"s{number:03d}" for number in range(len(shown))], dtype=object),
+        user=user,
+        position=events_before(histories, user, started_at),
+        started_at=started_at,
+        ended_at=started_at + np.maximum(lengths - 1, 0) * SECOND,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        items=flat(shown, 0, np.int32),
+        strengths=flat(strengths, 1, np.int8),
+        dwell=flat(dwell, np.nan, np.float32),
+    )
+
+
+def continued(*, num_users=300, length=12, slate_size=4, num_items=30, certainty=0.9, seed=0):
+    """A history is a chain as in `chain`; the slate goes on with it, all but certainly, too.
+
+    A user has three slates, one after the other; `best_hit_rate` is that of a slate's first item.
+    """
+    generator = np.random.default_rng(seed)
+    total = length + 3 * slate_size
+    items = generator.integers(0, num_items, (num_users, total))
+    for place in range(1, total):
+        follows = generator.random(num_users) < certainty
+        items[follows, place] = (items[follows, place - 1] + 1) % num_items
+    histories = histories_of(items.tolist())
+    begins = length + slate_size * np.arange(3)
+    shown = [row[begin : begin + slate_size].tolist() for row in items for begin in begins]
+    slates = slates_of(
+        shown,
+        histories,
+        users=np.repeat(np.arange(num_users), 3),
+        starts=np.tile(begins, num_users),
+    )
+    split = replace(
+        split_leave_last_out(histories), slates=split_slates_leave_last_out(slates)
+    )
+    vocabulary = Vocabulary(num_items, codes_of(num_items), "world")
+    return World(split, vocabulary, certainty + (1 - certainty) / num_items)

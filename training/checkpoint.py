@@ -8,7 +8,7 @@ in it: each step's generator is seeded from (seed, epoch, step, rank).
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.data.splits import Split
 from training.fitting import LoopSettings
 
 FILE_NAME = "checkpoint.safetensors"
@@ -95,7 +94,9 @@ def checkpoint_of(directory: Path, fingerprint: str) -> tuple[Checkpoint | None,
     return checkpoint, ""
 
 
-def fingerprint(model: nn.Module, split: Split, settings: LoopSettings, world_size: int) -> str:
+def fingerprint(
+    model: nn.Module, content: Iterable[np.ndarray], settings: LoopSettings, world_size: int
+) -> str:
     """SHA-256 of all that determines the losses: a checkpoint of another fit is not continued."""
     digest = hashlib.sha256()
     shape = {
@@ -106,11 +107,7 @@ def fingerprint(model: nn.Module, split: Split, settings: LoopSettings, world_si
         "tensors": {name: list(value.shape) for name, value in model.state_dict().items()},
     }
     digest.update(json.dumps(shape, sort_keys=True).encode())
-    train, validation = split.train, split.validation
-    for histories in (train, validation.histories):
-        for array in (histories.items, histories.strengths, histories.times):
-            digest.update(np.ascontiguousarray(array))
-    for array in (train.offsets, validation.events):
+    for array in content:
         digest.update(np.ascontiguousarray(array))
     for buffer in model.buffers():
         digest.update(buffer.detach().cpu().contiguous().numpy())

@@ -25,12 +25,11 @@ from training.checkpoint import (
     weights,
     write_checkpoint,
 )
-from training.data.batches import Batch, BatchPlan
+from training.course import Course, Lesson, NextItems
 from training.data.splits import Split
 from training.distributed import Processes, processes
 from training.fitting import FitReport, Fitting, LoopSettings
 from training.optimizer import learning_rate_share, make_optimizer
-from training.validation import validate
 
 log = logging.getLogger(__name__)
 STEPS_BETWEEN_READINGS = {"cpu": 1, "cuda": 32}
@@ -55,7 +54,7 @@ class TrainableModel(Protocol):
     backbone: nn.Module
     """Where most of the time goes: what `compile_backbone` compiles."""
 
-    def __call__(self, batch: Batch) -> Tensor:
+    def __call__(self, batch: Any) -> Tensor:
         """Loss of the batch's targets in nats, summed."""
         ...
 
@@ -132,18 +131,33 @@ class Progress:
 
 
 def fit_model(model: nn.Module, split: Split, fitting: Fitting) -> FitReport:
-    """Train a model in place and leave it with the weights of its best epoch.
+    """Train a model of the next item: `fit_course` with every event of the split.
 
     Args:
         model: a `TrainableModel` with its first weights.
         split: trains on `train`, stops by `validation`.
+        fitting: how.
+    """
+    course = NextItems(split, fitting.settings, model.positions_per_event)
+    return fit_course(model, course, fitting)
+
+
+def fit_course(model: nn.Module, course: Course, fitting: Fitting) -> FitReport:
+    """Train a model in place and leave it with the weights of its best epoch.
+
+    An epoch after which the course has an objection is the last, and never the best; where no
+    epoch is, the weights stay those that came in.
+
+    Args:
+        model: a `TrainableModel` with its first weights.
+        course: what it goes through.
         fitting: how.
     Raises:
         TrainingDiverged: a loss is not finite; says at which epoch and step, and in which batch.
     """
     with processes(fitting.device) as group:
         model.to(group.device)
-        fit = _Fit(model, split, fitting, group)
+        fit = _Fit(model, course, fitting, group)
         fit.resume()
         while not fit.progress.stopped_because:
             fit.run_epoch()
@@ -153,30 +167,25 @@ def fit_model(model: nn.Module, split: Split, fitting: Fitting) -> FitReport:
 class _Fit:
     """One fit of one model: what its steps, epochs and checkpoints share."""
 
-    def __init__(self, model: nn.Module, split: Split, fitting: Fitting, group: Processes) -> None:
-        self.model, self.split, self.fitting, self.group = model, split, fitting, group
+    def __init__(
+        self, model: nn.Module, course: Course, fitting: Fitting, group: Processes
+    ) -> None:
+        self.model, self.course, self.fitting, self.group = model, course, fitting, group
         self.settings = fitting.settings
-        events_per_process = self.settings.tokens_per_batch // model.positions_per_event
-        self.plan = BatchPlan(
-            max_history=self.settings.max_history,
-            overlap=min(self.settings.window_overlap, self.settings.max_history),
-            positions_per_batch=events_per_process * group.world_size,
-            seed=self.settings.seed,
-        )
         self.is_compiled = self.settings.compile_backbone and group.compile(model.backbone)
         self.parallel = group.wrap(model)
         self.optimizer = make_optimizer(model, self.settings)
-        self.steps_per_epoch = self.plan.num_batches(split.train, 0)
+        self.steps_per_epoch = course.num_batches(0, world_size=group.world_size)
         self.progress = Progress()
         self.best_weights = weights(model)
-        self.fingerprint = fingerprint(model, split, self.settings, group.world_size)
+        self.fingerprint = fingerprint(model, course.content(), self.settings, group.world_size)
         self.history: dict[str, Any] = {"resumed_from": None}
         self.observers = fitting.observers if group.is_first else ()
 
     def run_epoch(self) -> None:
         """The rest of the current epoch, its validation, and whether to go on."""
         progress, settings = self.progress, self.settings
-        num_steps = self.plan.num_batches(self.split.train, progress.epoch)
+        num_steps = self.course.num_batches(progress.epoch, world_size=self.group.world_size)
         self.model.train()
         for steps in _runs(self._steps(), STEPS_BETWEEN_READINGS[self.group.device.type]):
             self._read_losses(steps, num_steps)
@@ -188,11 +197,10 @@ class _Fit:
         self._end_epoch()
         self.save()
 
-    def _steps(self) -> Iterator[tuple[Batch, Tensor]]:
+    def _steps(self) -> Iterator[tuple[Lesson, Tensor]]:
         """Do the epoch's steps from where it stands; yields batches with their summed losses."""
         progress, settings, group = self.progress, self.settings, self.group
-        batches = self.plan.batches(
-            self.split.train,
+        batches = self.course.batches(
             progress.epoch,
             first_step=progress.step,
             rank=group.rank,
@@ -214,11 +222,11 @@ class _Fit:
             yield batch, loss.detach()
             started = time.perf_counter()
 
-    def _read_losses(self, steps: list[tuple[Batch, Tensor]], num_steps: int) -> None:
+    def _read_losses(self, steps: list[tuple[Lesson, Tensor]], num_steps: int) -> None:
         """Count what steps did; refuse a loss that is not finite before anything is saved."""
         losses = torch.stack([loss.float() for _, loss in steps]).tolist()
         own = [
-            [loss, int(batch.is_target_BL.sum()), batch.num_positions, batch.items_BL.numel()]
+            [loss, batch.num_own_targets, batch.num_positions, batch.num_cells]
             for (batch, _), loss in zip(steps, losses, strict=True)
         ]
         for (batch, _), amounts in zip(steps, self.group.sum(np.array(own)), strict=True):
@@ -230,7 +238,7 @@ class _Fit:
                 nats = float(amounts[0]) / max(1, batch.num_targets)
                 observer.on_step(self.progress.epoch, self.progress.step, num_steps, nats)
 
-    def _diverged(self, batch: Batch, loss: float) -> str:
+    def _diverged(self, batch: Lesson, loss: float) -> str:
         progress = self.progress
         kept = (
             f"the checkpoint in {self.fitting.checkpoints} is from before"
@@ -261,7 +269,7 @@ class _Fit:
         if isinstance(self.model, RemembersTraining):
             curve |= self.model.end_epoch(self.group.sum)
         started = time.perf_counter()
-        found = validate(self.model, self.plan, self.split.validation, self.fitting, self.group)
+        found = self.course.validate(self.model, self.fitting, self.group)
         curve |= found | {
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "validation_seconds": time.perf_counter() - started,
@@ -271,10 +279,12 @@ class _Fit:
         if "validation" in found:
             value = found["validation"]
             score = -value if settings.validation_metric == "loss" else value
-        if score > progress.best_value or "validation" not in found:
+        objection = self.course.objection([*progress.curves, curve])
+        if not objection and (score > progress.best_value or "validation" not in found):
             progress.best_epoch, progress.best_value = progress.epoch, score
             self.best_weights = weights(self.model)
         progress.end_epoch(curve, settings)
+        progress.stopped_because = objection or progress.stopped_because
         for observer in self.observers:
             observer.on_epoch(curve)
         if self.group.is_first:
@@ -330,10 +340,11 @@ class _Fit:
         self.model.eval()
         self.group.wait()
         progress = self.progress
+        best = progress.curves[progress.best_epoch] if progress.best_epoch >= 0 else {}
         facts = {
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "best_epoch": progress.best_epoch + 1,
-            "best_validation": progress.curves[progress.best_epoch].get("validation"),
+            "best_validation": best.get("validation"),
             "validation_metric": self.settings.validation_metric,
             "stopped_because": progress.stopped_because,
             "device": str(self.group.device),

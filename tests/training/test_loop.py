@@ -182,7 +182,7 @@ def test_training_stops_when_nothing_improves_and_keeps_the_best(tmp_path, monke
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
         return {"validation": next(values)}
 
-    monkeypatch.setattr(loop, "validate", validate)
+    monkeypatch.setattr("training.course.validate", validate)
     model, report = fit(tmp_path, max_epochs=10, patience_epochs=2)
     assert len(report.epochs) == 4
     assert report.facts["best_epoch"] == 2
@@ -193,7 +193,7 @@ def test_training_stops_when_nothing_improves_and_keeps_the_best(tmp_path, monke
 
 def test_a_smaller_validation_loss_is_better(tmp_path, monkeypatch):
     values = iter([0.3, 0.1, 0.2])
-    monkeypatch.setattr(loop, "validate", lambda *_: {"validation": next(values)})
+    monkeypatch.setattr("training.course.validate", lambda *_: {"validation": next(values)})
     _, report = fit(tmp_path, validation_metric="loss")
     assert report.facts["best_epoch"] == 2
     assert report.facts["stopped_because"] == "max_epochs"

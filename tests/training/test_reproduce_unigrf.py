@@ -103,7 +103,7 @@ def test_a_fit_that_was_killed_goes_on_from_its_checkpoint(experiment, monkeypat
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("training.loop.validate", killed)
+        patched.setattr("training.course.validate", killed)
         with pytest.raises(Killed):
             run(experiment, rows=("unigrf-hstu",), seeds=(0,))
     run(experiment, rows=("unigrf-hstu",), seeds=(0,))

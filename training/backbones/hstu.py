@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.backbones.interface import longer_by
+
 QUERIES = 128
 """Rows of attention made at once: of the later ones only what a block may see is computed."""
 HIDDEN = -1e4
@@ -182,6 +184,32 @@ class Hstu(nn.Module):
             ValueError: a continuation goes past `max_positions`, or times were given to `remember`
                 and not here, or here and not there.
         """
+        return self._continue(memory, lengths_B, x_BWSD, time_B)[0]
+
+    def append(
+        self, memory: Memory, lengths_B: Tensor, x_BSD: Tensor, time_B: Tensor | None = None
+    ) -> tuple[Tensor, Memory]:
+        """S more positions of each row, and the memory of the longer rows.
+
+        Raises:
+            ValueError: as `extend`.
+        """
+        x_B1SD, more = self._continue(memory, lengths_B, x_BSD[:, None], time_B)
+        keys_values = [
+            (longer_by(past_k, k, lengths_B), longer_by(past_v, v, lengths_B))
+            for (past_k, past_v), (k, v) in zip(memory.keys_values, more, strict=True)
+        ]
+        times_BL = memory.times_BL
+        if times_BL is not None:
+            new_BS = time_B[:, None].expand(-1, x_BSD.shape[1])
+            times_BL = longer_by(times_BL[:, None, :, None], new_BS[:, None, :, None], lengths_B)
+            times_BL = times_BL[:, 0, :, 0]
+        return x_B1SD[:, 0], Memory(keys_values, times_BL)
+
+    def _continue(
+        self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor, time_B: Tensor | None
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Vectors of continuations, and their own keys and values."""
         if (memory.times_BL is None) != (time_B is None):
             raise ValueError(
                 "rows and their continuations have times or neither has; found"
@@ -193,16 +221,17 @@ class Hstu(nn.Module):
         past = self._sight_of_past(memory, lengths_B, S, time_B)
         at_once = None if time_B is None else torch.zeros_like(time_B[:1, None]).expand(1, S)
         own = self._sight(0, S, at_once, x_BWSD.device)
-        x_BTD = x_BWSD.reshape(B, W * S, D)
+        x_BTD, keys_values = x_BWSD.reshape(B, W * S, D), []
         for layer, (past_k, past_v) in zip(self.layers, memory.keys_values, strict=True):
             gate_BTG, q, k, v = layer.heads(x_BTD)
+            keys_values.append((k, v))
             scores = (q @ past_k.mT).unflatten(2, (W, S))
             weights = _weights(scores, layer.bias(past)[:, None, None])
             attended = weights.flatten(2, 3) @ past_v
             q, k, v = (part.unflatten(2, (W, S)) for part in (q, k, v))
             attended = attended + (_weights(q @ k.mT, layer.bias(own)) @ v).flatten(2, 3)
             x_BTD = layer.mix(x_BTD, gate_BTG, attended)
-        return self._scaled(x_BTD).view(B, W, S, D)
+        return self._scaled(x_BTD).view(B, W, S, D), keys_values
 
     def _sight(self, start: int, stop: int, times_BL: Tensor | None, device: torch.device) -> Sight:
         """What positions `start` to `stop` see of themselves and of all before them."""

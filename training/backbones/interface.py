@@ -13,6 +13,8 @@ B rows, L positions, W continuations of a row, S positions of each continuation,
 
 from typing import Any, Protocol
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Memory = Any
@@ -51,3 +53,26 @@ class Backbone(Protocol):
                 where `remember` was given times.
         """
         ...
+
+    def append(
+        self, memory: Memory, lengths_B: Tensor, x_BSD: Tensor, time_B: Tensor | None = None
+    ) -> tuple[Tensor, Memory]:
+        """S more positions of each row, [B, S, D], and the memory of the rows with these.
+
+        What `extend` says of the one continuation. The longer rows are `lengths_B` + S long, and
+        may be continued or appended to in their turn.
+        """
+        ...
+
+
+def longer_by(old_BHLE: Tensor, new_BHSE: Tensor, lengths_B: Tensor) -> Tensor:
+    """Right-padded rows with S more positions each, behind their own ends, [B, H, L + S, E].
+
+    Args:
+        old_BHLE: rows.
+        new_BHSE: what comes behind them.
+        lengths_B: positions of each row that are not padding, int64.
+    """
+    place_BS = lengths_B[:, None] + torch.arange(new_BHSE.shape[2], device=lengths_B.device)
+    room_BHTE = F.pad(old_BHLE, (0, 0, 0, new_BHSE.shape[2]))
+    return room_BHTE.scatter(2, place_BS[:, None, :, None].expand_as(new_BHSE), new_BHSE)

@@ -72,6 +72,16 @@ class Batch:
         return int((self.items_BL != PAD).sum())
 
     @property
+    def num_own_targets(self) -> int:
+        """Targets in the rows of this process."""
+        return int(self.is_target_BL.sum())
+
+    @property
+    def num_cells(self) -> int:
+        """Positions, padding included."""
+        return self.items_BL.numel()
+
+    @property
     def events_BL(self) -> Tensor | None:
         """Number of the event at each position; of no meaning beyond a row's end."""
         if self.first_event_B is None:

@@ -4,7 +4,7 @@ B contexts, L events of context, k places in a list.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -108,6 +108,37 @@ class Contexts:
             self.excluded[first:last],
             self.excluded_offsets[start : stop + 1] - first,
         )
+
+    def of_known(self, is_known_V: np.ndarray) -> "Contexts":
+        """The same questions without the events of other items, right-padded again.
+
+        Args:
+            is_known_V: which items a model can read, bool, for every item of the contexts.
+        """
+        kept_BL = (self.items_BL != PAD) & is_known_V[self.items_BL]
+        order_BL = np.argsort(~kept_BL, axis=1, kind="stable")
+        items_BL = np.where(kept_BL, self.items_BL, PAD)
+        strengths_BL = np.where(kept_BL, self.strengths_BL, 0)
+        times_BL = np.where(kept_BL, self.times_BL, self.asked_at_B[:, None])
+        ordered = (
+            np.take_along_axis(values, order_BL, 1) for values in (items_BL, strengths_BL, times_BL)
+        )
+        items_BL, strengths_BL, times_BL = ordered
+        return replace(
+            self,
+            items_BL=items_BL,
+            strengths_BL=strengths_BL,
+            times_BL=times_BL,
+            lengths_B=kept_BL.sum(axis=1),
+        )
+
+    @property
+    def excluded_BE(self) -> np.ndarray:
+        """Excluded items of each context, right-padded with `PAD`, int64, [B, E]."""
+        counts = np.diff(self.excluded_offsets)
+        excluded_BE = np.full((len(self), int(counts.max(initial=0))), PAD, dtype=np.int64)
+        excluded_BE[np.arange(excluded_BE.shape[1]) < counts[:, None]] = self.excluded
+        return excluded_BE
 
     @property
     def excluded_rows(self) -> np.ndarray:

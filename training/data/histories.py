@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 
 SECOND = 1_000_000
 """Microseconds of a second."""
+DAY = 86_400 * SECOND
+"""Microseconds of a day."""
 COLUMNS = {
     "user_id": pa.string(),
     "item_indices": pa.list_(pa.int32()),

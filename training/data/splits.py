@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from training.data.histories import Histories
+from training.data.histories import DAY, Histories
+from training.data.slates import SlateSplit
 
-DAY = 86_400_000_000
-"""Microseconds of a day."""
 Choice = Callable[[Histories], np.ndarray]
 """Marks events of histories: bool, shape [N]."""
 
@@ -80,20 +79,26 @@ class Split:
         validation: what early stopping looks at.
         test: what the evaluation reports.
         facts: how the split was made and how much is in it; JSON-serialisable.
+        slates: the same for slates, for families that say whole slates; None where there are none.
     """
 
     train: Histories
     validation: Targets
     test: Targets
     facts: Mapping[str, Any]
+    slates: SlateSplit | None = None
 
     def keeping(self, choose: Choice) -> "Split":
-        """The split with only chosen events, as contexts and as targets; who is held out stays."""
+        """The split with only chosen events, as contexts and as targets; who is held out stays.
+
+        Slates keep their items: what was shown is asked about whatever the contexts hold.
+        """
         return replace(
             self,
             train=self.train.where(choose(self.train)),
             validation=self.validation.keeping(choose),
             test=self.test.keeping(choose),
+            slates=self.slates and self.slates.keeping(choose),
         )
 
 

@@ -24,7 +24,7 @@ gain against lonely ones. Which is better is an empirical question, so both are 
 Legend: B rows, W beams, K codes of a level, C candidate children per beam, l codes so far, E seen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -72,6 +72,7 @@ def beam_search(
     num_rows: int,
     beam_width: int,
     seen_BE: Tensor | None = None,
+    gone: Sequence[Exhausted | None] | None = None,
     normalisation: Normalisation = "legal",
     constrained: bool = True,
 ) -> Beams:
@@ -87,6 +88,7 @@ def beam_search(
         beam_width: W, at least 1.
         seen_BE: items that must not come, padded with -1; what is taken away doesn't change the
             probabilities of the rest.
+        gone: the same as nodes, from `trie.exhausted`, where the caller has them already.
         normalisation: over the `legal` children or over `all` codes of the level.
         constrained: False lets the model produce any codes, to measure what the constraint costs
             and how often the model would leave the tree; implies `all` and takes no `seen_BE`.
@@ -94,18 +96,19 @@ def beam_search(
         W' = min(beam_width, what the tree can hold) IDs per row.
     Raises:
         ValueError: the width is below 1, the logits' last axis is not the level's vocabulary, or
-            `seen_BE` is given without the constraint.
+            `seen_BE` or `gone` is given without the constraint.
     """
     if beam_width < 1:
         raise ValueError(f"beam_width is {beam_width}, expected at least 1")
-    if seen_BE is not None and not constrained:
+    if not constrained and not (seen_BE is None and gone is None):
         raise ValueError("seen_BE needs the constraint: without it, filter what comes out")
-    exhausted = trie.exhausted(seen_BE) if seen_BE is not None else [None] * trie.num_levels
+    if gone is None:
+        gone = trie.exhausted(seen_BE) if seen_BE is not None else [None] * trie.num_levels
     zeros_B1 = torch.zeros((num_rows, 1), dtype=torch.int64, device=trie.device)
     node_BW = parent_BW = zeros_B1
     prefix_BWl = zeros_B1.new_zeros((num_rows, 1, 0))
     score_BW = torch.zeros((num_rows, 1), device=trie.device)
-    for branches, gone in zip(trie.branches, exhausted, strict=True):
+    for branches, lost in zip(trie.branches, gone, strict=True):
         logits_BWK = step(prefix_BWl, parent_BW).float()
         if logits_BWK.shape[-1] != branches.num_codes:
             raise ValueError(
@@ -117,8 +120,8 @@ def beam_search(
         else:
             candidates_BWC = logits_BWK.log_softmax(-1)
         candidates_BWC = candidates_BWC + score_BW.unsqueeze(-1)
-        if gone is not None:
-            _take_away(candidates_BWC, gone, branches, node_BW, score_BW)
+        if lost is not None:
+            _take_away(candidates_BWC, lost, branches, node_BW, score_BW)
         num_columns = candidates_BWC.shape[-1]
         candidates = candidates_BWC.flatten(1)
         score_BW, best_BW = candidates.topk(min(beam_width, candidates.shape[1]))

@@ -201,7 +201,7 @@ class CodeTrie:
         )
         return torch.where(there, self.slot_item[slot.clamp(max=len(self.slot_item) - 1)], -1)
 
-    def exhausted(self, seen_BE: Tensor) -> list["Exhausted | None"]:
+    def exhausted(self, seen_BE: Tensor, *, skip_empty: bool = True) -> list["Exhausted | None"]:
         """Nodes below which each row has nothing left, once what it has seen is taken away.
 
         A leaf is exhausted when all its items are seen, a node when all its children are. Masking
@@ -211,8 +211,10 @@ class CodeTrie:
         Args:
             seen_BE: item indices, repeats allowed, padded with -1; an item without an ID is
                 passed over.
+            skip_empty: look whether a depth has any at all, for which a GPU waits once; False in
+                loops, where waiting costs more than masking nothing.
         Returns:
-            Per depth 1…Q; None at a depth where no row has any.
+            Per depth 1…Q; None at a depth where no row has any, if that was looked at.
         """
         known = (seen_BE >= 0) & (seen_BE < len(self.item_slot))
         slot_BE = self.item_slot[torch.where(known, seen_BE, 0)]
@@ -227,6 +229,8 @@ class CodeTrie:
             parent_BE, above_gone_BE = _emptied(node_BE, is_gone_BE, branches.first)
             depths.append(Exhausted(node_BE, parent_BE, is_gone_BE))
             node_BE, is_gone_BE = parent_BE, above_gone_BE
+        if not skip_empty:
+            return depths[::-1]
         any_gone = torch.stack([depth.is_gone_BE.any() for depth in depths]).tolist()
         return [depth if gone else None for depth, gone in zip(depths, any_gone, strict=True)][::-1]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.splits import DAY, Split
+from training.data.histories import DAY
+from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 from training.models.interface import PAD, Contexts, Family, TopK

@@ -30,7 +30,7 @@ from training.decoding.beam import beam_search, top_items
 from training.decoding.trie import CodeTrie
 from training.fitting import FitReport, Fitting
 from training.loop import fit_model
-from training.models.interface import PAD, Contexts, Family, TopK
+from training.models.interface import Contexts, Family, TopK
 from training.models.ranking import rows_within
 
 CHUNK_CELLS = 16_000_000
@@ -133,11 +133,11 @@ class Tiger(nn.Module):
 
     def _answer(self, contexts: Contexts, k: int, width: int) -> TopK:
         device = self.codes_VQ.device
-        items_BL, times_BL, length_B = self._with_codes(contexts)
-        items_BL = torch.from_numpy(items_BL).long().to(device)
+        contexts = contexts.of_known((self.codes_VQ[:, 0] >= 0).cpu().numpy())
+        items_BL = torch.from_numpy(contexts.items_BL).long().to(device)
         asked_B = torch.from_numpy(contexts.asked_at_B).to(device)
-        times_BL = torch.cat([torch.from_numpy(times_BL).to(device), asked_B[:, None]], 1)
-        length_B = 1 + len(self.level_sizes) * torch.from_numpy(length_B).to(device)
+        times_BL = torch.cat([torch.from_numpy(contexts.times_BL).to(device), asked_B[:, None]], 1)
+        length_B = 1 + len(self.level_sizes) * torch.from_numpy(contexts.lengths_B).to(device)
         x_BTD = self.read(items_BL)
         times_BT = self.token_times(times_BL)[:, : x_BTD.shape[1] + 1]
         x_BTD, memory = self.backbone.remember(x_BTD, times_BT)
@@ -151,7 +151,7 @@ class Tiger(nn.Module):
             x_BWlD = self.backbone.extend(memory, length_B, x_BWlD, asked_B)
             return self.heads[level](x_BWlD[:, :, -1])
 
-        seen_BE = torch.from_numpy(_excluded(contexts)).to(device)
+        seen_BE = torch.from_numpy(contexts.excluded_BE).to(device)
         beams = beam_search(
             step,
             self.trie,
@@ -162,24 +162,6 @@ class Tiger(nn.Module):
         )
         items_Bk, scores_Bk = top_items(beams, self.trie, k, seen_BE=seen_BE)
         return TopK(items_Bk.cpu().numpy().astype(np.int32), scores_Bk.float().cpu().numpy())
-
-    def _with_codes(self, contexts: Contexts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Items, times and lengths without the items that have no semantic ID, right-padded."""
-        has_code_V = (self.codes_VQ[:, 0] >= 0).cpu().numpy()
-        kept_BL = (contexts.items_BL != PAD) & has_code_V[contexts.items_BL]
-        order_BL = np.argsort(~kept_BL, axis=1, kind="stable")
-        items_BL = np.where(kept_BL, contexts.items_BL, PAD)
-        times_BL = np.where(kept_BL, contexts.times_BL, contexts.asked_at_B[:, None])
-        ordered = (np.take_along_axis(values, order_BL, 1) for values in (items_BL, times_BL))
-        return *ordered, kept_BL.sum(axis=1)
-
-
-def _excluded(contexts: Contexts) -> np.ndarray:
-    """Excluded items of each context, right-padded with -1, int64, [B, E]."""
-    counts = np.diff(contexts.excluded_offsets)
-    excluded_BE = np.full((len(contexts), int(counts.max(initial=0))), PAD, dtype=np.int64)
-    excluded_BE[np.arange(excluded_BE.shape[1]) < counts[:, None]] = contexts.excluded
-    return excluded_BE
 
 
 def fit(

@@ -1,0 +1,84 @@
+import numpy as np
+import torch
+
+from tests import worlds
+from training.data.slate_batches import SlatePlan, slate_batch, slate_contexts
+
+
+def many(num=40, seed=0):
+    draw = np.random.default_rng(seed)
+    lengths = draw.integers(0, 15, num)
+    histories = worlds.histories_of([list(range(length)) for length in lengths])
+    shown = [draw.integers(0, 20, draw.integers(1, 6)).tolist() for _ in range(num)]
+    starts = [int(draw.integers(0, 20)) for _ in range(num)]
+    return worlds.slates_of(shown, histories, starts=starts)
+
+
+def test_a_batch_holds_the_events_before_each_slate_and_its_items():
+    histories = worlds.histories_of([[1, 2, 3], [4]], strengths=[[1, -1, 2], [3]])
+    slates = worlds.slates_of([[7, 8], [9]], histories, starts=[2, 0])
+    batch = slate_batch(slates, np.array([0, 1]), max_history=50)
+    assert batch.items_BL.tolist() == [[1, 2], [-1, -1]]
+    assert batch.strengths_BL.tolist() == [[1, -1], [0, 0]]
+    assert batch.times_BL.tolist() == [[0, 1], [0, 0]]
+    assert batch.asked_at_B.tolist() == [2, 0]
+    assert batch.lengths_B.tolist() == [2, 0]
+    assert batch.slate_BM.tolist() == [[7, 8], [9, -1]]
+    assert batch.num_targets == batch.num_own_targets == 3
+    assert batch.num_positions == 5
+    assert batch.num_cells == 8
+    assert slate_batch(slates, np.array([0]), max_history=1).items_BL.tolist() == [[2]]
+
+
+def test_an_epoch_holds_every_slate_once_within_the_budget():
+    slates = many()
+    plan = SlatePlan(max_history=10, positions_per_batch=60, positions_per_item=4, seed=3)
+    groups = plan.groups(slates, 0)
+    assert sorted(np.concatenate(groups).tolist()) == list(range(len(slates)))
+    for rows, batch in zip(groups, plan.batches(slates, 0), strict=True):
+        L, M = batch.items_BL.shape[1], batch.slate_BM.shape[1]
+        assert len(rows) * (L + 4 * M) <= 60
+        assert batch.slate_BM[batch.is_target_BM].tolist() == [
+            item for row in rows for item in slates.where(np.array([row])).items
+        ]
+    events = sum(int(batch.lengths_B.sum()) for batch in plan.batches(slates, 0))
+    cells = sum(batch.items_BL.numel() for batch in plan.batches(slates, 0))
+    assert events > 0.8 * cells
+
+
+def test_a_slate_larger_than_the_budget_is_a_batch_of_its_own():
+    slates = many(6)
+    plan = SlatePlan(max_history=10, positions_per_batch=1)
+    assert [len(rows) for rows in plan.groups(slates, 0)] == [1] * 6
+
+
+def test_epochs_differ_and_are_the_same_again():
+    plan, slates = SlatePlan(max_history=10, positions_per_batch=60), many()
+
+    def epoch(number, first_step=0):
+        batches = plan.batches(slates, number, first_step=first_step)
+        return [batch.slate_BM.tolist() for batch in batches]
+
+    assert epoch(1) == epoch(1) != epoch(2)
+    assert epoch(1, first_step=3) == epoch(1)[3:]
+
+
+def test_processes_share_every_batch():
+    plan, slates = SlatePlan(max_history=10, positions_per_batch=60), many()
+    whole = list(plan.batches(slates, 0))
+    shares = [list(plan.batches(slates, 0, rank=rank, world_size=9)) for rank in range(9)]
+    for step, batch in enumerate(whole):
+        own = [share[step] for share in shares]
+        assert {each.num_targets for each in own} == {batch.num_targets}
+        assert sum(each.num_own_targets for each in own) == batch.num_targets
+        assert all(len(each.slate_BM) for each in own)
+
+
+def test_contexts_are_asked_when_the_slate_began():
+    slates = many(10)
+    parts = list(slate_contexts(slates, max_history=5, exclude_seen=True, rows=4))
+    assert [len(part) for part in parts] == [4, 4, 2]
+    asked = np.concatenate([part.asked_at_B for part in parts])
+    np.testing.assert_array_equal(asked, slates.started_at // worlds.SECOND)
+    batch = slate_batch(slates, np.arange(4), max_history=5)
+    torch.testing.assert_close(torch.from_numpy(parts[0].items_BL).long(), batch.items_BL)

@@ -1,0 +1,153 @@
+"""How good whole slates are: what of them was engaged with, and how unlike their items are.
+
+A slate is measured against the set E of items that the user engaged with in the slate that was
+really shown (MECHANICS §6), k being the places looked at:
+
+    hit@k    = 1{ some of the first k is in E }
+    recall@k = |first k ∩ E| / |E|
+    ndcg@k   = sum_{m <= k, item m in E} 1 / log2(m + 1) / sum_{m <= min(k, |E|)} 1 / log2(m + 1)
+
+S slates, M places, V items, D width, U users.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from training.data.contexts import PAD
+from training.data.slate_batches import slate_contexts
+from training.data.slates import Slates
+
+if TYPE_CHECKING:
+    from training.models.interface import Recommender
+
+
+def said_slates(
+    model: "Recommender", slates: Slates, k: int, *, max_history: int, exclude_seen: bool
+) -> np.ndarray:
+    """What a model says in the place of each slate, int32, [S, k]; `PAD` where it has no more.
+
+    Args:
+        model: of any family: its list of k is its slate.
+        slates: whose contexts are asked about.
+        k: places.
+        max_history: events of context.
+        exclude_seen: whether items of the history are left out.
+    """
+    questions = slate_contexts(slates, max_history=max_history, exclude_seen=exclude_seen)
+    answers = [model.recommend(contexts, k).items_Bk for contexts in questions]
+    return np.concatenate([np.empty((0, k), dtype=np.int32), *answers])
+
+
+def slate_metrics(
+    said_SM: np.ndarray, engaged: Slates, cutoffs: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Of every slate hit@k, recall@k and ndcg@k, float64, each of shape [S].
+
+    Args:
+        said_SM: item indices, `PAD` for an empty place; no item twice.
+        engaged: the same S slates with only the items that were engaged with; at least one each.
+        cutoffs: numbers of places, each at most M.
+    Raises:
+        ValueError: numbers of slates differ, a slate was not engaged with, or a cutoff is beyond
+            what was said.
+    Example:
+        A slate of items 3, 8, 1 where 1, 8 and 9 were engaged with: two of three, places 2 and 3:
+        (1/log2(3) + 1/log2(4)) / (1 + 1/log2(3) + 1/log2(4)) = 0.5307.
+    """
+    _require_comparable(said_SM, engaged, cutoffs)
+    num_items = 1 + max(said_SM.max(initial=0), engaged.items.max(initial=0))
+    cell_SM = np.arange(len(said_SM))[:, None] * num_items + said_SM
+    engaged_cell = engaged.slates * num_items + engaged.items
+    hit_SM = np.isin(cell_SM, engaged_cell) & (said_SM != PAD)
+    discount_M = 1 / np.log2(np.arange(2, said_SM.shape[1] + 2))
+    best_M = np.concatenate([[0.0], np.cumsum(discount_M)])
+    # An item that was shown twice is wanted once.
+    distinct = np.unique(engaged_cell) // num_items
+    wanted_S = np.bincount(distinct, minlength=len(engaged))
+    found = {}
+    for k in cutoffs:
+        hit_Sk = hit_SM[:, :k]
+        found[f"hit@{k}"] = hit_Sk.any(axis=1).astype(np.float64)
+        found[f"recall@{k}"] = hit_Sk.sum(axis=1) / wanted_S
+        found[f"ndcg@{k}"] = (hit_Sk @ discount_M[:k]) / best_M[np.minimum(k, wanted_S)]
+    return found
+
+
+def intra_list_similarity(said_SM: np.ndarray, vectors_VD: np.ndarray) -> np.ndarray:
+    """Mean cosine of the pairs of items of each slate, float64, [S]; NaN below two known items.
+
+    Args:
+        said_SM: item indices, `PAD` for an empty place.
+        vectors_VD: a vector per item; one of zeros (or beyond the table) is of no known item.
+    Example:
+        >>> intra_list_similarity(np.array([[0, 1, 2]]), np.array([[1.0, 0], [1, 0], [0, 1]]))
+        array([0.33333333])
+    """
+    norm_V1 = np.linalg.norm(vectors_VD, axis=1, keepdims=True)
+    unit_VD = vectors_VD / np.where(norm_V1 > 0, norm_V1, 1)
+    in_table_SM = (said_SM != PAD) & (said_SM < len(vectors_VD))
+    index_SM = np.where(in_table_SM, said_SM, 0)
+    is_known_SM = in_table_SM & (norm_V1[index_SM, 0] > 0)
+    x_SMD = unit_VD[index_SM] * is_known_SM[:, :, None]
+    count_S = is_known_SM.sum(axis=1)
+    # |sum of unit vectors|² is the sum over all ordered pairs, the items with themselves included.
+    pairs_S = np.square(x_SMD.sum(axis=1)).sum(axis=1) - count_S
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(count_S > 1, pairs_S / (count_S * (count_S - 1)), np.nan)
+
+
+def coverage(said_SM: np.ndarray, num_items: int) -> float:
+    """Share of the catalogue that some slate holds.
+
+    Example:
+        >>> coverage(np.array([[0, 1], [1, PAD]]), 8)
+        0.25
+    """
+    return len(np.unique(said_SM[said_SM != PAD])) / num_items
+
+
+def repeats(said_SM: np.ndarray) -> float:
+    """Share of the places whose item stands in an earlier place of the same slate, too.
+
+    Example:
+        >>> repeats(np.array([[4, 4, 5, 4], [1, 2, PAD, PAD]]))
+        0.3333333333333333
+    """
+    ordered_SM = np.sort(said_SM, axis=1)
+    same = (ordered_SM[:, 1:] == ordered_SM[:, :-1]) & (ordered_SM[:, 1:] != PAD)
+    return float(same.sum() / max(1, (said_SM != PAD).sum()))
+
+
+def per_user(values: Mapping[str, np.ndarray], user_S: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Means over each user's slates, what `training.evaluation.compare` draws from.
+
+    Args:
+        values: columns of shape [S].
+        user_S: whose each slate is.
+    Returns:
+        The users, ascending, [U], and the same columns of shape [U]; a NaN is left out of the mean,
+        and is what a user with nothing else has.
+    """
+    users, place_S = np.unique(user_S, return_inverse=True)
+    means = {}
+    for name, value_S in values.items():
+        is_known_S = ~np.isnan(value_S)
+        total_U = np.bincount(place_S[is_known_S], value_S[is_known_S], minlength=len(users))
+        count_U = np.bincount(place_S[is_known_S], minlength=len(users))
+        with np.errstate(invalid="ignore"):
+            means[name] = np.where(count_U > 0, total_U / count_U, np.nan)
+    return users, means
+
+
+def _require_comparable(said_SM: np.ndarray, engaged: Slates, cutoffs: Sequence[int]) -> None:
+    if len(said_SM) != len(engaged):
+        raise ValueError(f"{len(said_SM)} slates were said, {len(engaged)} were shown")
+    if len(engaged) and engaged.lengths.min() < 1:
+        raise ValueError(
+            f"{(engaged.lengths < 1).sum()} slates were not engaged with: there is no right item;"
+            " measure `slates.targets(minimum_strength=…)`"
+        )
+    if max(cutoffs) > said_SM.shape[1]:
+        raise ValueError(f"cutoffs {list(cutoffs)} look beyond the {said_SM.shape[1]} places said")

@@ -1,0 +1,155 @@
+"""flat_slate: a slate as one line of codes, each a step of one stack; what HiGR is to beat.
+
+It reads contexts as HiGR does, has as many weights, learns the same slates and says them by the
+same greedy choice, but there is no plan: every code of every item is a step of the whole stack.
+
+    slate  s_1^1 … s_1^Q  s_2^1 … s_2^Q  …          position t predicts code t + 1
+
+B rows, L events, M places, Q levels, K codes of a level, D width, W beams, N targets, l codes so
+far, k places asked for.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.backbones import make_backbone
+from training.data.slate_batches import SlateBatch
+from training.data.splits import Split
+from training.data.vocabulary import Vocabulary
+from training.decoding.beam import StepFunction
+from training.decoding.slate import one_by_one
+from training.fitting import FitReport, Fitting
+from training.models.interface import Family
+from training.models.slate_fit import fit_slates, load_slate_model, save_slate_model
+from training.models.slate_model import SlateModel
+
+
+@dataclass(frozen=True)
+class FlatSlateConfig:
+    """Shape of the model; fields that HiGR has, too, mean what they mean there."""
+
+    backbone: Literal["llama", "hstu"] = "llama"
+    width: int = 64
+    num_layers: int = 4
+    """HiGR's planner and generator together."""
+    num_heads: int = 2
+    hidden_width: int = 0
+    dropout: float = 0.1
+    max_history: int = 50
+    longest_slate: int = 64
+    pooling: Literal["sum", "mean", "max"] = "sum"
+    order: Literal["engaged", "exposed"] = "engaged"
+    minimum_strength: int = 1
+    beam_width: int = 8
+    normalisation: Literal["legal", "all"] = "legal"
+
+
+class FlatSlate(SlateModel):
+    """One causal stack over the context's events and the slate's codes."""
+
+    family = "flat_slate"
+
+    def __init__(
+        self, config: FlatSlateConfig, codes_VQ: Tensor, level_sizes: tuple[int, ...]
+    ) -> None:
+        super().__init__(config, codes_VQ, level_sizes)
+        self.backbone = make_backbone(
+            config.backbone,
+            width=config.width,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            dropout=config.dropout,
+            max_positions=config.max_history + 1 + config.longest_slate * len(level_sizes),
+            hidden_width=config.hidden_width,
+        )
+        self.heads = nn.ModuleList(nn.Linear(config.width, K, bias=False) for K in level_sizes)
+
+    def token_log_probs(self, batch: SlateBatch) -> Tensor:
+        """Log-probability of every code of the batch's slates, nats, [B, M, Q]; 0 beside PAD."""
+        _, memory, length_B = self.remember(batch)
+        is_target_BM = batch.is_target_BM
+        codes_BMQ = self.codes(batch.slate_BM)
+        x_BTD = self.dropout(self.code_vectors(codes_BMQ)).flatten(1, 2)
+        start_B1D = self.slate_D.expand(len(x_BTD), 1, -1)
+        x_BTD = torch.cat([start_B1D, x_BTD[:, :-1]], 1)
+        y_B1TD = self.backbone.extend(memory, length_B, x_BTD[:, None], batch.asked_at_B)
+        y_NQD = y_B1TD[:, 0].unflatten(1, (-1, self.num_levels))[is_target_BM]
+        codes_NQ = codes_BMQ[is_target_BM]
+        found = [
+            -F.cross_entropy(head(y_NQD[:, q]).float(), codes_NQ[:, q], reduction="none")
+            for q, head in enumerate(self.heads)
+        ]
+        found_BMQ = torch.zeros(codes_BMQ.shape, device=codes_BMQ.device)
+        found_BMQ[is_target_BM] = torch.stack(found, 1)
+        return found_BMQ
+
+    def say(
+        self, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Slates of k items, greedy over places, a beam inside each; and their log-probability."""
+        _, memory, length_B = self.remember(batch)
+        return one_by_one(
+            self._listener(memory, length_B, batch),
+            self.trie,
+            num_rows=len(length_B),
+            num_items=k,
+            beam_width=self.config.beam_width,
+            seen_BE=seen_BE,
+            normalisation=self.config.normalisation,
+            distinct=distinct,
+        )
+
+    def _listener(
+        self, memory: Any, length_B: Tensor, batch: SlateBatch
+    ) -> Callable[[Tensor | None], StepFunction]:
+        """Reads what was chosen, all its codes; gives the step for the next item."""
+
+        def next_item(chosen_B: Tensor | None) -> StepFunction:
+            nonlocal memory, length_B
+            x_BSD = self.slate_D.expand(len(length_B), 1, -1)
+            if chosen_B is not None:
+                x_BSD = self.code_vectors(self.codes(chosen_B))
+            y_BSD, memory = self.backbone.append(memory, length_B, x_BSD, batch.asked_at_B)
+            length_B = length_B + x_BSD.shape[1]
+            return self._step(y_BSD[:, -1:], memory, length_B, batch)
+
+        return next_item
+
+    def _step(
+        self, last_B1D: Tensor, memory: Any, length_B: Tensor, batch: SlateBatch
+    ) -> StepFunction:
+        def step(prefix_BWl: Tensor, parent_BW: Tensor) -> Tensor:
+            level = prefix_BWl.shape[-1]
+            if level == 0:
+                return self.heads[0](last_B1D)
+            x_BWlD = self.code_vectors(prefix_BWl)
+            y_BWlD = self.backbone.extend(memory, length_B, x_BWlD, batch.asked_at_B)
+            return self.heads[level](y_BWlD[:, :, -1])
+
+        return step
+
+
+def fit(
+    split: Split, config: FlatSlateConfig, fitting: Fitting, vocabulary: Vocabulary
+) -> tuple[FlatSlate, FitReport]:
+    """Train on the split's slates, as `fit_slates` says."""
+    return fit_slates(FlatSlate, split, config, fitting, vocabulary)
+
+
+def save(model: FlatSlate, directory: Path) -> None:
+    """Write weights and codes as safetensors, the shape as JSON."""
+    save_slate_model(model, directory)
+
+
+def load(directory: Path, device: str = "cpu") -> FlatSlate:
+    """Read what `save` wrote."""
+    return load_slate_model(FlatSlate, FlatSlateConfig, directory, device)
+
+
+FAMILY = Family("flat_slate", FlatSlateConfig, fit, save, load, uses_semantic_ids=True)

@@ -1,0 +1,160 @@
+"""What families that say whole slates have in common: how they read, learn and answer.
+
+A history is one line of vectors, a start and then one per event: the pooled embeddings of its
+semantic ID's codes, and its feedback. A slate is a row of items after it, each Q codes. The loss is
+that of all codes of all places in one pass,
+
+    L_NTP = - sum_m sum_q log P( s_m^q | s_m^<q, s_<m, context )
+
+B rows, L events, M places of a slate, Q levels, K codes of a level, D width, V items, N targets,
+k places asked for.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.data.contexts import PAD, Contexts, TopK
+from training.data.slate_batches import SlateBatch
+from training.decoding.trie import CodeTrie
+from training.models.ranking import rows_within
+
+CHUNK_CELLS = 4_000_000
+"""Attention scores of one layer and head alive at a time while answering."""
+STRENGTHS = 5
+"""Feedback from -1 to 3."""
+Pooling = Literal["sum", "mean", "max"]
+
+
+class SlateModel(nn.Module):
+    """Embeddings of codes and feedback, and the way from contexts to slates.
+
+    A family fills in `token_log_probs`, how it learns, and `say`, how it answers.
+    """
+
+    family = ""
+    positions_per_event = 1
+
+    def __init__(self, config: Any, codes_VQ: Tensor, level_sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.config, self.level_sizes = config, tuple(level_sizes)
+        self.register_buffer("codes_VQ", codes_VQ)
+        first_token_Q = torch.tensor([0, *np.cumsum(level_sizes)[:-1]])
+        self.register_buffer("first_token_Q", first_token_Q, persistent=False)
+        self.tokens = nn.Embedding(sum(level_sizes), config.width)
+        self.strengths = nn.Embedding(STRENGTHS, config.width)
+        self.start_D = nn.Parameter(torch.randn(config.width) * 0.02)
+        self.slate_D = nn.Parameter(torch.randn(config.width) * 0.02)
+        self.dropout = nn.Dropout(config.dropout)
+        for embedding in (self.tokens, self.strengths):
+            nn.init.normal_(embedding.weight, std=0.02)
+        self._trie: CodeTrie | None = None
+
+    @property
+    def num_levels(self) -> int:
+        """Q."""
+        return len(self.level_sizes)
+
+    @property
+    def positions_per_item(self) -> int:
+        """What an item of a slate costs, in events of context."""
+        return self.num_levels + 1
+
+    @property
+    def trie(self) -> CodeTrie:
+        """The semantic IDs that exist, on the model's device."""
+        device = self.codes_VQ.device
+        if self._trie is None or self._trie.device != device:
+            codes = self.codes_VQ.cpu().numpy()
+            self._trie = CodeTrie.from_codes(codes, num_codes=self.level_sizes).to(device)
+        return self._trie
+
+    def codes(self, items: Tensor) -> Tensor:
+        """Codes of items, those of item 0 in the place of none, int64; the last axis is Q."""
+        return self.codes_VQ[items.clamp(min=0)].long().clamp(min=0)
+
+    def code_vectors(self, codes: Tensor) -> Tensor:
+        """Embeddings of the first l levels' codes; the last two axes are l and D."""
+        return self.tokens(codes + self.first_token_Q[: codes.shape[-1]])
+
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """One vector per item, its codes' embeddings pooled; the last axis is D."""
+        x_QD = self.code_vectors(self.codes(items))
+        if self.config.pooling == "max":
+            return x_QD.amax(-2)
+        return x_QD.sum(-2) if self.config.pooling == "sum" else x_QD.mean(-2)
+
+    def read(self, items_BL: Tensor, strengths_BL: Tensor) -> Tensor:
+        """Input vectors of histories: the start vector, then one per event. [B, 1 + L, D]."""
+        x_BLD = self.item_vectors(items_BL) + self.strengths(strengths_BL.long() + 1)
+        return self.dropout(torch.cat([self.start_D.expand(len(items_BL), 1, -1), x_BLD], 1))
+
+    def remember(self, batch: SlateBatch) -> tuple[Tensor, Any, Tensor]:
+        """What the backbone makes of contexts: vectors, memory, and positions of each row.
+
+        Returns:
+            Vectors [B, 1 + L, D], what `Backbone.extend` continues, and 1 + events [B].
+        """
+        x_BTD = self.read(batch.items_BL, batch.strengths_BL)
+        times_BT = torch.cat([batch.times_BL[:, :1], batch.times_BL], 1)
+        if batch.times_BL.shape[1] == 0:
+            times_BT = batch.asked_at_B[:, None]
+        times_BT = torch.cat([times_BT, batch.asked_at_B[:, None]], 1)
+        y_BTD, memory = self.backbone.remember(x_BTD, times_BT)
+        return y_BTD, memory, 1 + batch.lengths_B
+
+    def token_log_probs(self, batch: SlateBatch) -> Tensor:
+        """Log-probability of every code of the batch's slates, nats, [B, M, Q]; 0 beside PAD.
+
+        Of all codes of the level, also those that lead to no item.
+        """
+        raise NotImplementedError
+
+    def say(self, batch: SlateBatch, k: int, seen_BE: Tensor) -> tuple[Tensor, Tensor]:
+        """Slates of k items and each item's log-probability, as `training.decoding.slate`."""
+        raise NotImplementedError
+
+    def forward(self, batch: SlateBatch) -> Tensor:
+        """Loss of the batch's slates in nats, summed over levels and items."""
+        return -self.token_log_probs(batch).sum()
+
+    @torch.inference_mode()
+    def recommend(self, contexts: Contexts, k: int) -> TopK:
+        """A slate of k items in the order to be shown.
+
+        Scores are log-probabilities of the slate up to each place: they never increase, and say
+        how sure the model is of the slate so far, not how good an item is by itself.
+        """
+        self.eval()
+        # The widest step is that of the beams of all places, each over the row's keys.
+        queries = max(k, self.config.beam_width) * self.num_levels
+        rows = rows_within(CHUNK_CELLS, queries * (contexts.items_BL.shape[1] + 1 + queries))
+        starts = range(0, len(contexts), rows)
+        return TopK.concatenate(
+            [TopK.empty(k)]
+            + [self._answer(contexts.rows(start, start + rows), k) for start in starts]
+        )
+
+    def _answer(self, contexts: Contexts, k: int) -> TopK:
+        device = self.codes_VQ.device
+        batch = self.questions(contexts)
+        seen_BE = torch.from_numpy(contexts.excluded_BE).to(device)
+        items_Bk, scores_Bk = self.say(batch, k, seen_BE)
+        scores_Bk = scores_Bk.float().cumsum(1)
+        return TopK(items_Bk.cpu().numpy().astype(np.int32), scores_Bk.cpu().numpy())
+
+    def questions(self, contexts: Contexts) -> SlateBatch:
+        """Contexts as the model reads them, without the events whose items have no codes."""
+        device = self.codes_VQ.device
+        contexts = contexts.of_known((self.codes_VQ[:, 0] >= 0).cpu().numpy())
+        return SlateBatch(
+            torch.from_numpy(contexts.items_BL).long(),
+            torch.from_numpy(contexts.strengths_BL),
+            torch.from_numpy(contexts.times_BL),
+            torch.from_numpy(contexts.asked_at_B),
+            torch.from_numpy(contexts.lengths_B),
+            torch.full((len(contexts), 0), PAD),
+            0,
+        ).to(device)
