@@ -150,8 +150,6 @@ def continued(*, num_users=300, length=12, slate_size=4, num_items=30, certainty
         users=np.repeat(np.arange(num_users), 3),
         starts=np.tile(begins, num_users),
     )
-    split = replace(
-        split_leave_last_out(histories), slates=split_slates_leave_last_out(slates)
-    )
+    split = replace(split_leave_last_out(histories), slates=split_slates_leave_last_out(slates))
     vocabulary = Vocabulary(num_items, codes_of(num_items), "world")
     return World(split, vocabulary, certainty + (1 - certainty) / num_items)

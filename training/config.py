@@ -96,6 +96,12 @@ class Evaluation(Section):
     """Feedback is positive from this strength on: what models that rank are taught and asked."""
     ranking_minimum_strength: int = Field(default=-1, ge=-1, le=3)
     """Weaker events are no target of the ranking metrics, which need both kinds of feedback."""
+    slate_cutoffs: tuple[int, ...] = (5, 10)
+    """Places of the slate metrics, which are taken where slates are published."""
+    slate_minimum_items: int = Field(default=5, ge=2)
+    """Held-out slates that showed fewer items are not asked about."""
+    slate_minimum_strength: int = Field(default=1, ge=-1, le=3)
+    """Items of a slate were engaged with from this strength on."""
     bootstrap_samples: int = Field(default=2000, ge=100)
     light_user_events: int = Field(default=20, ge=1)
     """Users with at most so many training events are the slice `light`."""

@@ -135,6 +135,11 @@ def require_answerable(config: TrainingConfig, names: Iterable[str] | None = Non
         cuts = [f"{name}@{k}" for k in config.evaluation.cutoffs for name in ("hr", "ndcg")]
         names = [prefix + name for prefix in READINGS for name in (*cuts, "mrr")]
         names += RANKING_METRICS
+        names += [
+            f"slate_{name}@{k}"
+            for k in config.evaluation.slate_cutoffs
+            for name in ("hit", "recall", "ndcg")
+        ]
     # A guard of feedback guards those who can rank; it may be that nobody can.
     guards = set(config.gate.guard_metrics) - set(RANKING_METRICS)
     unknown = sorted({config.gate.primary_metric, *guards} - set(names))
@@ -162,9 +167,13 @@ def in_words(facts: Facts, metric: str) -> str:
 
 
 def _values(entrant: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An entrant's metrics on all targets; with those of feedback where it can rank."""
-    own = entrant["metrics"][ALL]["values"]
-    return {**own, **entrant["ranking"][ALL]["values"]} if "ranking" in entrant else own
+    """An entrant's metrics on all targets; those of feedback where it can rank, and of slates."""
+    values = dict(entrant["metrics"][ALL]["values"])
+    if "ranking" in entrant:
+        values |= entrant["ranking"][ALL]["values"]
+    if "slates" in entrant:
+        values |= entrant["slates"]["metrics"][ALL]["values"]
+    return values
 
 
 def pairs(config: TrainingConfig, labels: Iterable[str]) -> list[tuple[str, str]]:

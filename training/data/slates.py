@@ -211,22 +211,25 @@ class SlateSplit:
 def split_slates_rolling(
     slates: Slates, day: date, *, holdout_days: int, validation_days: int
 ) -> SlateSplit:
-    """Slates of the last days up to the end of `day` (UTC) test; those of the days before validate.
+    """Slates that end in the last days up to the end of `day` (UTC) test; others before validate.
 
-    As `split_rolling` does with events. A slate that spans a border is in neither part, so that
-    nothing of a held-out day trains.
+    As `split_rolling` does with events. No slate that tests or validates begins before the weights'
+    last event: one that spans that border is in no part. One that began among the validation days
+    and ended after them tests: local days and UTC days do not end together.
     """
     end = ((day - date(1970, 1, 1)).days + 1) * DAY
     cutoff = end - holdout_days * DAY
     train_end = cutoff - validation_days * DAY
 
-    def within(start: int, stop: int) -> Slates:
-        return slates.where((slates.started_at >= start) & (slates.ended_at < stop))
+    is_unseen = slates.started_at >= train_end
+
+    def ending_within(start: int, stop: int, among: np.ndarray) -> Slates:
+        return slates.where(among & (slates.ended_at >= start) & (slates.ended_at < stop))
 
     parts = (
-        within(np.iinfo(np.int64).min, train_end),
-        within(train_end, cutoff),
-        within(cutoff, end),
+        slates.where(slates.ended_at < train_end),
+        ending_within(train_end, cutoff, is_unseen),
+        ending_within(cutoff, end, is_unseen),
     )
     facts = {
         "train_until": (day + timedelta(1 - holdout_days - validation_days)).isoformat(),

@@ -152,4 +152,6 @@ def load(directory: Path, device: str = "cpu") -> FlatSlate:
     return load_slate_model(FlatSlate, FlatSlateConfig, directory, device)
 
 
-FAMILY = Family("flat_slate", FlatSlateConfig, fit, save, load, uses_semantic_ids=True)
+FAMILY = Family(
+    "flat_slate", FlatSlateConfig, fit, save, load, uses_semantic_ids=True, uses_slates=True
+)

@@ -98,6 +98,7 @@ class Family:
         save: (model, directory): safetensors and JSON, nothing pickled.
         load: (directory, device) → a model that answers as the saved one did.
         uses_semantic_ids: whether `fit` needs `vocabulary.codes_VQ`.
+        uses_slates: whether `fit` needs `split.slates`.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Family:
     save: Callable[[Any, Path], None]
     load: Callable[[Path, str], Recommender]
     uses_semantic_ids: bool = False
+    uses_slates: bool = False
 
     def configure(self, settings: Mapping[str, Any]) -> Any:
         """The family's config with some fields set.

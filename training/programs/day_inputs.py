@@ -8,12 +8,20 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feature_store.contract import Contract
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from training.config import Evaluation
 from training.data.histories import COLUMNS, Histories
+from training.data.slates import COLUMNS as SLATE_COLUMNS
+from training.data.slates import (
+    Slates,
+    SlateSplit,
+    split_slates_leave_last_out,
+    split_slates_rolling,
+)
 from training.data.splits import Split, split_leave_last_out, split_rolling
 from training.programs.interface import ProgramError, Task
 
@@ -32,6 +40,40 @@ def read_histories(task: Task, inputs: Inputs) -> Histories:
         raise ProgramError(_missing(CATALOG[name], task.day))
     _note(store, name, None, task.day, inputs)
     return Histories.from_arrow(store.scan(name, partition=task.day, columns=list(COLUMNS)))
+
+
+def read_slates(task: Task, histories: Histories, inputs: Inputs) -> Slates | None:
+    """Every slate up to the end of the day; notes what was read in `inputs`.
+
+    Args:
+        task: store and day.
+        histories: where the contexts are.
+        inputs: gets the entry `slates`, where there are any.
+    Returns:
+        None where no slate was published by the day.
+    """
+    name = "slates"
+    at = version_of_day(task.store, name, task.day)
+    if task.store.snapshot_id(name, at=at) is None:
+        return None
+    rows = task.store.read(name, at=at, columns=["day", *SLATE_COLUMNS])
+    rows = rows.filter(pc.less_equal(rows["day"], pa.scalar(task.day)))
+    if not rows.num_rows:
+        return None
+    _note(task.store, name, at, None, inputs)
+    return Slates.from_arrow(rows, histories)
+
+
+def split_slates(slates: Slates, day: date, evaluation: Evaluation) -> SlateSplit:
+    """The split of slates that the preset asks for."""
+    if evaluation.protocol == "leave_last_out":
+        return split_slates_leave_last_out(slates)
+    return split_slates_rolling(
+        slates,
+        day,
+        holdout_days=evaluation.holdout_days,
+        validation_days=evaluation.validation_days,
+    )
 
 
 def read_items(task: Task, inputs: Inputs) -> pa.Table:

@@ -21,6 +21,7 @@ from training.answering import Answerer, on_all_cores
 from training.bundle import Bundle, digest_of
 from training.config import Evaluation, TrainingConfig
 from training.data.histories import Histories
+from training.data.slates import Slates
 from training.data.splits import Split, Targets
 from training.data.vocabulary import Vocabulary
 from training.evaluation.consistency import impossible_values
@@ -35,10 +36,18 @@ from training.evaluation.retrieval import (
 )
 from training.gate import CHAMPION
 from training.models.interface import Contexts, TopK, as_ranker
-from training.programs.day_inputs import Inputs, read_histories, split_histories
+from training.programs.day_inputs import (
+    Inputs,
+    read_histories,
+    read_slates,
+    split_histories,
+    split_slates,
+)
 from training.programs.interface import Facts, ProgramError, Task
+from training.programs.item_vectors import read_item_vectors
 from training.ranking_scoreboard import ranking_scoreboard
 from training.scoreboard import headline, in_words, require_answerable, scoreboard
+from training.slate_scoreboard import asked_slates, slate_metric_names, slate_scoreboard
 
 LOG = logging.getLogger(__name__)
 FACTS = "evaluation.json"
@@ -50,12 +59,33 @@ _SPLIT_KEYS = ("protocol", "day", "train_until", "validation_until")
 
 @dataclass(frozen=True)
 class Measured:
-    """One entrant's results; `judged` is None for one that can't rank."""
+    """One entrant's results; `judged` is None for one that can't rank.
+
+    `said_SM` is what it would have shown in the place of each slate; None where none was asked for.
+    """
 
     bundle: Bundle
     by_slice: Mapping[str, UserMetrics]
     judged: Judged | None
+    said_SM: np.ndarray | None
     facts: Facts
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What all entrants are asked about.
+
+    Attributes:
+        split: its test targets are the next items that are asked for.
+        feedback: events whose feedback is asked for.
+        slates: slates that are asked for, with what was engaged with; None where none are known.
+        vectors_VD: a vector per item, float32, [V, D]; None where they don't matter.
+    """
+
+    split: Split
+    feedback: Targets
+    slates: Slates | None
+    vectors_VD: np.ndarray | None
 
 
 def run(task: Task) -> Facts:
@@ -71,8 +101,14 @@ def run(task: Task) -> Facts:
     inputs: Inputs = {}
     histories = read_histories(task, inputs)
     split = split_histories(histories, task.day, task.config.evaluation)
-    feedback = feedback_targets(task, histories)
     bundles = entrants(task)
+    slates = slate_questions(task, histories, inputs)
+    questions = Questions(
+        split,
+        feedback_targets(task, histories),
+        slates,
+        None if slates is None else _item_vectors(task, inputs),
+    )
     _require_same_ground(task, bundles, split, inputs)
     digest = evaluation_digest(task.config, bundles, inputs)
     day = task.day.isoformat()
@@ -80,13 +116,13 @@ def run(task: Task) -> Facts:
     if known is not None:
         facts = task.registry.read_json(known, FACTS)
         return {**facts, "status": "unchanged", "message": "the same bundles on the same rows"}
-    measured = _measure_all(task, bundles, split, feedback)
+    measured = _measure_all(task, bundles, questions)
     warnings: list[str] = []
     if CHAMPION in bundles:
         trained = bundles[CHAMPION].document("split")
         warnings += warnings_about_champion(trained, split.facts)
     facts = {
-        **_scored(task.config, measured, split, feedback),
+        **_scored(task.config, measured, questions),
         "exclude_seen": task.config.evaluation.exclude_seen,
         "split": dict(split.facts),
         "inputs": inputs,
@@ -102,7 +138,8 @@ def run(task: Task) -> Facts:
             tracked.log_file(path)
             if any(found.judged is not None for found in measured.values()):
                 path = Path(scratch) / "feedback.parquet"
-                pq.write_table(_per_target(measured, feedback), path, compression="zstd")
+                per_target = _per_target(measured, questions.feedback)
+                pq.write_table(per_target, path, compression="zstd")
                 tracked.log_file(path)
     return {**facts, "message": in_words(facts, task.config.gate.primary_metric)}
 
@@ -117,22 +154,59 @@ def feedback_targets(task: Task, histories: Histories) -> Targets:
     return split_histories(histories, task.day, evaluation.model_copy(update=minimum)).test
 
 
+def slate_questions(task: Task, histories: Histories, inputs: Inputs) -> Slates | None:
+    """Held-out slates that are asked for; None where none are published, or none fits."""
+    slates = read_slates(task, histories, inputs)
+    if slates is None:
+        return None
+    test = split_slates(slates, task.day, task.config.evaluation).test
+    asked = asked_slates(test, task.config)
+    return asked if len(asked) else None
+
+
+def _item_vectors(task: Task, inputs: Inputs) -> np.ndarray:
+    """A vector per item, those of items without one all zeros, float32, [V, D]."""
+    found = read_item_vectors(task, inputs)
+    vectors_VD = np.zeros(
+        (int(found.item_indices.max()) + 1, found.embeddings_ND.shape[1]), dtype=np.float32
+    )
+    vectors_VD[found.item_indices] = found.embeddings_ND.numpy()
+    return vectors_VD
+
+
 def _scored(
-    config: TrainingConfig, measured: Mapping[str, Measured], split: Split, feedback: Targets
+    config: TrainingConfig, measured: Mapping[str, Measured], questions: Questions
 ) -> Facts:
-    """The scoreboard of lists, and of feedback for the entrants that can rank."""
+    """The scoreboard of lists, of feedback for the entrants that can rank, and of slates."""
+    split, feedback = questions.split, questions.feedback
     found = {label: entrant.by_slice for label, entrant in measured.items()}
     judged = {label: e.judged for label, e in measured.items() if e.judged is not None}
     facts = scoreboard(
         config,
         found,
         {label: entrant.facts for label, entrant in measured.items()},
-        also_measured=RANKING_METRICS if config.models.challenger in judged else (),
+        also_measured=[
+            *(RANKING_METRICS if config.models.challenger in judged else ()),
+            *(slate_metric_names(config.evaluation.slate_cutoffs) if questions.slates else ()),
+        ],
     )
     ranking, rows = ranking_scoreboard(config, judged, slice_masks(feedback, split.train))
     for label, by_name in ranking.items():
         facts["entrants"][label]["ranking"] = by_name
     facts["comparisons"] += rows
+    if questions.slates is not None:
+        boards, rows = slate_scoreboard(
+            config,
+            {label: e.said_SM for label, e in measured.items() if e.said_SM is not None},
+            questions.slates,
+            split.train,
+            questions.vectors_VD,
+            max(entrant.facts["num_items"] for entrant in measured.values()),
+        )
+        for label, board in boards.items():
+            facts["entrants"][label]["slates"] = board
+        facts["num_slates"] = len(questions.slates)
+        facts["comparisons"] += rows
     return facts
 
 
@@ -187,14 +261,15 @@ def _require_same_ground(
             problems.append(f"{label} was trained under another split ({', '.join(differing)})")
         for table, found in inputs.items():
             read = bundle.origin.inputs.get(table, {}).get("content_hash")
-            if read != found["content_hash"]:
+            # Not every family learns from every table that is asked about.
+            if read != found["content_hash"] and (read or table == "user_sequences"):
                 problems.append(f"{label} was trained on other rows of {table!r}")
     if problems:
         raise ProgramError("; ".join(problems) + f"; train for {task.day} again")
 
 
 def _measure_all(
-    task: Task, bundles: Mapping[str, Bundle], split: Split, feedback: Targets
+    task: Task, bundles: Mapping[str, Bundle], questions: Questions
 ) -> dict[str, Measured]:
     challenger = bundles[task.config.models.challenger]
     shared = _sid_index(challenger)
@@ -203,22 +278,21 @@ def _measure_all(
     for label, bundle in bundles.items():
         if bundle.digest not in by_digest:
             own = shared if bundle is challenger else _sid_index(bundle)
-            found = _measure(task, bundle, split, feedback, own, own or shared)
+            found = _measure(task, bundle, questions, own, own or shared)
             by_digest[bundle.digest] = found
         measured[label] = by_digest[bundle.digest]
-        LOG.info("%s answered %d targets", label, len(split.test))
+        LOG.info("%s answered %d targets", label, len(questions.split.test))
     return measured
 
 
 def _measure(
     task: Task,
     bundle: Bundle,
-    split: Split,
-    feedback: Targets,
+    questions: Questions,
     own: SidIndex | None,
     sids: SidIndex | None,
 ) -> Measured:
-    evaluation = task.config.evaluation
+    evaluation, split = task.config.evaluation, questions.split
     answerer = Answerer.of(bundle, device=task.device)
     meter = Meter(
         num_items=answerer.num_items,
@@ -244,10 +318,14 @@ def _measure(
         "targets_per_second": round(len(split.test) / max(seconds, 1e-9), 1),
     }
     started = time.perf_counter()
-    judged = _judged(answerer, feedback, evaluation)
+    judged = _judged(answerer, questions.feedback, evaluation)
     if judged is not None:
         facts["ranking_seconds"] = round(time.perf_counter() - started, 3)
-    return Measured(bundle, found, judged, facts)
+    started = time.perf_counter()
+    said_SM = _said(answerer, questions.slates, evaluation)
+    if said_SM is not None:
+        facts["slate_seconds"] = round(time.perf_counter() - started, 3)
+    return Measured(bundle, found, judged, said_SM, facts)
 
 
 def _answers(answerer: Answerer, split: Split, evaluation: Evaluation) -> Iterator[TopK]:
@@ -256,6 +334,28 @@ def _answers(answerer: Answerer, split: Split, evaluation: Evaluation) -> Iterat
 
     for contexts in _questions(answerer, split.test, exclude_seen=evaluation.exclude_seen):
         yield on_all_cores(answer, contexts, device=answerer.device)
+
+
+def _said(answerer: Answerer, slates: Slates | None, evaluation: Evaluation) -> np.ndarray | None:
+    """What an entrant would have shown in the place of each slate, int32, [S, k]."""
+    if slates is None:
+        return None
+    longest = max(evaluation.slate_cutoffs)
+
+    def answer(contexts: Contexts) -> TopK:
+        return answerer.model.recommend(contexts, longest)
+
+    asked, said = answerer.ask(slates.histories), []
+    for start in range(0, len(slates), _ROWS):
+        part = slice(start, start + _ROWS)
+        contexts = asked.contexts(
+            slates.user[part],
+            slates.position[part],
+            max_history=answerer.max_history,
+            exclude_seen=evaluation.exclude_seen,
+        )
+        said.append(on_all_cores(answer, contexts, device=answerer.device).items_Bk)
+    return np.concatenate(said)
 
 
 def _judged(answerer: Answerer, feedback: Targets, evaluation: Evaluation) -> Judged | None:

@@ -8,7 +8,7 @@ import logging
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ from training.programs.day_inputs import (
     read_histories,
     read_items,
     read_semantic_ids,
+    read_slates,
     split_histories,
+    split_slates,
 )
 from training.programs.fit_observers import RunObserver, TerminalObserver
 from training.programs.interface import Facts, ProgramError, Task
@@ -80,7 +82,8 @@ def run(task: Task) -> Facts:
     plain = Material(split, items, None, Vocabulary(items.num_rows), inputs)
     found = {}
     for name, (family, shape) in shapes.items():
-        material = _with_semantic_ids(task, plain) if family.uses_semantic_ids else plain
+        material = _with_slates(task, plain) if family.uses_slates else plain
+        material = _with_semantic_ids(task, material) if family.uses_semantic_ids else material
         found[name] = _train(task, family, shape, material)
     unchanged = all(facts["status"] == "unchanged" for facts in found.values())
     return {
@@ -108,6 +111,17 @@ def _configured(task: Task) -> dict[str, tuple[Family, Any]]:
     if problems:
         raise PresetError(f"preset {task.config.name!r}: " + "; ".join(problems))
     return shapes
+
+
+def _with_slates(task: Task, plain: Material) -> Material:
+    inputs = dict(plain.inputs)
+    slates = read_slates(task, plain.split.test.histories, inputs)
+    if slates is None:
+        raise ProgramError(f"no slates up to {task.day}; run build_slates for that day first")
+    slate_split = split_slates(slates, task.day, task.config.evaluation)
+    split = replace(plain.split, slates=slate_split)
+    split = replace(split, facts={**split.facts, "slates": dict(slate_split.facts)})
+    return replace(plain, split=split, inputs=inputs)
 
 
 def _with_semantic_ids(task: Task, plain: Material) -> Material:

@@ -28,4 +28,4 @@ def load(directory: Path, device: str = "cpu") -> Higr:
     return load_slate_model(Higr, HigrConfig, directory, device)
 
 
-FAMILY = Family("higr", HigrConfig, fit, save, load, uses_semantic_ids=True)
+FAMILY = Family("higr", HigrConfig, fit, save, load, uses_semantic_ids=True, uses_slates=True)
