@@ -36,6 +36,7 @@ def run(task: Task) -> Facts:
         sections.verdict(steps),
         sections.metrics(steps),
         sections.ranking(steps),
+        sections.slates(steps),
         sections.data_health(steps, _volume(task.store, task.day)),
         sections.validation(steps),
         sections.tokenizer(steps),

@@ -364,6 +364,49 @@ def ranking(steps: Steps) -> Section | None:
     )
 
 
+def slates(steps: Steps) -> Section | None:
+    """What each entrant would have shown in the place of each held-out slate."""
+    record = steps.get("evaluate_recommender", {})
+    found = {
+        label: entrant["slates"]
+        for label, entrant in record.get("entrants", {}).items()
+        if "slates" in entrant
+    }
+    if not found:
+        return None
+    first = next(iter(found.values()))["metrics"]
+    names = list(first["all"]["values"])
+    shape = ["coverage", "similarity", "repeated_share"]
+    looks = [[label, *(shown(own[name]) for name in shape)] for label, own in found.items()]
+    blocks = [
+        facts(("slates", record["num_slates"]), ("users", first["all"]["num_users"])),
+        _metric_table("All slates", found, "all", names),
+        _table("How they look", ["entrant", *(n.replace("_", " ") for n in shape)], looks),
+    ]
+    differences = [
+        [row["metric"], row["theirs"], *_difference_cells(row)]
+        for row in record["comparisons"]
+        if row["ours"] == record["challenger"] and row["slice"] == "all" and row["metric"] in names
+    ]
+    if differences:
+        heading = f"{record['challenger']} minus each opponent, paired by user"
+        head = ["metric", "opponent", "difference", "interval", "probability of being better"]
+        blocks.append(_table(heading, head, differences, numeric=head[2:3]))
+    for name, own in first.items():
+        if name != "all" and own["values"]:
+            title = f"{name.replace('_', ' ')}: {own['num_users']:,} users"
+            blocks.append(_metric_table(title, found, name, names))
+    return Section(
+        anchor="slates",
+        title="Slates",
+        say="Each held-out slate was asked for once, before its first exposure; what an entrant "
+        "would have shown is measured against what was engaged with of what was really shown. "
+        "Similarity is the mean cosine of a slate's items, coverage the share of the catalogue "
+        "that some slate holds.",
+        blocks=blocks,
+    )
+
+
 def _ranking_cells(label: str, own: Mapping[str, Any]) -> list[str]:
     cells = [label]
     for name in _RANKING_METRICS:
