@@ -150,6 +150,10 @@ def test_nothing_is_said_where_all_is_well():
     assert alarms(quiet) == []
 
 
+def test_few_hard_negatives_that_are_wanted_later_are_no_trouble():
+    assert alarms(curves(hard_later_share=[0.007], random_later_share=[0.0001])) == []
+
+
 @pytest.mark.parametrize(
     ("series", "told"),
     [

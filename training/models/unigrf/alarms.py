@@ -15,6 +15,9 @@ REPEATED = 0.5
 """Share of hard negatives that come back: so few are not worth looking for anew."""
 LATER = 2.0
 """So many times as often as random items do hard negatives turn out to be wanted later."""
+MANY_LATER = 0.05
+"""Share of hard negatives wanted later below which nothing is said, however rare random ones are:
+what ranks high and is no target yet is hard, and wanted more often than what was drawn blindly."""
 FAVOURITES = 0.2
 """Share of drawn items taken for favourites: retrieval is taught by its own opinion."""
 
@@ -87,7 +90,7 @@ def _repeats(curves: Curves) -> str:
 def _wanted_later(curves: Curves) -> str:
     last = curves[-1] if curves else {}
     hard, random = last.get("hard_later_share", 0.0), last.get("random_later_share", 0.0)
-    if not random or hard <= LATER * random:
+    if hard <= MANY_LATER or not random or hard <= LATER * random:
         return ""
     return (
         f"{hard:.1%} of hard negatives are items of the same history later on, {random:.1%} of"
