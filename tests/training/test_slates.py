@@ -126,8 +126,8 @@ def test_a_rolling_split_keeps_held_out_days_from_training():
     split = split_slates_rolling(slates, MAY_DAY, holdout_days=2, validation_days=1)
     assert split.train.ids.tolist() == ["long ago", "last of training"]
     assert split.validation.ids.tolist() == ["validation"]
-    assert split.test.ids.tolist() == ["test", "last of test"]
-    assert split.facts["slates_across_borders"] == 2
+    assert split.test.ids.tolist() == ["into test", "test", "last of test"]
+    assert split.facts["slates_across_borders"] == 1
     assert split.facts["train_until"] == "2024-04-29"
     assert split.facts["validation_until"] == "2024-04-30"
 

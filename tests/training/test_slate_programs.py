@@ -1,0 +1,154 @@
+"""Held-out slates through evaluation, gate and report."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from feature_store.preset import PresetError
+from feature_store.settings import Settings
+from tests.recommender_world import (
+    DAY,
+    ITEM_IDS,
+    NUM_ITEMS,
+    NUM_KINDS,
+    NUM_USERS,
+    histories,
+)
+from tests.training.test_promotion_programs import (
+    _NAMES,
+    another,
+    config,
+    evaluate,
+    publish,
+    publish_items,
+    run_day,
+)
+from training.programs.day_inputs import read_histories, read_slates
+from training.programs.interface import Task
+from training.report import sections
+
+SHOWN = 5
+"""The last so many events of every user are one slate, all but the first of them liked."""
+
+
+def slates(day=DAY):
+    """Rows of `slates`: one for each user, of items that the history ends with."""
+    rows = histories(day, seed=1)
+    items = np.array(rows["item_indices"].to_pylist())[:, -SHOWN:]
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    return pa.table(
+        {
+            "day": pa.array([day] * NUM_USERS, pa.date32()),
+            "slate_id": [f"slate-{number:03d}" for number in range(NUM_USERS)],
+            "user_id": rows["user_id"],
+            "started_at": pa.array(
+                [noon - timedelta(days=SHOWN - 1)] * NUM_USERS, pa.timestamp("us", "UTC")
+            ),
+            "ended_at": pa.array([noon] * NUM_USERS, pa.timestamp("us", "UTC")),
+            "item_indices": pa.array(items.tolist(), pa.list_(pa.int32())),
+            "strengths": pa.array([[0, 2, 2, 1, 3]] * NUM_USERS, pa.list_(pa.int32())),
+            "dwell_seconds": pa.array([[1.0] * SHOWN] * NUM_USERS, pa.list_(pa.float32())),
+            "source": ["gap"] * NUM_USERS,
+        }
+    )
+
+
+def vectors(day=DAY):
+    """Rows of `item_embeddings`: items of a kind are the same, items of two have nothing alike."""
+    kinds = np.eye(NUM_KINDS, dtype=np.float32)[np.arange(NUM_ITEMS) % NUM_KINDS]
+    return pa.table(
+        {
+            "item_index": pa.array(range(NUM_ITEMS), pa.int32()),
+            "encoder": ["kinds@1"] * NUM_ITEMS,
+            "item_id": ITEM_IDS,
+            "content_digest": ["0" * 64] * NUM_ITEMS,
+            "embedding": pa.array(kinds.tolist(), pa.list_(pa.float32())),
+        }
+    )
+
+
+GATE = {"primary_metric": "slate_ndcg@5", "guard_metrics": ["hr@10", "slate_hit@5"]}
+
+
+@pytest.fixture(scope="module")
+def evaluated(mlflow_settings, tmp_path_factory):
+    """A day with slates, evaluated and judged by them."""
+    folder = tmp_path_factory.mktemp("slates")
+    settings = Settings(
+        home=mlflow_settings.home,
+        warehouse=str(folder / "warehouse"),
+        catalog_uri=f"sqlite:///{folder}/catalog.db",
+        device="cpu",
+    )
+    own = config(f"world-{next(_NAMES)}", gate=GATE)
+    task = Task(settings, own, DAY, step="evaluate_recommender")
+    publish_items(task.store)
+    publish(task.store, "user_sequences", histories(DAY, seed=1), DAY)
+    publish(task.store, "slates", slates(), DAY)
+    publish(task.store, "item_embeddings", vectors(), DAY)
+    facts, verdict = run_day(task, folder / "bundles")
+    return task, facts, verdict
+
+
+def test_every_entrant_is_asked_for_every_slate_once(evaluated):
+    _, facts, _ = evaluated
+    assert facts["num_slates"] == NUM_USERS
+    knn, popularity = (facts["entrants"][name]["slates"] for name in ("item_knn", "popularity"))
+    # What a user meets is of one kind: whoever knows that shows items that are all alike.
+    assert knn["similarity"] == pytest.approx(1.0)
+    assert popularity["similarity"] < 0.6
+    assert knn["coverage"] > popularity["coverage"]
+    assert knn["repeated_share"] == popularity["repeated_share"] == 0.0
+    ours, theirs = (found["metrics"]["all"]["values"] for found in (knn, popularity))
+    assert ours["slate_ndcg@5"]["low"] > theirs["slate_ndcg@5"]["high"]
+    # Four of the five were engaged with: no five places recall more than all of them.
+    assert ours["slate_recall@5"]["point"] <= ours["slate_hit@5"]["point"] <= 1
+
+
+def test_slates_are_asked_for_before_their_first_exposure(evaluated):
+    task, _, _ = evaluated
+    found = read_slates(task, read_histories(task, {}), {})
+    last_known = found.histories.offsets[found.user] + found.position - 1
+    assert (found.histories.times[last_known] < found.started_at).all()
+    assert (found.histories.lengths[found.user] - found.position == SHOWN).all()
+
+
+def test_the_gate_decides_by_slates_where_the_preset_says_so(evaluated):
+    _, facts, verdict = evaluated
+    assert verdict["verdict"]["decision"] == "promote"
+    told = verdict["verdict"]["summary"]
+    assert "item_knn against popularity, slate_ndcg@5" in told
+    assert any(row["metric"] == "slate_ndcg@5" for row in facts["comparisons"])
+
+
+def test_a_gate_that_asks_for_slates_needs_some(mlflow_settings, tmp_path):
+    settings = Settings(
+        home=mlflow_settings.home,
+        warehouse=str(tmp_path / "warehouse"),
+        catalog_uri=f"sqlite:///{tmp_path}/catalog.db",
+        device="cpu",
+    )
+    task = Task(settings, config(f"world-{next(_NAMES)}", gate=GATE), DAY, step="evaluate")
+    publish_items(task.store)
+    publish(task.store, "user_sequences", histories(DAY, seed=1), DAY)
+    with pytest.raises(PresetError, match=r"the gate asks for \['slate_hit@5', 'slate_ndcg@5'\]"):
+        run_day(task, tmp_path / "bundles")
+
+
+def test_the_report_has_a_section_of_slates(evaluated):
+    _, facts, _ = evaluated
+    section = sections.slates({"evaluate_recommender": facts})
+    tables = [block for block in section.blocks if block.kind == "table"]
+    assert tables[0].head[1] == "slate_hit@5"
+    assert [row.cells[0] for row in tables[1].rows] == ["item_knn", "popularity"]
+    assert tables[1].rows[0].cells[2] == "1.00"
+    silent = {**facts, "entrants": {"item_knn": {"metrics": {}}}}
+    assert sections.slates({"evaluate_recommender": silent}) is None
+
+
+def test_a_champion_is_asked_for_the_same_slates(evaluated):
+    task, facts, _ = evaluated
+    again = evaluate(another(task))
+    assert again["entrants"]["champion"]["slates"] == facts["entrants"]["item_knn"]["slates"]
