@@ -36,12 +36,12 @@ with DAG(
     tags=[Tag.DAILY, Tag.TRAINING],
     **dag_defaults(),
 ) as dag:
-    candidates = [
-        launch.training_program("train_recommender", trains=True),
-        launch.training_program("train_baselines", trains=True),
-    ]
+    train = launch.training_program("train_recommender", trains=True)
+    align = launch.training_program("align_recommender", trains=True)
+    baselines = launch.training_program("train_baselines", trains=True)
     evaluate = launch.training_program("evaluate_recommender")
     promote = launch.training_program("promote_recommender")
     recommend = launch.training_program("recommend")
     write_report = launch.training_program("write_report")
-    candidates >> evaluate >> promote >> recommend >> write_report
+    train >> align >> evaluate
+    baselines >> evaluate >> promote >> recommend >> write_report

@@ -25,6 +25,7 @@ SECTIONS = (
     "tokenizer",
     "models",
     "training",
+    "alignment",
     "evaluation",
     "gate",
     "recommendations",

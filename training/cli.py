@@ -23,6 +23,7 @@ PROGRAMS = {
     "train_tokenizer": "Train a tokenizer on the day's item embeddings, when one is due.",
     "build_semantic_ids": "Give every item its semantic ID under the current generation.",
     "train_recommender": "Train the challenger (or the --family given) and keep its bundle.",
+    "align_recommender": "Teach the challenger which of two slates is better, if it can learn it.",
     "train_baselines": "Train the baselines that the challenger must face.",
     "evaluate_recommender": "Measure the day's candidates and the champion on the same users.",
     "promote_recommender": "Register the challenger, ask the gate, move the aliases.",

@@ -78,6 +78,16 @@ class Training(Section):
     overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
+class Alignment(Section):
+    """What follows the training of a family that learns preferences between slates."""
+
+    max_epochs: int = Field(default=2, ge=1)
+    learning_rate_share: float = Field(default=0.1, gt=0)
+    """Of the training's: what was learnt is to be shifted, not learnt anew."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Fields of `training.models.alignment.AlignmentConfig` (`method: dpo`)."""
+
+
 class Evaluation(Section):
     """How candidates are measured."""
 
@@ -148,6 +158,7 @@ class TrainingConfig(Section):
     tokenizer: Tokenizer = Tokenizer()
     models: Models = Models()
     training: Training = Training()
+    alignment: Alignment = Alignment()
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
     recommendations: Recommendations = Recommendations()

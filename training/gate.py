@@ -21,6 +21,9 @@ from training.evaluation.retrieval import ALL
 CHAMPION = "champion"
 """Label of the serving bundle among the entrants; candidates are labelled by their family."""
 
+PRETRAINED = "pretrained"
+"""Label of an aligned challenger's bundle from before the alignment: one more baseline."""
+
 Decision = Literal["promote", "promote_baseline", "refuse", "unchanged"]
 
 

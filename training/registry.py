@@ -44,6 +44,8 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+ALIGNMENT = "align_recommender"
+"""The step whose bundles are of aligned models."""
 _MODEL = "model"
 _BUNDLE = "model/artifacts/bundle"
 _TOKENIZER = "tokenizer"
@@ -185,13 +187,27 @@ class Registry:
         return content
 
     def find_candidate(
-        self, day: str, family: str, inputs_digest: str | None = None
+        self,
+        day: str,
+        family: str,
+        inputs_digest: str | None = None,
+        *,
+        is_aligned: bool | None = None,
     ) -> Candidate | None:
-        """The latest finished bundle of a family and day, of those inputs where given."""
+        """The latest finished bundle of a family and day.
+
+        Args:
+            day: ISO.
+            family: a key of `MODELS`.
+            inputs_digest: of what it was made from; None: of whatever.
+            is_aligned: only what an alignment made, or only what a training made; None: either.
+        """
         tags = {"day": day, "family": family, "inputs-digest": inputs_digest}
         for run in self._search(tags):
-            if "sidereal.bundle" in run.data.tags:
-                return candidate_from(run.info.run_id, run.data.tags)
+            found = run.data.tags
+            made_by_alignment = found.get("sidereal.step") == ALIGNMENT
+            if "sidereal.bundle" in found and is_aligned in (None, made_by_alignment):
+                return candidate_from(run.info.run_id, found)
         return None
 
     def find_tokenizer(

@@ -14,7 +14,7 @@ from training.config import TrainingConfig
 from training.evaluation.compare import bootstrap_means, compare, interval
 from training.evaluation.ranking import RANKING_METRICS
 from training.evaluation.retrieval import ALL, READINGS, UserMetrics
-from training.gate import CHAMPION
+from training.gate import CHAMPION, PRETRAINED
 
 Facts = dict[str, Any]
 BySlice = Mapping[str, UserMetrics]
@@ -51,7 +51,7 @@ def scoreboard(
         comparisons += [{"slice": name, **row} for row in board.comparisons()]
     return {
         "challenger": config.models.challenger,
-        "baselines": list(config.models.baselines),
+        "baselines": [*config.models.baselines, *({PRETRAINED} & set(found))],
         "num_users": len(first[ALL].users),
         "num_targets": int(first[ALL].num_targets.sum()),
         "cutoffs": list(config.evaluation.cutoffs),
@@ -181,7 +181,7 @@ def pairs(config: TrainingConfig, labels: Iterable[str]) -> list[tuple[str, str]
     there, challenger = list(labels), config.models.challenger
     judges = (CHAMPION, config.gate.floor)
     pairs = [(challenger, other) for other in there]
-    pairs += [(own, judge) for own in config.models.baselines for judge in judges]
+    pairs += [(own, judge) for own in (*config.models.baselines, PRETRAINED) for judge in judges]
     return [(a, b) for a, b in dict.fromkeys(pairs) if a != b and {a, b} <= set(there)]
 
 

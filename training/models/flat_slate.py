@@ -25,6 +25,7 @@ from training.data.vocabulary import Vocabulary
 from training.decoding.beam import StepFunction
 from training.decoding.slate import one_by_one
 from training.fitting import FitReport, Fitting
+from training.models.alignment import align
 from training.models.interface import Family
 from training.models.slate_fit import fit_slates, load_slate_model, save_slate_model
 from training.models.slate_model import SlateModel
@@ -153,5 +154,12 @@ def load(directory: Path, device: str = "cpu") -> FlatSlate:
 
 
 FAMILY = Family(
-    "flat_slate", FlatSlateConfig, fit, save, load, uses_semantic_ids=True, uses_slates=True
+    "flat_slate",
+    FlatSlateConfig,
+    fit,
+    save,
+    load,
+    uses_semantic_ids=True,
+    uses_slates=True,
+    align=align,
 )

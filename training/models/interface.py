@@ -99,6 +99,8 @@ class Family:
         load: (directory, device) → a model that answers as the saved one did.
         uses_semantic_ids: whether `fit` needs `vocabulary.codes_VQ`.
         uses_slates: whether `fit` needs `split.slates`.
+        align: teaches a fitted model which of two slates is better, as `training.models.alignment`;
+            None for a family that learns no preferences.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Family:
     load: Callable[[Path, str], Recommender]
     uses_semantic_ids: bool = False
     uses_slates: bool = False
+    align: Callable[..., tuple[Recommender, FitReport]] | None = None
 
     def configure(self, settings: Mapping[str, Any]) -> Any:
         """The family's config with some fields set.

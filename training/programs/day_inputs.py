@@ -15,6 +15,8 @@ from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from training.config import Evaluation
 from training.data.histories import COLUMNS, Histories
+from training.data.preferences import COLUMNS as PAIR_COLUMNS
+from training.data.preferences import Pairs
 from training.data.slates import COLUMNS as SLATE_COLUMNS
 from training.data.slates import (
     Slates,
@@ -62,6 +64,24 @@ def read_slates(task: Task, histories: Histories, inputs: Inputs) -> Slates | No
         return None
     _note(task.store, name, at, None, inputs)
     return Slates.from_arrow(rows, histories)
+
+
+def read_pairs(task: Task, histories: Histories, inputs: Inputs) -> Pairs:
+    """Every preference pair up to the end of the day; notes what was read in `inputs`.
+
+    Raises:
+        ProgramError: there is none.
+    """
+    name = "preference_pairs"
+    at = version_of_day(task.store, name, task.day)
+    rows = None
+    if task.store.snapshot_id(name, at=at) is not None:
+        rows = task.store.read(name, at=at, columns=["day", *PAIR_COLUMNS])
+        rows = rows.filter(pc.less_equal(rows["day"], pa.scalar(task.day)))
+    if rows is None or not rows.num_rows:
+        raise ProgramError(_missing(CATALOG[name], task.day))
+    _note(task.store, name, at, None, inputs)
+    return Pairs.from_arrow(rows, histories)
 
 
 def split_slates(slates: Slates, day: date, evaluation: Evaluation) -> SlateSplit:

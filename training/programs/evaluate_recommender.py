@@ -34,7 +34,7 @@ from training.evaluation.retrieval import (
     consume,
     slice_masks,
 )
-from training.gate import CHAMPION
+from training.gate import CHAMPION, PRETRAINED
 from training.models.interface import Contexts, TopK, as_ranker
 from training.programs.day_inputs import (
     Inputs,
@@ -44,8 +44,9 @@ from training.programs.day_inputs import (
     split_slates,
 )
 from training.programs.interface import Facts, ProgramError, Task
-from training.programs.item_vectors import read_item_vectors
+from training.programs.item_vectors import item_matrix, read_item_vectors
 from training.ranking_scoreboard import ranking_scoreboard
+from training.registry_records import Candidate
 from training.scoreboard import headline, in_words, require_answerable, scoreboard
 from training.slate_scoreboard import asked_slates, slate_metric_names, slate_scoreboard
 
@@ -167,11 +168,7 @@ def slate_questions(task: Task, histories: Histories, inputs: Inputs) -> Slates 
 def _item_vectors(task: Task, inputs: Inputs) -> np.ndarray:
     """A vector per item, those of items without one all zeros, float32, [V, D]."""
     found = read_item_vectors(task, inputs)
-    vectors_VD = np.zeros(
-        (int(found.item_indices.max()) + 1, found.embeddings_ND.shape[1]), dtype=np.float32
-    )
-    vectors_VD[found.item_indices] = found.embeddings_ND.numpy()
-    return vectors_VD
+    return item_matrix(found, int(found.item_indices.max()) + 1)
 
 
 def _scored(
@@ -213,6 +210,8 @@ def _scored(
 def entrants(task: Task) -> dict[str, Bundle]:
     """The bundles to measure, by label: challenger, baselines, then the champion if there is one.
 
+    An aligned challenger faces itself from before the alignment, too.
+
     Raises:
         ProgramError: the day has no candidate of a family.
     """
@@ -224,10 +223,24 @@ def entrants(task: Task) -> dict[str, Bundle]:
         program = "train_recommender" if config.challenger in missing else "train_baselines"
         raise ProgramError(f"no candidate of {missing} for {day}; run {program} for that day first")
     bundles = {f: task.registry.fetch(found) for f, found in candidates.items() if found}
+    trained = pretrained(task, candidates[config.challenger])
+    if trained is not None:
+        bundles[PRETRAINED] = task.registry.fetch(trained)
     champion = task.registry.champion()
     if champion is not None:
         bundles[CHAMPION] = task.registry.fetch(champion)
     return bundles
+
+
+def pretrained(task: Task, candidate: Candidate | None) -> Candidate | None:
+    """What an aligned candidate was before its alignment; None for one that isn't aligned."""
+    if candidate is None:
+        return None
+    day, family = task.day.isoformat(), candidate.family
+    aligned = task.registry.find_candidate(day, family, is_aligned=True)
+    if aligned is None or aligned.run_id != candidate.run_id:
+        return None
+    return task.registry.find_candidate(day, family, is_aligned=False)
 
 
 def evaluation_digest(config: TrainingConfig, bundles: Mapping[str, Bundle], inputs: Inputs) -> str:

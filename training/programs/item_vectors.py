@@ -49,6 +49,19 @@ def read_item_vectors(task: Task, inputs: Inputs, *, encoder: str = "") -> ItemV
     return ItemVectors(found, rows["item_index"].to_numpy().astype(np.int64), _matrix(rows, found))
 
 
+def item_matrix(found: ItemVectors, num_items: int) -> np.ndarray:
+    """A row per item, zeros where it has no vector, float32, [V, D].
+
+    Args:
+        found: vectors of some items.
+        num_items: V; vectors of items beyond it are left out.
+    """
+    matrix_VD = np.zeros((num_items, found.embeddings_ND.shape[1]), dtype=np.float32)
+    is_known_N = found.item_indices < num_items
+    matrix_VD[found.item_indices[is_known_N]] = found.embeddings_ND.numpy()[is_known_N]
+    return matrix_VD
+
+
 def _choose(encoders: list[str], wanted: str, task: Task) -> str:
     if not encoders:
         raise ProgramError(

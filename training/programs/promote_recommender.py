@@ -8,7 +8,7 @@ champion and changes nothing.
 from collections.abc import Mapping
 from typing import Any
 
-from training.gate import CHAMPION, Evidence, Verdict, decide
+from training.gate import CHAMPION, PRETRAINED, Evidence, Verdict, decide
 from training.programs.evaluate_recommender import FACTS
 from training.programs.interface import Facts, ProgramError, Task
 from training.registry_records import Candidate, Version
@@ -68,7 +68,10 @@ def _candidates(task: Task, evaluation: Mapping[str, Any]) -> dict[str, Candidat
     """
     found: dict[str, Candidate] = {}
     for label in (evaluation["challenger"], *evaluation["baselines"]):
-        candidate = task.registry.find_candidate(task.day.isoformat(), label)
+        family = evaluation["challenger"] if label == PRETRAINED else label
+        candidate = task.registry.find_candidate(
+            task.day.isoformat(), family, is_aligned=False if label == PRETRAINED else None
+        )
         evaluated = evaluation["entrants"][label]["digest"]
         if candidate is None or candidate.digest != evaluated:
             raise ProgramError(

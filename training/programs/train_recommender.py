@@ -8,57 +8,28 @@ import logging
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from feature_store.preset import PresetError
-from training.bundle import Bundle, Origin, digest_of, write_bundle
-from training.data.splits import Split
-from training.data.vocabulary import Vocabulary
-from training.fitting import FitReport, Fitting, LoopSettings, Observer
+from training.bundle import digest_of
+from training.fitting import Observer
 from training.models import MODELS
 from training.models.interface import Family, Recommender
-from training.programs.day_inputs import (
-    Inputs,
-    read_histories,
-    read_items,
-    read_semantic_ids,
-    read_slates,
-    split_histories,
-    split_slates,
-)
 from training.programs.fit_observers import RunObserver, TerminalObserver
-from training.programs.interface import Facts, ProgramError, Task
+from training.programs.interface import Facts, Task
+from training.programs.material import (
+    Material,
+    checkpoints_of,
+    day_material,
+    fitting_of,
+    keep,
+    material_for,
+    read_by,
+    training_document,
+)
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Material:
-    """What one family is fitted on.
-
-    Attributes:
-        split: under the preset's protocol, all events.
-        items: `item_index`, `item_id` of the day's catalogue.
-        semantic_ids: rows of the current generation; None for a family that uses none.
-        vocabulary: what `fit` sees of these.
-        inputs: the tables that were read.
-    """
-
-    split: Split
-    items: pa.Table
-    semantic_ids: pa.Table | None
-    vocabulary: Vocabulary
-    inputs: Inputs
-
-    @property
-    def generation(self) -> str | None:
-        """The semantic-ID generation; None without."""
-        return self.vocabulary.generation or None
 
 
 def run(task: Task) -> Facts:
@@ -70,32 +41,23 @@ def run(task: Task) -> Facts:
             them may be trained on.
         TrainingDiverged: a loss is not finite.
     """
-    shapes = _configured(task)
-    inputs: Inputs = {}
-    histories, items = read_histories(task, inputs), read_items(task, inputs)
-    split = split_histories(histories, task.day, task.config.evaluation)
-    if not split.train.num_events:
-        raise ProgramError(
-            f"no event of {task.day} or before may be trained on: {dict(split.facts)}; shorten "
-            "evaluation.holdout_days or evaluation.validation_days"
-        )
-    plain = Material(split, items, None, Vocabulary(items.num_rows), inputs)
-    found = {}
-    for name, (family, shape) in shapes.items():
-        material = _with_slates(task, plain) if family.uses_slates else plain
-        material = _with_semantic_ids(task, material) if family.uses_semantic_ids else material
-        found[name] = _train(task, family, shape, material)
+    shapes = configured(task)
+    plain = day_material(task)
+    found = {
+        name: _train(task, family, shape, material_for(task, family, plain))
+        for name, (family, shape) in shapes.items()
+    }
     unchanged = all(facts["status"] == "unchanged" for facts in found.values())
     return {
         "status": "unchanged" if unchanged else "done",
         "families": found,
-        "split": dict(split.facts),
-        "inputs": inputs,
+        "split": dict(plain.split.facts),
+        "inputs": plain.inputs,
         "message": ", ".join(f"{name} {facts['message']}" for name, facts in found.items()),
     }
 
 
-def _configured(task: Task) -> dict[str, tuple[Family, Any]]:
+def configured(task: Task) -> dict[str, tuple[Family, Any]]:
     """The families asked for with their shapes; all problems at once."""
     shapes, problems = {}, []
     for name in task.families:
@@ -113,35 +75,13 @@ def _configured(task: Task) -> dict[str, tuple[Family, Any]]:
     return shapes
 
 
-def _with_slates(task: Task, plain: Material) -> Material:
-    inputs = dict(plain.inputs)
-    slates = read_slates(task, plain.split.test.histories, inputs)
-    if slates is None:
-        raise ProgramError(f"no slates up to {task.day}; run build_slates for that day first")
-    slate_split = split_slates(slates, task.day, task.config.evaluation)
-    split = replace(plain.split, slates=slate_split)
-    split = replace(split, facts={**split.facts, "slates": dict(slate_split.facts)})
-    return replace(plain, split=split, inputs=inputs)
-
-
-def _with_semantic_ids(task: Task, plain: Material) -> Material:
-    current = task.registry.find_tokenizer(until=task.day.isoformat())
-    if current is None:
-        raise ProgramError(f"no tokenizer for {task.day}; run train_tokenizer for that day first")
-    inputs = dict(plain.inputs)
-    rows = read_semantic_ids(task, current.generation, inputs)
-    rows = rows.filter(pc.less(rows["item_index"], plain.items.num_rows))
-    vocabulary = Vocabulary.with_semantic_ids(plain.items.num_rows, rows)
-    return Material(plain.split, plain.items, rows, vocabulary, inputs)
-
-
 def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
     """Fit one family and keep its bundle, or find that it is there."""
-    config = _config_document(task, family)
+    config = config_document(task, family)
     digest = _fit_digest(config, material)
     day = task.day.isoformat()
     # The latest one counts for whoever comes after: an older one of these settings does not.
-    known = task.registry.find_candidate(day, family.name)
+    known = task.registry.find_candidate(day, family.name, is_aligned=False)
     if known is not None and known.inputs_digest == digest:
         training = task.registry.fetch(known).document("training")
         return {**training, "status": "unchanged", "digest": known.digest, "message": "is there"}
@@ -157,10 +97,10 @@ def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
         model, training = _fit(task, family, shape, material, (RunObserver(tracked), terminal))
         tracked.describe({**training["settings"], **training["config"]})
         with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
-            bundle = _write(task, family, model, material, config, training, Path(scratch))
+            bundle = keep(task, family, model, material, config, training, Path(scratch))
             tracked.log_candidate(bundle)
     # Only now: a process that is killed before goes on from the checkpoint.
-    shutil.rmtree(_checkpoints(task, family), ignore_errors=True)
+    shutil.rmtree(checkpoints_of(task, family.name), ignore_errors=True)
     return {
         **training,
         "status": "done",
@@ -180,60 +120,15 @@ def _alarmed(training: Facts) -> str:
 def _fit(
     task: Task, family: Family, shape: Any, material: Material, observers: tuple[Observer, ...]
 ) -> tuple[Recommender, Facts]:
-    settings = task.config.training_for(family.name)
-    fitting = Fitting(
-        settings=LoopSettings(**{f.name: getattr(settings, f.name) for f in fields(LoopSettings)}),
-        exclude_seen=task.config.evaluation.exclude_seen,
-        positive_strength=task.config.evaluation.positive_strength,
-        device=task.device,
-        checkpoints=_checkpoints(task, family),
-        observers=observers,
-    )
-    minimum = settings.minimum_strength
-    split = material.split.keeping(lambda histories: histories.strengths >= minimum)
+    training = task.config.training_for(family.name)
+    fitting = fitting_of(task, training, checkpoints_of(task, family.name), observers)
+    split = read_by(material, training)
     started = time.perf_counter()
     model, report = family.fit(split, shape, fitting, material.vocabulary)
-    return model, _training_document(report, time.perf_counter() - started)
+    return model, training_document(report, time.perf_counter() - started)
 
 
-def _training_document(report: FitReport, seconds: float) -> Facts:
-    return {
-        "settings": {},
-        **report.facts,
-        "epochs": report.epochs,
-        "seconds": round(seconds, 3),
-    }
-
-
-def _write(
-    task: Task,
-    family: Family,
-    model: Recommender,
-    material: Material,
-    config: Facts,
-    training: Facts,
-    scratch: Path,
-) -> Bundle:
-    tokenizer = task.registry.fetch_tokenizer(material.generation) if material.generation else None
-    return write_bundle(
-        scratch / "bundle",
-        origin=Origin(
-            family=family.name,
-            preset=task.config.name,
-            day=task.day.isoformat(),
-            code_revision=task.settings.resolved_code_revision,
-            inputs=material.inputs,
-            generation=material.generation,
-        ),
-        items=material.items,
-        documents={"split": material.split.facts, "config": config, "training": training},
-        save_model=lambda directory: family.save(model, directory),
-        semantic_ids=material.semantic_ids,
-        tokenizer=tokenizer,
-    )
-
-
-def _config_document(task: Task, family: Family) -> Facts:
+def config_document(task: Task, family: Family) -> Facts:
     """The preset's part in what the weights are."""
     training = task.config.training_for(family.name).model_dump(mode="json")
     del training["overrides"]
@@ -249,8 +144,3 @@ def _fit_digest(config: Facts, material: Material) -> str:
     """SHA-256 of what determines a fit: rows by content, settings, split."""
     tables = {table: found["content_hash"] for table, found in material.inputs.items()}
     return digest_of({"inputs": tables, "config": config, "split": dict(material.split.facts)})
-
-
-def _checkpoints(task: Task, family: Family) -> Path:
-    home = task.settings.home.absolute()
-    return home / "checkpoints" / task.config.name / task.day.isoformat() / family.name

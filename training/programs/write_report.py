@@ -41,6 +41,7 @@ def run(task: Task) -> Facts:
         sections.validation(steps),
         sections.tokenizer(steps),
         sections.training(steps),
+        sections.alignment(steps),
         sections.cost(steps, task.settings.machine_cost_per_hour),
         sections.lineage(steps, _lineage(task.store, task.day)),
     ]

@@ -12,8 +12,10 @@ from training.report.blocks import Block, Entry, Row, Section, facts, note, pict
 Steps = Mapping[str, Mapping[str, Any]]
 Rows = Sequence[Mapping[str, Any]]
 STEP_ORDER = (
-    "build_items", "ingest_interactions", "embed_items", "build_user_sequences",
-    "train_tokenizer", "build_semantic_ids", "train_recommender", "train_baselines",
+    "build_items", "ingest_interactions", "embed_items", "build_user_sequences", "build_slates",
+    "build_preference_pairs", "build_item_cooccurrence",
+    "train_tokenizer", "build_semantic_ids", "train_recommender", "align_recommender",
+    "train_baselines",
     "evaluate_recommender", "promote_recommender", "recommend",
 )  # fmt: skip
 """The day's chain, as its tasks run."""
@@ -238,6 +240,38 @@ def training(steps: Steps) -> Section | None:
     if alarms:
         blocks.append(Block(kind="list", heading="Alarms", entries=alarms))
     return Section(anchor="training", title="Training", blocks=blocks)
+
+
+def alignment(steps: Steps) -> Section | None:
+    """What the challenger learnt of preferences, and what that did to what it could do before."""
+    record = steps.get("align_recommender", {})
+    if "before" not in record:
+        return None
+    last = record["epochs"][-1] if record["epochs"] else {}
+    watched = [
+        [name.replace("_", " "), shown(was), *(shown(e.get(name)) for e in record["epochs"])]
+        for name, was in record["before"].items()
+    ]
+    head = ["watched on later slates", "before", *(f"epoch {e['epoch']}" for e in record["epochs"])]
+    blocks = [
+        facts(
+            ("method", record["alignment"]["method"]),
+            *((f"{kind} pairs", count) for kind, count in record["train_pairs"].items()),
+            ("kept", "the weights from before" if record["collapsed"] else
+             f"epoch {record['best_epoch'] or last.get('epoch', '–')}"),
+        ),
+        _table("", head, watched, numeric=head[1:]),
+    ]  # fmt: skip
+    if record["collapsed"]:
+        alarm = Entry(f"stopped: {record['collapsed']}", "bad")
+        blocks.append(Block(kind="list", heading="Alarms", entries=[alarm]))
+    return Section(
+        anchor="alignment",
+        title="Alignment",
+        say="The challenger learnt which of two slates is better, beside saying them. What that "
+        "may ruin is measured on validation slates before it and after each epoch.",
+        blocks=blocks,
+    )
 
 
 def _both_tasks(fit: Mapping[str, Any]) -> list[Mapping[str, Any]]:

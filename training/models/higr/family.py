@@ -5,6 +5,7 @@ from pathlib import Path
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
+from training.models.alignment import align
 from training.models.higr.config import HigrConfig
 from training.models.higr.model import Higr
 from training.models.interface import Family
@@ -28,4 +29,13 @@ def load(directory: Path, device: str = "cpu") -> Higr:
     return load_slate_model(Higr, HigrConfig, directory, device)
 
 
-FAMILY = Family("higr", HigrConfig, fit, save, load, uses_semantic_ids=True, uses_slates=True)
+FAMILY = Family(
+    "higr",
+    HigrConfig,
+    fit,
+    save,
+    load,
+    uses_semantic_ids=True,
+    uses_slates=True,
+    align=align,
+)

@@ -1,0 +1,168 @@
+"""align_recommender: teach the day's challenger which of two slates is better.
+
+It begins with the bundle that train_recommender kept and keeps one of its own: the challenger of
+the day from then on. Where the alignment ruined the model, the bundle holds the weights from before
+and says so. A challenger whose family learns no preferences is left as it is.
+"""
+
+import logging
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from feature_store.preset import PresetError
+from training.bundle import Bundle, digest_of
+from training.config import Training
+from training.fitting import Observer
+from training.models import MODELS
+from training.models.alignment import AlignmentConfig
+from training.models.interface import Family, Recommender
+from training.programs.day_inputs import read_pairs
+from training.programs.fit_observers import RunObserver, TerminalObserver
+from training.programs.interface import Facts, ProgramError, Task
+from training.programs.item_vectors import item_matrix, read_item_vectors
+from training.programs.material import (
+    Material,
+    checkpoints_of,
+    day_material,
+    fitting_of,
+    keep,
+    material_for,
+    read_by,
+    training_document,
+)
+from training.programs.train_recommender import config_document
+
+LOG = logging.getLogger(__name__)
+
+
+def run(task: Task) -> Facts:
+    """Align the challenger, or find that it is aligned already, or that there is nothing to do.
+
+    Raises:
+        PresetError: the challenger's family is unknown, or a setting of the alignment is.
+        ProgramError: the challenger was not trained, or the day has no pairs.
+        TrainingDiverged: a loss is not finite.
+    """
+    name = task.config.models.challenger
+    if name not in MODELS:
+        raise PresetError(f"no family {name!r}; there are {sorted(MODELS)}")
+    family, how = MODELS[name], _configured(task)
+    if family.align is None:
+        return {"status": "unchanged", "message": f"{name} learns no preferences between slates"}
+    day = task.day.isoformat()
+    trained = task.registry.find_candidate(day, name, is_aligned=False)
+    if trained is None:
+        raise ProgramError(f"no candidate of {name} for {day}; run train_recommender first")
+    material = material_for(task, family, day_material(task))
+    inputs = dict(material.inputs)
+    pairs = read_pairs(task, material.split.test.histories, inputs)
+    vectors = item_matrix(read_item_vectors(task, inputs), material.vocabulary.num_items)
+    material = replace(material, inputs=inputs)
+    digest = digest_of(
+        {
+            "trained": trained.digest,
+            "pairs": inputs["preference_pairs"]["content_hash"],
+            "alignment": task.config.alignment.model_dump(mode="json"),
+        }
+    )
+    known = task.registry.find_candidate(day, name)
+    if known is not None and known.inputs_digest == digest:
+        document = task.registry.fetch(known).document("training")
+        return {**document["alignment"], "status": "unchanged", "digest": known.digest,
+                "message": f"{name} is aligned already"}  # fmt: skip
+    begin = task.registry.fetch(trained)
+
+    def fit(observers: tuple[Observer, ...]) -> tuple[Recommender, Facts]:
+        model = family.load(begin.directory / "model", task.device)
+        training = _training(task, family)
+        fitting = fitting_of(task, training, checkpoints_of(task, f"{name}-aligned"), observers)
+        started = time.perf_counter()
+        aligned, report = family.align(
+            model, read_by(material, training), pairs, how, fitting, material.vocabulary,
+            item_vectors_VD=vectors,
+        )  # fmt: skip
+        return aligned, training_document(report, time.perf_counter() - started)
+
+    if not task.is_first_process:
+        fit(())
+        return {"status": "done", "message": "is the first process's to keep"}
+    with (
+        task.registry.run(day=day, step=task.step, family=name, inputs_digest=digest) as tracked,
+        TerminalObserver() as terminal,
+    ):
+        model, document = fit((RunObserver(tracked), terminal))
+        tracked.describe({**document["settings"], **document["alignment"]})
+        with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
+            bundle = _keep(task, family, model, material, begin, document, Path(scratch))
+            tracked.log_candidate(bundle)
+    shutil.rmtree(checkpoints_of(task, f"{name}-aligned"), ignore_errors=True)
+    return {
+        **document,
+        "status": "done",
+        "family": name,
+        "digest": bundle.digest,
+        "trained_digest": trained.digest,
+        "run_id": tracked.run_id,
+        "message": _told(name, document),
+    }
+
+
+def _configured(task: Task) -> AlignmentConfig:
+    settings = task.config.alignment.settings
+    known = set(AlignmentConfig.__dataclass_fields__)
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise PresetError(
+            f"preset {task.config.name!r}: alignment.settings has no {unknown}; it has"
+            f" {sorted(known)}"
+        )
+    try:
+        return AlignmentConfig(**settings)
+    except (TypeError, ValueError) as error:
+        raise PresetError(f"preset {task.config.name!r}: alignment.settings: {error}") from error
+
+
+def _training(task: Task, family: Family) -> Training:
+    """The loop of the training, shorter and in smaller steps."""
+    training, alignment = task.config.training_for(family.name), task.config.alignment
+    changes: dict[str, Any] = {
+        "max_epochs": alignment.max_epochs,
+        "learning_rate": training.learning_rate * alignment.learning_rate_share,
+    }
+    return training.model_copy(update=changes)
+
+
+def _keep(
+    task: Task,
+    family: Family,
+    model: Recommender,
+    material: Material,
+    begin: Bundle,
+    document: Facts,
+    scratch: Path,
+) -> Bundle:
+    """The aligned bundle: its document of the training is the pretraining's, with the alignment."""
+    config = {
+        **config_document(task, family),
+        "alignment": task.config.alignment.model_dump(mode="json"),
+    }
+    training = {**begin.document("training"), "alignment": document, "trained": begin.digest}
+    return keep(task, family, model, material, config, training, scratch)
+
+
+def _told(name: str, document: Facts) -> str:
+    count = sum(document["train_pairs"].values())
+    if document["collapsed"]:
+        return f"{name} stays as it was trained: {document['collapsed']}"
+    best = document["epochs"][document["best_epoch"] - 1] if document["best_epoch"] else {}
+    before, after = document["before"], best
+    moved = [
+        f"{what.replace('_', ' ')} {before[what]:.3f} → {after[what]:.3f}"
+        for what in ("preference_accuracy", "intra_list_similarity", "coverage")
+        if what in before and what in after
+    ]
+    return f"{name} learnt {count:,} pairs in {document['seconds']} s: " + ", ".join(moved)

@@ -1,0 +1,167 @@
+"""What a family is fitted on, and how what came of it is kept.
+
+Training and alignment read the day the same way, so that a model is aligned on the split that it
+was trained on.
+"""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training.bundle import Bundle, Origin, write_bundle
+from training.config import Training
+from training.data.splits import Split
+from training.data.vocabulary import Vocabulary
+from training.fitting import FitReport, Fitting, LoopSettings, Observer
+from training.models.interface import Family, Recommender
+from training.programs.day_inputs import (
+    Inputs,
+    read_histories,
+    read_items,
+    read_semantic_ids,
+    read_slates,
+    split_histories,
+    split_slates,
+)
+from training.programs.interface import Facts, ProgramError, Task
+
+
+@dataclass(frozen=True)
+class Material:
+    """What one family is fitted on.
+
+    Attributes:
+        split: under the preset's protocol, all events.
+        items: `item_index`, `item_id` of the day's catalogue.
+        semantic_ids: rows of the current generation; None for a family that uses none.
+        vocabulary: what `fit` sees of these.
+        inputs: the tables that were read.
+    """
+
+    split: Split
+    items: pa.Table
+    semantic_ids: pa.Table | None
+    vocabulary: Vocabulary
+    inputs: Inputs
+
+    @property
+    def generation(self) -> str | None:
+        """The semantic-ID generation; None without."""
+        return self.vocabulary.generation or None
+
+
+def day_material(task: Task) -> Material:
+    """The day's histories and catalogue, as a family without semantic IDs and slates sees them.
+
+    Raises:
+        ProgramError: histories or catalogue are missing, or nothing of them may be trained on.
+    """
+    inputs: Inputs = {}
+    histories, items = read_histories(task, inputs), read_items(task, inputs)
+    split = split_histories(histories, task.day, task.config.evaluation)
+    if not split.train.num_events:
+        raise ProgramError(
+            f"no event of {task.day} or before may be trained on: {dict(split.facts)}; shorten "
+            "evaluation.holdout_days or evaluation.validation_days"
+        )
+    return Material(split, items, None, Vocabulary(items.num_rows), inputs)
+
+
+def material_for(task: Task, family: Family, plain: Material) -> Material:
+    """The same with what else a family learns from.
+
+    Raises:
+        ProgramError: the day has no slates or semantic IDs, and the family needs them.
+    """
+    material = _with_slates(task, plain) if family.uses_slates else plain
+    return _with_semantic_ids(task, material) if family.uses_semantic_ids else material
+
+
+def fitting_of(
+    task: Task, training: Training, checkpoints: Path, observers: tuple[Observer, ...]
+) -> Fitting:
+    """How a family is fitted under these settings."""
+    return Fitting(
+        settings=LoopSettings(**{f.name: getattr(training, f.name) for f in fields(LoopSettings)}),
+        exclude_seen=task.config.evaluation.exclude_seen,
+        positive_strength=task.config.evaluation.positive_strength,
+        device=task.device,
+        checkpoints=checkpoints,
+        observers=observers,
+    )
+
+
+def read_by(material: Material, training: Training) -> Split:
+    """The split with only the events that a family reads."""
+    minimum = training.minimum_strength
+    return material.split.keeping(lambda histories: histories.strengths >= minimum)
+
+
+def training_document(report: FitReport, seconds: float) -> Facts:
+    """What a bundle says about its fit."""
+    return {
+        "settings": {},
+        **report.facts,
+        "epochs": report.epochs,
+        "seconds": round(seconds, 3),
+    }
+
+
+def checkpoints_of(task: Task, name: str) -> Path:
+    """Where a fit of the day leaves its checkpoint."""
+    home = task.settings.home.absolute()
+    return home / "checkpoints" / task.config.name / task.day.isoformat() / name
+
+
+def keep(
+    task: Task,
+    family: Family,
+    model: Recommender,
+    material: Material,
+    config: Facts,
+    training: Facts,
+    scratch: Path,
+) -> Bundle:
+    """Write a fitted model's bundle below a scratch folder."""
+    tokenizer = task.registry.fetch_tokenizer(material.generation) if material.generation else None
+    return write_bundle(
+        scratch / "bundle",
+        origin=Origin(
+            family=family.name,
+            preset=task.config.name,
+            day=task.day.isoformat(),
+            code_revision=task.settings.resolved_code_revision,
+            inputs=material.inputs,
+            generation=material.generation,
+        ),
+        items=material.items,
+        documents={"split": material.split.facts, "config": config, "training": training},
+        save_model=lambda directory: family.save(model, directory),
+        semantic_ids=material.semantic_ids,
+        tokenizer=tokenizer,
+    )
+
+
+def _with_slates(task: Task, plain: Material) -> Material:
+    inputs = dict(plain.inputs)
+    slates = read_slates(task, plain.split.test.histories, inputs)
+    if slates is None:
+        raise ProgramError(f"no slates up to {task.day}; run build_slates for that day first")
+    slate_split = split_slates(slates, task.day, task.config.evaluation)
+    split = replace(plain.split, slates=slate_split)
+    split = replace(split, facts={**split.facts, "slates": dict(slate_split.facts)})
+    return replace(plain, split=split, inputs=inputs)
+
+
+def _with_semantic_ids(task: Task, plain: Material) -> Material:
+    current = task.registry.find_tokenizer(until=task.day.isoformat())
+    if current is None:
+        raise ProgramError(f"no tokenizer for {task.day}; run train_tokenizer for that day first")
+    inputs = dict(plain.inputs)
+    rows = read_semantic_ids(task, current.generation, inputs)
+    rows = rows.filter(pc.less(rows["item_index"], plain.items.num_rows))
+    vocabulary = Vocabulary.with_semantic_ids(plain.items.num_rows, rows)
+    return Material(plain.split, plain.items, rows, vocabulary, inputs)
