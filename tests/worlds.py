@@ -107,7 +107,7 @@ def tribes(*, num_users=200, items_per_tribe=12, num_tribes=3, length=8, seed=0)
 
 
 def slates_of(shown, histories, *, users=None, starts, strengths=None, dwell=None):
-    """Slates of lists of items; slate n is `s00n`, a second per item from `starts[n]` seconds on."""
+    """Slates of lists of items; slate n is `s00n`, a second per item from `starts[n]` on."""
     lengths = np.array([len(items) for items in shown], dtype=np.int64)
     user = np.arange(len(shown)) if users is None else np.array(users)
     started_at = np.array(starts, dtype=np.int64) * SECOND
@@ -150,8 +150,6 @@ def continued(*, num_users=300, length=12, slate_size=4, num_items=30, certainty
         users=np.repeat(np.arange(num_users), 3),
         starts=np.tile(begins, num_users),
     )
-    split = replace(
-        split_leave_last_out(histories), slates=split_slates_leave_last_out(slates)
-    )
+    split = replace(split_leave_last_out(histories), slates=split_slates_leave_last_out(slates))
     vocabulary = Vocabulary(num_items, codes_of(num_items), "world")
     return World(split, vocabulary, certainty + (1 - certainty) / num_items)

@@ -121,9 +121,7 @@ def test_a_rolling_split_keeps_held_out_days_from_training():
         "last of test": day + 86_400 - 2,
         "beyond": day + 86_400 - 1,
     }
-    slates = worlds.slates_of(
-        [[1, 2]] * 8, HISTORIES, users=[0] * 8, starts=list(starts.values())
-    )
+    slates = worlds.slates_of([[1, 2]] * 8, HISTORIES, users=[0] * 8, starts=list(starts.values()))
     slates.ids[:] = list(starts)
     split = split_slates_rolling(slates, MAY_DAY, holdout_days=2, validation_days=1)
     assert split.train.ids.tolist() == ["long ago", "last of training"]
@@ -147,9 +145,7 @@ def test_the_last_slate_of_each_user_can_be_held_out():
 
 def test_events_that_a_family_leaves_out_are_missing_from_contexts_only():
     histories = worlds.histories_of([[5, 6, 7, 8]], strengths=[[0, 1, 0, 1]])
-    slates = worlds.slates_of(
-        [[7, 8], [8, 7], [9, 9]], histories, users=[0] * 3, starts=[2, 3, 4]
-    )
+    slates = worlds.slates_of([[7, 8], [8, 7], [9, 9]], histories, users=[0] * 3, starts=[2, 3, 4])
     whole = split_leave_last_out(histories)
     split = worlds.replace(whole, slates=split_slates_leave_last_out(slates))
     kept = split.keeping(lambda found: found.strengths > 0).slates
