@@ -107,7 +107,7 @@ def tribes(*, num_users=200, items_per_tribe=12, num_tribes=3, length=8, seed=0)
 
 
 def slates_of(shown, histories, *, users=None, starts, strengths=None, dwell=None):
-    """Slates of lists of items; slate n is `s00n`, a second per item from `starts[n]` seconds on."""
+    """Slates of lists of items; slate n is `s00n`, a second per item from `starts[n]` on."""
     lengths = np.array([len(items) for items in shown], dtype=np.int64)
     user = np.arange(len(shown)) if users is None else np.array(users)
     started_at = np.array(starts, dtype=np.int64) * SECOND

@@ -93,13 +93,13 @@ def test_every_loss_lifts_the_chosen_and_lowers_the_rejected():
 
 def test_wrong_arguments_are_refused():
     one, two = torch.tensor([-1.0]), torch.tensor([-1.0, -2.0])
-    with pytest.raises(ValueError, match=r"shapes \[\(1,\), \(2,\)\], expected one shape for all"):
+    with pytest.raises(ValueError, match=r"shapes \[\(1,\), \(2,\)\], expected one shape"):
         orpo_loss(one, two)
-    with pytest.raises(ValueError, match="a log-probability is 0.5, expected none above 0"):
+    with pytest.raises(ValueError, match=r"a log-probability is 0\.5, expected none above 0"):
         simpo_loss(-0.5 * one, one, beta=1.0, margin=0.0)
     with pytest.raises(ValueError, match=r"\{'beta': 0\} is not above 0"):
         dpo_loss(one, one, one, one, beta=0)
     with pytest.raises(ValueError, match=r"\{'beta': -1.0\} is not above 0"):
         simpo_loss(one, one, beta=-1.0, margin=0.0)
-    with pytest.raises(ValueError, match="margin is -0.1, expected 0 or above"):
+    with pytest.raises(ValueError, match=r"margin is -0\.1, expected 0 or above"):
         simpo_loss(one, one, beta=1.0, margin=-0.1)

@@ -5,8 +5,8 @@ same greedy choice, but there is no plan: every code of every item is a step of 
 
     slate  s_1^1 … s_1^Q  s_2^1 … s_2^Q  …          position t predicts code t + 1
 
-B rows, L events, M places, Q levels, K codes of a level, D width, W beams, N targets, l codes so
-far, k places asked for.
+B rows, L events, W slates of a row or beams, M places, Q levels, K codes of a level, D width, N
+targets, l codes so far, k places asked for.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.backbones import make_backbone
+from training.data.contexts import PAD
 from training.data.slate_batches import SlateBatch
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
@@ -71,24 +72,29 @@ class FlatSlate(SlateModel):
         )
         self.heads = nn.ModuleList(nn.Linear(config.width, K, bias=False) for K in level_sizes)
 
-    def token_log_probs(self, batch: SlateBatch) -> Tensor:
-        """Log-probability of every code of the batch's slates, nats, [B, M, Q]; 0 beside PAD."""
+    def slate_log_probs(self, batch: SlateBatch, slate_BWM: Tensor) -> Tensor:
+        """Log-probability of every code of W slates for each context, nats, [B, W, M, Q]."""
         _, memory, length_B = self.remember(batch)
-        is_target_BM = batch.is_target_BM
-        codes_BMQ = self.codes(batch.slate_BM)
-        x_BTD = self.dropout(self.code_vectors(codes_BMQ)).flatten(1, 2)
-        start_B1D = self.slate_D.expand(len(x_BTD), 1, -1)
-        x_BTD = torch.cat([start_B1D, x_BTD[:, :-1]], 1)
-        y_B1TD = self.backbone.extend(memory, length_B, x_BTD[:, None], batch.asked_at_B)
-        y_NQD = y_B1TD[:, 0].unflatten(1, (-1, self.num_levels))[is_target_BM]
-        codes_NQ = codes_BMQ[is_target_BM]
-        found = [
+        is_item_BWM = slate_BWM != PAD
+        codes_BWMQ = self.codes(slate_BWM)
+        x_BWTD = self.dropout(self.code_vectors(codes_BWMQ)).flatten(2, 3)
+        start_BW1D = self.slate_D.expand(*slate_BWM.shape[:2], 1, -1)
+        x_BWTD = torch.cat([start_BW1D, x_BWTD[:, :, :-1]], 2)
+        y_BWTD = self.backbone.extend(memory, length_B, x_BWTD, batch.asked_at_B)
+        y_NQD = y_BWTD.unflatten(2, (-1, self.num_levels))[is_item_BWM]
+        codes_NQ = codes_BWMQ[is_item_BWM]
+        log_probs = [
             -F.cross_entropy(head(y_NQD[:, q]).float(), codes_NQ[:, q], reduction="none")
             for q, head in enumerate(self.heads)
         ]
-        found_BMQ = torch.zeros(codes_BMQ.shape, device=codes_BMQ.device)
-        found_BMQ[is_target_BM] = torch.stack(found, 1)
-        return found_BMQ
+        found = torch.zeros(codes_BWMQ.shape, device=codes_BWMQ.device)
+        found[is_item_BWM] = torch.stack(log_probs, 1)
+        return found
+
+    def opening(self, batch: SlateBatch) -> StepFunction:
+        """The step of a beam search for the first item of each row."""
+        _, memory, length_B = self.remember(batch)
+        return self._listener(memory, length_B, batch)(None)
 
     def say(
         self, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True

@@ -6,8 +6,8 @@ that of all codes of all places in one pass,
 
     L_NTP = - sum_m sum_q log P( s_m^q | s_m^<q, s_<m, context )
 
-B rows, L events, M places of a slate, Q levels, K codes of a level, D width, V items, N targets,
-k places asked for.
+B rows, L events, W slates of a row, M places of a slate, Q levels, K codes of a level, D width, V
+items, N targets, k places asked for.
 """
 
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from training.data.contexts import PAD, Contexts, TopK
 from training.data.slate_batches import SlateBatch
+from training.decoding.beam import StepFunction
 from training.decoding.trie import CodeTrie
 from training.models.ranking import rows_within
 
@@ -31,7 +32,7 @@ Pooling = Literal["sum", "mean", "max"]
 class SlateModel(nn.Module):
     """Embeddings of codes and feedback, and the way from contexts to slates.
 
-    A family fills in `token_log_probs`, how it learns, and `say`, how it answers.
+    A family fills in `slate_log_probs`, how it learns, and `say`, how it answers.
     """
 
     family = ""
@@ -105,14 +106,29 @@ class SlateModel(nn.Module):
         y_BTD, memory = self.backbone.remember(x_BTD, times_BT)
         return y_BTD, memory, 1 + batch.lengths_B
 
-    def token_log_probs(self, batch: SlateBatch) -> Tensor:
-        """Log-probability of every code of the batch's slates, nats, [B, M, Q]; 0 beside PAD.
+    def slate_log_probs(self, batch: SlateBatch, slate_BWM: Tensor) -> Tensor:
+        """Log-probability of every code of W slates for each context, nats, [B, W, M, Q].
 
-        Of all codes of the level, also those that lead to no item.
+        Of all codes of the level, also those that lead to no item; 0 beside `PAD`. A context is
+        read once for all its slates, which don't see each other.
+
+        Args:
+            batch: whose contexts are read.
+            slate_BWM: item indices, right-padded with `PAD`.
         """
         raise NotImplementedError
 
-    def say(self, batch: SlateBatch, k: int, seen_BE: Tensor) -> tuple[Tensor, Tensor]:
+    def token_log_probs(self, batch: SlateBatch) -> Tensor:
+        """`slate_log_probs` of the batch's own slates, [B, M, Q]."""
+        return self.slate_log_probs(batch, batch.slate_BM[:, None])[:, 0]
+
+    def opening(self, batch: SlateBatch) -> StepFunction:
+        """The step of `training.decoding.beam` for the first item of each row."""
+        raise NotImplementedError
+
+    def say(
+        self, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Slates of k items and each item's log-probability, as `training.decoding.slate`."""
         raise NotImplementedError
 

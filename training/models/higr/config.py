@@ -9,8 +9,8 @@ class HigrConfig:
     """Shape of the model; small for a CPU. The paper's planner has 14 layers, its generator 2."""
 
     backbone: Literal["llama", "hstu"] = "llama"
-    """A key of `training.backbones.BACKBONES`; of the planner and the generator. A llama has room
-    for slates of any length, an hstu for `longest_slate`."""
+    """A key of `training.backbones.BACKBONES`: the planner's. A llama has room for slates of any
+    length, an hstu for `longest_slate`. Generators are llamas."""
     width: int = 64
     planner_layers: int = 3
     """Heavy: once for each event of the context and each place of the slate."""
@@ -18,7 +18,7 @@ class HigrConfig:
     """Light: once for each code and beam."""
     num_heads: int = 2
     hidden_width: int = 0
-    """Inside the backbones' blocks, as `make_backbone` says; 0: the backbone's own choice."""
+    """Inside the blocks, as `make_backbone` says; 0: the backbones' own choice."""
     dropout: float = 0.1
     max_history: int = 50
     """Events of context; set by the loop's `max_history`."""

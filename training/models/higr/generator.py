@@ -22,8 +22,9 @@ class ItemGenerator(nn.Module):
 
     def __init__(self, config: HigrConfig, level_sizes: tuple[int, ...]) -> None:
         super().__init__()
+        # Codes have no times, of which an hstu would have weights that never learn.
         self.backbone = make_backbone(
-            config.backbone,
+            "llama",
             width=config.width,
             num_layers=config.generator_layers,
             num_heads=config.num_heads,

@@ -13,7 +13,8 @@ An item is said by a light generator that begins with proj(p_m) (`generator`). I
 of all places are said in one pass; so are the places, but for `latent`, whose places are made of
 each other and come one by one.
 
-B rows, L events, M places, Q levels, D width, V items, N targets, k places asked for.
+B rows, L events, W slates of a row, M places, Q levels, D width, V items, N targets, k places
+asked for.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from training.backbones import make_backbone
+from training.data.contexts import PAD
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.slate import all_at_once, one_by_one
@@ -54,51 +56,62 @@ class Higr(SlateModel):
         self.context_to_generator = nn.Linear(width, width) if config.context_in_generator else None
         self.to_planner = nn.Linear(width, width) if config.planner_feedback == "latent" else None
 
-    def token_log_probs(self, batch: SlateBatch) -> Tensor:
-        """Log-probability of every code of the batch's slates, nats, [B, M, Q]; 0 beside PAD."""
-        plan_BMD, context_BD = self.plan(batch)
-        return self.item_log_probs(plan_BMD, context_BD, batch)
+    def slate_log_probs(self, batch: SlateBatch, slate_BWM: Tensor) -> Tensor:
+        """Log-probability of every code of W slates for each context, nats, [B, W, M, Q]."""
+        plan_BWMD, context_BD = self.plan(batch, slate_BWM)
+        return self.item_log_probs(plan_BWMD, context_BD, slate_BWM)
 
-    def plan(self, batch: SlateBatch) -> tuple[Tensor, Tensor]:
-        """What each place of the batch's slates is to be like, [B, M, D]; the context, [B, D]."""
+    def plan(self, batch: SlateBatch, slate_BWM: Tensor) -> tuple[Tensor, Tensor]:
+        """What each place of the slates is to be like, [B, W, M, D]; the context, [B, D]."""
         x_BTD, memory, length_B = self.remember(batch)
         context_BD = x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), length_B - 1]
+        B, W, M = slate_BWM.shape
         if self.to_planner is not None:
-            num_places = batch.slate_BM.shape[1]
-            return self._imagined(memory, length_B, batch, num_places), context_BD
-        start_B1D = self.slate_D.expand(len(x_BTD), 1, -1)
-        told_BMD = torch.cat([start_B1D, self.item_vectors(batch.slate_BM[:, :-1])], 1)
-        told_BMD = self.dropout(told_BMD)
-        plan_B1MD = self.backbone.extend(memory, length_B, told_BMD[:, None], batch.asked_at_B)
-        return plan_B1MD[:, 0], context_BD
+            plan_BMD = self._imagined(memory, length_B, batch, M)
+            return plan_BMD[:, None].expand(-1, W, -1, -1), context_BD
+        start_BW1D = self.slate_D.expand(B, W, 1, -1)
+        told_BWMD = torch.cat([start_BW1D, self.item_vectors(slate_BWM[:, :, :-1])], 2)
+        told_BWMD = self.dropout(told_BWMD)
+        return self.backbone.extend(memory, length_B, told_BWMD, batch.asked_at_B), context_BD
 
-    def item_log_probs(self, plan_BMD: Tensor, context_BD: Tensor, batch: SlateBatch) -> Tensor:
-        """What the generators say to the batch's slates at these places, [B, M, Q]; 0 beside PAD.
+    def item_log_probs(self, plan_BWMD: Tensor, context_BD: Tensor, slate_BWM: Tensor) -> Tensor:
+        """What the generators say to slates at these places, [B, W, M, Q]; 0 beside PAD.
 
         Apart from `plan`, so that a plan can be put in another's place to see what it is worth.
         """
-        is_target_BM = batch.is_target_BM
-        begin_ND = self.begin(plan_BMD, context_BD)[is_target_BM]
-        codes_NQ = self.codes(batch.slate_BM[is_target_BM])
+        is_item_BWM = slate_BWM != PAD
+        begin_ND = self.begin(plan_BWMD, context_BD[:, None])[is_item_BWM]
+        codes_NQ = self.codes(slate_BWM[is_item_BWM])
         x_NQD = self.dropout(self.code_vectors(codes_NQ))
-        found_BMQ = plan_BMD.new_zeros((*is_target_BM.shape, self.num_levels), dtype=torch.float32)
+        found = torch.zeros((*is_item_BWM.shape, self.num_levels), device=codes_NQ.device)
         if len(self.generators) == 1:
-            found_BMQ[is_target_BM] = self.generators[0].log_probs(begin_ND, x_NQD, codes_NQ)
-            return found_BMQ
-        generator_N = self._generator_of(is_target_BM.nonzero()[:, 1])
+            found[is_item_BWM] = self.generators[0].log_probs(begin_ND, x_NQD, codes_NQ)
+            return found
+        generator_N = self._generator_of(is_item_BWM.nonzero()[:, 2])
         found_NQ = torch.zeros(codes_NQ.shape, device=codes_NQ.device)
         for number, generator in enumerate(self.generators):
             own = (generator_N == number).nonzero()[:, 0]
             found_NQ[own] = generator.log_probs(begin_ND[own], x_NQD[own], codes_NQ[own])
-        found_BMQ[is_target_BM] = found_NQ
-        return found_BMQ
+        found[is_item_BWM] = found_NQ
+        return found
 
-    def begin(self, plan_BMD: Tensor, context_BD: Tensor) -> Tensor:
-        """Where the generator of each place begins, [B, M, D]."""
-        begin_BMD = self.to_generator(plan_BMD)
+    def begin(self, plan: Tensor, context: Tensor) -> Tensor:
+        """Where the generator of each place begins, the shape of `plan`, [..., M, D].
+
+        Args:
+            plan: the places of a slate.
+            context: what it follows, [..., D].
+        """
+        begin = self.to_generator(plan)
         if self.context_to_generator is not None:
-            begin_BMD = begin_BMD + self.context_to_generator(context_BD)[:, None]
-        return begin_BMD
+            begin = begin + self.context_to_generator(context)[..., None, :]
+        return begin
+
+    def opening(self, batch: SlateBatch) -> StepFunction:
+        """The step of a beam search for the first item of each row."""
+        x_BTD, memory, length_B = self.remember(batch)
+        context_BD = x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), length_B - 1]
+        return self._listener(memory, length_B, batch, context_BD)(None)
 
     def say(
         self, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True

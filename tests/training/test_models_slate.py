@@ -1,0 +1,189 @@
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from tests import worlds
+from tests.suites.slate_model import SlateSuite
+from training.evaluation.slate import said_slates, slate_metrics
+from training.fitting import Fitting, LoopSettings, Observer
+from training.models import MODELS
+from training.models.flat_slate import FlatSlate, FlatSlateConfig
+from training.models.higr.config import HigrConfig
+from training.models.higr.model import Higr
+
+SMALL = {"width": 16, "num_heads": 1, "beam_width": 4}
+
+
+class TestHigr(SlateSuite):
+    family = "higr"
+    model_class = Higr
+    settings: ClassVar[dict] = {**SMALL, "planner_layers": 2}
+
+
+class TestHigrThatImagines(TestHigr):
+    settings: ClassVar[dict] = {**TestHigr.settings, "planner_feedback": "latent"}
+    sees_items = False
+
+
+class TestHigrWithAllElse(TestHigr):
+    """On the other backbone, with the context told and generators of their own."""
+
+    settings: ClassVar[dict] = {
+        **TestHigr.settings,
+        "backbone": "hstu",
+        "context_in_generator": True,
+        "generators": "separate",
+        "num_generators": 3,
+        "pooling": "mean",
+    }
+
+
+class TestHigrThatImaginesSeparately(TestHigrWithAllElse):
+    settings: ClassVar[dict] = {
+        **TestHigrWithAllElse.settings,
+        "planner_feedback": "latent",
+        "pooling": "max",
+    }
+    sees_items = False
+
+
+class TestFlatSlate(SlateSuite):
+    family = "flat_slate"
+    model_class = FlatSlate
+    settings: ClassVar[dict] = {**SMALL, "num_layers": 2}
+
+
+class TestFlatSlateOnHstu(TestFlatSlate):
+    settings: ClassVar[dict] = {**TestFlatSlate.settings, "backbone": "hstu"}
+
+
+def fit(family, world, *, max_epochs=8, **settings):
+    loop = LoopSettings(
+        max_epochs=max_epochs,
+        tokens_per_batch=1024,
+        learning_rate=1e-2,
+        warmup_steps=10,
+        max_history=20,
+        patience_epochs=max_epochs,
+        validation_metric="loss",
+    )
+    config = MODELS[family].configure({"width": 32, "num_heads": 1, "dropout": 0.0, **settings})
+    fitting = Fitting(loop, exclude_seen=False)
+    return MODELS[family].fit(world.split, config, fitting, world.vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("higr", {}),
+        ("higr", {"planner_feedback": "latent"}),
+        ("higr", {"generators": "separate", "num_generators": 4, "context_in_generator": True}),
+        ("flat_slate", {}),
+    ],
+    ids=["higr", "latent", "separate", "flat"],
+)
+def test_training_finds_how_the_world_goes_on(family, settings):
+    world = worlds.continued()
+    model, report = fit(family, world, order="exposed", **settings)
+    test = world.split.slates.test
+    said_SM = said_slates(model, test, 4, max_history=20, exclude_seen=False)
+    first = (said_SM[:, 0] == test.items[test.offsets[:-1]]).mean()
+    assert first > world.best_hit_rate - 0.1
+    # Each later item follows with the same certainty: recall is the mean of 0.9^1 … 0.9^4.
+    assert slate_metrics(said_SM, test, (4,))["recall@4"].mean() > 0.77 - 0.1
+    assert report.epochs[-1]["loss"] < 0.5 * report.epochs[0]["loss"]
+    assert report.facts["train_slates_left_out"] == 0
+
+
+def test_a_slate_of_any_length_is_said():
+    world = worlds.continued(num_users=20)
+    model, _ = fit("higr", world, max_epochs=1)
+    said_SM = said_slates(model, world.split.slates.test, 100, max_history=20, exclude_seen=False)
+    assert (np.sort(said_SM, axis=1)[:, 70:] == np.arange(30)).all()
+    assert (said_SM[:, 30:] == -1).all()
+
+
+def count(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "shape", [{}, {"width": 128}, {"planner_layers": 14, "generator_layers": 2}]
+)
+def test_the_flat_decoder_has_as_many_weights(shape):
+    codes = worlds.codes_of(1000, (16, 16, 16))
+
+    higr = HigrConfig(**shape)
+    flat = FlatSlateConfig(width=higr.width, num_layers=higr.planner_layers + higr.generator_layers)
+    sizes = (128, 128, 128)
+    ours = count(Higr(higr, torch.from_numpy(codes), sizes))
+    theirs = count(FlatSlate(flat, torch.from_numpy(codes), sizes))
+    assert abs(ours / theirs - 1) < 0.05
+
+
+def test_a_split_without_slates_is_refused():
+    world = worlds.chain(num_users=5)
+    with pytest.raises(ValueError, match="learns slates, and the split has none; run build_slates"):
+        fit("higr", world)
+
+
+def test_slates_of_which_nothing_was_engaged_with_are_refused():
+    world = worlds.continued(num_users=5)
+    with pytest.raises(ValueError, match=r"none of 5 training slates has an item .* of 2 or more"):
+        fit("flat_slate", world, minimum_strength=2)
+
+
+def test_slates_are_learnt_without_the_items_that_have_no_code():
+    world = worlds.continued(num_users=30)
+    codes_VQ = world.vocabulary.codes_VQ.copy()
+    codes_VQ[5] = -1
+    vocabulary = worlds.replace(world.vocabulary, codes_VQ=codes_VQ)
+    _, report = fit("higr", worlds.replace(world, vocabulary=vocabulary), max_epochs=1)
+    lost = int((world.split.slates.train.items == 5).sum())
+    assert lost > 0
+    assert report.facts["train_slate_items_without_code"] == lost
+    assert report.epochs[0]["targets"] == len(world.split.slates.train.items) - lost
+
+
+def test_a_slate_can_not_be_stopped_by_auc():
+    world = worlds.continued(num_users=5)
+    config = MODELS["higr"].configure({"width": 8, "num_heads": 1})
+    fitting = Fitting(LoopSettings(max_epochs=1, validation_metric="auc"))
+    with pytest.raises(ValueError, match=r"a slate has no AUC to stop by; set .*higr"):
+        MODELS["higr"].fit(world.split, config, fitting, world.vocabulary)
+
+
+def test_shapes_that_are_nothing_are_refused():
+    with pytest.raises(
+        ValueError, match="planner_layers is 0; beam_width is -1, expected at least"
+    ):
+        HigrConfig(planner_layers=0, beam_width=-1)
+
+
+def test_a_fit_that_was_cut_off_goes_on_to_the_same_weights(tmp_path):
+    world = worlds.continued(num_users=40)
+    config = MODELS["higr"].configure({"width": 16, "num_heads": 1})
+
+    class Cut(Exception):
+        pass
+
+    class Cutting(Observer):
+        def on_step(self, epoch, step, num_steps, loss):
+            if (epoch, step) == (1, 4):
+                raise Cut
+
+    def fitted(**how):
+        loop = LoopSettings(
+            max_epochs=2, tokens_per_batch=300, max_history=20, checkpoint_every_steps=1
+        )
+        return MODELS["higr"].fit(world.split, config, Fitting(loop, **how), world.vocabulary)
+
+    whole, _ = fitted()
+    with pytest.raises(Cut):
+        fitted(checkpoints=tmp_path, observers=(Cutting(),))
+    resumed, report = fitted(checkpoints=tmp_path)
+    assert report.facts["resumed_from"]["epoch"] == 1
+    for name, value in whole.state_dict().items():
+        assert (resumed.state_dict()[name] == value).all(), name
