@@ -210,12 +210,12 @@ def test_the_checkpoint_goes_when_the_bundle_is_kept(trained, settings):
 
 def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(task, monkeypatch):
     task = replace(task, families=("sasrec",))
-    write = train_recommender._write
-    monkeypatch.setattr(train_recommender, "_write", lambda *_: exit("power cut"))
+    write = train_recommender.keep
+    monkeypatch.setattr(train_recommender, "keep", lambda *_: exit("power cut"))
     with pytest.raises(SystemExit, match="power cut"):
         train_recommender.run(task)
     assert task.registry.find_candidate(DAY.isoformat(), "sasrec") is None
-    monkeypatch.setattr(train_recommender, "_write", write)
+    monkeypatch.setattr(train_recommender, "keep", write)
     facts = train_recommender.run(task)["families"]["sasrec"]
     assert facts["resumed_from"]["epoch"] == len(facts["epochs"])
 

@@ -1,0 +1,231 @@
+"""align_recommender over the small world: from a trained bundle and pairs to an aligned one."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from feature_store.preset import PresetError
+from feature_store.settings import Settings
+from tests.recommender_world import DAY, EVENTS, NUM_ITEMS, NUM_USERS, histories
+from tests.training.test_train_recommender import _NAMES, config, publish, publish_world
+from training.gate import PRETRAINED
+from training.programs import (
+    align_recommender,
+    build_semantic_ids,
+    evaluate_recommender,
+    promote_recommender,
+    train_recommender,
+    train_tokenizer,
+)
+from training.programs.interface import ProgramError, Task
+from training.report import sections
+
+SHOWN = 4
+SMALL = {"width": 16, "planner_layers": 1, "generator_layers": 1, "num_heads": 1}
+
+
+def _slates():
+    """Every user's history as slates of four, day by day; all was liked."""
+    items = np.array(histories()["item_indices"].to_pylist()).reshape(-1, SHOWN)
+    noon = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
+    last_places = np.tile(np.arange(SHOWN, EVENTS + 1, SHOWN), NUM_USERS)
+    ends = [noon - timedelta(days=int(EVENTS - place)) for place in last_places]
+    users = np.repeat(np.arange(NUM_USERS), EVENTS // SHOWN)
+    return items, ends, [f"user-{user:03d}" for user in users]
+
+
+def slates():
+    """Rows of `slates`."""
+    items, ends, users = _slates()
+    return {
+        "day": [end.date() for end in ends],
+        "slate_id": [f"slate-{number:04d}" for number in range(len(items))],
+        "user_id": users,
+        "started_at": [end - timedelta(days=SHOWN - 1) for end in ends],
+        "ended_at": ends,
+        "item_indices": items.tolist(),
+        "strengths": [[2] * SHOWN] * len(items),
+        "dwell_seconds": [[float(SHOWN - place) for place in range(SHOWN)]] * len(items),
+        "source": ["gap"] * len(items),
+    }
+
+
+def pairs():
+    """Rows of `preference_pairs`: what was chosen beside items of the next kind."""
+    rows = slates()
+    chosen = np.array(rows["item_indices"])
+    rejected = (chosen + 1) % NUM_ITEMS
+    return {
+        "day": rows["day"],
+        "slate_id": rows["slate_id"],
+        "user_id": rows["user_id"],
+        "context_until": rows["started_at"],
+        "kind": ["interest"] * len(chosen),
+        "pair": [0] * len(chosen),
+        "chosen": chosen.tolist(),
+        "rejected": rejected.tolist(),
+        "source": ["another kind"] * len(chosen),
+        "newest_source": rows["ended_at"],
+    }
+
+
+def of_slates(name, **sections):
+    return config(
+        name,
+        models={
+            "challenger": "higr",
+            "baselines": ["popularity"],
+            "settings": {"higr": SMALL},
+        },
+        training={
+            "max_epochs": 6,
+            "tokens_per_batch": 1024,
+            "max_history": 20,
+            "learning_rate": 0.01,
+            "warmup_steps": 5,
+            "validation_metric": "loss",
+        },
+        evaluation={
+            "holdout_days": 8,
+            "validation_days": 4,
+            "slate_cutoffs": [2, 4],
+            "slate_minimum_items": 2,
+            "bootstrap_samples": 200,
+        },
+        gate={"primary_metric": "slate_ndcg@4", "guard_metrics": ["hr@10"], "minimum_users": 5},
+        **sections,
+    )
+
+
+@pytest.fixture(scope="module")
+def settings(mlflow_settings, tmp_path_factory):
+    """Published tables, slates and pairs."""
+    place = tmp_path_factory.mktemp("tables")
+    settings = Settings(
+        home=mlflow_settings.home,
+        warehouse=str(place / "warehouse"),
+        catalog_uri=f"sqlite:///{place}/catalog.db",
+        device="cpu",
+    )
+    store = Task(settings, of_slates("slates"), DAY, step="").store
+    publish_world(store)
+    publish(store, "slates", slates())
+    publish(store, "preference_pairs", pairs())
+    return settings
+
+
+def step(settings, made, module, families=()):
+    name = module.__name__.rsplit(".", 1)[-1]
+    return module.run(Task(settings, made, DAY, step=name, families=families))
+
+
+@pytest.fixture(scope="module")
+def aligned(settings):
+    """A preset with a challenger that was trained and aligned, and its baseline."""
+    made = of_slates(f"aligned-{next(_NAMES)}")
+    for module in (train_tokenizer, build_semantic_ids):
+        step(settings, made, module)
+    trained = step(settings, made, train_recommender, ("higr", "popularity"))
+    return made, trained, step(settings, made, align_recommender)
+
+
+def test_alignment_begins_with_the_trained_and_keeps_its_own(settings, aligned):
+    made, trained, facts = aligned
+    assert facts["trained_digest"] == trained["families"]["higr"]["digest"] != facts["digest"]
+    registry = Task(settings, made, DAY, step="").registry
+    day = DAY.isoformat()
+    assert registry.find_candidate(day, "higr").digest == facts["digest"]
+    before = registry.find_candidate(day, "higr", is_aligned=False)
+    assert before.digest == facts["trained_digest"]
+    document = registry.fetch(registry.find_candidate(day, "higr")).document("training")
+    assert document["trained"] == before.digest
+    assert document["alignment"]["train_pairs"] == facts["train_pairs"]
+
+
+def test_what_is_learnt_is_which_slate_is_better(aligned):
+    _, _, facts = aligned
+    after = facts["epochs"][-1]
+    assert facts["collapsed"] == ""
+    assert after["preference_accuracy"] >= facts["before"]["preference_accuracy"]
+    assert after["chosen_log_prob"] - after["rejected_log_prob"] > (
+        facts["before"]["chosen_log_prob"] - facts["before"]["rejected_log_prob"]
+    )
+    assert "higr learnt" in facts["message"]
+
+
+def test_only_pairs_of_training_slates_train(aligned):
+    _, trained, facts = aligned
+    split = trained["families"]["higr"]
+    assert facts["train_pairs"] == {"interest": split["train_slates"]}
+    assert facts["watched_pairs"] == split["validation_slates"]
+
+
+def test_what_was_aligned_is_not_aligned_again_nor_trained_again(settings, aligned):
+    made, _, facts = aligned
+    again = step(settings, made, align_recommender)
+    assert (again["status"], again["digest"]) == ("unchanged", facts["digest"])
+    assert again["before"] == facts["before"]
+    trained = step(settings, made, train_recommender, ("higr",))
+    assert trained["families"]["higr"]["status"] == "unchanged"
+
+
+def test_the_challenger_faces_itself_from_before(settings, aligned):
+    made, _, facts = aligned
+    found = step(settings, made, evaluate_recommender)
+    assert list(found["entrants"]) == ["higr", "popularity", PRETRAINED]
+    assert found["entrants"]["higr"]["digest"] == facts["digest"]
+    assert found["entrants"][PRETRAINED]["digest"] == facts["trained_digest"]
+    assert found["baselines"] == ["popularity", PRETRAINED]
+    judged = step(settings, made, promote_recommender)
+    assert f"higr against {PRETRAINED}" in str(judged["verdict"]["reasons"])
+    assert found["entrants"]["higr"]["slates"]["repeated_share"] == 0
+
+
+def test_an_alignment_that_ruins_the_model_leaves_it_as_it_was(settings, aligned):
+    # Any change of the chosen slates' probability is too much: the fit must stop and go back.
+    ruinous = of_slates(
+        aligned[0].name,
+        alignment={"settings": {"max_chosen_fall": -100.0}, "max_epochs": 3},
+    )
+    facts = step(settings, ruinous, align_recommender)
+    assert facts["collapsed"].startswith("chosen_log_prob went from")
+    assert len(facts["epochs"]) == 1
+    assert facts["message"].startswith("higr stays as it was trained: chosen_log_prob went from")
+    registry = Task(settings, ruinous, DAY, step="").registry
+    day = DAY.isoformat()
+    weights = [
+        registry.fetch(registry.find_candidate(day, "higr", is_aligned=which)).directory
+        / "model/higr.safetensors"
+        for which in (True, False)
+    ]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    said = sections.alignment({"align_recommender": facts})
+    assert any("stopped: chosen_log_prob" in str(block) for block in said.blocks)
+
+
+def test_the_report_shows_what_moved(aligned):
+    section = sections.alignment({"align_recommender": aligned[2]})
+    table = next(block for block in section.blocks if block.kind == "table")
+    assert table.head[:2] == ["watched on later slates", "before"]
+    assert "preference accuracy" in [row.cells[0] for row in table.rows]
+    assert sections.alignment({}) is None
+
+
+def test_a_family_that_learns_no_preferences_is_left_alone(settings, aligned):
+    models = {"challenger": "popularity", "baselines": []}
+    other = aligned[0].model_copy(update={"models": aligned[0].models.model_validate(models)})
+    facts = step(settings, other, align_recommender)
+    assert facts["message"] == "popularity learns no preferences between slates"
+
+
+def test_what_is_missing_is_said(settings):
+    made = of_slates(f"aligned-{next(_NAMES)}")
+    with pytest.raises(ProgramError, match="no candidate of higr for 2024-03-31; run train_rec"):
+        step(settings, made, align_recommender)
+    odd = of_slates(made.name, alignment={"settings": {"metod": "dpo"}})
+    with pytest.raises(PresetError, match=r"alignment.settings has no \['metod'\]"):
+        step(settings, odd, align_recommender)
+    negative = of_slates(made.name, alignment={"settings": {"preference_weight": -1}})
+    with pytest.raises(PresetError, match="preference_weight is -1, expected 0 or above"):
+        step(settings, negative, align_recommender)
