@@ -13,6 +13,7 @@ Steps = Mapping[str, Mapping[str, Any]]
 Rows = Sequence[Mapping[str, Any]]
 STEP_ORDER = (
     "build_items", "ingest_interactions", "embed_items", "build_user_sequences",
+    "build_slates", "build_preference_pairs", "build_item_cooccurrence",
     "train_tokenizer", "build_semantic_ids", "train_recommender", "train_baselines",
     "evaluate_recommender", "promote_recommender", "recommend",
 )  # fmt: skip
