@@ -6,28 +6,22 @@ turns, so that whatever else the machine does falls on all of them. A peer's tim
 fastest query: of the ways to say it that were tried, the one that won is here.
 """
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.turns import CORES, take_turns
 from feature_store.arrow import arrow_schema, conform
 from feature_store.content_hash import Digest, digest
 from feature_store.settings import Settings
 from feature_store.tables.user_sequences import USER_SEQUENCES
 
-CORES = 2
 GOAL = 1.0
 DAYS = 30
 FIRST_DAY = date(2024, 1, 1)
@@ -49,7 +43,7 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         generate(folder, events=events, users=users, items=items)
-        seconds = _take_turns(folder, rounds)
+        seconds = take_turns(__name__, CONTENDERS, folder, rounds=rounds)
         _refuse_differences(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -183,55 +177,6 @@ def polars(folder: Path) -> Callable[[], object]:
 
 
 CONTENDERS = {"ours": ours, "duckdb": duckdb, "polars": polars}
-
-
-def contend(name: str, folder: Path) -> None:
-    """Run once for every line that arrives, and answer with the seconds that it took."""
-    run = CONTENDERS[name](folder)
-    for _ in sys.stdin:
-        started = perf_counter()
-        run()
-        sys.stdout.write(json.dumps(perf_counter() - started) + "\n")
-        sys.stdout.flush()
-
-
-def _take_turns(folder: Path, rounds: int) -> dict[str, float]:
-    """Median seconds by contender, after two warm-up rounds that don't count."""
-    started = {name: _start(name, folder) for name in CONTENDERS}
-    try:
-        taken = [
-            {name: _once(name, process) for name, process in started.items()}
-            for _ in range(2 + rounds)
-        ]
-    finally:
-        for process in started.values():
-            process.communicate()
-    return {name: median(turn[name] for turn in taken[2:]) for name in CONTENDERS}
-
-
-def _start(name: str, folder: Path) -> "subprocess.Popen[str]":
-    code = "import sys, pathlib; from benchmarks import sequence_building as b; "
-    code += "b.contend(sys.argv[1], pathlib.Path(sys.argv[2]))"
-    cores = sorted(os.sched_getaffinity(0))[:CORES]
-    return subprocess.Popen(
-        [sys.executable, "-c", code, name, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"POLARS_MAX_THREADS": str(CORES), "OMP_NUM_THREADS": str(CORES)},
-        # Everything that it starts, the JVM and its Python workers, has the same cores.
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    )
-
-
-def _once(name: str, process: "subprocess.Popen[str]") -> float:
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write("run\n")
-    process.stdin.flush()
-    answer = process.stdout.readline()
-    if not answer:
-        raise RuntimeError(f"contender {name} ended early; its messages are above")
-    return float(json.loads(answer))
 
 
 def _refuse_differences(folder: Path) -> None:

@@ -1,7 +1,9 @@
 """Turns the day's interactions into what the models read.
 
 **Makes** `item_embeddings` (a vector per item, under the preset's encoder; only new or changed
-items are encoded) and `user_sequences` of the day (every user's history as of the day's end).
+items are encoded), `user_sequences` of the day (every user's history as of the day's end), `slates`
+(what was shown together), and from these `preference_pairs` (each slate that was wanted beside
+worse ones) and `item_cooccurrence` (what is engaged with together).
 
 **Runs** when `interactions` of a day has been published; the day is the partition key.
 
@@ -13,6 +15,16 @@ items are encoded) and `user_sequences` of the day (every user's history as of t
 * `embed_items` **exit code 1**: mostly the encoder: a hub model that can't be fetched, or no
   memory (lower `embedding.batch_size`). `user_sequences` doesn't wait for it,
   `semantic_ids_weekly` does.
+* `build_preference_pairs` **exit code 3, leakage audit**: pairs would hold what nobody could know
+  when the slate began. The log counts them by rule. Almost always `slates` of the day is wrong:
+  run `build_slates` again, then this. Nothing was published; models align on the days before.
+* `build_preference_pairs` **made few pairs**: its run record counts what was not made, by kind and
+  reason. *All engaged*: the source logs no exposures, set `preferences.interest` to 0. *Only one
+  chosen*: slates are short, see `slates` in the preset. *No embedding*: `embed_items` is behind.
+* **Slates, pairs or co-occurrence look thin**: `groups_shorter_than_2` in the record of
+  `build_slates` says how many sessions had a single item. A pause that is too short
+  (`slates.gap_minutes`) or a wrong `slates.utc_offset_hours` cuts sessions apart.
+* **A day was left out**: the next run builds its slates and pairs with its own.
 * **Slow**: an earlier day was re-published, so sequences were built from all interactions and not
   from yesterday's; the log says which day. The next day is fast again.
 """
@@ -30,5 +42,7 @@ with DAG(
     tags=[Tag.DAILY, Tag.SPARK, Tag.TABLES],
     **dag_defaults(),
 ) as dag:
-    launch.spark_job("embed_items")
     launch.spark_job("build_user_sequences")
+    build_slates = launch.spark_job("build_slates")
+    [build_slates, launch.spark_job("embed_items")] >> launch.spark_job("build_preference_pairs")
+    build_slates >> launch.spark_job("build_item_cooccurrence")

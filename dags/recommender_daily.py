@@ -3,8 +3,8 @@
 **Makes** a registered bundle per family (MLflow), the alias `champion` where the gate agrees,
 the `recommendations` of the day, and the run's report (`runs/<day>/report.html`).
 
-**Runs** when `user_sequences` and `semantic_ids` of the same day have been published; the day
-is the partition key.
+**Runs** when `user_sequences`, `preference_pairs` and `semantic_ids` of the same day have been
+published; the day is the partition key.
 
 ## Triage
 
@@ -30,7 +30,7 @@ from dags.common.defaults import Tag, dag_defaults
 with DAG(
     dag_id="recommender_daily",
     schedule=PartitionedAssetTimetable(
-        assets=ASSETS["user_sequences"] & ASSETS["semantic_ids"],
+        assets=ASSETS["user_sequences"] & ASSETS["preference_pairs"] & ASSETS["semantic_ids"],
     ),
     doc_md=__doc__,
     tags=[Tag.DAILY, Tag.TRAINING],

@@ -8,7 +8,8 @@ generation yet or the current one is `tokenizer.retrain_days` old. `build_semant
 gives codes under the current generation to the items that have none; codes once given never
 change.
 
-**Runs** when `item_embeddings` of a day has been published; the day is the partition key.
+**Runs** when `item_embeddings` and `item_cooccurrence` of a day have been published; the day is
+the partition key.
 
 ## Triage
 
@@ -30,7 +31,9 @@ from dags.common.defaults import Tag, dag_defaults
 
 with DAG(
     dag_id="semantic_ids_weekly",
-    schedule=PartitionedAssetTimetable(assets=ASSETS["item_embeddings"]),
+    schedule=PartitionedAssetTimetable(
+        assets=ASSETS["item_embeddings"] & ASSETS["item_cooccurrence"],
+    ),
     doc_md=__doc__,
     tags=[Tag.WEEKLY, Tag.TRAINING, Tag.TABLES],
     **dag_defaults(),

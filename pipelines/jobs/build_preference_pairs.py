@@ -34,8 +34,8 @@ def build(run: JobRun) -> JobOutput:
     """Pairs of the day, and of days before that were never built.
 
     Raises:
-        DataRefused: there are no slates up to the day, or no embeddings though `preferences`
-            asks for pairs of the kind `diversity`.
+        DataRefused: no slates were ever published, or no embeddings though `preferences` asks
+            for pairs of the kind `diversity`.
     """
     config = run.config.preferences
     days = missing_days(run, of="slates", built="preference_pairs")

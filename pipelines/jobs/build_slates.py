@@ -30,8 +30,7 @@ def build(run: JobRun) -> JobOutput:
     """Slates of the day, and of days before that were never built.
 
     Raises:
-        DataRefused: no event before the end of the day is published, or an event's item isn't in
-            the catalogue.
+        DataRefused: no event was ever published, or an event's item isn't in the catalogue.
     """
     config = run.config.slates
     days = missing_days(run, of="interactions", built="slates")

@@ -22,14 +22,12 @@ def missing_days(run: JobRun, *, of: str, built: str) -> list[date]:
     others.
 
     Raises:
-        DataRefused: `of` has no day up to the run's.
+        DataRefused: nothing was ever published to `of`.
     """
     at = run.snapshot(of)
-    known = [] if at is None else _days(run.store.partitions(of, at=at), run.day)
-    if not known:
-        raise DataRefused(
-            f"no row of {of} up to {run.day} is published; run {CATALOG[of].producer} first"
-        )
+    if at is None:
+        raise DataRefused(f"{of} was never published; run {CATALOG[of].producer} first")
+    known = _days(run.store.partitions(of, at=at), run.day) or [run.day]
     # The table that is written isn't one that its rows are made from: no input.
     before = _days(run.store.partitions(built), run.day - timedelta(days=1))
     first = before[-1] + timedelta(days=1) if before else known[0]

@@ -27,10 +27,3 @@ def test_rows_that_differ_are_refused(tmp_path):
         pq.write_table(rows.slice(1) if name == "ours" else rows, tmp_path / name / "a.parquet")
     with pytest.raises(RuntimeError, match="the contenders' rows differ"):
         sequence_building._refuse_differences(tmp_path)
-
-
-def test_a_contender_that_ends_early_is_named(tmp_path):
-    process = sequence_building._start("duckdb", tmp_path / "nothing here")
-    with pytest.raises(RuntimeError, match="contender duckdb ended early"):
-        sequence_building._once("duckdb", process)
-    process.communicate()

@@ -94,8 +94,8 @@ def test_every_table_is_emitted_by_the_task_that_its_contract_names(dags):
     ("dag_id", "waits_for"),
     [
         ("features_daily", {"interactions"}),
-        ("semantic_ids_weekly", {"item_embeddings"}),
-        ("recommender_daily", {"user_sequences", "semantic_ids"}),
+        ("semantic_ids_weekly", {"item_embeddings", "item_cooccurrence"}),
+        ("recommender_daily", {"user_sequences", "preference_pairs", "semantic_ids"}),
     ],
 )
 def test_a_dag_is_started_by_the_tables_it_reads(dags, dag_id, waits_for):
@@ -132,8 +132,11 @@ def test_tasks_within_a_dag_keep_their_order(dags):
     assert downstream == {
         "build_items": {"ingest_interactions"},
         "ingest_interactions": set(),
-        "embed_items": set(),
+        "embed_items": {"build_preference_pairs"},
         "build_user_sequences": set(),
+        "build_slates": {"build_preference_pairs", "build_item_cooccurrence"},
+        "build_preference_pairs": set(),
+        "build_item_cooccurrence": set(),
         "train_tokenizer": {"build_semantic_ids"},
         "build_semantic_ids": set(),
         "train_recommender": {"align_recommender"},

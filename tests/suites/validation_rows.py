@@ -4,7 +4,7 @@ import math
 from datetime import UTC, date, datetime
 
 DAY, DAY_BEFORE, DAY_AFTER = (date(2024, 5, day) for day in (7, 6, 8))
-NOON = datetime(2024, 5, 7, 12, tzinfo=UTC)
+NOON, BEFORE = (datetime(2024, 5, day, 12, tzinfo=UTC) for day in (7, 6))
 NUM_ITEMS = 4
 """Size of the catalogue: i0 … i3, with item_index 0 … 3."""
 
@@ -78,6 +78,45 @@ def slate(user, **changes):
         "model_version": "1",
         "bundle_digest": "d",
         "generation": None,
+    } | changes
+
+
+def shown(slate_id, **changes):
+    return {
+        "day": DAY,
+        "slate_id": slate_id,
+        "user_id": "u1",
+        "started_at": NOON,
+        "ended_at": NOON.replace(hour=13),
+        "item_indices": [2, 0, 1],
+        "strengths": [0, -1, 3],
+        "dwell_seconds": [0.0, math.nan, 7.5],
+        "source": "gap",
+    } | changes
+
+
+def pair(slate_id, **changes):
+    return {
+        "day": DAY,
+        "slate_id": slate_id,
+        "user_id": "u1",
+        "context_until": NOON,
+        "kind": "ranking",
+        "pair": 0,
+        "chosen": [1, 0],
+        "rejected": [0, 1],
+        "source": "the chosen in another order",
+        "newest_source": NOON,
+    } | changes
+
+
+def beside(item, other, **changes):
+    return {
+        "day": DAY,
+        "item_index": item,
+        "other_index": other,
+        "together": 2,
+        "score": 0.5,
     } | changes
 
 
@@ -199,6 +238,80 @@ DIRTY = {
             "items_are_known": 1,
         },
     ),
+    "slates": (
+        [shown("good"), shown("not known", dwell_seconds=[math.nan] * 3), shown("a")]
+        + [shown("yesterday's", day=DAY_BEFORE, started_at=BEFORE, ended_at=BEFORE)]
+        + [shown("short", item_indices=[1], strengths=[1], dwell_seconds=[1.0])]
+        + [shown("not aligned", strengths=[1, 1])]
+        + [shown("repeated", item_indices=[1, 2, 1])]
+        + [shown("out of range", strengths=[1, 7, 1])]
+        + [shown("negative", dwell_seconds=[1.0, -1.0, 1.0])]
+        + [shown("infinite", dwell_seconds=[1.0, math.inf, math.nan])]
+        + [shown("null inside", dwell_seconds=[1.0, None, math.nan])]
+        + [shown("unknown", item_indices=[0, 1, NUM_ITEMS])]
+        + [shown("backwards", started_at=NOON.replace(hour=14))]
+        + [shown("future", ended_at=datetime(2024, 5, 8, tzinfo=UTC))]
+        + [shown("tomorrow's", day=DAY_AFTER)]
+        + [shown("long ago", day=DAY_BEFORE.replace(day=1))]
+        + [shown("of a guess", source="guess")]
+        + [shown("twice")] * 2,
+        {
+            "slate_has_two_items": 1,
+            "lists_are_aligned": 1,
+            "item_indices_are_distinct": 1,
+            "strengths_is_in_range": 1,
+            "dwell_seconds_is_in_range": 1,
+            "dwell_seconds_is_finite": 1,
+            "dwell_seconds_has_no_null_inside": 1,
+            "items_are_known": 1,
+            "slate_ends_after_it_starts": 1,
+            "slate_is_within_the_run": 1,
+            "slate_is_on_its_day": 2,
+            "day_is_past": 1,
+            "source_is_allowed": 1,
+            "key_is_unique": 1,
+        },
+    ),
+    "preference_pairs": (
+        [pair("good"), pair("good", pair=1), pair("i", kind="interest", rejected=[3, 0])]
+        + [pair("equal", kind="interest", rejected=[1, 0])]
+        + [pair("not aligned", kind="interest", rejected=[3])]
+        + [pair("repeated", kind="interest", rejected=[3, 3])]
+        + [pair("not distinct", kind="interest", chosen=[1, 1])]
+        + [pair("not permuted", rejected=[0, 2])]
+        + [pair("unknown", kind="diversity", rejected=[1, NUM_ITEMS])]
+        + [pair("future", newest_source=datetime(2024, 5, 8, tzinfo=UTC))]
+        + [pair("tomorrow's", day=DAY_AFTER)]
+        + [pair("of a guess", kind="guess")]
+        + [pair("negative", pair=-1)]
+        + [pair("twice")] * 2,
+        {
+            "chosen_and_rejected_differ": 1,
+            "lists_are_aligned": 1,
+            "rejected_is_distinct": 1,
+            "chosen_is_distinct": 1,
+            "ranking_permutes_the_chosen": 1,
+            "items_are_known": 1,
+            "source_is_within_the_run": 1,
+            "day_is_past": 1,
+            "kind_is_allowed": 1,
+            "pair_is_in_range": 1,
+            "key_is_unique": 1,
+        },
+    ),
+    "item_cooccurrence": (
+        [beside(0, 1), beside(1, 0, score=1.0), beside(2, 2), beside(1, NUM_ITEMS)]
+        + [beside(2, 1, together=0), beside(2, 3, score=1.5), beside(3, 0, day=DAY_BEFORE)]
+        + [beside(3, 1)] * 2,
+        {
+            "no_item_beside_itself": 1,
+            "items_are_known": 1,
+            "together_is_in_range": 1,
+            "score_is_in_range": 1,
+            "day_is_the_runs": 1,
+            "key_is_unique": 1,
+        },
+    ),
     "quarantine": (
         [
             *(refused_row(0), refused_row(1, reasons=[]), refused_row(2, reasons=[None])),
@@ -221,6 +334,9 @@ GOOD = {
     "item_embeddings": [embedding(n) for n in range(NUM_ITEMS)],
     "semantic_ids": [codes(n) for n in range(NUM_ITEMS)],
     "recommendations": [slate("u1"), slate("u2", scores=[2.0, -1.0])],
+    "slates": [shown("s1"), shown("s2", dwell_seconds=[math.nan] * 3)],
+    "preference_pairs": [pair("s1"), pair("s1", kind="interest", rejected=[3, 0])],
+    "item_cooccurrence": [beside(0, 1), beside(1, 0, score=1.0)],
     "quarantine": [refused_row(0), refused_row(1)],
 }
 """Rows of every table that break no rule of a run of DAY."""

@@ -1,0 +1,36 @@
+"""The benchmark compares like with like: the same rows, or no figure."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks import preference_pairs
+from benchmarks.preference_pairs import CONTENDERS, SMALLER, generate, measure
+from pipelines.transforms.preferences import _PRIME
+
+
+@pytest.mark.spark
+def test_both_contenders_write_the_same_rows_and_are_timed(settings):
+    found = measure(settings, quick=True)
+    assert found["ours"] > 0 and set(found["peers"]) == {"duckdb"}
+    assert found["ratio"] == found["ours"] / found["peers"]["duckdb"]
+    assert found["growth"]["ours"] == found["ours"] / found["smaller"]["ours"] / SMALLER
+    assert json.loads(json.dumps(found)) == found
+    assert not (settings.home / "bench" / "preference_pairs").exists()
+
+
+def test_rows_that_differ_are_refused(tmp_path):
+    generate(tmp_path, exposures=2_000)
+    preference_pairs.duckdb(tmp_path)()
+    rows = pq.read_table(tmp_path / "duckdb" / "part.parquet")
+    assert set(rows["kind"].to_pylist()) == {"ranking", "interest"}
+    for name in set(CONTENDERS) - {"duckdb"}:
+        (tmp_path / name).mkdir()
+        pq.write_table(rows.slice(1), tmp_path / name / "a.parquet")
+    with pytest.raises(RuntimeError, match="the contenders' rows differ"):
+        preference_pairs._refuse_differences(tmp_path)
+
+
+def test_both_multiply_modulo_the_same_prime():
+    assert preference_pairs._PRIME == _PRIME
