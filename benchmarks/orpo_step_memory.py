@@ -1,0 +1,158 @@
+"""What a step of the alignment needs of memory, and a step of the pretraining at equal tokens.
+
+Peak bytes of weights, optimizer and all that a step allocates. ORPO reads a context once for both
+slates of a pair and needs no second model. DPO is measured beside it in two ways: with the frozen
+model's log-probabilities computed before the first epoch, as `align` does it, and with the frozen
+model asked in every step.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.constrained_beam_step import CODES, LEVELS, uneven_codes
+from benchmarks.slate_decode import HEADS, HISTORY, SLATE, WIDTH
+from feature_store.settings import Settings
+from training.data.preferences import PairBatch
+from training.data.slate_batches import SlateBatch
+from training.fitting import LoopSettings
+from training.models.alignment import Aligned, AlignmentConfig, pair_log_probs
+from training.models.higr.config import HigrConfig
+from training.models.higr.model import Higr
+from training.optimizer import make_optimizer
+
+GOAL = 1.1
+ITEMS = 10_000
+
+
+def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
+    """Peak MiB of a step of ORPO, DPO and the pretraining.
+
+    Args:
+        settings: the device.
+        quick: a few rows, to see that it runs.
+    """
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    pairs = 9 if quick else 72
+    # Input positions, as `tokens_per_batch` counts them: events, and Q + 1 for an item of a slate.
+    per_item = LEVELS + 1
+    rows = pairs * (HISTORY + 2 * SLATE * per_item) // (HISTORY + SLATE * per_item)
+    steps = {
+        "pretraining": lambda model: _pretraining(model, rows, device),
+        "orpo": lambda model: _aligning(model, pairs, device, "orpo"),
+        "dpo, references kept": lambda model: _aligning(model, pairs, device, "dpo"),
+        "dpo, references in the step": lambda model: _beside_frozen(model, pairs, device),
+    }
+    peaks = {name: _peak(prepare, device) / 2**20 for name, prepare in steps.items()}
+    pretraining = peaks.pop("pretraining")
+    ours = peaks.pop("orpo")
+    return {
+        "name": "orpo_step_memory",
+        "work": f"{pairs} pairs of slates of {SLATE} after {HISTORY} events against {rows} slates,"
+        f" {rows * (HISTORY + SLATE * per_item):,} positions each; HiGR of width {WIDTH}, 3 planner"
+        f" layers and a generator layer; {device}",
+        "unit": "MiB",
+        "ours": ours,
+        "peers": {"pretraining": pretraining},
+        "ratio": ours / pretraining,
+        "goal": GOAL,
+        "parts": {name: {"MiB": peak, "ratio": peak / pretraining} for name, peak in peaks.items()},
+    }
+
+
+def _model(device: str) -> Higr:
+    torch.manual_seed(0)
+    codes_VQ = torch.from_numpy(uneven_codes(ITEMS).astype(np.int32))
+    shape = HigrConfig(width=WIDTH, num_heads=HEADS)
+    return Higr(shape, codes_VQ, (CODES,) * LEVELS).to(device).train()
+
+
+def _batch(rows: int, device: str) -> SlateBatch:
+    generator = torch.Generator().manual_seed(0)
+    seconds_BL = 3600 * torch.arange(HISTORY).expand(rows, -1)
+    return SlateBatch(
+        torch.randint(ITEMS, (rows, HISTORY), generator=generator),
+        torch.randint(-1, 4, (rows, HISTORY), generator=generator, dtype=torch.int8),
+        seconds_BL,
+        torch.full((rows,), 3600 * HISTORY),
+        torch.full((rows,), HISTORY),
+        torch.randint(ITEMS, (rows, SLATE), generator=generator),
+        rows * SLATE,
+    ).to(device)
+
+
+def _pairs(rows: int, device: str) -> PairBatch:
+    contexts = _batch(rows, device)
+    slate_B2M = torch.stack([contexts.slate_BM, contexts.slate_BM.flip(1)], 1)
+    return PairBatch(contexts, slate_B2M, torch.arange(rows, device=device), rows, rows)
+
+
+Step = tuple[nn.Module, Callable[[], torch.Tensor]]
+
+
+def _pretraining(model: Higr, rows: int, device: str) -> Step:
+    batch = _batch(rows, device)
+    return model, lambda: model(batch) / batch.num_targets
+
+
+def _aligning(model: Higr, pairs: int, device: str, method: Any) -> Step:
+    batch = _pairs(pairs, device)
+    references_P2 = torch.full((pairs, 2), -100.0, device=device) if method == "dpo" else None
+    aligned = Aligned(model, AlignmentConfig(method=method), references_P2)
+    return aligned, lambda: aligned(batch) / batch.num_targets
+
+
+def _beside_frozen(model: Higr, pairs: int, device: str) -> Step:
+    batch, frozen = _pairs(pairs, device), copy.deepcopy(model).eval()
+    aligned = Aligned(model, AlignmentConfig(method="dpo"), torch.zeros(pairs, 2, device=device))
+
+    def loss() -> torch.Tensor:
+        with torch.no_grad():
+            aligned.references_P2.copy_(pair_log_probs(frozen, batch)[0])
+        return aligned(batch) / batch.num_targets
+
+    # The frozen weights are there all the time, too: they count with the model's.
+    aligned.frozen = frozen.requires_grad_(False)
+    return aligned, loss
+
+
+def _peak(prepare: Callable[[Higr], Step], device: str) -> float:
+    """Most bytes alive in a step: weights and optimizer states, and what the step allocates."""
+    model, loss = prepare(_model(device))
+    trained = nn.ParameterList(p for p in model.parameters() if p.requires_grad)
+    optimizer = make_optimizer(trained, LoopSettings())
+
+    def step() -> None:
+        loss().backward()
+        nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    step()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated()
+    states = [value for entry in optimizer.state.values() for value in entry.values()]
+    held = sum(each.nbytes for each in [*model.parameters(), *model.buffers(), *states])
+    return held + allocated_peak(step)
+
+
+def allocated_peak(work: Callable[[], None]) -> int:
+    """Most bytes that a piece of work on the CPU holds at a time of what it allocates itself."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        work()
+    changes = sorted(
+        (event.start_ns(), event.nbytes())
+        for event in found.profiler.kineto_results.events()
+        if event.name() == "[memory]"
+    )
+    return int(np.cumsum([change for _, change in changes]).max(initial=0))

@@ -1,0 +1,102 @@
+"""What the measures of slate decoding share: the models, the questions, and the flat decoder.
+
+HiGR and the flat decoder have equally many weights, the paper's depths and the same work: contexts
+are read, slates of 10 said, a beam of 8 inside each item, only items that exist, none twice. The
+flat decoder is greedy over places like HiGR. (Beams over whole slates, as it is usually run, would
+cost it as many steps and a cache per beam on top.) They take turns, so that both see the same
+weather on the machine.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from benchmarks.constrained_beam_step import CODES, LEVELS, take_turns, uneven_codes
+from feature_store.settings import Settings
+from training.data.contexts import Contexts
+from training.models.flat_slate import FlatSlate, FlatSlateConfig
+from training.models.higr.config import HigrConfig
+from training.models.higr.model import Higr
+
+SLATE, BEAM, HISTORY = 10, 8, 50
+PLANNER, GENERATOR = 14, 2
+WIDTH, HEADS = 128, 4
+ALIKE = 0.05
+"""Share by which the numbers of weights may differ."""
+
+
+def measure_feedback(
+    settings: Settings, feedback: Literal["item", "latent"], goal: float, *, quick: bool
+) -> dict[str, Any]:
+    """Median milliseconds per slate of HiGR with this feedback and of the flat decoder.
+
+    Args:
+        settings: the device.
+        feedback: what the planner is told of the place before.
+        goal: of the ratio.
+        quick: a tenth of the items, two rows and one round, to see that it runs.
+    """
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    num_items, rows, rounds = (10_000, 2, 1) if quick else (100_000, 32, 5)
+    higr, flat = models(num_items, feedback, device)
+    contexts = questions(rows, num_items)
+    seconds = take_turns(
+        {
+            "higr": lambda: higr.recommend(contexts, SLATE),
+            "flat": lambda: flat.recommend(contexts, SLATE),
+        },
+        rounds=rounds,
+    )
+    ours, theirs = (1000 * seconds[name] / rows for name in ("higr", "flat"))
+    return {
+        "name": f"slate_decode_{feedback}",
+        "work": f"slates of {SLATE} after {HISTORY} events, {rows} at once, {LEVELS} levels of"
+        f" {CODES} codes, {num_items:,} items, beam {BEAM}; width {WIDTH}, {PLANNER} planner and"
+        f" {GENERATOR} generator layers against {PLANNER + GENERATOR}; {device},"
+        f" {torch.get_num_threads()} threads",
+        "unit": "ms",
+        "ours": ours,
+        "peers": {"flat decoder": theirs},
+        "ratio": ours / theirs,
+        "goal": goal,
+    }
+
+
+def models(
+    num_items: int, feedback: Literal["item", "latent"], device: str
+) -> tuple[Higr, FlatSlate]:
+    """Both models with random weights, equally many."""
+    codes_VQ = torch.from_numpy(uneven_codes(num_items).astype(np.int32))
+    sizes = (CODES,) * LEVELS
+    torch.manual_seed(0)
+    shape: dict[str, Any] = {"width": WIDTH, "num_heads": HEADS, "beam_width": BEAM}
+    higr = Higr(
+        HigrConfig(
+            planner_layers=PLANNER, generator_layers=GENERATOR, planner_feedback=feedback, **shape
+        ),
+        codes_VQ,
+        sizes,
+    )
+    flat = FlatSlate(FlatSlateConfig(num_layers=PLANNER + GENERATOR, **shape), codes_VQ, sizes)
+    ours, theirs = (sum(p.numel() for p in model.parameters()) for model in (higr, flat))
+    if abs(ours / theirs - 1) > ALIKE:
+        raise AssertionError(f"{ours:,} weights against {theirs:,}: not the same model size")
+    return higr.to(device).eval(), flat.to(device).eval()
+
+
+def questions(rows: int, num_items: int) -> Contexts:
+    """Histories of random events an hour apart; what was seen is left out."""
+    draw = np.random.default_rng(0)
+    items_BL = draw.integers(0, num_items, (rows, HISTORY), dtype=np.int32)
+    return Contexts(
+        items_BL=items_BL,
+        strengths_BL=draw.integers(-1, 4, (rows, HISTORY), dtype=np.int8),
+        times_BL=np.tile(np.arange(HISTORY) * 3600, (rows, 1)),
+        asked_at_B=np.full(rows, HISTORY * 3600),
+        lengths_B=np.full(rows, HISTORY),
+        excluded=items_BL.flatten(),
+        excluded_offsets=np.arange(rows + 1) * HISTORY,
+    )
