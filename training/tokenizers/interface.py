@@ -55,11 +55,19 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, embeddings_ND: Tensor, config: Any) -> Self:
+    def fit(cls, embeddings_ND: Tensor, config: Any, pairs_P2: Tensor | None = None) -> Self:
         """Learn codebooks from item vectors, on the device that they are on.
 
+        Nothing is kept of a fit that was stopped: it takes minutes, and begun anew it ends with
+        the same bits.
+
+        Args:
+            embeddings_ND: the catalogue.
+            config: of `config_class`.
+            pairs_P2: rows (anchor, positive) of items that belong together for other reasons than
+                their embedding; kinds that don't contrast pass them over.
         Raises:
-            ValueError: no vectors, or some that are not finite.
+            ValueError: no vectors, some that are not finite, or pairs of rows that are not there.
         """
 
     @abstractmethod
@@ -188,6 +196,17 @@ def read_description(directory: Path) -> dict[str, Any]:
     if missing:
         raise TokenizerCorruptError(f"{path} lacks {sorted(missing)}")
     return description
+
+
+def require_items(embeddings_ND: Tensor) -> None:
+    """Refuse a catalogue that nothing can be learnt from.
+
+    Raises:
+        ValueError: there are no vectors, or some are not finite.
+    """
+    if len(embeddings_ND) == 0:
+        raise ValueError("no embeddings to fit a tokenizer on; build item_embeddings first")
+    require_finite(embeddings_ND)
 
 
 def require_finite(embeddings_ND: Tensor) -> None:
