@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from training.configure import configure
 from training.tokenizers import quantize
 
 WEIGHTS = "tokenizer.safetensors"
@@ -49,9 +50,19 @@ class Tokenizer(ABC):
 
     @classmethod
     def config_from(cls, settings: Mapping[str, Any]) -> Any:
-        """The kind's config from a mapping; keys of other concerns are passed over."""
+        """The kind's config from a preset's section `tokenizer`.
+
+        Args:
+            settings: fields that several kinds have, where this one has them, too (others are of
+                other concerns and passed over); and under `settings`, by kind, further ones.
+        Raises:
+            ValueError: the kind has no such setting, does not offer the choice, or a value is out
+                of its range.
+        """
         names = {field.name for field in dataclasses.fields(cls.config_class)}
-        return cls.config_class(**{k: v for k, v in settings.items() if k in names})
+        shared = {name: value for name, value in settings.items() if name in names}
+        own = settings.get("settings", {}).get(cls.kind, {})
+        return configure(cls.config_class, cls.kind, {**shared, **own})
 
     @classmethod
     @abstractmethod
