@@ -33,6 +33,8 @@ class Column:
         minimum: lowest value allowed (list columns: of every element); None is no bound.
         maximum: highest value allowed, inclusive.
         allowed: the closed set of values, where there is one.
+        may_be_nan: whether NaN may stand for a number that is not known, as in a list, whose
+            elements are never null.
     Raises:
         ValueError: the name is not snake_case or the type is unknown.
     """
@@ -44,6 +46,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     allowed: tuple[str | int, ...] | None = None
+    may_be_nan: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -35,6 +35,7 @@ from feature_store.snapshot import (
     TableDiff,
 )
 from feature_store.stage import STAGED, Stage
+from feature_store.storage import Folder
 from feature_store.tables import CATALOG
 from feature_store.version import At, Version, check_partition_values, resolve
 
@@ -185,6 +186,14 @@ class FeatureStore:
         check_partition_values(self.contract(name), partitions)
         version = self._version(name, at)
         return [file.uri for file in version.files(partitions)] if version else []
+
+    def folder(self, name: str) -> Folder:
+        """The table's own folder: what opens its `files` where no engine does.
+
+        Raises:
+            TableNotFound: nothing was published under the name.
+        """
+        return folder_of(self._published(name, None).table)
 
     def read(
         self,

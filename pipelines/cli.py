@@ -17,7 +17,15 @@ from pipelines.errors import DataRefused, DeliveryUnreadable, RowsUnaccounted
 
 FAILED, USAGE, REFUSED = 1, 2, 3
 DATASETS = ("movielens-100k", "movielens-1m", "movielens-20m")
-JOB_NAMES = ("build_items", "ingest_interactions", "embed_items", "build_user_sequences")
+JOB_NAMES = (
+    "build_items",
+    "ingest_interactions",
+    "embed_items",
+    "build_user_sequences",
+    "build_slates",
+    "build_preference_pairs",
+    "build_item_cooccurrence",
+)
 """The keys of `pipelines.jobs.JOBS`, which can't be looked at without importing Spark."""
 
 

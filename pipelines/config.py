@@ -1,10 +1,10 @@
-"""What a preset says to the pipelines: source, catalogue, sequences, validation."""
+"""What a preset says to the pipelines: source, catalogue, sequences, slates, validation."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from feature_store.preset import PresetError, load_preset
 
@@ -133,6 +133,72 @@ class Sequences(Section):
     """Events below are left out of user_sequences."""
 
 
+class Slates(Section):
+    """What was shown together. Logged requests are slates; the rest is cut into sessions."""
+
+    session: Literal["gap", "day"] = "gap"
+    """How events without a request_id are held together: until the user pauses, or all day."""
+    gap_minutes: float = Field(default=30.0, gt=0)
+    """A longer pause ends a session."""
+    utc_offset_hours: float = Field(default=0.0, ge=-12, le=14)
+    """Local time less UTC. No slate goes across local midnight, so that every slate is whole in
+    the run of one day."""
+    maximum_items: int = Field(default=10, ge=3)
+    """Longer ones are cut into consecutive slates of about equal length."""
+
+
+class Preferences(Section):
+    """Pairs of a chosen and a rejected slate, of three kinds."""
+
+    ranking: float = Field(default=1.0, ge=0)
+    """Share of the kind `ranking` relative to the two others: the chosen items permuted."""
+    interest: float = Field(default=1.0, ge=0)
+    """Share of `interest`: items left or disliked, in place of chosen ones."""
+    diversity: float = Field(default=1.0, ge=0)
+    """Share of `diversity`: the first chosen item, then those most similar to it."""
+    pairs_per_context: int = Field(default=3, ge=1)
+    """At most; a kind that a slate can't give is not made up for by another."""
+    positive_strength: int = Field(default=1, ge=-1, le=3)
+    """Items of a slate with at least this are chosen."""
+    negative_strength: int = Field(default=0, ge=-1, le=3)
+    """Items with at most this may be put in their place; what lies between is neither."""
+    replaced_share: float = Field(default=0.5, gt=0, le=1)
+    """Of the chosen items, rounded up, that `interest` replaces; fewer where fewer are at hand."""
+    window_days: int = Field(default=7, ge=1)
+    """How far back earlier slates of the user give what a slate itself lacks."""
+    earlier_slates: int = Field(default=5, ge=1)
+    """Of them, the last ones."""
+    minimum_similarity: float = Field(default=0.0, ge=0, lt=1)
+    """Items are similar above this cosine."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.negative_strength >= self.positive_strength:
+            raise ValueError(
+                f"negative_strength {self.negative_strength} is not below positive_strength "
+                f"{self.positive_strength}: an item would be chosen and rejected"
+            )
+        if not self.ranking + self.interest + self.diversity:
+            raise ValueError("ranking, interest and diversity are all 0; no pair could be made")
+        return self
+
+
+class Cooccurrence(Section):
+    """Items engaged with in the same slates."""
+
+    days: int = Field(default=30, ge=1)
+    """Days of slates that are counted, up to the run's."""
+    positive_strength: int = Field(default=1, ge=-1, le=3)
+    """An item counts in a slate with at least this."""
+    minimum_together: int = Field(default=1, ge=1)
+    """Slates that two items must share to be listed."""
+    neighbours: int = Field(default=20, ge=1)
+    """Others listed per item."""
+    maximum_items: int = Field(default=20, ge=2)
+    """Of a slate, the strongest; pairs grow with the square of it."""
+
+
 class Validation(Section):
     """Rules a contract can't say; a share is of rows, a factor multiplies the trailing median."""
 
@@ -158,6 +224,9 @@ class PipelineConfig(Section):
     items: Items = Items()
     embedding: Embedding = Embedding()
     sequences: Sequences = Sequences()
+    slates: Slates = Slates()
+    preferences: Preferences = Preferences()
+    cooccurrence: Cooccurrence = Cooccurrence()
     validation: Validation = Validation()
 
 

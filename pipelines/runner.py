@@ -113,6 +113,7 @@ def _stage_check_commit(
     for contract in job.outputs:
         if contract.name not in output.always:
             _refuse_if(output.refusal())
+            _audit(run, contract, stages[contract.name], output)
             _validate(run, contract, stages[contract.name], output, facts)
         log.info("%s %s: committing %s", job.name, run.day, contract.name)
         published = _publish(run, stages[contract.name], output)
@@ -154,6 +155,18 @@ def write_staged(frame: DataFrame, contract: Contract, directory: str) -> int:
 def _refuse_if(reason: str | None) -> None:
     if reason is not None:
         raise DataRefused(reason)
+
+
+def _audit(run: JobRun, contract: Contract, stage: Stage, output: JobOutput) -> None:
+    """Let the job look at what it staged.
+
+    Raises:
+        DataRefused: the job has something against it.
+    """
+    if contract.name in output.audits:
+        log.info("auditing %s", contract.name)
+        staged = run.read(contract, stage.files())
+        _refuse_if(output.audits[contract.name](staged))
 
 
 def _validate(

@@ -1,6 +1,14 @@
 """Every Spark job there is."""
 
-from pipelines.jobs import build_items, build_user_sequences, embed_items, ingest_interactions
+from pipelines.jobs import (
+    build_item_cooccurrence,
+    build_items,
+    build_preference_pairs,
+    build_slates,
+    build_user_sequences,
+    embed_items,
+    ingest_interactions,
+)
 from pipelines.jobs.interface import Job
 
 JOBS: dict[str, Job] = {
@@ -10,5 +18,8 @@ JOBS: dict[str, Job] = {
         ingest_interactions.JOB,
         embed_items.JOB,
         build_user_sequences.JOB,
+        build_slates.JOB,
+        build_preference_pairs.JOB,
+        build_item_cooccurrence.JOB,
     )
 }

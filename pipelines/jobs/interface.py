@@ -78,6 +78,8 @@ class JobOutput:
         account: called with the staged row counts after writing and before any commit; returns
             more facts; raises where the counts don't add up.
         refusal: called after the tables in `always` are committed; a text refuses the rest.
+        audits: by table name: looks at the staged rows before the table's rules do; a text refuses
+            them.
         always: tables to commit even when the others are refused (the quarantine).
         known_items: catalogue that events must refer to, for validation.
         trailing: day, rows, strength and n of previously published days, for validation.
@@ -92,6 +94,7 @@ class JobOutput:
     facts: Mapping[str, Any] = field(default_factory=dict)
     account: Callable[[Counts], dict[str, Any]] = no_accounts
     refusal: Callable[[], str | None] = lambda: None
+    audits: Mapping[str, Callable[[DataFrame], str | None]] = field(default_factory=dict)
     always: frozenset[str] = frozenset()
     known_items: DataFrame | None = None
     trailing: DataFrame | None = None

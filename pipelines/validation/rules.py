@@ -24,6 +24,8 @@ from pipelines.validation.shared_rules import (
     known_indices,
     known_item,
     lists_have_equal_length,
+    no_item_twice,
+    not_after_the_day,
     of_the_day,
 )
 
@@ -237,6 +239,89 @@ def _user_sequences(inputs: RuleInputs) -> tuple[Rule, ...]:
     )
 
 
+def _slates(inputs: RuleInputs) -> tuple[Rule, ...]:
+    first, end = inputs.config.earliest_event, inputs.end_of_day
+    return (
+        not_after_the_day(inputs),
+        lists_have_equal_length("item_indices", "strengths", "dwell_seconds"),
+        RowRule(
+            name="slate_has_two_items",
+            column="item_indices",
+            description="A slate has at least two items.",
+            condition="size(item_indices) >= 2",
+        ),
+        no_item_twice("item_indices"),
+        RowRule(
+            name="slate_ends_after_it_starts",
+            column="ended_at",
+            description="No slate ends before it starts.",
+            condition="started_at <= ended_at",
+        ),
+        RowRule(
+            name="slate_is_within_the_run",
+            column="started_at",
+            description=f"Every exposure is on or after {first} and before {end} (UTC).",
+            condition=f"started_at >= {instant(first)} AND ended_at < {instant(end)}",
+        ),
+        RowRule(
+            name="slate_is_on_its_day",
+            column="day",
+            description="A slate is of the UTC date of its exposures, or of the day after.",
+            condition="day BETWEEN date(ended_at) AND date_add(date(started_at), 1)",
+        ),
+        *known_indices(inputs),
+    )
+
+
+def _preference_pairs(inputs: RuleInputs) -> tuple[Rule, ...]:
+    return (
+        not_after_the_day(inputs),
+        lists_have_equal_length("chosen", "rejected"),
+        RowRule(
+            name="chosen_and_rejected_differ",
+            column="rejected",
+            description="No slate is preferred to itself.",
+            condition="chosen <> rejected",
+        ),
+        no_item_twice("chosen"),
+        no_item_twice("rejected"),
+        RowRule(
+            name="ranking_permutes_the_chosen",
+            column="rejected",
+            description="A pair of the kind ranking has the same items on both sides.",
+            condition="kind <> 'ranking' OR array_sort(chosen) = array_sort(rejected)",
+        ),
+        RowRule(
+            name="source_is_within_the_run",
+            column="newest_source",
+            description=f"Nothing was borrowed from after {inputs.day} (UTC).",
+            condition=f"context_until < {instant(inputs.end_of_day)} "
+            f"AND newest_source < {instant(inputs.end_of_day)}",
+        ),
+        *known_indices(inputs, "chosen", "rejected"),
+    )
+
+
+def _item_cooccurrence(inputs: RuleInputs) -> tuple[Rule, ...]:
+    known = RowRule(
+        name="items_are_known",
+        column="item_index",
+        description=f"Every item_index is below {inputs.num_items or 0:,}, the size of the "
+        "catalogue.",
+        condition=f"greatest(item_index, other_index) < {inputs.num_items}",
+    )
+    return (
+        of_the_day(inputs),
+        RowRule(
+            name="no_item_beside_itself",
+            column="other_index",
+            description="No item is its own neighbour.",
+            condition="item_index <> other_index",
+        ),
+        *(() if inputs.num_items is None else (known,)),
+    )
+
+
 def _recommendations(inputs: RuleInputs) -> tuple[Rule, ...]:
     return (
         of_the_day(inputs),
@@ -275,6 +360,9 @@ _RULES: dict[str, Callable[[RuleInputs], tuple[Rule, ...]]] = {
     "items": _items,
     "item_embeddings": _item_embeddings,
     "user_sequences": _user_sequences,
+    "slates": _slates,
+    "preference_pairs": _preference_pairs,
+    "item_cooccurrence": _item_cooccurrence,
     "semantic_ids": _semantic_ids,
     "recommendations": _recommendations,
 }

@@ -38,15 +38,16 @@ def complete(inputs: RuleInputs) -> tuple[Rule, ...]:
     return (rule,)
 
 
-def known_indices(inputs: RuleInputs) -> tuple[Rule, ...]:
-    """Each of a row's item_indices is in the catalogue, which is dense; needs a catalogue."""
+def known_indices(inputs: RuleInputs, *columns: str) -> tuple[Rule, ...]:
+    """Each item_index in list columns is in the catalogue, which is dense; needs a catalogue."""
     if inputs.num_items is None:
         return ()
+    columns = columns or ("item_indices",)
     rule = RowRule(
         name="items_are_known",
-        column="item_indices",
+        column=columns[0],
         description=f"Every item_index is below {inputs.num_items:,}, the size of the catalogue.",
-        condition=f"array_max(item_indices) < {inputs.num_items}",
+        condition=" AND ".join(f"array_max({each}) < {inputs.num_items}" for each in columns),
     )
     return (rule,)
 
@@ -58,6 +59,26 @@ def of_the_day(inputs: RuleInputs) -> Rule:
         column="day",
         description=f"Every row is of {inputs.day}.",
         condition=f"day = DATE'{inputs.day}'",
+    )
+
+
+def not_after_the_day(inputs: RuleInputs) -> Rule:
+    """A table whose run may also build days before it holds none after it."""
+    return RowRule(
+        name="day_is_past",
+        column="day",
+        description=f"No row is of a day after {inputs.day}.",
+        condition=f"day <= DATE'{inputs.day}'",
+    )
+
+
+def no_item_twice(column: str) -> Rule:
+    """A list of items has each of them once."""
+    return RowRule(
+        name=f"{column}_are_distinct" if column.endswith("s") else f"{column}_is_distinct",
+        column=column,
+        description=f"No item is in {column} twice.",
+        condition=f"size(array_distinct({column})) = size({column})",
     )
 
 

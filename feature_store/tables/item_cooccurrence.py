@@ -1,0 +1,37 @@
+"""item_cooccurrence: what users engaged with together, for the tokenizer's positive pairs."""
+
+from feature_store.contract import Column, Contract
+
+ITEM_COOCCURRENCE = Contract(
+    name="item_cooccurrence",
+    grain="one item and one of those most often engaged with in the same slates",
+    key=("day", "item_index", "other_index"),
+    partition="day",
+    order=("item_index", "other_index"),
+    producer="build_item_cooccurrence",
+    consumers=("train_tokenizer",),
+    columns=(
+        Column(name="day", type="date", meaning="the last of the `cooccurrence.days` days counted"),
+        Column(name="item_index", type="int", minimum=0, meaning="as in items"),
+        Column(
+            name="other_index",
+            type="int",
+            minimum=0,
+            meaning="one of the `cooccurrence.neighbours` with the highest score; ties by "
+            "other_index",
+        ),
+        Column(
+            name="together",
+            type="long",
+            minimum=1,
+            meaning="slates in which both were engaged with",
+        ),
+        Column(
+            name="score",
+            type="double",
+            minimum=0,
+            maximum=1,
+            meaning="cosine: together / √(slates of the one · slates of the other)",
+        ),
+    ),
+)

@@ -1,0 +1,52 @@
+"""preference_pairs: slates that were wanted, each beside one that would have been worse."""
+
+from feature_store.contract import Column, Contract
+
+PREFERENCE_PAIRS = Contract(
+    name="preference_pairs",
+    grain="one chosen and one rejected slate for the same context",
+    key=("day", "slate_id", "kind", "pair"),
+    partition="day",
+    order=("user_id", "context_until", "slate_id", "kind", "pair"),
+    producer="build_preference_pairs",
+    consumers=("train_recommender",),
+    columns=(
+        Column(name="day", type="date", meaning="day of the slate"),
+        Column(name="slate_id", type="string", meaning="the slate the pair was made from"),
+        Column(name="user_id", type="string", meaning="the source's own user id"),
+        Column(
+            name="context_until",
+            type="timestamp",
+            meaning="started_at of the slate, UTC: only events strictly before are context",
+        ),
+        Column(
+            name="kind",
+            type="string",
+            allowed=("ranking", "interest", "diversity"),
+            meaning="what the rejected one lacks: the chosen in another order, items the user "
+            "left or disliked in place of chosen ones, or items all alike",
+        ),
+        Column(
+            name="pair", type="int", minimum=0, meaning="number within the slate and kind, from 0"
+        ),
+        Column(
+            name="chosen",
+            type="list<int>",
+            minimum=0,
+            meaning="engaged items of the slate, strongest first; then longest dwell, then place",
+        ),
+        Column(
+            name="rejected",
+            type="list<int>",
+            minimum=0,
+            meaning="as many items as chosen, never the same list",
+        ),
+        Column(name="source", type="string", meaning="why it was made: where its items come from"),
+        Column(
+            name="newest_source",
+            type="timestamp",
+            meaning="no borrowed item comes from an event after this (UTC); never after the "
+            "slate's ended_at",
+        ),
+    ),
+)

@@ -1,0 +1,31 @@
+"""build_item_cooccurrence: slates of the last days → item_cooccurrence as of the day."""
+
+from datetime import timedelta
+
+from feature_store.tables.item_cooccurrence import ITEM_COOCCURRENCE
+from pipelines.errors import DataRefused
+from pipelines.jobs.interface import Job, JobOutput, JobRun
+from pipelines.transforms.cooccurrence import count_cooccurrence
+
+
+def build(run: JobRun) -> JobOutput:
+    """Items engaged with together in the `cooccurrence.days` days up to the run's.
+
+    Raises:
+        DataRefused: nothing was ever published to `slates`.
+    """
+    config = run.config.cooccurrence
+    if run.snapshot("slates") is None:
+        raise DataRefused("there are no slates; run build_slates for the day first")
+    counted = [run.day - timedelta(days=number) for number in range(config.days)]
+    slates = run.table("slates", partitions=counted)
+    rows = count_cooccurrence(slates, config, day=run.day)
+    return JobOutput(
+        frames={"item_cooccurrence": rows.coalesce(1)},
+        replace={"item_cooccurrence": [run.day]},
+        known_items=run.table("items"),
+        facts={"days_counted": config.days},
+    )
+
+
+JOB = Job(name="build_item_cooccurrence", outputs=(ITEM_COOCCURRENCE,), build=build)

@@ -1,0 +1,49 @@
+"""Which days a job of daily partitions builds, and how their rows become files."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from feature_store.tables import CATALOG
+from pipelines.errors import DataRefused
+from pipelines.jobs.interface import JobRun
+
+ROWS_PER_FILE = 2_000_000
+"""A day with more rows of its source is written as several files, by user."""
+
+
+def missing_days(run: JobRun, *, of: str, built: str) -> list[date]:
+    """The run's day, and the days before it that came after the last one built.
+
+    To begin with these are all days since the first one of `of`; from then on it is the day
+    alone, unless a day was left out. A day has the same rows whether it is built alone or with
+    others.
+
+    Raises:
+        DataRefused: `of` has no day up to the run's.
+    """
+    at = run.snapshot(of)
+    known = [] if at is None else _days(run.store.partitions(of, at=at), run.day)
+    if not known:
+        raise DataRefused(
+            f"no row of {of} up to {run.day} is published; run {CATALOG[of].producer} first"
+        )
+    # The table that is written isn't one that its rows are made from: no input.
+    before = _days(run.store.partitions(built), run.day - timedelta(days=1))
+    first = before[-1] + timedelta(days=1) if before else known[0]
+    return [first + timedelta(days=number) for number in range((run.day - first).days + 1)]
+
+
+def spread_over_files(run: JobRun, frame: DataFrame, days: Sequence[date], *, of: str) -> DataFrame:
+    """A day's rows together, in as many files as its rows of `of` ask for."""
+    at = run.snapshot(of)
+    published = _days(run.store.partitions(of, at=at), days[-1])
+    rows = [run.store.row_count(of, at=at, partition=day) for day in published if day in days]
+    buckets = 1 + max(rows, default=0) // ROWS_PER_FILE
+    return frame.repartition("day", F.pmod(F.xxhash64("user_id"), F.lit(buckets)))
+
+
+def _days(partitions: Sequence[object], until: date) -> list[date]:
+    return [day for day in partitions if isinstance(day, date) and day <= until]
