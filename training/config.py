@@ -30,6 +30,8 @@ class Tokenizer(Section):
     collisions: Literal["suffix", "reassign", "bucket"] = "suffix"
     """Items with equal codes: a resolving level is added, the last code moves to the next
     nearest free one, or they stay together."""
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Per kind, further fields of its own frozen config dataclass (`crq_vae: {epochs: 60}`)."""
     retrain_days: int = Field(default=7, ge=1)
     """A new generation is trained when the current one is this old; new items get codes from
     the current one in between."""

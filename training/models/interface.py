@@ -6,18 +6,11 @@ B contexts, L events of context, k places in a list, V items in the catalogue.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (
-    Any,
-    Literal,
-    Protocol,
-    get_args,
-    get_origin,
-    get_type_hints,
-    runtime_checkable,
-)
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from training.configure import configure
 from training.data.contexts import PAD, Contexts, TopK, contexts_of
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
@@ -118,14 +111,4 @@ class Family:
         Raises:
             ValueError: a setting that the family does not have, or a choice that it does not offer.
         """
-        known = set(self.config_class.__dataclass_fields__)
-        unknown = sorted(set(settings) - known)
-        if unknown:
-            raise ValueError(f"{self.name} has no setting {unknown}; it has {sorted(known)}")
-        for name, hint in get_type_hints(self.config_class).items():
-            offered = get_args(hint)
-            if get_origin(hint) is Literal and settings.get(name, offered[0]) not in offered:
-                raise ValueError(
-                    f"{self.name}.{name} is {settings[name]!r}, expected one of {list(offered)}"
-                )
-        return self.config_class(**settings)
+        return configure(self.config_class, self.name, settings)

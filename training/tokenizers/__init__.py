@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from training.tokenizers.crq_vae import CrqVae
 from training.tokenizers.interface import Tokenizer, TokenizerCorruptError, read_description
 from training.tokenizers.rq_kmeans import RqKMeans
+from training.tokenizers.rq_vae import RqVae
 
-TOKENIZERS: dict[str, type[Tokenizer]] = {kind.kind: kind for kind in (RqKMeans,)}
+TOKENIZERS: dict[str, type[Tokenizer]] = {kind.kind: kind for kind in (RqKMeans, RqVae, CrqVae)}
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from training.configure import configure
 from training.tokenizers import quantize
 
 WEIGHTS = "tokenizer.safetensors"
@@ -49,17 +50,35 @@ class Tokenizer(ABC):
 
     @classmethod
     def config_from(cls, settings: Mapping[str, Any]) -> Any:
-        """The kind's config from a mapping; keys of other concerns are passed over."""
+        """The kind's config from a preset's section `tokenizer`.
+
+        Args:
+            settings: fields that several kinds have, where this one has them, too (others are of
+                other concerns and passed over); and under `settings`, by kind, further ones.
+        Raises:
+            ValueError: the kind has no such setting, does not offer the choice, or a value is out
+                of its range.
+        """
         names = {field.name for field in dataclasses.fields(cls.config_class)}
-        return cls.config_class(**{k: v for k, v in settings.items() if k in names})
+        shared = {name: value for name, value in settings.items() if name in names}
+        own = settings.get("settings", {}).get(cls.kind, {})
+        return configure(cls.config_class, cls.kind, {**shared, **own})
 
     @classmethod
     @abstractmethod
-    def fit(cls, embeddings_ND: Tensor, config: Any) -> Self:
+    def fit(cls, embeddings_ND: Tensor, config: Any, pairs_P2: Tensor | None = None) -> Self:
         """Learn codebooks from item vectors, on the device that they are on.
 
+        Nothing is kept of a fit that was stopped: it takes minutes, and begun anew it ends with
+        the same bits.
+
+        Args:
+            embeddings_ND: the catalogue.
+            config: of `config_class`.
+            pairs_P2: rows (anchor, positive) of items that belong together for other reasons than
+                their embedding; kinds that don't contrast pass them over.
         Raises:
-            ValueError: no vectors, or some that are not finite.
+            ValueError: no vectors, some that are not finite, or pairs of rows that are not there.
         """
 
     @abstractmethod
@@ -188,6 +207,17 @@ def read_description(directory: Path) -> dict[str, Any]:
     if missing:
         raise TokenizerCorruptError(f"{path} lacks {sorted(missing)}")
     return description
+
+
+def require_items(embeddings_ND: Tensor) -> None:
+    """Refuse a catalogue that nothing can be learnt from.
+
+    Raises:
+        ValueError: there are no vectors, or some are not finite.
+    """
+    if len(embeddings_ND) == 0:
+        raise ValueError("no embeddings to fit a tokenizer on; build item_embeddings first")
+    require_finite(embeddings_ND)
 
 
 def require_finite(embeddings_ND: Tensor) -> None:

@@ -1,9 +1,10 @@
 """Lloyd's k-means with k-means++ seeding and revival of dead codes; the same bits in every run.
 
-Legend: N points, H width, K codes.
+Legend: N points, H width, Q levels, K codes.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,24 @@ TRIAL_PASSES = 5
 """Passes after which seedings are compared."""
 ROUNDING = 1e-10
 """Squared error relative to ‖x‖² below which a point equals its centroid, a mean of equals."""
+
+
+@dataclass(frozen=True)
+class ResidualClustering:
+    """What k-means found level by level.
+
+    Args:
+        codebooks_QKH: centroids; zero where unused.
+        is_used_QK: which codes have a centroid.
+        num_points: how many points it was found on.
+        levels: per level `used_codes`, `iterations`, `revived_codes` and `residual_share`:
+            Σ ‖r_d‖² / Σ ‖r_0‖².
+    """
+
+    codebooks_QKH: Tensor
+    is_used_QK: Tensor
+    num_points: int
+    levels: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -107,6 +126,47 @@ def kmeans(
     )
 
 
+def residual_kmeans(
+    points_NH: Tensor,
+    num_levels: int,
+    num_codes: int,
+    *,
+    iterations: int,
+    generator: torch.Generator,
+    max_points: int,
+) -> ResidualClustering:
+    """k-means on the points, then on what each level leaves over: `r_d = r_{d−1} − C^d_{c_d}`.
+
+    Args:
+        points_NH: at least one, finite.
+        num_levels: Q.
+        num_codes: K of every level.
+        iterations: most passes per level.
+        generator: on the CPU.
+        max_points: of more points a sample is taken.
+    """
+    residual_NH = points_NH
+    if len(residual_NH) > max_points:
+        chosen = _sample(len(residual_NH), max_points, generator)
+        residual_NH = residual_NH[chosen.to(residual_NH.device)]
+    num_points, energy = len(residual_NH), float(residual_NH.square().sum(1).mean())
+    codebooks, used, levels = [], [], []
+    for _ in range(num_levels):
+        found = kmeans(residual_NH, num_codes, iterations=iterations, generator=generator)
+        residual_NH = residual_NH - found.codebook_KH[found.code_N]
+        codebooks.append(found.codebook_KH)
+        used.append(found.is_used_K)
+        levels.append(
+            {
+                "used_codes": int(found.is_used_K.sum()),
+                "iterations": found.iterations,
+                "revived_codes": found.revived,
+                "residual_share": float(residual_NH.square().sum(1).mean()) / max(energy, 1e-30),
+            }
+        )
+    return ResidualClustering(torch.stack(codebooks), torch.stack(used), num_points, levels)
+
+
 def _lloyd(
     points_NH: Tensor, codebook_KH: Tensor, is_used_K: Tensor, iterations: int
 ) -> Clustering:
@@ -118,7 +178,7 @@ def _lloyd(
         sums_KH, count_K = cluster_sums(points_NH, code_N, num_codes)
         is_used_K = count_K > 0
         codebook_KH = sums_KH / count_K.clamp(min=1).unsqueeze(1)
-        revived += _revive(codebook_KH, is_used_K, points_NH, code_N)
+        revived += revive(codebook_KH, is_used_K, points_NH, code_N)
         before_N = code_N
         code_N, distance_N = nearest(points_NH, codebook_KH, is_used_K)
         if torch.equal(before_N, code_N):
@@ -134,8 +194,15 @@ def _lloyd(
     )
 
 
-def _revive(codebook_KH: Tensor, is_used_K: Tensor, points_NH: Tensor, code_N: Tensor) -> int:
-    """Move dead codes to the points described worst, in place; returns how many."""
+def revive(codebook_KH: Tensor, is_used_K: Tensor, points_NH: Tensor, code_N: Tensor) -> int:
+    """Move dead codes to the points described worst, in place; returns how many.
+
+    Args:
+        codebook_KH: changed where a code is revived.
+        is_used_K: False where a code is dead; True after that where it was revived.
+        points_NH: what the codes describe.
+        code_N: the code of each point.
+    """
     dead = torch.nonzero(~is_used_K).squeeze(1)
     if len(dead) == 0:
         return 0

@@ -10,8 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from training.tokenizers.interface import Tokenizer, require_finite
-from training.tokenizers.kmeans import kmeans
+from training.tokenizers.interface import Tokenizer, require_items
+from training.tokenizers.kmeans import residual_kmeans
 
 
 @dataclass(frozen=True)
@@ -40,36 +40,21 @@ class RqKMeans(Tokenizer):
     config_class = RqKMeansConfig
 
     @classmethod
-    def fit(cls, embeddings_ND: Tensor, config: RqKMeansConfig) -> Self:
-        """Codebooks level by level; see `Tokenizer.fit`."""
-        if len(embeddings_ND) == 0:
-            raise ValueError("no embeddings to fit a tokenizer on; build item_embeddings first")
-        require_finite(embeddings_ND)
-        generator = torch.Generator().manual_seed(config.seed)
-        residual_ND = embeddings_ND.float()
-        if len(residual_ND) > config.max_points:
-            chosen = torch.randperm(len(residual_ND), generator=generator)[: config.max_points]
-            residual_ND = residual_ND[chosen.sort().values.to(residual_ND.device)]
-        num_points, energy = len(residual_ND), float(residual_ND.square().sum(1).mean())
-        codebooks, used, levels = [], [], []
-        for _ in range(config.num_levels):
-            found = kmeans(
-                residual_ND, config.codebook_size, iterations=config.iterations, generator=generator
-            )
-            residual_ND = residual_ND - found.codebook_KH[found.code_N]
-            codebooks.append(found.codebook_KH)
-            used.append(found.is_used_K)
-            levels.append(
-                {
-                    "used_codes": int(found.is_used_K.sum()),
-                    "iterations": found.iterations,
-                    "revived_codes": found.revived,
-                    "residual_share": float(residual_ND.square().sum(1).mean())
-                    / max(energy, 1e-30),
-                }
-            )
-        state = {"codebooks": torch.stack(codebooks), "is_used": torch.stack(used)}
-        return cls(config, state, {"fitted_points": num_points, "levels": levels})
+    def fit(
+        cls, embeddings_ND: Tensor, config: RqKMeansConfig, pairs_P2: Tensor | None = None
+    ) -> Self:
+        """Codebooks level by level; pairs say nothing to k-means. See `Tokenizer.fit`."""
+        require_items(embeddings_ND)
+        found = residual_kmeans(
+            embeddings_ND.float(),
+            config.num_levels,
+            config.codebook_size,
+            iterations=config.iterations,
+            generator=torch.Generator().manual_seed(config.seed),
+            max_points=config.max_points,
+        )
+        state = {"codebooks": found.codebooks_QKH, "is_used": found.is_used_QK}
+        return cls(config, state, {"fitted_points": found.num_points, "levels": found.levels})
 
     def latent(self, embeddings_ND: Tensor) -> Tensor:
         """The embeddings."""

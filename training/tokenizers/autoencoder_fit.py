@@ -1,0 +1,309 @@
+"""How RQ-VAE and CRQ-VAE are trained: one loop, full float32, the same bits for the same seed.
+
+Legend: N items, B items of a batch, D embedding width, H latent width, Q levels, K codes of a
+level, P pairs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from training.losses.quantization import (
+    global_loss,
+    global_targets,
+    layerwise_loss,
+    reconstruction_loss,
+    residuals,
+    straight_through,
+)
+from training.optimizer import learning_rate_share
+from training.tokenizers.autoencoder import QuantizedAutoencoder
+from training.tokenizers.interface import require_items
+
+REVIVAL_SHARE = 0.75
+"""Of the epochs, from the first on, dead codes are revived; what was revived settles after that."""
+WARMUP_STEPS = 50
+SMOOTHING = 1e-5
+"""Laplace smoothing of the moving counts, so that no code has none (MECHANICS §1.2)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """Shape and fit that RQ-VAE and CRQ-VAE share.
+
+    Args:
+        num_levels: Q.
+        codebook_size: K of every level.
+        iterations: most passes of the k-means that the codebooks begin with, per level.
+        seed: of weights, batches and k-means.
+        max_points: of a larger catalogue k-means sees a sample of so many items.
+        latent_width: H.
+        hidden_width: of the perceptrons beside the linear maps of encoder and decoder.
+        epochs: passes over the items; 0 leaves k-means on the main axes.
+        batch_size: B.
+        learning_rate: at its peak.
+        weight_decay: of AdamW, on the weights of encoder and decoder.
+        quantization_weight: λ1.
+        commitment: β, how much a latent is pulled to its codewords.
+        codebooks: moved by the loss's gradient, or moving averages of what they stand for.
+        ema_decay: what a moving average keeps of itself per batch.
+    """
+
+    num_levels: int = 3
+    codebook_size: int = 64
+    iterations: int = 50
+    seed: int = 0
+    max_points: int = 262_144
+    latent_width: int = 64
+    hidden_width: int = 256
+    epochs: int = 60
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    quantization_weight: float = 1.0
+    commitment: float = 0.25
+    codebooks: Literal["gradient", "ema"] = "gradient"
+    ema_decay: float = 0.99
+
+    def __post_init__(self) -> None:
+        problems = self.problems()
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, all at once."""
+        least = {
+            "latent_width": 1, "hidden_width": 1, "epochs": 0, "batch_size": 1,
+            "weight_decay": 0, "quantization_weight": 0, "commitment": 0,
+        }  # fmt: skip
+        found = [
+            f"{name} is {getattr(self, name)}, expected at least {bound}"
+            for name, bound in least.items()
+            if getattr(self, name) < bound
+        ]
+        if self.learning_rate <= 0:
+            found.append(f"learning_rate is {self.learning_rate}, expected a number above 0")
+        if not 0 <= self.ema_decay < 1:
+            found.append(f"ema_decay is {self.ema_decay}, expected at least 0 and below 1")
+        return found
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How far codewords are from what they stand for.
+
+    Args:
+        loss: of (latent_BH, words_BQH, commitment=β), [B].
+        targets: of (latent_BH, words_BQH): what each codeword is the moving average of, [B,Q,H].
+    """
+
+    loss: Callable[..., Tensor]
+    targets: Callable[[Tensor, Tensor], Tensor]
+
+
+LAYERWISE = Quantization(layerwise_loss, residuals)
+GLOBAL = Quantization(global_loss, global_targets)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A batch on its way through the quantizer."""
+
+    latent_BH: Tensor
+    codes_BQ: Tensor
+    words_BQH: Tensor
+
+
+Encode = Callable[[Tensor], Quantized]
+"""What the quantizer makes of rows of the items (on the CPU)."""
+Contrast = Callable[[Encode, Tensor, Quantized, torch.Generator], Tensor]
+"""The loss's third term, a number: of what encodes other rows, the rows of the batch (on the CPU),
+what they were encoded to, and the source of draws."""
+
+
+def fit_autoencoder(
+    embeddings_ND: Tensor,
+    config: AutoencoderConfig,
+    quantization: Quantization,
+    contrast: Contrast | None = None,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Train on the items, on the device that they are on.
+
+    The loss of a batch is `‖x − x̂‖²/D + λ1 · L_q/H + L_contrast`: means over a vector's numbers, so
+    that weights don't depend on widths.
+
+    Args:
+        embeddings_ND: the catalogue.
+        config: shape and fit.
+        quantization: layer by layer or of the sum.
+        contrast: the third term, weighted; None for none.
+    Returns:
+        The network's state, and how the fit went.
+    Raises:
+        ValueError: no vectors, or some that are not finite.
+    """
+    require_items(embeddings_ND)
+    with torch.autocast(embeddings_ND.device.type, enabled=False):
+        return _Fit(embeddings_ND, config, quantization, contrast).run()
+
+
+class MovingAverage:
+    """Codewords as moving averages of what they stand for (MECHANICS §1.2 (3); van den Oord 2017).
+
+    `N ← γN + (1−γ) n`, `M ← γM + (1−γ) m`, `C = M / Ñ`, with n_k items of a batch at code k, m_k the
+    sum of their targets and Ñ the smoothed N.
+
+    Args:
+        codebooks_QKH: changed in place.
+        is_used_QK: only used codes are moved.
+        decay: γ.
+    """
+
+    def __init__(self, codebooks_QKH: Tensor, is_used_QK: Tensor, decay: float) -> None:
+        self.codebooks_QKH, self.is_used_QK, self.decay = codebooks_QKH, is_used_QK, decay
+        self.count_QK = is_used_QK.to(codebooks_QKH.dtype)
+        self.sum_QKH = codebooks_QKH.clone()
+
+    def update(self, codes_BQ: Tensor, targets_BQH: Tensor) -> None:
+        """Take a batch in."""
+        num_codes = self.codebooks_QKH.shape[1]
+        one_hot_BQK = torch.nn.functional.one_hot(codes_BQ, num_codes).to(targets_BQH.dtype)
+        self.count_QK.lerp_(one_hot_BQK.sum(0), 1 - self.decay)
+        self.sum_QKH.lerp_(torch.einsum("bqk,bqh->qkh", one_hot_BQK, targets_BQH), 1 - self.decay)
+        total_Q1 = self.count_QK.sum(1, keepdim=True)
+        smooth_QK = (self.count_QK + SMOOTHING) / (total_Q1 + num_codes * SMOOTHING) * total_Q1
+        moved_QKH = self.sum_QKH / smooth_QK.clamp(min=SMOOTHING).unsqueeze(2)
+        is_moved_QK1 = (self.is_used_QK & (self.count_QK > SMOOTHING)).unsqueeze(2)
+        self.codebooks_QKH.copy_(torch.where(is_moved_QK1, moved_QKH, self.codebooks_QKH))
+
+    def restart(self, revived_QK: Tensor) -> None:
+        """Codes that were moved elsewhere forget what they stood for."""
+        self.count_QK.masked_fill_(revived_QK, 1.0)
+        self.sum_QKH.copy_(
+            torch.where(revived_QK.unsqueeze(2), self.codebooks_QKH, self.sum_QKH)
+        )
+
+
+class _Fit:
+    """One fit; draws are the CPU's, so that they are the same on every device."""
+
+    def __init__(
+        self,
+        embeddings_ND: Tensor,
+        config: AutoencoderConfig,
+        quantization: Quantization,
+        contrast: Contrast | None,
+    ) -> None:
+        self.config, self.quantization, self.contrast = config, quantization, contrast
+        self.generator = torch.Generator().manual_seed(config.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = QuantizedAutoencoder(
+                embeddings_ND.shape[1],
+                latent_width=config.latent_width,
+                hidden_width=config.hidden_width,
+                num_levels=config.num_levels,
+                codebook_size=config.codebook_size,
+            )
+        self.network = network.to(embeddings_ND.device)
+        self.network.begin_with_axes(embeddings_ND)
+        self.x_ND = self.network.normalised(embeddings_ND)
+        self.begun = self.network.initialise_codebooks(
+            self.x_ND,
+            iterations=config.iterations,
+            generator=self.generator,
+            max_points=config.max_points,
+        )
+        self.average = None
+        if config.codebooks == "ema":
+            codebooks_QKH = self.network.codebooks.detach()
+            self.average = MovingAverage(codebooks_QKH, self.network.is_used, config.ema_decay)
+        self.optimizer = self._optimizer()
+
+    def run(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All epochs."""
+        revived_Q = torch.zeros(self.config.num_levels, dtype=torch.int64)
+        epochs = []
+        for epoch in range(self.config.epochs):
+            epochs.append(self._epoch(epoch))
+            if epoch + 1 <= REVIVAL_SHARE * self.config.epochs:
+                revived_QK = self.network.revive_codes(self.x_ND)
+                revived_Q += revived_QK.sum(1).cpu()
+                if self.average is not None:
+                    self.average.restart(revived_QK)
+        levels = self.network.retire_codes(self.x_ND)
+        for level, revived in zip(levels, revived_Q.tolist(), strict=True):
+            level["revived_codes"] = revived
+        state = {name: value.detach() for name, value in self.network.state_dict().items()}
+        begun = self.begun.levels if self.begun is not None else []
+        report = {
+            "fitted_points": len(self.x_ND),
+            "levels": levels,
+            "initialised": begun,
+            "epochs": epochs,
+        }
+        return state, report
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        decayed = [p for p in self._coders() if p.dim() > 1]
+        plain = [p for p in self._coders() if p.dim() <= 1]
+        if self.average is None:
+            plain.append(self.network.codebooks)
+        groups = [
+            {"params": decayed, "weight_decay": self.config.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.98))
+
+    def _coders(self) -> list[torch.nn.Parameter]:
+        return [*self.network.encoder.parameters(), *self.network.decoder.parameters()]
+
+    def _epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the items in an order of its own; mean losses over its batches."""
+        batches = torch.randperm(len(self.x_ND), generator=self.generator).split(
+            self.config.batch_size
+        )
+        sums: dict[str, float] = {}
+        for number, rows_B in enumerate(batches):
+            share = learning_rate_share(
+                epoch * len(batches) + number,
+                warmup_steps=WARMUP_STEPS,
+                num_steps=self.config.epochs * len(batches),
+            )
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * share
+            for name, value in self._step(rows_B).items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        return {name: total / len(batches) for name, total in sums.items()}
+
+    def _step(self, rows_B: Tensor) -> dict[str, Tensor]:
+        config, batch = self.config, self._quantized(rows_B)
+        rounded_BH = straight_through(batch.latent_BH, batch.words_BQH.sum(1))
+        decoded_BD = self.network.decoder(rounded_BH)
+        x_BD = self.x_ND[rows_B.to(self.x_ND.device)]
+        terms = {
+            "reconstruction": reconstruction_loss(x_BD, decoded_BD).mean() / x_BD.shape[1],
+            "quantization": self.quantization.loss(
+                batch.latent_BH, batch.words_BQH, commitment=config.commitment
+            ).mean()
+            / config.latent_width,
+        }
+        loss = terms["reconstruction"] + config.quantization_weight * terms["quantization"]
+        if self.contrast is not None:
+            terms["contrast"] = self.contrast(self._quantized, rows_B, batch, self.generator)
+            loss = loss + terms["contrast"]
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if self.average is not None:
+            latent_BH, words_BQH = batch.latent_BH.detach(), batch.words_BQH.detach()
+            targets_BQH = self.quantization.targets(latent_BH, words_BQH)
+            self.average.update(batch.codes_BQ, targets_BQH)
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _quantized(self, rows_B: Tensor) -> Quantized:
+        latent_BH = self.network.encoder(self.x_ND[rows_B.to(self.x_ND.device)])
+        return Quantized(latent_BH, *self.network.quantize(latent_BH))

@@ -1,0 +1,127 @@
+"""CRQ-VAE: prefixes that items which belong together share (HiGR, arXiv:2512.24787; MECHANICS §3.2).
+
+`L = L_recon + λ1 · L_gq + λ2 · L_cont`: RQ-VAE's network, with the quantization loss on the sum of
+the codewords, and InfoNCE on the codewords of all levels but the last. Reconstruction and
+quantization are of the anchors, every item once per epoch; positives, of which popular items are
+more, are contrasted and nothing else.
+
+Legend: N items, B anchors of a batch, D embedding width, H latent width, Q levels, P pairs.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from training.losses.quantization import prefix_contrast_loss, residuals
+from training.tokenizers.autoencoder_fit import (
+    GLOBAL,
+    AutoencoderConfig,
+    Encode,
+    Quantized,
+    fit_autoencoder,
+)
+from training.tokenizers.interface import require_items
+from training.tokenizers.positives import Positives
+from training.tokenizers.rq_vae import AutoencoderTokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrqVaeConfig(AutoencoderConfig):
+    """Shape and fit of CRQ-VAE.
+
+    Args:
+        contrast_weight: λ2; 0 leaves the global loss alone.
+        temperature: τ; the paper does not say.
+        level_decay: each level's weight is so much of the one above: w = (1, 0.1, …) by default.
+        contrasted: what carries the contrast: codewords whose gradient goes to the encoder as well
+            (straight_through), to the codebooks alone (codeword), or the residuals that codewords
+            stand for (residual). The paper does not say.
+        num_neighbours: nearest items by embedding that a positive is drawn from.
+        given_share: how often the positive is one of the given pairs', where an anchor has both.
+    """
+
+    contrast_weight: float = 0.1
+    temperature: float = 0.1
+    level_decay: float = 0.1
+    contrasted: Literal["straight_through", "codeword", "residual"] = "straight_through"
+    num_neighbours: int = 5
+    given_share: float = 0.5
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, all at once."""
+        found = super().problems()
+        for name in ("contrast_weight", "level_decay", "num_neighbours"):
+            if getattr(self, name) < 0:
+                found.append(f"{name} is {getattr(self, name)}, expected at least 0")
+        if self.temperature <= 0:
+            found.append(f"temperature is {self.temperature}, expected a number above 0")
+        if not 0 <= self.given_share <= 1:
+            found.append(f"given_share is {self.given_share}, expected from 0 to 1")
+        if self.batch_size < 2:
+            found.append(
+                f"batch_size is {self.batch_size}, expected at least 2: the negatives of an item "
+                "are the others of its batch"
+            )
+        return found
+
+
+class CrqVae(AutoencoderTokenizer):
+    """Residual quantization of a latent that was learnt with its neighbours."""
+
+    kind = "crq_vae"
+    config_class = CrqVaeConfig
+
+    @classmethod
+    def fit(
+        cls, embeddings_ND: Tensor, config: CrqVaeConfig, pairs_P2: Tensor | None = None
+    ) -> Self:
+        """Positives are neighbours by embedding and the pairs. See `Tokenizer.fit`."""
+        require_items(embeddings_ND)
+        positives = Positives.of(
+            embeddings_ND,
+            pairs_P2,
+            num_neighbours=config.num_neighbours,
+            share=config.given_share,
+        )
+        contrast = PrefixContrast(positives, config) if config.contrast_weight else None
+        state, report = fit_autoencoder(embeddings_ND, config, GLOBAL, contrast)
+        return cls(config, state, {**report, "positives": positives.facts()})
+
+
+@dataclass(frozen=True)
+class PrefixContrast:
+    """`λ2 · L_cont` of a batch."""
+
+    positives: Positives
+    config: CrqVaeConfig
+
+    def __call__(
+        self, encode: Encode, rows_B: Tensor, anchors: Quantized, generator: torch.Generator
+    ) -> Tensor:
+        """A number; 0 where no anchor has a positive, or there is one anchor only."""
+        config = self.config
+        positive_B, has_B = self.positives.draw(rows_B, generator)
+        positives = encode(positive_B)
+        loss_B = prefix_contrast_loss(
+            self._carriers(anchors),
+            self._carriers(positives),
+            anchors.codes_BQ,
+            positives.codes_BQ,
+            temperature=config.temperature,
+            level_weights=[config.level_decay**level for level in range(config.num_levels - 1)],
+        )
+        is_counted_B = has_B.to(loss_B.device)
+        mean = loss_B.masked_fill(~is_counted_B, 0.0).sum() / is_counted_B.sum().clamp(min=1)
+        return config.contrast_weight * mean
+
+    def _carriers(self, batch: Quantized) -> Tensor:
+        """What stands for each level in the contrast, [B,Q,H]."""
+        if self.config.contrasted == "codeword":
+            return batch.words_BQH
+        residuals_BQH = residuals(batch.latent_BH, batch.words_BQH.detach())
+        if self.config.contrasted == "residual":
+            return residuals_BQH
+        # The codeword's value; gradient to the codeword and to what it stands for.
+        return batch.words_BQH + residuals_BQH - residuals_BQH.detach()
