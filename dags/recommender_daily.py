@@ -1,4 +1,4 @@
-"""Trains and aligns the challenger of the day, trains its baselines, lets the gate decide, and serves the champion.
+"""Trains and aligns the day's challenger, lets the gate decide, and serves the champion.
 
 **Makes** a registered bundle per family (MLflow), the alias `champion` where the gate agrees,
 the `recommendations` of the day, and the run's report (`runs/<day>/report.html`).
@@ -14,9 +14,9 @@ published; the day is the partition key.
 * `train_recommender` **exit code 1**: clear it; training goes on from its last checkpoint to the
   same losses. Out of memory: lower `training.tokens_per_batch`. Losses not finite: lower
   `training.learning_rate`; the report of the last good day has its curves for comparison.
-* `align_recommender` **stopped early** is no failure: the alignment ruined more than its bounds allow,
-  the record and the report say what, and the challenger stays as it was trained. It happens when
-  pairs are few or all alike: look at what `build_preference_pairs` made, then lower
+* `align_recommender` **stopped early** is no failure: the alignment ruined more than its bounds
+  allow, the record and the report say what, and the challenger stays as it was trained. It happens
+  when pairs are few or all alike: look at what `build_preference_pairs` made, then lower
   `alignment.learning_rate_share`.
 * `evaluate_recommender` **or** `recommend` **exit code 1** about a digest or a generation: a
   bundle's parts don't belong together. `sidereal models verify` names the file; nothing was
