@@ -163,7 +163,11 @@ def in_words(facts: Facts, metric: str) -> str:
     """One line: the means of one metric of all entrants that have it."""
     found = {label: _values(entrant) for label, entrant in facts["entrants"].items()}
     shown = (f"{k} {v[metric]['point']:.4f}" for k, v in found.items() if metric in v)
-    return f"{metric} on {facts['num_users']:,} users: " + ", ".join(shown)
+    challenger = facts["entrants"][facts["challenger"]]
+    of_slates = metric.startswith("slate_") and "slates" in challenger
+    found_on = challenger["slates"] if of_slates else challenger
+    num_users = found_on["metrics"][ALL]["num_users"]
+    return f"{metric} on {num_users:,} users: " + ", ".join(shown)
 
 
 def _values(entrant: Mapping[str, Any]) -> Mapping[str, Any]:
