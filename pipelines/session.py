@@ -26,6 +26,10 @@ _ALWAYS = {
     # Few files: small shuffle partitions are merged up to the advisory size (64 MB), also where
     # that leaves a core idle for a second.
     "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+    # It leaves out what follows an empty shuffle, and with it what should have been counted there
+    # (Observation): a day without rows would have no counts instead of zeros.
+    "spark.sql.adaptive.optimizer.excludedRules": "org.apache.spark.sql.execution.adaptive."
+    "AQEPropagateEmptyRelation",
     # A stage holds Parquet files and nothing else, and nobody reads it before the job is over,
     # so that tasks may move their files into place themselves.
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",

@@ -5,6 +5,7 @@ from datetime import timedelta
 from feature_store.tables.item_cooccurrence import ITEM_COOCCURRENCE
 from pipelines.errors import DataRefused
 from pipelines.jobs.interface import Job, JobOutput, JobRun
+from pipelines.jobs.missing_days import ROWS_PER_FILE
 from pipelines.transforms.cooccurrence import count_cooccurrence
 
 
@@ -20,8 +21,10 @@ def build(run: JobRun) -> JobOutput:
     counted = [run.day - timedelta(days=number) for number in range(config.days)]
     slates = run.table("slates", partitions=counted)
     rows = count_cooccurrence(slates, config, day=run.day)
+    most = config.neighbours * run.store.row_count("items", at=run.snapshot("items"))
+    files = 1 + most // ROWS_PER_FILE
     return JobOutput(
-        frames={"item_cooccurrence": rows.coalesce(1)},
+        frames={"item_cooccurrence": rows.repartition(files, "item_index")},
         replace={"item_cooccurrence": [run.day]},
         known_items=run.table("items"),
         facts={"days_counted": config.days},

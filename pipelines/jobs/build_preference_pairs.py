@@ -53,7 +53,7 @@ def build(run: JobRun) -> JobOutput:
         return _facts({name: int(count or 0) for name, count in counted.get.items()})
 
     return JobOutput(
-        frames={"preference_pairs": spread_over_files(run, pairs, days, of="slates")},
+        frames={"preference_pairs": spread_over_files(run, pairs, of="slates")},
         replace={"preference_pairs": days},
         audits={
             "preference_pairs": lambda staged: refusal(
@@ -87,7 +87,10 @@ def _diversity(run: JobRun, slates: DataFrame, num_days: int) -> DataFrame:
         minimum_similarity=config.minimum_similarity,
     )
     asked = attempts.where("anchor IS NOT NULL").select("anchor", "day").distinct()
-    most = num_days * run.store.row_count("items", at=run.snapshot("items"))
+    most = min(
+        num_days * run.store.row_count("items", at=run.snapshot("items")),
+        config.pairs_per_context * run.store.row_count("slates", at=run.snapshot("slates")),
+    )
     return alike(attempts, search.find(asked, most_anchors=most))
 
 

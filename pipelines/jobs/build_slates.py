@@ -42,7 +42,7 @@ def build(run: JobRun) -> JobOutput:
     unknown, grouped = Observation(), Observation()
     known = known.observe(unknown, F.count_if(F.col("item_index").isNull()).alias("events"))
     groups = gather_groups(group_events(known, config)).observe(grouped, *_counts(config))
-    slates = spread_over_files(run, cut_groups(groups, config), days, of="interactions")
+    slates = spread_over_files(run, cut_groups(groups, config), of="interactions")
 
     def account(rows: Counts) -> dict[str, Any]:
         if unknown.get["events"]:

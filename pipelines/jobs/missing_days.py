@@ -34,12 +34,11 @@ def missing_days(run: JobRun, *, of: str, built: str) -> list[date]:
     return [first + timedelta(days=number) for number in range((run.day - first).days + 1)]
 
 
-def spread_over_files(run: JobRun, frame: DataFrame, days: Sequence[date], *, of: str) -> DataFrame:
-    """A day's rows together, in as many files as its rows of `of` ask for."""
+def spread_over_files(run: JobRun, frame: DataFrame, *, of: str) -> DataFrame:
+    """A day's rows together, in as many files as the rows of a mean day of `of` ask for."""
     at = run.snapshot(of)
-    published = _days(run.store.partitions(of, at=at), days[-1])
-    rows = [run.store.row_count(of, at=at, partition=day) for day in published if day in days]
-    buckets = 1 + max(rows, default=0) // ROWS_PER_FILE
+    num_days = max(len(run.store.partitions(of, at=at)), 1)
+    buckets = 1 + run.store.row_count(of, at=at) // num_days // ROWS_PER_FILE
     return frame.repartition("day", F.pmod(F.xxhash64("user_id"), F.lit(buckets)))
 
 

@@ -3,6 +3,7 @@ import datetime as dt
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from feature_store.arrow import arrow_schema
@@ -36,6 +37,16 @@ def test_what_is_published_can_be_read(shelf):
     assert info.content_hash == shelf.store.content_hash("clicks") == published.content_hash
     assert info.properties["who"] == "me"
     assert info.is_current and info.is_ancestor and info.parent_id is None
+
+
+def test_a_tables_folder_opens_its_files(shelf):
+    with pytest.raises(TableNotFound, match="nothing was published"):
+        shelf.store.folder("clicks")
+    shelf.publish(DAY_1, "a", "b")
+    folder = shelf.store.folder("clicks")
+    [file] = shelf.store.files("clicks")
+    with folder.filesystem.open_input_file(folder.path_of(file)) as opened:
+        assert pq.read_table(opened).num_rows == 2
 
 
 def test_one_publish_is_one_snapshot_whether_it_adds_or_replaces(shelf):

@@ -14,14 +14,14 @@ pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
 @pytest.fixture
 def run(spark, tmp_path):
-    """Runs the two jobs for some days over data at `folder`; returns facts by day."""
+    """Runs jobs for some days over data at `folder`; returns the last one's facts by day."""
 
-    def days(preset, folder, *days, overrides=()):
+    def days(preset, folder, *days, overrides=(), jobs=("build_items", "ingest_interactions")):
         settings = Settings(home=tmp_path / "home", data=folder)
         config = load_config(preset, folder=REPOSITORY / "presets", overrides=overrides)
         found = {}
         for day in days:
-            for name in ("build_items", "ingest_interactions"):
+            for name in jobs:
                 found[day] = run_job(name, preset_config=config, settings=settings, day=day)
         return found, FeatureStore.open(settings)
 
@@ -63,6 +63,23 @@ def test_kuairand_days_arrive_one_by_one_with_their_duplicates(run, shared_data)
     signals = dict(sample["signals"])
     assert sample["dwell_seconds"] == pytest.approx(signals["play_time_ms"] / 1000)
     assert store.row_count("items") == 7583
+
+
+def test_kuairands_user_days_become_slates_and_pairs(run, shared_data):
+    day = date(2022, 4, 25)
+    jobs = ("build_items", "ingest_interactions", "embed_items", "build_slates")
+    facts, store = run("kuairand", shared_data, day, jobs=(*jobs, "build_preference_pairs"))
+    # Counted in the file itself: 3,270 of 8,297 people with two videos or more make 3,288 slates of
+    # ten at most. A few rows lie outside of the local day that their file is named after.
+    assert store.row_count("slates", partition=day) == pytest.approx(3_288, abs=10)
+    slates = store.read("slates", partition=day)
+    sizes = [len(items) for items in slates["item_indices"].to_pylist()]
+    assert min(sizes) == 2 and max(sizes) <= 10
+    assert set(slates["source"].to_pylist()) == {"day"}
+    made = facts[day]["pairs_made"]
+    assert made["ranking"] == made["diversity"] == pytest.approx(1_184, abs=10)
+    assert made["interest"] == pytest.approx(1_770, abs=20)
+    assert facts[day]["anchors_stood_in_for"] == 0
 
 
 def test_amazon_office_comes_through_the_table_adapter(run, shared_data):

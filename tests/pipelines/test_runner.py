@@ -12,6 +12,7 @@ from feature_store.store import FeatureStore
 from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.items import ITEMS
 from pipelines import runner
+from pipelines.errors import DataRefused
 from pipelines.jobs.interface import Job, JobOutput
 from pipelines.runner import run_job, write_staged
 from pipelines.schema import spark_schema
@@ -113,6 +114,27 @@ def test_a_run_that_fails_leaves_its_record_and_no_files(job, spark, settings):
     assert record["seconds"] > 0
     assert released == [True]
     assert not list(settings.home.rglob("staged-*"))
+
+
+def test_what_a_job_has_against_its_staged_rows_refuses_them(job, spark, settings):
+    seen = []
+
+    def audit(staged):
+        seen.append([row["item_id"] for row in staged.orderBy("item_id").collect()])
+        return "the audit found too many" if len(seen[-1]) > 1 else None
+
+    def build(*ids):
+        return lambda run: JobOutput(frames={"items": items(run.spark, *ids)},
+                                     audits={"items": audit})  # fmt: skip
+
+    assert job(build("a"))["status"] == "done"
+    with pytest.raises(DataRefused, match="too many"):
+        job(build("a", "b"))
+    assert seen == [["a"], ["a", "b"]]
+    store = FeatureStore.open(settings)
+    assert store.read("items")["item_id"].to_pylist() == ["a"]
+    assert read_steps(settings.runs_path, DAY)["build_items"]["status"] == "refused"
+    assert staged_leftovers(settings) == set()
 
 
 def test_two_runs_at_once_do_not_overwrite_each_other(job, spark, settings):

@@ -58,6 +58,22 @@ def test_a_list_is_judged_by_its_lowest_and_highest_element():
     assert found["marks_has_no_null_inside"] == "array_contains(marks, -2) IS NOT NULL"
 
 
+def test_nan_may_stand_for_a_number_that_is_not_known_and_infinity_for_none():
+    [in_list, alone] = [
+        conditions(Column(name="dwell", type=kind, meaning="d", may_be_nan=True))
+        for kind in ("list<float>", "float")
+    ]
+    assert in_list["dwell_is_finite"] == (
+        "array_min(dwell) > -double('infinity') AND NOT array_contains(dwell, float('infinity'))"
+    )
+    assert in_list["dwell_has_no_null_inside"] == (
+        "array_contains(dwell, float('-infinity')) IS NOT NULL"
+    )
+    assert alone["dwell_is_finite"] == (
+        "dwell > -double('infinity') AND dwell <> float('infinity')"
+    )
+
+
 def test_every_element_of_a_list_is_in_its_closed_set():
     found = conditions(Column(name="marks", type="list<int>", meaning="m", allowed=(1, 2)))
     assert found["marks_is_allowed"] == "forall(marks, x -> x IN (1, 2))"
