@@ -227,10 +227,10 @@ def test_contrast_makes_items_that_belong_together_share_prefixes(items):
     settings = {**SMALL, "warmup_epochs": 30, "epochs": 5, "num_neighbours": 0, "given_share": 1.0}
     agreement = {}
     for weight in (0.0, 10.0):
-        config = CrqVaeConfig(**settings, contrast_weight=weight)
-        codes = CrqVae.fit(items, config, pairs).encode(items)
+        weights = {"contrast_weight": weight, "warmup_contrast_weight": weight}
+        codes = CrqVae.fit(items, CrqVaeConfig(**settings, **weights), pairs).encode(items)
         agreement[weight] = consistency(codes, pairs)[0]["agreement"]
-    assert agreement[10.0] > 2 * agreement[0.0] + 0.2
+    assert agreement[10.0] > agreement[0.0] + 0.25
 
 
 def test_contrast_with_neighbours_keeps_neighbours_together(items):

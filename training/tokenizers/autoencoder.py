@@ -81,16 +81,17 @@ class QuantizedAutoencoder(nn.Module):
         """The network whose `state_dict` was kept, for use, not for training."""
         num_levels, codebook_size, latent_width = state["codebooks"].shape
         hidden_width, embedding_width = state["encoder.inner.weight"].shape
-        network = cls(
-            embedding_width,
-            latent_width=latent_width,
-            hidden_width=hidden_width,
-            num_levels=num_levels,
-            codebook_size=codebook_size,
-            sphere=bool(state["is_sphere"]),
-        )
-        network.load_state_dict(state)
-        return network.to(state["codebooks"].device).requires_grad_(False)
+        with torch.device("meta"):  # no weights are drawn only to be replaced
+            network = cls(
+                embedding_width,
+                latent_width=latent_width,
+                hidden_width=hidden_width,
+                num_levels=num_levels,
+                codebook_size=codebook_size,
+                sphere=bool(state["is_sphere"]),
+            )
+        network.load_state_dict(state, assign=True)
+        return network.requires_grad_(False)
 
     def normalised(self, embeddings_BD: Tensor) -> Tensor:
         """Embeddings as they are encoded."""
