@@ -13,14 +13,13 @@ from pathlib import Path
 
 import click
 
-DATA_STEPS = (
+VECTOR_STEPS = (
     ("job", "build_items"),
     ("job", "ingest_interactions"),
     ("job", "embed_items"),
     ("job", "build_user_sequences"),
-    ("program", "train_tokenizer"),
-    ("program", "build_semantic_ids"),
 )
+DATA_STEPS = (*VECTOR_STEPS, ("program", "train_tokenizer"), ("program", "build_semantic_ids"))
 LAST_DAYS = {"movielens-100k": date(1998, 4, 22), "amazon-office": date(2014, 7, 23)}
 """The day after whose end a preset's public data holds nothing more."""
 
@@ -138,12 +137,114 @@ def unigrf(
     click.echo(f"wrote {path}.json and {path}.md")
 
 
+@reproduce.command()
+@click.option(
+    "--dataset",
+    required=True,
+    type=click.Choice(["movielens-100k", "amazon-office"]),
+    help="A preset; its tables are built in a home apart.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(["tokenizers"]),
+    help="Experiments to run; default: all of them.",
+)
+@click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option(
+    "--validation", is_flag=True, help="Ask the items that settings are chosen on, not the test's."
+)
+def higr(
+    dataset: str, only: tuple[str, ...], seeds: tuple[int, ...], device: str, validation: bool
+) -> None:
+    """HiGR's experiments; tokenizers: CRQ-VAE, RQ-VAE and RQ-KMeans on items they did not see.
+
+    Writes var/reproduce/higr-DATASET.{json,md}, and a picture of each tokenizer's prefixes beside
+    them. Fits that are there already, under the same settings, are not repeated.
+    """
+    import logging
+
+    from feature_store.settings import Settings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    outer = Settings()
+    root = outer.home.absolute() / "reproduce"
+    settings = outer.model_copy(update={"home": root / dataset, "data": outer.data_path})
+    day = LAST_DAYS[dataset]
+    _build_tables(dataset, day, settings.home, settings.data_path, (), steps=VECTOR_STEPS)
+    path = root / (f"higr-{dataset}-validation" if validation else f"higr-{dataset}")
+    kept = path.with_suffix(".json")
+    found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    texts = []
+    for name in only or ("tokenizers",):
+        found[name], text = _tokenizers(settings, dataset, day, seeds, device, validation, path)
+        texts.append(text)
+    kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    path.with_suffix(".md").write_text("\n".join(texts), encoding="utf-8")
+    click.echo("\n".join(texts))
+    click.echo(f"wrote {kept} and {path}.md")
+
+
+def _tokenizers(
+    settings: object,
+    dataset: str,
+    day: date,
+    seeds: tuple[int, ...],
+    device: str,
+    validation: bool,
+    path: Path,
+) -> tuple[dict[str, object], str]:
+    """Table and text of the tokenizers; their pictures are written."""
+    from feature_store.settings import Settings
+    from training.config import load_config
+    from training.programs.day_inputs import Inputs, read_histories, split_histories
+    from training.programs.interface import Task
+    from training.programs.item_vectors import read_item_vectors
+    from training.reproduce.higr_tokenizers import (
+        KINDS,
+        Experiment,
+        cooccurrence_pairs,
+        markdown,
+        pictures,
+        run,
+    )
+
+    assert isinstance(settings, Settings)
+    overrides = ("evaluation.protocol=leave_last_out",)
+    config = load_config(dataset, folder=settings.presets, overrides=overrides)
+    task = Task(settings, config, day, step="reproduce")
+    inputs: Inputs = {}
+    vectors = read_item_vectors(task, inputs)
+    train = split_histories(read_histories(task, inputs), day, config.evaluation).train
+    experiment = Experiment(
+        dataset=dataset,
+        embeddings_ND=vectors.embeddings_ND,
+        pairs_P2=cooccurrence_pairs(
+            train, vectors.item_indices, positive_strength=config.evaluation.positive_strength
+        ),
+        directory=settings.home / "higr-tokenizers",
+        held_out="validation" if validation else "test",
+        device=device,
+    )
+    found = run(experiment, kinds=KINDS, seeds=seeds)
+    for kind, svg in pictures(experiment, kinds=KINDS, seed=seeds[0]).items():
+        picture = path.with_name(f"{path.name}-{kind}.svg")
+        picture.write_text(svg, encoding="utf-8")
+    return found, markdown(found)
+
+
 def _build_tables(
-    preset: str, day: date, home: Path, data: Path, overrides: tuple[str, ...]
+    preset: str,
+    day: date,
+    home: Path,
+    data: Path,
+    overrides: tuple[str, ...],
+    steps: tuple[tuple[str, str], ...] = DATA_STEPS,
 ) -> None:
     environment = {**os.environ, "SIDEREAL_HOME": str(home), "SIDEREAL_DATA": str(data)}
     settings = [part for override in overrides for part in ("--set", override)]
-    for kind, name in DATA_STEPS:
+    for kind, name in steps:
         record = home / "runs" / day.isoformat() / "steps" / f"{name}.json"
         done = record.is_file() and json.loads(record.read_text()).get("status") in (
             "done", "unchanged",

@@ -8,11 +8,13 @@ from training.evaluation.tokenizer import (
     alarms,
     collision,
     consistency,
+    fit_without,
     gini,
+    held_out_items,
     level_figures,
     measure_codes,
     measure_unseen,
-    nearest_items,
+    neighbour_pairs,
     purity,
     reconstruction_mse,
     residual_shares,
@@ -55,6 +57,7 @@ def test_level_figures_by_hand():
     first, second = level_figures(torch.tensor([[0, 0], [0, 1], [1, 0], [1, 0]]), 4)
     assert first["used_codes"] == 2
     assert first["used_share"] == 0.5
+    assert first["dead_share"] == 0.5
     assert first["largest_share"] == 0.5
     assert first["hhi"] == 0.5
     assert first["entropy_share"] == pytest.approx(0.5)  # log 2 / log 4
@@ -69,7 +72,7 @@ def test_level_figures_by_hand():
 def test_consistency_finds_groups_and_nothing_in_random_pairs(world, fitted):
     codes = fitted.encode(world)
     anchors = torch.arange(400)
-    together = torch.stack([anchors, nearest_items(world, anchors)], 1)
+    together = neighbour_pairs(world, anchors)
     assert consistency(codes, together)[0]["agreement"] > 0.9
     assert consistency(codes, together)[0]["lift"] > 8
     drawn = torch.randint(400, (4000, 2), generator=generator())
@@ -110,7 +113,8 @@ def test_residuals_and_reconstruction_agree(world, fitted):
 
 def test_nearest_items_are_others():
     embeddings = torch.tensor([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
-    assert nearest_items(embeddings, torch.tensor([0, 2, 3])).tolist() == [1, 3, 2]
+    pairs = neighbour_pairs(embeddings, torch.tensor([0, 2, 3]))
+    assert pairs.tolist() == [[0, 1], [2, 3], [3, 2]]
 
 
 def test_the_whole_measure_is_json(world, fitted):
@@ -132,6 +136,38 @@ def test_items_that_were_not_fitted_keep_their_neighbours_and_are_described_wors
     assert unseen["consistency"][0]["lift"] > 6
     figures = measure_codes(fitted, world, fitted.encode(world))
     assert unseen["reconstruction_mse"] > figures["reconstruction_mse"]
+
+
+def test_what_is_held_out_is_kept_from_the_fit_with_all_its_pairs(world, monkeypatch):
+    shown = []
+
+    def fit(embeddings_ND, config, pairs_P2=None):
+        shown.append((embeddings_ND, pairs_P2))
+
+    monkeypatch.setattr(RqKMeans, "fit", fit)
+    is_unseen = held_out_items(400, 0.1, seed=0)
+    assert int(is_unseen.sum()) == 40
+    assert torch.equal(is_unseen, held_out_items(400, 0.1, seed=0))
+    assert not torch.equal(is_unseen, held_out_items(400, 0.1, seed=1))
+    pairs = torch.randint(400, (500, 2), generator=generator())
+    fit_without(RqKMeans, world, RqKMeansConfig(), is_unseen, pairs)
+    fit_without(RqKMeans, world, RqKMeansConfig(), is_unseen)
+    (embeddings, kept), (_, none) = shown
+    assert torch.equal(embeddings, world[~is_unseen])
+    wanted = pairs[~is_unseen[pairs].any(1)]
+    assert torch.equal(embeddings[kept], world[wanted])
+    assert none is None
+
+
+def test_given_pairs_count_where_an_item_of_theirs_was_not_seen(world, fitted):
+    is_unseen = torch.arange(400) < 40
+    pairs = torch.tensor([[0, 1], [5, 399], [300, 2], [100, 101], [398, 399]])
+    found = measure_unseen(fitted, world, is_unseen, seed=0, pairs_P2=pairs)
+    assert found["pairs_given"] == 3
+    assert found["consistency_given"] == consistency(fitted.encode(world), pairs[:3])
+    seen = measure_unseen(fitted, world, is_unseen, seed=0, pairs_P2=pairs[3:])
+    assert seen["pairs_given"] == 0
+    assert "consistency_given" not in seen
 
 
 def test_many_unseen_items_are_sampled(world, fitted, monkeypatch):
@@ -168,7 +204,12 @@ def test_low_consistency_raises_an_alarm(world, fitted):
     figures = measure_codes(fitted, world, fitted.encode(world))
     assert alarms(figures) == []
     figures["held_out"] = {"consistency": [{"lift": 1.2}]}
-    assert "share their first code only 1.2 times as often" in alarms(figures)[0]
+    assert (
+        "nearest neighbours among unseen items share their first code only 1.2"
+        in alarms(figures)[0]
+    )
+    figures["held_out"] = {"consistency": [{"lift": 9}], "consistency_given": [{"lift": 1.5}]}
+    assert "given pairs among unseen items share their first code only 1.5" in alarms(figures)[0]
 
 
 def test_the_plane_shows_the_directions_of_largest_variance():

@@ -50,6 +50,17 @@ def publish_vectors(settings, day, embeddings, *, encoder="text@1", skip=()):
     publish(settings, "item_embeddings", day, rows)
 
 
+def publish_pairs(settings, day, pairs):
+    rows = {
+        "day": pa.array([day] * len(pairs), pa.date32()),
+        "item_index": pa.array([item for item, _ in pairs], pa.int32()),
+        "other_index": pa.array([other for _, other in pairs], pa.int32()),
+        "together": [2] * len(pairs),
+        "score": [0.5] * len(pairs),
+    }
+    publish(settings, "item_cooccurrence", day, rows)
+
+
 def publish(settings, table, day, rows):
     store = FeatureStore.open(settings)
     stage = store.stage(table, day=day, job="test")
@@ -285,6 +296,70 @@ def test_unsound_ids_are_not_published(settings, monkeypatch):
     with pytest.raises(ProgramError, match="not published: two items have one ID under policy"):
         build(settings, MONDAY)
     assert not FeatureStore.open(settings).exists("semantic_ids")
+
+
+CONTRASTIVE = {
+    "kind": "crq_vae",
+    "settings": {
+        "crq_vae": {"latent_width": 4, "hidden_width": 8, "warmup_epochs": 2, "epochs": 2}
+    },
+}
+
+
+def test_pairs_of_the_day_reach_the_tokenizer_and_the_report(settings):
+    publish_items(settings, MONDAY, 60)
+    publish_vectors(settings, MONDAY, vectors(60), skip=(7,))
+    pairs = [(item, item + 1) for item in range(59)]
+    publish_pairs(settings, MONDAY, pairs)
+    publish_pairs(settings, TUESDAY, pairs[:3])
+    trained = train(settings, MONDAY, **CONTRASTIVE)
+    # Item 7 has no vector, and stood in two pairs.
+    assert trained["cooccurrence"] == {"pairs": 57, "pairs_without_vector": 2}
+    assert trained["fit"]["positives"]["pairs_given"] == 57
+    assert trained["inputs"]["item_cooccurrence"]["content_hash"]
+    held_out = trained["quality"]["held_out"]
+    assert 0 < held_out["pairs_given"] <= 2 * held_out["items"]
+    assert len(held_out["consistency_given"]) == 2
+    assert len(trained["quality"]["consistency_given"]) == 2
+    built = build(settings, MONDAY, **CONTRASTIVE)
+    assert (built["rows"], built["new_items_without_embedding"]) == (60, 1)
+    assert train(settings, MONDAY, **CONTRASTIVE)["status"] == "unchanged"
+
+
+def test_a_day_without_pairs_is_told_and_neighbours_are_contrasted(settings):
+    publish_items(settings, MONDAY, 30)
+    publish_vectors(settings, MONDAY, vectors(30))
+    trained = train(settings, MONDAY, **CONTRASTIVE)
+    assert trained["cooccurrence"]["pairs"] == 0
+    assert trained["cooccurrence"]["note"].startswith(
+        "'item_cooccurrence' has no rows for 2024-01-01"
+    )
+    assert trained["fit"]["positives"] == {
+        "pairs_given": 0,
+        "items_with_given": 0,
+        "items_with_neighbours": 30,
+        "items_without_positive": 0,
+    }
+    assert "item_cooccurrence" not in trained["inputs"]
+    assert "consistency_given" not in trained["quality"]
+
+
+@pytest.mark.parametrize("kind", ["rq_vae", "crq_vae"])
+def test_a_tiny_catalogue_gets_ids_of_every_kind(settings, kind):
+    publish_items(settings, MONDAY, 3)
+    publish_vectors(settings, MONDAY, vectors(3))
+    trained = train(settings, MONDAY, kind=kind)
+    assert any("can't fill 8 codes" in alarm for alarm in trained["alarms"])
+    assert build(settings, MONDAY, kind=kind)["rows"] == 3
+
+
+def test_settings_that_no_kind_has_are_refused(settings):
+    with pytest.raises(PresetError, match=r"tokenizer.settings are of \['crq'\], known are"):
+        train(settings, MONDAY, settings={"crq": {}})
+    with pytest.raises(PresetError, match=r"tokenizer.settings.rq_vae: rq_vae has no setting"):
+        train(settings, MONDAY, kind="rq_vae", settings={"rq_vae": {"epcohs": 1}})
+    with pytest.raises(PresetError, match=r"tokenizer.settings.crq_vae: temperature is 0"):
+        train(settings, MONDAY, kind="crq_vae", settings={"crq_vae": {"temperature": 0}})
 
 
 def test_small_work_runs_on_one_thread_and_the_setting_comes_back():

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from training.tokenizers import quantize
 from training.tokenizers.interface import Tokenizer
+from training.tokenizers.positives import neighbours, pairs_among
 
 MOST_ANCHORS = 2_000
 """Held-out items whose neighbours are looked up; each looks at the whole catalogue."""
@@ -57,8 +58,42 @@ def measure_codes(
     return figures
 
 
+def held_out_items(num_items: int, share: float, *, seed: int) -> Tensor:
+    """Which items are kept from a tokenizer's fit, bool, [N]."""
+    order = torch.randperm(num_items, generator=torch.Generator().manual_seed(seed))
+    is_unseen_N = torch.zeros(num_items, dtype=torch.bool)
+    is_unseen_N[order[: round(share * num_items)]] = True
+    return is_unseen_N
+
+
+def fit_without(
+    kind: type[Tokenizer],
+    embeddings_ND: Tensor,
+    config: Any,
+    is_unseen_N: Tensor,
+    pairs_P2: Tensor | None = None,
+) -> Tokenizer:
+    """A tokenizer to which neither the unseen items nor a pair with one of them were shown.
+
+    Args:
+        kind: whose `fit` is called.
+        embeddings_ND: the whole catalogue, on the device to fit on.
+        config: of the kind.
+        is_unseen_N: bool, on the CPU; at least one item is seen.
+        pairs_P2: rows of the whole catalogue, on the CPU.
+    """
+    seen_N = torch.nonzero(~is_unseen_N).squeeze(1)
+    seen_pairs_P2 = None if pairs_P2 is None else pairs_among(pairs_P2, ~is_unseen_N)
+    return kind.fit(embeddings_ND[seen_N.to(embeddings_ND.device)], config, seen_pairs_P2)
+
+
 def measure_unseen(
-    tokenizer: Tokenizer, embeddings_ND: Tensor, is_unseen_N: Tensor, *, seed: int
+    tokenizer: Tokenizer,
+    embeddings_ND: Tensor,
+    is_unseen_N: Tensor,
+    *,
+    seed: int,
+    pairs_P2: Tensor | None = None,
 ) -> dict[str, Any]:
     """What codes are worth on items that the tokenizer was not fitted on.
 
@@ -67,6 +102,8 @@ def measure_unseen(
         embeddings_ND: the whole catalogue, N of 2 or more.
         is_unseen_N: bool, at least one.
         seed: of the sample of anchors where there are many.
+        pairs_P2: as for `measure_codes`; those with an unseen item add `consistency_given`, and
+            `pairs_given` counts them.
     Returns:
         `items`; `consistency` between unseen items and their nearest neighbours in the catalogue;
         `purity` and `reconstruction_mse` of the unseen items.
@@ -76,14 +113,19 @@ def measure_unseen(
     if len(anchors) > MOST_ANCHORS:
         generator = torch.Generator().manual_seed(seed)
         anchors = anchors[torch.randperm(len(anchors), generator=generator)[:MOST_ANCHORS]]
-    neighbours = nearest_items(embeddings_ND, anchors)
     unseen_ND, unseen_codes = embeddings_ND[is_unseen_N], codes_NQ[is_unseen_N]
-    return {
+    figures = {
         "items": len(unseen_codes),
-        "consistency": consistency(codes_NQ, torch.stack([anchors, neighbours], 1)),
+        "consistency": consistency(codes_NQ, neighbour_pairs(embeddings_ND, anchors)),
         "purity": purity(unseen_codes, unseen_ND),
         "reconstruction_mse": reconstruction_mse(tokenizer, unseen_ND, unseen_codes),
     }
+    if pairs_P2 is not None and len(pairs_P2):
+        unseen_P2 = pairs_P2[is_unseen_N[pairs_P2].any(1)]
+        figures["pairs_given"] = len(unseen_P2)
+        if len(unseen_P2):
+            figures["consistency_given"] = consistency(codes_NQ, unseen_P2)
+    return figures
 
 
 def collision(codes_NQ: Tensor) -> dict[str, float | int]:
@@ -110,7 +152,8 @@ def level_figures(codes_NQ: Tensor, codebook_size: int) -> list[dict[str, Any]]:
     """How items fill the codes of each level.
 
     Returns:
-        Per level: `used_codes`, `used_share` of K, `largest_share` = max n_k / N, `hhi` =
+        Per level: `used_codes`, `used_share` of K, `dead_share` of the codes that N items can
+        fill, `largest_share` = max n_k / N, `hhi` =
         Σ (n_k/N)², `gini` over used codes, `entropy_share` = H / log K, `perplexity` = exp H, and
         `conditional_entropy_nats` = H(c_d | c_<d) = H(prefix of d codes) − H(prefix of d − 1).
     """
@@ -125,6 +168,7 @@ def level_figures(codes_NQ: Tensor, codebook_size: int) -> list[dict[str, Any]]:
             {
                 "used_codes": used,
                 "used_share": used / codebook_size,
+                "dead_share": 1 - used / min(codebook_size, len(codes_NQ)),
                 "largest_share": float(share_K.max()),
                 "hhi": float(share_K.square().sum()),
                 "gini": gini(count_K[count_K > 0]),
@@ -223,16 +267,9 @@ def reconstruction_mse(tokenizer: Tokenizer, embeddings_ND: Tensor, codes_NQ: Te
     return total / max(1, embeddings_ND.numel())
 
 
-def nearest_items(embeddings_ND: Tensor, anchors_P: Tensor) -> Tensor:
-    """The most similar other item, by cosine, of each anchor row; [P]."""
-    unit_ND = torch.nn.functional.normalize(embeddings_ND.float(), dim=1)
-    found = [torch.zeros(0, dtype=torch.int64)]
-    for chunk in quantize.chunks(len(anchors_P), len(unit_ND)):
-        rows = anchors_P[chunk]
-        cosine = unit_ND[rows] @ unit_ND.T
-        cosine[torch.arange(len(rows)), rows] = -2
-        found.append(cosine.argmax(1))
-    return torch.cat(found)
+def neighbour_pairs(embeddings_ND: Tensor, anchors_P: Tensor) -> Tensor:
+    """Each anchor row with the most similar other item, by cosine, [P,2]."""
+    return torch.stack([anchors_P, neighbours(embeddings_ND, anchors_P, 1)[:, 0]], 1)
 
 
 def alarms(figures: dict[str, Any]) -> list[str]:
@@ -266,12 +303,13 @@ def alarms(figures: dict[str, Any]) -> list[str]:
                 f"residual vanishing: after level {number} of {len(levels)} only "
                 f"{level['residual_share']:.1%} is left to describe; fewer levels would do"
             )
-    first = figures.get("held_out", {}).get("consistency", [{"lift": LEAST_LIFT}])[0]
-    if first["lift"] < LEAST_LIFT:
-        found.append(
-            f"low consistency: nearest neighbours among unseen items share their first code only "
-            f"{first['lift']:.1f} times as often as random items do"
-        )
+    for name, who in (("consistency", "nearest neighbours"), ("consistency_given", "given pairs")):
+        first = figures.get("held_out", {}).get(name, [{"lift": LEAST_LIFT}])[0]
+        if first["lift"] < LEAST_LIFT:
+            found.append(
+                f"low consistency: {who} among unseen items share their first code only "
+                f"{first['lift']:.1f} times as often as random items do"
+            )
     return found
 
 

@@ -1,7 +1,7 @@
 """What residual quantizers are trained by. B items, D embedding width, H latent width, Q levels.
 
-HiGR (arXiv:2512.24787), MECHANICS §3.2: `L = L_recon + λ1 · L_gq + λ2 · L_cont`. RQ-VAE (Zeghidour et
-al. 2021; Lee et al. 2022; TIGER) has `layerwise_loss` in place of `L_gq`, and no `L_cont`.
+HiGR (arXiv:2512.24787), MECHANICS §3.2: `L = L_recon + λ1 · L_gq + λ2 · L_cont`. RQ-VAE (Lee et al.
+2022; TIGER) has `layerwise_loss` in place of `L_gq`, and no `L_cont`.
 """
 
 from collections.abc import Sequence

@@ -19,9 +19,16 @@ import torch
 from feature_store.preset import PresetError
 from training.bundle import digest_of, generation_digest
 from training.evaluation.projection import points_by_prefix
-from training.evaluation.tokenizer import alarms, measure_codes, measure_unseen
+from training.evaluation.tokenizer import (
+    alarms,
+    fit_without,
+    held_out_items,
+    measure_codes,
+    measure_unseen,
+)
 from training.programs.day_inputs import Inputs
 from training.programs.interface import Facts, ProgramError, Task
+from training.programs.item_pairs import read_item_pairs
 from training.programs.item_vectors import ItemVectors, read_item_vectors
 from training.registry_records import TokenizerRecord
 from training.tokenizers import TOKENIZERS
@@ -40,27 +47,49 @@ def run(task: Task) -> Facts:
     """Train a generation, or say why none is due.
 
     Raises:
-        PresetError: the preset names no known kind of tokenizer.
+        PresetError: the preset names no known kind of tokenizer, or a setting that it has not.
         ProgramError: there are no item vectors to learn from, or some are not finite.
     """
-    settings = task.config.tokenizer
-    if settings.kind not in TOKENIZERS:
-        raise PresetError(f"tokenizer.kind is {settings.kind!r}, known are {sorted(TOKENIZERS)}")
+    kind, config = _configured(task)
     inputs: Inputs = {}
     vectors = read_item_vectors(task, inputs)
     current = task.registry.find_tokenizer(until=task.day.isoformat())
     known = task.registry.read_json(current.run_id, FACTS) if current else {}
-    reason = _why_due(task, vectors, current, known)
+    reason = _why_due(task, config, vectors, current, known)
     if current is not None and not reason:
         return {**known, "status": "unchanged", "message": _still_serves(task, current)}
     LOG.info("training a tokenizer on %d items: %s", len(vectors.item_indices), reason)
-    return _train(task, vectors, inputs, current, reason)
+    pairs_P2, pairs = read_item_pairs(task, inputs, vectors)
+    tokenizer, quality = _fit_and_measure(task, kind, config, vectors, pairs_P2)
+    quality["cooccurrence"] = pairs
+    return _kept(task, tokenizer, quality, vectors, inputs, current, reason)
 
 
-def _train(
-    task: Task, vectors: ItemVectors, inputs: Inputs, current: TokenizerRecord | None, reason: str
+def _configured(task: Task) -> tuple[type[Tokenizer], Any]:
+    """The kind that the preset asks for, and its config."""
+    settings = task.config.tokenizer
+    unknown = sorted({settings.kind, *settings.settings} - set(TOKENIZERS))
+    if settings.kind in unknown:
+        raise PresetError(f"tokenizer.kind is {settings.kind!r}, known are {sorted(TOKENIZERS)}")
+    if unknown:
+        raise PresetError(f"tokenizer.settings are of {unknown}, known are {sorted(TOKENIZERS)}")
+    kind = TOKENIZERS[settings.kind]
+    try:
+        return kind, kind.config_from(settings.model_dump())
+    except (TypeError, ValueError) as error:
+        raise PresetError(f"tokenizer.settings.{settings.kind}: {error}") from error
+
+
+def _kept(
+    task: Task,
+    tokenizer: Tokenizer,
+    quality: Facts,
+    vectors: ItemVectors,
+    inputs: Inputs,
+    current: TokenizerRecord | None,
+    reason: str,
 ) -> Facts:
-    tokenizer, quality = _fit_and_measure(task, vectors)
+    """Register the generation; its facts."""
     day = task.day.isoformat()
     policy = task.config.tokenizer.collisions
     digest = generation_digest(tokenizer.digest, policy)
@@ -97,14 +126,17 @@ def _train(
 
 
 def _why_due(
-    task: Task, vectors: ItemVectors, current: TokenizerRecord | None, known: Facts
+    task: Task, config: Any, vectors: ItemVectors, current: TokenizerRecord | None, known: Facts
 ) -> str:
     """Why a generation is due; empty where the current one serves on."""
     settings = task.config.tokenizer
-    config = dataclasses.asdict(TOKENIZERS[settings.kind].config_from(settings.model_dump()))
     if current is None:
         return "there is no generation yet"
-    asked = {"kind": settings.kind, "config": config, "collisions": settings.collisions}
+    asked = {
+        "kind": settings.kind,
+        "config": dataclasses.asdict(config),
+        "collisions": settings.collisions,
+    }
     if {name: known[name] for name in asked} != asked:
         return f"the preset asks for another tokenizer than that of {current.generation}"
     if known["encoder"] != vectors.encoder:
@@ -128,38 +160,31 @@ def _age_days(task: Task, current: TokenizerRecord) -> int:
     return (task.day - task.day.fromisoformat(current.day)).days
 
 
-def _fit_and_measure(task: Task, vectors: ItemVectors) -> tuple[Tokenizer, Facts]:
+def _fit_and_measure(
+    task: Task,
+    kind: type[Tokenizer],
+    config: Any,
+    vectors: ItemVectors,
+    pairs_P2: torch.Tensor | None,
+) -> tuple[Tokenizer, Facts]:
     """The tokenizer that serves, and what it is worth, also on items that a twin has not seen."""
-    settings = task.config.tokenizer
-    kind = TOKENIZERS[settings.kind]
-    config = kind.config_from(settings.model_dump())
     embeddings_ND = vectors.embeddings_ND
     on_device_ND = embeddings_ND.to(task.device)
     with _threads_for(embeddings_ND.numel() * config.codebook_size):
         try:
-            tokenizer = kind.fit(on_device_ND, config).to("cpu")
+            tokenizer = kind.fit(on_device_ND, config, pairs_P2).to("cpu")
         except ValueError as error:
             raise ProgramError(str(error)) from error
-        quality = _measure(task, tokenizer, on_device_ND, embeddings_ND)
-    return tokenizer, quality
-
-
-def _measure(
-    task: Task, tokenizer: Tokenizer, on_device_ND: torch.Tensor, embeddings_ND: torch.Tensor
-) -> Facts:
-    settings = task.config.tokenizer
-    codes_NQ = tokenizer.encode(embeddings_ND)
-    quality = measure_codes(tokenizer, embeddings_ND, codes_NQ)
-    if len(embeddings_ND) >= _LEAST_TO_HOLD_OUT:
-        generator = torch.Generator().manual_seed(settings.seed)
-        order = torch.randperm(len(embeddings_ND), generator=generator)
-        is_unseen_N = torch.zeros(len(embeddings_ND), dtype=torch.bool)
-        is_unseen_N[order[: round(_UNSEEN_SHARE * len(order))]] = True
-        seen_ND = on_device_ND[~is_unseen_N.to(task.device)]
-        twin = type(tokenizer).fit(seen_ND, tokenizer.config).to("cpu")
-        quality["held_out"] = measure_unseen(twin, embeddings_ND, is_unseen_N, seed=settings.seed)
-    points = points_by_prefix(embeddings_ND, codes_NQ, seed=settings.seed)
-    return {"quality": quality, "alarms": alarms(quality), "points": points}
+        codes_NQ = tokenizer.encode(embeddings_ND)
+        quality = measure_codes(tokenizer, embeddings_ND, codes_NQ, pairs_P2=pairs_P2)
+        if len(embeddings_ND) >= _LEAST_TO_HOLD_OUT:
+            is_unseen_N = held_out_items(len(embeddings_ND), _UNSEEN_SHARE, seed=config.seed)
+            twin = fit_without(kind, on_device_ND, config, is_unseen_N, pairs_P2).to("cpu")
+            quality["held_out"] = measure_unseen(
+                twin, embeddings_ND, is_unseen_N, seed=config.seed, pairs_P2=pairs_P2
+            )
+    points = points_by_prefix(embeddings_ND, codes_NQ, seed=config.seed)
+    return tokenizer, {"quality": quality, "alarms": alarms(quality), "points": points}
 
 
 @contextmanager
@@ -188,6 +213,7 @@ def _headline(quality: Facts) -> dict[str, float]:
     for number, level in enumerate(quality["levels"], start=1):
         values[f"entropy_share_level_{number}"] = level["entropy_share"]
         values[f"residual_share_level_{number}"] = level["residual_share"]
-    for depth, found in enumerate(quality.get("held_out", {}).get("consistency", []), start=1):
-        values[f"unseen_agreement_depth_{depth}"] = found["agreement"]
+    for name, prefix in (("consistency", "unseen"), ("consistency_given", "unseen_given")):
+        for depth, found in enumerate(quality.get("held_out", {}).get(name, []), start=1):
+            values[f"{prefix}_agreement_depth_{depth}"] = found["agreement"]
     return values

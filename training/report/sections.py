@@ -156,10 +156,14 @@ def tokenizer(steps: Steps) -> Section | None:
         _table(
             "Levels",
             ["level", "codes used", "largest share", "perplexity", "H(code | prefix), nats",
-             "residual left", "cosine within prefix", "neighbours agree", "random pairs", "lift"],
+             "residual left", "cosine within prefix"],
             [_level_cells(number, quality) for number in range(len(levels))],
         ),
+        *_held_out(quality.get("held_out", {})),
     ]  # fmt: skip
+    pairs = steps.get("train_tokenizer", {}).get("cooccurrence", {})
+    if pairs.get("note"):
+        blocks.append(note(pairs["note"]))
     points = record.get("points") or steps.get("train_tokenizer", {}).get("points")
     if points:
         xy, first = _points(points)
@@ -182,11 +186,7 @@ def tokenizer(steps: Steps) -> Section | None:
 
 
 def _level_cells(number: int, quality: Mapping[str, Any]) -> list[str]:
-    level = quality["levels"][number]
-    held_out = quality.get("held_out", {})
-    consistency = held_out.get("consistency", [])
-    purity = quality.get("purity", [])
-    agree = consistency[number] if number < len(consistency) else {}
+    level, purity = quality["levels"][number], quality.get("purity", [])
     within = purity[number] if number < len(purity) else {}
     return [
         str(number + 1),
@@ -196,10 +196,26 @@ def _level_cells(number: int, quality: Mapping[str, Any]) -> list[str]:
         shown(float(level["conditional_entropy_nats"])),
         f"{level['residual_share']:.1%}",
         shown(within.get("cosine")),
-        shown(agree.get("agreement")),
-        shown(agree.get("random")),
-        f"{agree['lift']:.1f}×" if agree.get("lift") else "–",
     ]
+
+
+def _held_out(found: Mapping[str, Any]) -> list[Block]:
+    """Consistency of items that a twin of the tokenizer was not fitted on, by depth of prefix."""
+    if not found:
+        return []
+    sources = {"consistency": "neighbours agree", "consistency_given": "taken to together"}
+    there = {name: title for name, title in sources.items() if name in found}
+    head = ["depth", "random pairs"]
+    head += [column for title in there.values() for column in (title, "lift")]
+    rows = []
+    for depth, within in enumerate(found["purity"]):
+        agree = [found[name][depth] for name in there]
+        cells = [str(depth + 1), shown(agree[0]["random"])]
+        for one in agree:
+            cells += [shown(one["agreement"]), f"{one['lift']:.1f}×" if one["lift"] else "–"]
+        rows.append([*cells, shown(within["cosine"])])
+    title = f"Consistency of {found['items']:,} items held out from a twin's fit"
+    return [_table(title, [*head, "cosine within prefix"], rows)]
 
 
 def _points(points: Any) -> tuple[list[list[float]], list[int]]:

@@ -9,12 +9,14 @@ Legend: N items, B items of a batch, D embedding width, H latent width, Q levels
 level.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from training.losses.candidates import unit
 from training.tokenizers.kmeans import ResidualClustering, residual_kmeans, revive
 from training.tokenizers.quantize import nearest, residual_quantize
 
@@ -48,6 +50,7 @@ class QuantizedAutoencoder(nn.Module):
         embedding_width: D.
         latent_width: H.
         hidden_width: of both perceptrons.
+        sphere: whether latents are brought to length √H, so that nearness is cosine.
         num_levels: Q.
         codebook_size: K of every level.
     """
@@ -60,13 +63,16 @@ class QuantizedAutoencoder(nn.Module):
         hidden_width: int,
         num_levels: int,
         codebook_size: int,
+        sphere: bool,
     ) -> None:
         super().__init__()
+        self.sphere = sphere
         self.encoder = LinearAndPerceptron(embedding_width, hidden_width, latent_width)
         self.decoder = LinearAndPerceptron(latent_width, hidden_width, embedding_width)
         self.codebooks = nn.Parameter(torch.zeros(num_levels, codebook_size, latent_width))
         self.register_buffer("is_used", torch.zeros(num_levels, codebook_size, dtype=torch.bool))
         self.register_buffer("is_initialised", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("is_sphere", torch.tensor(sphere))
         self.register_buffer("mean", torch.zeros(embedding_width))
         self.register_buffer("scale", torch.ones(()))
 
@@ -75,15 +81,17 @@ class QuantizedAutoencoder(nn.Module):
         """The network whose `state_dict` was kept, for use, not for training."""
         num_levels, codebook_size, latent_width = state["codebooks"].shape
         hidden_width, embedding_width = state["encoder.inner.weight"].shape
-        network = cls(
-            embedding_width,
-            latent_width=latent_width,
-            hidden_width=hidden_width,
-            num_levels=num_levels,
-            codebook_size=codebook_size,
-        )
-        network.load_state_dict(state)
-        return network.to(state["codebooks"].device).requires_grad_(False)
+        with torch.device("meta"):  # no weights are drawn only to be replaced
+            network = cls(
+                embedding_width,
+                latent_width=latent_width,
+                hidden_width=hidden_width,
+                num_levels=num_levels,
+                codebook_size=codebook_size,
+                sphere=bool(state["is_sphere"]),
+            )
+        network.load_state_dict(state, assign=True)
+        return network.requires_grad_(False)
 
     def normalised(self, embeddings_BD: Tensor) -> Tensor:
         """Embeddings as they are encoded."""
@@ -121,7 +129,7 @@ class QuantizedAutoencoder(nn.Module):
             return None
         num_levels, num_codes, _ = self.codebooks.shape
         found = residual_kmeans(
-            self.encoder(x_ND),
+            self.latent(x_ND),
             num_levels,
             num_codes,
             iterations=iterations,
@@ -135,7 +143,14 @@ class QuantizedAutoencoder(nn.Module):
 
     def encode(self, embeddings_BD: Tensor) -> Tensor:
         """Latents of embeddings as they come, [B,H]."""
-        return self.encoder(self.normalised(embeddings_BD))
+        return self.latent(self.normalised(embeddings_BD))
+
+    def latent(self, x_BD: Tensor) -> Tensor:
+        """Latents of normalised embeddings, [B,H]; the mean item's is 0, on a sphere, too."""
+        latent_BH = self.encoder(x_BD)
+        if not self.sphere:
+            return latent_BH
+        return unit(latent_BH) * math.sqrt(latent_BH.shape[1])
 
     def decode(self, latent_BH: Tensor) -> Tensor:
         """Embeddings as they came, [B,D]."""
@@ -158,7 +173,7 @@ class QuantizedAutoencoder(nn.Module):
         Returns:
             Which codes were moved, [Q,K], bool.
         """
-        residual_NH = self.encoder(x_ND)
+        residual_NH = self.latent(x_ND)
         revived_QK = torch.zeros_like(self.is_used)
         for level, codebook_KH in enumerate(self.codebooks):
             code_N, _ = nearest(residual_NH, codebook_KH, self.is_used[level])
@@ -178,7 +193,7 @@ class QuantizedAutoencoder(nn.Module):
         Returns:
             Per level `used_codes` and `residual_share`, `Σ ‖r_d‖² / Σ ‖z‖²`.
         """
-        residual_NH = self.encoder(x_ND)
+        residual_NH = self.latent(x_ND)
         energy, levels = float(residual_NH.double().square().sum()), []
         for level, codebook_KH in enumerate(self.codebooks):
             code_N, _ = nearest(residual_NH, codebook_KH, self.is_used[level])

@@ -42,7 +42,10 @@ class AutoencoderConfig:
         max_points: of a larger catalogue k-means sees a sample of so many items.
         latent_width: H.
         hidden_width: of the perceptrons beside the linear maps of encoder and decoder.
-        epochs: passes over the items; 0 leaves k-means on the main axes.
+        sphere: whether latents have one length, so that nearness is cosine.
+        warmup_epochs: passes over the items before k-means makes the codebooks, without
+            quantization.
+        epochs: passes over the items after that.
         batch_size: B.
         learning_rate: at its peak.
         weight_decay: of AdamW, on the weights of encoder and decoder.
@@ -59,14 +62,16 @@ class AutoencoderConfig:
     max_points: int = 262_144
     latent_width: int = 64
     hidden_width: int = 256
-    epochs: int = 60
+    sphere: bool = True
+    warmup_epochs: int = 40
+    epochs: int = 10
     batch_size: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     quantization_weight: float = 1.0
     commitment: float = 0.25
-    codebooks: Literal["gradient", "ema"] = "gradient"
-    ema_decay: float = 0.99
+    codebooks: Literal["gradient", "ema"] = "ema"
+    ema_decay: float = 0.9
 
     def __post_init__(self) -> None:
         problems = self.problems()
@@ -76,7 +81,7 @@ class AutoencoderConfig:
     def problems(self) -> list[str]:
         """What is wrong with the values, all at once."""
         least = {
-            "latent_width": 1, "hidden_width": 1, "epochs": 0, "batch_size": 1,
+            "latent_width": 1, "hidden_width": 1, "warmup_epochs": 0, "epochs": 0, "batch_size": 1,
             "weight_decay": 0, "quantization_weight": 0, "commitment": 0,
         }  # fmt: skip
         found = [
@@ -109,17 +114,17 @@ GLOBAL = Quantization(global_loss, global_targets)
 
 
 @dataclass(frozen=True)
-class Quantized:
-    """A batch on its way through the quantizer."""
+class Encoded:
+    """A batch in the latent space; without codes before there are codebooks."""
 
     latent_BH: Tensor
-    codes_BQ: Tensor
-    words_BQH: Tensor
+    codes_BQ: Tensor | None = None
+    words_BQH: Tensor | None = None
 
 
-Encode = Callable[[Tensor], Quantized]
-"""What the quantizer makes of rows of the items (on the CPU)."""
-Contrast = Callable[[Encode, Tensor, Quantized, torch.Generator], Tensor]
+Encode = Callable[[Tensor], Encoded]
+"""What rows of the items (on the CPU) are encoded to."""
+Contrast = Callable[[Encode, Tensor, Encoded, torch.Generator], Tensor]
 """The loss's third term, a number: of what encodes other rows, the rows of the batch (on the CPU),
 what they were encoded to, and the source of draws."""
 
@@ -153,8 +158,8 @@ def fit_autoencoder(
 class MovingAverage:
     """Codewords as moving averages of what they stand for (MECHANICS §1.2 (3); van den Oord 2017).
 
-    `N ← γN + (1−γ) n`, `M ← γM + (1−γ) m`, `C = M / Ñ`, with n_k items of a batch at code k, m_k the
-    sum of their targets and Ñ the smoothed N.
+    `N ← γN + (1−γ) n`, `M ← γM + (1−γ) m`, `C = M / Ñ`, with n_k items of a batch at code k, m_k
+    the sum of their targets and Ñ the smoothed N.
 
     Args:
         codebooks_QKH: changed in place.
@@ -182,9 +187,7 @@ class MovingAverage:
     def restart(self, revived_QK: Tensor) -> None:
         """Codes that were moved elsewhere forget what they stood for."""
         self.count_QK.masked_fill_(revived_QK, 1.0)
-        self.sum_QKH.copy_(
-            torch.where(revived_QK.unsqueeze(2), self.codebooks_QKH, self.sum_QKH)
-        )
+        self.sum_QKH.copy_(torch.where(revived_QK.unsqueeze(2), self.codebooks_QKH, self.sum_QKH))
 
 
 class _Fit:
@@ -207,28 +210,22 @@ class _Fit:
                 hidden_width=config.hidden_width,
                 num_levels=config.num_levels,
                 codebook_size=config.codebook_size,
+                sphere=config.sphere,
             )
         self.network = network.to(embeddings_ND.device)
         self.network.begin_with_axes(embeddings_ND)
         self.x_ND = self.network.normalised(embeddings_ND)
-        self.begun = self.network.initialise_codebooks(
-            self.x_ND,
-            iterations=config.iterations,
-            generator=self.generator,
-            max_points=config.max_points,
-        )
-        self.average = None
-        if config.codebooks == "ema":
-            codebooks_QKH = self.network.codebooks.detach()
-            self.average = MovingAverage(codebooks_QKH, self.network.is_used, config.ema_decay)
+        self.average: MovingAverage | None = None
         self.optimizer = self._optimizer()
 
     def run(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All epochs."""
+        warmup = self.config.warmup_epochs
         revived_Q = torch.zeros(self.config.num_levels, dtype=torch.int64)
-        epochs = []
+        epochs = [self._epoch(epoch) for epoch in range(warmup)]
+        begun = self._make_codebooks()
         for epoch in range(self.config.epochs):
-            epochs.append(self._epoch(epoch))
+            epochs.append(self._epoch(warmup + epoch))
             if epoch + 1 <= REVIVAL_SHARE * self.config.epochs:
                 revived_QK = self.network.revive_codes(self.x_ND)
                 revived_Q += revived_QK.sum(1).cpu()
@@ -238,7 +235,6 @@ class _Fit:
         for level, revived in zip(levels, revived_Q.tolist(), strict=True):
             level["revived_codes"] = revived
         state = {name: value.detach() for name, value in self.network.state_dict().items()}
-        begun = self.begun.levels if self.begun is not None else []
         report = {
             "fitted_points": len(self.x_ND),
             "levels": levels,
@@ -247,10 +243,24 @@ class _Fit:
         }
         return state, report
 
+    def _make_codebooks(self) -> list[dict[str, Any]]:
+        """k-means on the latents of every item once; positives, drawn more often, have no say."""
+        found = self.network.initialise_codebooks(
+            self.x_ND,
+            iterations=self.config.iterations,
+            generator=self.generator,
+            max_points=self.config.max_points,
+        )
+        if self.config.codebooks == "ema":
+            self.average = MovingAverage(
+                self.network.codebooks.detach(), self.network.is_used, self.config.ema_decay
+            )
+        return found.levels if found is not None else []
+
     def _optimizer(self) -> torch.optim.Optimizer:
         decayed = [p for p in self._coders() if p.dim() > 1]
         plain = [p for p in self._coders() if p.dim() <= 1]
-        if self.average is None:
+        if self.config.codebooks == "gradient":
             plain.append(self.network.codebooks)
         groups = [
             {"params": decayed, "weight_decay": self.config.weight_decay},
@@ -271,7 +281,7 @@ class _Fit:
             share = learning_rate_share(
                 epoch * len(batches) + number,
                 warmup_steps=WARMUP_STEPS,
-                num_steps=self.config.epochs * len(batches),
+                num_steps=(self.config.warmup_epochs + self.config.epochs) * len(batches),
             )
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * share
@@ -280,23 +290,12 @@ class _Fit:
         return {name: total / len(batches) for name, total in sums.items()}
 
     def _step(self, rows_B: Tensor) -> dict[str, Tensor]:
-        config, batch = self.config, self._quantized(rows_B)
-        rounded_BH = straight_through(batch.latent_BH, batch.words_BQH.sum(1))
-        decoded_BD = self.network.decoder(rounded_BH)
-        x_BD = self.x_ND[rows_B.to(self.x_ND.device)]
-        terms = {
-            "reconstruction": reconstruction_loss(x_BD, decoded_BD).mean() / x_BD.shape[1],
-            "quantization": self.quantization.loss(
-                batch.latent_BH, batch.words_BQH, commitment=config.commitment
-            ).mean()
-            / config.latent_width,
-        }
-        loss = terms["reconstruction"] + config.quantization_weight * terms["quantization"]
+        batch = self._encoded(rows_B)
+        terms = self._terms(rows_B, batch)
         if self.contrast is not None:
-            terms["contrast"] = self.contrast(self._quantized, rows_B, batch, self.generator)
-            loss = loss + terms["contrast"]
+            terms["contrast"] = self.contrast(self._encoded, rows_B, batch, self.generator)
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.stack(list(terms.values())).sum().backward()
         self.optimizer.step()
         if self.average is not None:
             latent_BH, words_BQH = batch.latent_BH.detach(), batch.words_BQH.detach()
@@ -304,6 +303,22 @@ class _Fit:
             self.average.update(batch.codes_BQ, targets_BQH)
         return {name: value.detach() for name, value in terms.items()}
 
-    def _quantized(self, rows_B: Tensor) -> Quantized:
-        latent_BH = self.network.encoder(self.x_ND[rows_B.to(self.x_ND.device)])
-        return Quantized(latent_BH, *self.network.quantize(latent_BH))
+    def _terms(self, rows_B: Tensor, batch: Encoded) -> dict[str, Tensor]:
+        """Weighted reconstruction and, once there are codebooks, quantization."""
+        rounded_BH, terms = batch.latent_BH, {}
+        if batch.words_BQH is not None:
+            rounded_BH = straight_through(batch.latent_BH, batch.words_BQH.sum(1))
+            loss_B = self.quantization.loss(
+                batch.latent_BH, batch.words_BQH, commitment=self.config.commitment
+            )
+            weight = self.config.quantization_weight / self.config.latent_width
+            terms["quantization"] = weight * loss_B.mean()
+        x_BD = self.x_ND[rows_B.to(self.x_ND.device)]
+        loss_B = reconstruction_loss(x_BD, self.network.decoder(rounded_BH))
+        return {"reconstruction": loss_B.mean() / x_BD.shape[1], **terms}
+
+    def _encoded(self, rows_B: Tensor) -> Encoded:
+        latent_BH = self.network.latent(self.x_ND[rows_B.to(self.x_ND.device)])
+        if not self.network.is_initialised:
+            return Encoded(latent_BH)
+        return Encoded(latent_BH, *self.network.quantize(latent_BH))

@@ -1,4 +1,4 @@
-"""CRQ-VAE: prefixes that items which belong together share (HiGR, arXiv:2512.24787; MECHANICS §3.2).
+"""CRQ-VAE: prefixes shared by items that belong together (HiGR, arXiv:2512.24787; MECHANICS §3.2).
 
 `L = L_recon + λ1 · L_gq + λ2 · L_cont`: RQ-VAE's network, with the quantization loss on the sum of
 the codewords, and InfoNCE on the codewords of all levels but the last. Reconstruction and
@@ -14,12 +14,12 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from training.losses.quantization import prefix_contrast_loss, residuals
+from training.losses.quantization import contrast_loss, prefix_contrast_loss, residuals
 from training.tokenizers.autoencoder_fit import (
     GLOBAL,
     AutoencoderConfig,
     Encode,
-    Quantized,
+    Encoded,
     fit_autoencoder,
 )
 from training.tokenizers.interface import require_items
@@ -32,27 +32,33 @@ class CrqVaeConfig(AutoencoderConfig):
     """Shape and fit of CRQ-VAE.
 
     Args:
-        contrast_weight: λ2; 0 leaves the global loss alone.
+        contrast_weight: λ2; 0 leaves the prefixes to the other two terms.
+        warmup_contrast_weight: of the same contrast of the latents themselves, as long as there
+            are no codebooks. Ours.
         temperature: τ; the paper does not say.
-        level_decay: each level's weight is so much of the one above: w = (1, 0.1, …) by default.
-        contrasted: what carries the contrast: codewords whose gradient goes to the encoder as well
-            (straight_through), to the codebooks alone (codeword), or the residuals that codewords
-            stand for (residual). The paper does not say.
+        level_decay: each level's weight is so much of the one above; 0.1 in the only public
+            implementation.
+        contrasted: what carries the contrast of a level: the residual that the codeword stands for
+            (residual), the codeword with its gradient going to the residual as well
+            (straight_through), or to the codebook alone (codeword). The paper does not say. Under
+            straight_through two items that belong together, each with its own code, are moved to
+            the other's code at once, and pass each other; residuals meet in between.
         num_neighbours: nearest items by embedding that a positive is drawn from.
         given_share: how often the positive is one of the given pairs', where an anchor has both.
     """
 
-    contrast_weight: float = 0.1
+    contrast_weight: float = 3.0
+    warmup_contrast_weight: float = 10.0
     temperature: float = 0.1
-    level_decay: float = 0.1
-    contrasted: Literal["straight_through", "codeword", "residual"] = "straight_through"
+    level_decay: float = 1.0
+    contrasted: Literal["residual", "straight_through", "codeword"] = "residual"
     num_neighbours: int = 5
-    given_share: float = 0.5
+    given_share: float = 0.2
 
     def problems(self) -> list[str]:
         """What is wrong with the values, all at once."""
         found = super().problems()
-        for name in ("contrast_weight", "level_decay", "num_neighbours"):
+        for name in ("contrast_weight", "warmup_contrast_weight", "level_decay", "num_neighbours"):
             if getattr(self, name) < 0:
                 found.append(f"{name} is {getattr(self, name)}, expected at least 0")
         if self.temperature <= 0:
@@ -85,7 +91,7 @@ class CrqVae(AutoencoderTokenizer):
             num_neighbours=config.num_neighbours,
             share=config.given_share,
         )
-        contrast = PrefixContrast(positives, config) if config.contrast_weight else None
+        contrast = PrefixContrast(positives, config)
         state, report = fit_autoencoder(embeddings_ND, config, GLOBAL, contrast)
         return cls(config, state, {**report, "positives": positives.facts()})
 
@@ -98,13 +104,33 @@ class PrefixContrast:
     config: CrqVaeConfig
 
     def __call__(
-        self, encode: Encode, rows_B: Tensor, anchors: Quantized, generator: torch.Generator
+        self, encode: Encode, rows_B: Tensor, anchors: Encoded, generator: torch.Generator
     ) -> Tensor:
         """A number; 0 where no anchor has a positive, or there is one anchor only."""
-        config = self.config
         positive_B, has_B = self.positives.draw(rows_B, generator)
         positives = encode(positive_B)
-        loss_B = prefix_contrast_loss(
+        if anchors.codes_BQ is None:
+            weight = self.config.warmup_contrast_weight
+            loss_B = self._of_latents(anchors, positives)
+        else:
+            weight = self.config.contrast_weight
+            loss_B = self._of_prefixes(anchors, positives)
+        has_B = has_B.to(loss_B.device)
+        return weight * loss_B.masked_fill(~has_B, 0.0).sum() / has_B.sum().clamp(min=1)
+
+    def _of_latents(self, anchors: Encoded, positives: Encoded) -> Tensor:
+        """Before there are codes the latents themselves, which level 1 will round, [B]."""
+        latent_BH = anchors.latent_BH
+        nobody_BB = torch.zeros(
+            (len(latent_BH), len(latent_BH)), dtype=torch.bool, device=latent_BH.device
+        )
+        return contrast_loss(
+            latent_BH, positives.latent_BH, nobody_BB, temperature=self.config.temperature
+        )
+
+    def _of_prefixes(self, anchors: Encoded, positives: Encoded) -> Tensor:
+        config = self.config
+        return prefix_contrast_loss(
             self._carriers(anchors),
             self._carriers(positives),
             anchors.codes_BQ,
@@ -112,11 +138,8 @@ class PrefixContrast:
             temperature=config.temperature,
             level_weights=[config.level_decay**level for level in range(config.num_levels - 1)],
         )
-        is_counted_B = has_B.to(loss_B.device)
-        mean = loss_B.masked_fill(~is_counted_B, 0.0).sum() / is_counted_B.sum().clamp(min=1)
-        return config.contrast_weight * mean
 
-    def _carriers(self, batch: Quantized) -> Tensor:
+    def _carriers(self, batch: Encoded) -> Tensor:
         """What stands for each level in the contrast, [B,Q,H]."""
         if self.config.contrasted == "codeword":
             return batch.words_BQH

@@ -106,17 +106,17 @@ class Positives:
             Rows [B], and whether they are positives [B], bool.
         """
         positive_B, has_B = anchors_B, torch.zeros(len(anchors_B), dtype=torch.bool)
-        draws_3B = torch.rand((3, len(anchors_B)), generator=generator)
+        draws_XB = torch.rand((3, len(anchors_B)), generator=generator)
         num_neighbours = self.neighbours_NS.shape[1]
         if num_neighbours:
-            place_B = (draws_3B[0] * num_neighbours).long()
+            place_B = (draws_XB[0] * num_neighbours).long()
             positive_B, has_B = self.neighbours_NS[anchors_B, place_B], ~has_B
         if len(self.partners_P):
             start_B = self.offsets_N[anchors_B]
             count_B = self.offsets_N[anchors_B + 1] - start_B
             # A uniform draw times a count may round up to the count itself.
-            place_B = (draws_3B[1] * count_B).long().clamp(max=(count_B - 1).clamp(min=0))
-            is_given_B = (count_B > 0) & (~has_B | (draws_3B[2] < self.given_share))
+            place_B = (draws_XB[1] * count_B).long().clamp(max=(count_B - 1).clamp(min=0))
+            is_given_B = (count_B > 0) & (~has_B | (draws_XB[2] < self.given_share))
             partner_B = self.partners_P[(start_B + place_B).clamp(max=len(self.partners_P) - 1)]
             positive_B = torch.where(is_given_B, partner_B, positive_B)
             has_B = has_B | is_given_B
