@@ -130,24 +130,33 @@ def slates_of(shown, histories, *, users=None, starts, strengths=None, dwell=Non
     )
 
 
-def continued(*, num_users=300, length=12, slate_size=4, num_items=30, certainty=0.9, seed=0):
-    """A history is a chain as in `chain`; the slate goes on with it, all but certainly, too.
+def continued(
+    *,
+    num_users=300,
+    num_slates=3,
+    length=12,
+    slate_size=4,
+    num_items=30,
+    certainty=0.9,
+    seed=0,
+):
+    """A history is a chain as in `chain`; its end are slates, one after the other, that go on so.
 
-    A user has three slates, one after the other; `best_hit_rate` is that of a slate's first item.
+    `best_hit_rate` is that of a slate's first item; each later one is as certain as the one before.
     """
     generator = np.random.default_rng(seed)
-    total = length + 3 * slate_size
+    total = length + num_slates * slate_size
     items = generator.integers(0, num_items, (num_users, total))
     for place in range(1, total):
         follows = generator.random(num_users) < certainty
         items[follows, place] = (items[follows, place - 1] + 1) % num_items
     histories = histories_of(items.tolist())
-    begins = length + slate_size * np.arange(3)
+    begins = length + slate_size * np.arange(num_slates)
     shown = [row[begin : begin + slate_size].tolist() for row in items for begin in begins]
     slates = slates_of(
         shown,
         histories,
-        users=np.repeat(np.arange(num_users), 3),
+        users=np.repeat(np.arange(num_users), num_slates),
         starts=np.tile(begins, num_users),
     )
     split = replace(split_leave_last_out(histories), slates=split_slates_leave_last_out(slates))

@@ -15,6 +15,7 @@ def test_the_quick_measure_times_both_decoders(tmp_path, feedback, goal):
     assert found["name"] == f"slate_decode_{feedback}"
     assert found["goal"] == goal
     assert 0 < found["ratio"] == found["ours"] / found["peers"]["flat decoder"] < 1
+    assert found["parts"]["flat with contexts"] > found["parts"]["flat"]
     assert "slates of 10 after 50 events, 2 at once, 3 levels of 256 codes" in found["work"]
 
 

@@ -123,7 +123,7 @@ class SlateSuite(RecommenderSuite):
         of_rows = [name for name, value in vars(batch).items() if torch.is_tensor(value)]
         rows = replace(batch, **{name: getattr(batch, name)[:4] for name in of_rows})
         losses = []
-        for _ in range(150):
+        for _ in range(250):
             loss = model(rows)
             losses.append(float(loss.detach()))
             optimizer.zero_grad()

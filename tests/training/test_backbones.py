@@ -24,9 +24,10 @@ def test_every_backbone_continues_rows_as_it_runs_them(name):
     torch.testing.assert_close(whole.square().mean(-1), torch.ones(2, 8), rtol=0.01, atol=0.0)
 
 
+@pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("has_times", [True, False])
 @pytest.mark.parametrize("name", BACKBONES)
-def test_every_backbone_appends_to_rows_of_unequal_length(name, has_times):
+def test_every_backbone_appends_to_rows_of_unequal_length(name, has_times, in_place):
     torch.manual_seed(0)
     model = make_backbone(name, **SHAPE).eval()
     lengths_B, x_BLD = torch.tensor([2, 5]), torch.randn(2, 5, 16)
@@ -34,10 +35,13 @@ def test_every_backbone_appends_to_rows_of_unequal_length(name, has_times):
     times_BL = torch.tensor([[10, 400, 9000, 9000, 9000, 9000], [7, 8, 60, 900, 8000, 8500]])
     asked_B = times_BL[:, -1]
     times_BL, asked_B = (times_BL, asked_B) if has_times else (None, None)
-    _, memory = model.remember(x_BLD, times_BL)
-    first, memory = model.append(memory, lengths_B, more_BSD[:, :1], asked_B)
-    others, memory = model.append(memory, lengths_B + 1, more_BSD[:, 1:], asked_B)
-    continued = model.extend(memory, lengths_B + 3, last_BWSD, asked_B)
+    with torch.set_grad_enabled(not in_place):
+        _, memory = model.remember(x_BLD, times_BL)
+        memory = model.reserve(memory, 3) if in_place else memory
+        how = {"in_place": in_place}
+        first, memory = model.append(memory, lengths_B, more_BSD[:, :1], asked_B, **how)
+        others, memory = model.append(memory, lengths_B + 1, more_BSD[:, 1:], asked_B, **how)
+        continued = model.extend(memory, lengths_B + 3, last_BWSD, asked_B)
     for row, length in enumerate(lengths_B.tolist()):
         for number in range(2):
             own_LD = [x_BLD[row, :length], more_BSD[row], last_BWSD[row, number]]
@@ -47,8 +51,9 @@ def test_every_backbone_appends_to_rows_of_unequal_length(name, has_times):
             whole = model(torch.cat(own_LD)[None], own_times)[0, length:]
             found = torch.cat([first[row], others[row], continued[row, number]])
             torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
-    (first.sum() + others.sum()).backward()
-    assert all(p.grad is not None for n, p in model.named_parameters() if "gap" not in n)
+    if not in_place:
+        (first.sum() + others.sum()).backward()
+        assert all(p.grad is not None for n, p in model.named_parameters() if "gap" not in n)
 
 
 @pytest.mark.parametrize("name", BACKBONES)

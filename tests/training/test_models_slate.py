@@ -6,6 +6,7 @@ import torch
 
 from tests import worlds
 from tests.suites.slate_model import SlateSuite
+from training.data.vocabulary import Vocabulary
 from training.evaluation.slate import said_slates, slate_metrics
 from training.fitting import Fitting, LoopSettings, Observer
 from training.models import MODELS
@@ -79,13 +80,13 @@ def fit(family, world, *, max_epochs=8, **settings):
     [
         ("higr", {}),
         ("higr", {"planner_feedback": "latent"}),
-        ("higr", {"generators": "separate", "num_generators": 4, "context_in_generator": True}),
+        ("higr", {"generators": "separate", "num_generators": 4}),
         ("flat_slate", {}),
     ],
     ids=["higr", "latent", "separate", "flat"],
 )
 def test_training_finds_how_the_world_goes_on(family, settings):
-    world = worlds.continued()
+    world = worlds.continued(num_slates=8)
     model, report = fit(family, world, order="exposed", **settings)
     test = world.split.slates.test
     said_SM = said_slates(model, test, 4, max_history=20, exclude_seen=False)
@@ -187,3 +188,15 @@ def test_a_fit_that_was_cut_off_goes_on_to_the_same_weights(tmp_path):
     assert report.facts["resumed_from"]["epoch"] == 1
     for name, value in whole.state_dict().items():
         assert (resumed.state_dict()[name] == value).all(), name
+
+
+@pytest.mark.parametrize("feedback", ["item", "latent"])
+def test_a_catalogue_of_three_items_under_large_codebooks_can_be_learnt(feedback):
+    world = worlds.continued(num_users=20, num_items=3, slate_size=2, length=4)
+    codes_VQ = np.array([[0, 63], [0, 1], [63, 0]], dtype=np.int32)
+    world = worlds.replace(world, vocabulary=Vocabulary(3, codes_VQ, "world"))
+    model, report = fit("higr", world, max_epochs=1, planner_feedback=feedback)
+    assert report.facts["level_sizes"] == [64, 64]
+    said_SM = said_slates(model, world.split.slates.test, 5, max_history=9, exclude_seen=False)
+    assert (np.sort(said_SM[:, :3], axis=1) == [0, 1, 2]).all()
+    assert (said_SM[:, 3:] == -1).all()

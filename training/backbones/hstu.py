@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.backbones.interface import longer_by
+from training.backbones.interface import placed, reserved
 
 QUERIES = 128
 """Rows of attention made at once: of the later ones only what a block may see is computed."""
@@ -187,29 +187,52 @@ class Hstu(nn.Module):
         return self._continue(memory, lengths_B, x_BWSD, time_B)[0]
 
     def append(
-        self, memory: Memory, lengths_B: Tensor, x_BSD: Tensor, time_B: Tensor | None = None
+        self,
+        memory: Memory,
+        lengths_B: Tensor,
+        x_BSD: Tensor,
+        time_B: Tensor | None = None,
+        *,
+        in_place: bool = False,
     ) -> tuple[Tensor, Memory]:
         """S more positions of each row, and the memory of the longer rows.
 
         Raises:
             ValueError: as `extend`.
         """
-        x_B1SD, more = self._continue(memory, lengths_B, x_BSD[:, None], time_B)
+        x_B1SD, more = self._continue(memory, lengths_B, x_BSD[:, None], time_B, in_place=in_place)
+
+        def longer(past: Tensor, new: Tensor) -> Tensor:
+            return placed(past, new, lengths_B, in_place=in_place)
+
         keys_values = [
-            (longer_by(past_k, k, lengths_B), longer_by(past_v, v, lengths_B))
+            (longer(past_k, k), longer(past_v, v))
             for (past_k, past_v), (k, v) in zip(memory.keys_values, more, strict=True)
         ]
         times_BL = memory.times_BL
         if times_BL is not None:
             new_BS = time_B[:, None].expand(-1, x_BSD.shape[1])
-            times_BL = longer_by(times_BL[:, None, :, None], new_BS[:, None, :, None], lengths_B)
-            times_BL = times_BL[:, 0, :, 0]
+            times_BL = longer(times_BL[:, None, :, None], new_BS[:, None, :, None])[:, 0, :, 0]
         return x_B1SD[:, 0], Memory(keys_values, times_BL)
 
+    def reserve(self, memory: Memory, positions: int) -> Memory:
+        """A copy of a memory with room for so many more positions of each row."""
+        keys_values = [
+            (reserved(k, positions), reserved(v, positions)) for k, v in memory.keys_values
+        ]
+        times_BL = memory.times_BL
+        return Memory(keys_values, None if times_BL is None else F.pad(times_BL, (0, positions)))
+
     def _continue(
-        self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor, time_B: Tensor | None
+        self,
+        memory: Memory,
+        lengths_B: Tensor,
+        x_BWSD: Tensor,
+        time_B: Tensor | None,
+        *,
+        in_place: bool = False,
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Vectors of continuations, and their own keys and values."""
+        """Vectors of continuations, and their own keys and values; `in_place` if they have room."""
         if (memory.times_BL is None) != (time_B is None):
             raise ValueError(
                 "rows and their continuations have times or neither has; found"
@@ -217,7 +240,7 @@ class Hstu(nn.Module):
                 f" {'none' if time_B is None else 'times'} for extend"
             )
         B, W, S, D = x_BWSD.shape
-        self._require_room(memory.keys_values[0][0].shape[2], S)
+        self._require_room(memory.keys_values[0][0].shape[2], 0 if in_place else S)
         past = self._sight_of_past(memory, lengths_B, S, time_B)
         at_once = None if time_B is None else torch.zeros_like(time_B[:1, None]).expand(1, S)
         own = self._sight(0, S, at_once, x_BWSD.device)

@@ -55,24 +55,50 @@ class Backbone(Protocol):
         ...
 
     def append(
-        self, memory: Memory, lengths_B: Tensor, x_BSD: Tensor, time_B: Tensor | None = None
+        self,
+        memory: Memory,
+        lengths_B: Tensor,
+        x_BSD: Tensor,
+        time_B: Tensor | None = None,
+        *,
+        in_place: bool = False,
     ) -> tuple[Tensor, Memory]:
         """S more positions of each row, [B, S, D], and the memory of the rows with these.
 
         What `extend` says of the one continuation. The longer rows are `lengths_B` + S long, and
         may be continued or appended to in their turn.
+
+        Args:
+            memory: from `remember`, `append`, or, if `in_place`, from `reserve`.
+            lengths_B: positions of each remembered row that are not padding, int64.
+            x_BSD: the rows' input vectors.
+            time_B: as for `extend`.
+            in_place: fill the room that was reserved instead of copying all rows; not for training.
         """
         ...
 
+    def reserve(self, memory: Memory, positions: int) -> Memory:
+        """A copy of a memory with room for so many more positions of each row."""
+        ...
 
-def longer_by(old_BHLE: Tensor, new_BHSE: Tensor, lengths_B: Tensor) -> Tensor:
-    """Right-padded rows with S more positions each, behind their own ends, [B, H, L + S, E].
+
+def reserved(old_BHLE: Tensor, positions: int) -> Tensor:
+    """Right-padded rows with so many more columns, [B, H, L + positions, E]."""
+    return F.pad(old_BHLE, (0, 0, 0, positions))
+
+
+def placed(old_BHLE: Tensor, new_BHSE: Tensor, lengths_B: Tensor, *, in_place: bool) -> Tensor:
+    """Right-padded rows with S more positions each, behind their own ends.
 
     Args:
         old_BHLE: rows.
         new_BHSE: what comes behind them.
         lengths_B: positions of each row that are not padding, int64.
+        in_place: write into `old_BHLE`, which has room; else into a copy that is S longer.
     """
-    place_BS = lengths_B[:, None] + torch.arange(new_BHSE.shape[2], device=lengths_B.device)
-    room_BHTE = F.pad(old_BHLE, (0, 0, 0, new_BHSE.shape[2]))
-    return room_BHTE.scatter(2, place_BS[:, None, :, None].expand_as(new_BHSE), new_BHSE)
+    S = new_BHSE.shape[2]
+    place_BS = lengths_B[:, None] + torch.arange(S, device=lengths_B.device)
+    place = place_BS[:, None, :, None].expand_as(new_BHSE)
+    if in_place:
+        return old_BHLE.scatter_(2, place, new_BHSE)
+    return reserved(old_BHLE, S).scatter(2, place, new_BHSE)

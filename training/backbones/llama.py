@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.backbones.interface import longer_by
+from training.backbones.interface import placed, reserved
 
 Memory = list[tuple[Tensor, Tensor]]
 """Keys and values of every layer, each [B, H, L, E]."""
@@ -130,21 +130,6 @@ class Llama(nn.Module):
         self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor, time_B: Tensor | None = None
     ) -> Tensor:
         """W continuations per row; all W x S queries of a row read its one set of keys."""
-        return self._continue(memory, lengths_B, x_BWSD)[0]
-
-    def append(
-        self, memory: Memory, lengths_B: Tensor, x_BSD: Tensor, time_B: Tensor | None = None
-    ) -> tuple[Tensor, Memory]:
-        """S more positions of each row, and the memory of the longer rows."""
-        x_B1SD, more = self._continue(memory, lengths_B, x_BSD[:, None])
-        longer = [
-            (longer_by(past_k, k, lengths_B), longer_by(past_v, v, lengths_B))
-            for (past_k, past_v), (k, v) in zip(memory, more, strict=True)
-        ]
-        return x_B1SD[:, 0], longer
-
-    def _continue(self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor) -> tuple[Tensor, Memory]:
-        """Vectors of continuations, and their own keys and values."""
         B, W, S, D = x_BWSD.shape
         device = x_BWSD.device
         position_BS = lengths_B[:, None] + torch.arange(S, device=device)
@@ -156,12 +141,42 @@ class Llama(nn.Module):
         own = torch.ones(S, S, dtype=torch.bool, device=device).tril()
         own_TT = torch.block_diag(*[own] * W)
         visible = torch.cat([history_BTL, own_TT.expand(B, -1, -1)], -1)[:, None]
-        x_BTD, keys_values = x_BWSD.reshape(B, W * S, D), []
+        x_BTD = x_BWSD.reshape(B, W * S, D)
         for layer, (past_k, past_v) in zip(self.layers, memory, strict=True):
             q, k, v = layer.heads(x_BTD, turn)
             attended = F.scaled_dot_product_attention(
                 q, torch.cat([past_k, k], 2), torch.cat([past_v, v], 2), attn_mask=visible
             )
             x_BTD = layer.mix(x_BTD, attended)
-            keys_values.append((k, v))
-        return self.norm(x_BTD).view(B, W, S, D), keys_values
+        return self.norm(x_BTD).view(B, W, S, D)
+
+    def append(
+        self,
+        memory: Memory,
+        lengths_B: Tensor,
+        x_BSD: Tensor,
+        time_B: Tensor | None = None,
+        *,
+        in_place: bool = False,
+    ) -> tuple[Tensor, Memory]:
+        """S more positions of each row, and the memory of the longer rows."""
+        S = x_BSD.shape[1]
+        position_BS = lengths_B[:, None] + torch.arange(S, device=x_BSD.device)
+        turn = self.turn(position_BS)
+        T = memory[0][0].shape[2] + (0 if in_place else S)
+        visible_BST = torch.arange(T, device=x_BSD.device) <= position_BS[:, :, None]
+        longer = []
+        for layer, (past_k, past_v) in zip(self.layers, memory, strict=True):
+            q, k, v = layer.heads(x_BSD, turn)
+            k, v = (
+                placed(past, new, lengths_B, in_place=in_place)
+                for past, new in ((past_k, k), (past_v, v))
+            )
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible_BST[:, None])
+            x_BSD = layer.mix(x_BSD, attended)
+            longer.append((k, v))
+        return self.norm(x_BSD), longer
+
+    def reserve(self, memory: Memory, positions: int) -> Memory:
+        """A copy of a memory with room for so many more positions of each row."""
+        return [(reserved(k, positions), reserved(v, positions)) for k, v in memory]

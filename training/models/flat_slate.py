@@ -9,7 +9,6 @@ B rows, L events, W slates of a row or beams, M places, Q levels, K codes of a l
 targets, l codes so far, k places asked for.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,12 +23,12 @@ from training.data.slate_batches import SlateBatch
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
 from training.decoding.beam import StepFunction
-from training.decoding.slate import one_by_one
+from training.decoding.slate import NextItem, one_by_one
 from training.fitting import FitReport, Fitting
 from training.models.alignment import align
 from training.models.interface import Family
 from training.models.slate_fit import fit_slates, load_slate_model, save_slate_model
-from training.models.slate_model import SlateModel
+from training.models.slate_model import Read, SlateModel
 
 
 @dataclass(frozen=True)
@@ -94,13 +93,14 @@ class FlatSlate(SlateModel):
     def opening(self, batch: SlateBatch) -> StepFunction:
         """The step of a beam search for the first item of each row."""
         _, memory, length_B = self.remember(batch)
-        return self._listener(memory, length_B, batch)(None)
+        return self._listener(self.backbone.reserve(memory, 1), length_B, batch)(None)
 
-    def say(
-        self, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
+    def say_after(
+        self, read: Read, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Slates of k items, greedy over places, a beam inside each; and their log-probability."""
-        _, memory, length_B = self.remember(batch)
+        _, memory, length_B = read
+        memory = self.backbone.reserve(memory, 1 + k * self.num_levels)
         return one_by_one(
             self._listener(memory, length_B, batch),
             self.trie,
@@ -112,17 +112,20 @@ class FlatSlate(SlateModel):
             distinct=distinct,
         )
 
-    def _listener(
-        self, memory: Any, length_B: Tensor, batch: SlateBatch
-    ) -> Callable[[Tensor | None], StepFunction]:
-        """Reads what was chosen, all its codes; gives the step for the next item."""
+    def _listener(self, memory: Any, length_B: Tensor, batch: SlateBatch) -> NextItem:
+        """Reads what was chosen, all its codes; gives the step for the next item.
+
+        `memory` has room for a start and the codes, and is used up.
+        """
 
         def next_item(chosen_B: Tensor | None) -> StepFunction:
             nonlocal memory, length_B
             x_BSD = self.slate_D.expand(len(length_B), 1, -1)
             if chosen_B is not None:
                 x_BSD = self.code_vectors(self.codes(chosen_B))
-            y_BSD, memory = self.backbone.append(memory, length_B, x_BSD, batch.asked_at_B)
+            y_BSD, memory = self.backbone.append(
+                memory, length_B, x_BSD, batch.asked_at_B, in_place=True
+            )
             length_B = length_B + x_BSD.shape[1]
             return self._step(y_BSD[:, -1:], memory, length_B, batch)
 

@@ -27,6 +27,8 @@ CHUNK_CELLS = 4_000_000
 STRENGTHS = 5
 """Feedback from -1 to 3."""
 Pooling = Literal["sum", "mean", "max"]
+Read = tuple[Tensor, Any, Tensor]
+"""Of contexts: a vector per position, what the backbone keeps, and the positions of each row."""
 
 
 class SlateModel(nn.Module):
@@ -92,7 +94,7 @@ class SlateModel(nn.Module):
         x_BLD = self.item_vectors(items_BL) + self.strengths(strengths_BL.long() + 1)
         return self.dropout(torch.cat([self.start_D.expand(len(items_BL), 1, -1), x_BLD], 1))
 
-    def remember(self, batch: SlateBatch) -> tuple[Tensor, Any, Tensor]:
+    def remember(self, batch: SlateBatch) -> Read:
         """What the backbone makes of contexts: vectors, memory, and positions of each row.
 
         Returns:
@@ -130,6 +132,12 @@ class SlateModel(nn.Module):
         self, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Slates of k items and each item's log-probability, as `training.decoding.slate`."""
+        return self.say_after(self.remember(batch), batch, k, seen_BE, distinct=distinct)
+
+    def say_after(
+        self, read: Read, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """What `say` says, of contexts that `remember` has read; they may be read again."""
         raise NotImplementedError
 
     def forward(self, batch: SlateBatch) -> Tensor:

@@ -27,8 +27,9 @@ class HigrConfig:
 
     pooling: Literal["sum", "mean", "max"] = "sum"
     """How the codes' embeddings become the vector of an item."""
-    context_in_generator: bool = False
-    """Whether the generator is told the context's vector beside the planner's."""
+    context_in_generator: bool = True
+    """Whether the generator is told the context's vector beside the planner's: with few slates to
+    learn from, the planner alone is slow to let the context through."""
     generators: Literal["shared", "separate"] = "shared"
     """One generator for all places, or one for each of the first `num_generators`, the last of them
     for all later places, too."""

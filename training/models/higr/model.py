@@ -17,7 +17,6 @@ B rows, L events, W slates of a row, M places, Q levels, D width, V items, N tar
 asked for.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,10 +26,10 @@ from training.backbones import make_backbone
 from training.data.contexts import PAD
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
-from training.decoding.slate import all_at_once, one_by_one
+from training.decoding.slate import NextItem, all_at_once, one_by_one
 from training.models.higr.config import HigrConfig
 from training.models.higr.generator import ItemGenerator
-from training.models.slate_model import SlateModel
+from training.models.slate_model import Read, SlateModel
 
 
 class Higr(SlateModel):
@@ -111,14 +110,16 @@ class Higr(SlateModel):
         """The step of a beam search for the first item of each row."""
         x_BTD, memory, length_B = self.remember(batch)
         context_BD = x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), length_B - 1]
+        memory = self.backbone.reserve(memory, 1)
         return self._listener(memory, length_B, batch, context_BD)(None)
 
-    def say(
-        self, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
+    def say_after(
+        self, read: Read, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Slates of k items by GSBI: items [B, k] and the log-probability of each."""
-        x_BTD, memory, length_B = self.remember(batch)
+        x_BTD, memory, length_B = read
         context_BD = x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), length_B - 1]
+        memory = self.backbone.reserve(memory, k)
         search: dict[str, Any] = {
             "num_rows": len(x_BTD),
             "num_items": k,
@@ -128,20 +129,26 @@ class Higr(SlateModel):
             "distinct": distinct,
         }
         if self.to_planner is not None:
-            plan_BkD = self._imagined(memory, length_B, batch, k)
+            plan_BkD = self._imagined(memory, length_B, batch, k, in_place=True)
             step = self._step(self.begin(plan_BkD, context_BD), 0)
             return all_at_once(step, self.trie, **search)
         next_item = self._listener(memory, length_B, batch, context_BD)
         return one_by_one(next_item, self.trie, **search)
 
     def _imagined(
-        self, memory: Any, length_B: Tensor, batch: SlateBatch, num_places: int
+        self,
+        memory: Any,
+        length_B: Tensor,
+        batch: SlateBatch,
+        num_places: int,
+        *,
+        in_place: bool = False,
     ) -> Tensor:
         """Places of which each is told only what the place before it is like, [B, M, D]."""
         told_B1D, places = self.slate_D.expand(len(length_B), 1, -1), []
         for place in range(num_places):
             plan_B1D, memory = self.backbone.append(
-                memory, length_B + place, told_B1D, batch.asked_at_B
+                memory, length_B + place, told_B1D, batch.asked_at_B, in_place=in_place
             )
             places.append(plan_B1D)
             told_B1D = self.to_planner(plan_B1D)
@@ -149,8 +156,11 @@ class Higr(SlateModel):
 
     def _listener(
         self, memory: Any, length_B: Tensor, batch: SlateBatch, context_BD: Tensor
-    ) -> Callable[[Tensor | None], StepFunction]:
-        """Plans the next place when told what was chosen; gives the generator's step for it."""
+    ) -> NextItem:
+        """Plans the next place when told what was chosen; gives the generator's step for it.
+
+        `memory` has room for the places, and is used up.
+        """
         place = 0
 
         def next_item(chosen_B: Tensor | None) -> StepFunction:
@@ -159,7 +169,7 @@ class Higr(SlateModel):
             if chosen_B is not None:
                 told_BD = self.item_vectors(chosen_B)
             plan_B1D, memory = self.backbone.append(
-                memory, length_B + place, told_BD[:, None], batch.asked_at_B
+                memory, length_B + place, told_BD[:, None], batch.asked_at_B, in_place=True
             )
             place += 1
             return self._step(self.begin(plan_B1D, context_BD), place - 1)
