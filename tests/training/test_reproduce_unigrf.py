@@ -67,6 +67,18 @@ def test_a_single_task_row_has_two_fits_that_know_half_each(experiment):
     assert "hr@10" not in columns["llama-ranking"]
 
 
+def test_a_unified_row_is_compared_with_single_tasks_by_user(experiment):
+    found = run(experiment, rows=("hstu", "unigrf-hstu"), seeds=(0, 1))
+    compared = next(one for one in found["differences"] if one["row"] == "unigrf-hstu")
+    assert compared["single_task"] == "hstu"
+    ours, theirs = (row_of(found, name)["metrics"] for name in ("unigrf-hstu", "hstu"))
+    for metric in unigrf.COMPARED:
+        bounds = compared["metrics"][metric]
+        assert bounds["point"] == pytest.approx(ours[metric]["mean"] - theirs[metric]["mean"])
+        assert bounds["low"] <= bounds["point"] <= bounds["high"]
+    assert any("| unigrf-hstu − hstu | " in line for line in markdown(found).splitlines())
+
+
 def test_a_row_that_was_taught_something_before_begins_there(experiment, monkeypatch):
     begun = []
     real = unigrf.fit_unigrf
