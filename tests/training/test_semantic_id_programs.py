@@ -68,16 +68,16 @@ def publish(settings, table, day, rows):
     store.publish(stage)
 
 
-def task(settings, step, day, **tokenizer):
+def task(settings, step, day, /, **tokenizer):
     config = TrainingConfig(name="small", tokenizer={**TOKENIZER, **tokenizer})
     return Task(settings, config, day, step=step)
 
 
-def train(settings, day, **tokenizer):
+def train(settings, day, /, **tokenizer):
     return train_tokenizer.run(task(settings, "train_tokenizer", day, **tokenizer))
 
 
-def build(settings, day, **tokenizer):
+def build(settings, day, /, **tokenizer):
     return build_semantic_ids.run(task(settings, "build_semantic_ids", day, **tokenizer))
 
 
