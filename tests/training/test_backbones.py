@@ -40,6 +40,7 @@ def test_every_backbone_appends_to_rows_of_unequal_length(name, has_times, in_pl
         memory = model.reserve(memory, 3) if in_place else memory
         how = {"in_place": in_place}
         first, memory = model.append(memory, lengths_B, more_BSD[:, :1], asked_B, **how)
+        memory = model.select(memory, torch.tensor([0, 1]))
         others, memory = model.append(memory, lengths_B + 1, more_BSD[:, 1:], asked_B, **how)
         continued = model.extend(memory, lengths_B + 3, last_BWSD, asked_B)
     for row, length in enumerate(lengths_B.tolist()):
@@ -54,6 +55,22 @@ def test_every_backbone_appends_to_rows_of_unequal_length(name, has_times, in_pl
     if not in_place:
         (first.sum() + others.sum()).backward()
         assert all(p.grad is not None for n, p in model.named_parameters() if "gap" not in n)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@torch.no_grad()
+def test_rows_of_a_memory_can_be_chosen(name):
+    torch.manual_seed(0)
+    model = make_backbone(name, **SHAPE).eval()
+    x_BLD, times_BL = torch.randn(3, 4, 16), 100 * torch.arange(15).view(3, 5)
+    rows, x_BWSD = torch.tensor([2, 0, 2, 2]), torch.randn(4, 1, 2, 16)
+    _, memory = model.remember(x_BLD, times_BL)
+    _, expected = model.remember(x_BLD[rows], times_BL[rows])
+    length_B, asked_B = torch.full((4,), 4), times_BL[rows, -1]
+    torch.testing.assert_close(
+        model.extend(model.select(memory, rows), length_B, x_BWSD, asked_B),
+        model.extend(expected, length_B, x_BWSD, asked_B),
+    )
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -223,6 +223,11 @@ class Hstu(nn.Module):
         times_BL = memory.times_BL
         return Memory(keys_values, None if times_BL is None else F.pad(times_BL, (0, positions)))
 
+    def select(self, memory: Memory, rows: Tensor) -> Memory:
+        """A copy of some rows of a memory, in the given order; a row may come several times."""
+        keys_values = [(k[rows], v[rows]) for k, v in memory.keys_values]
+        return Memory(keys_values, None if memory.times_BL is None else memory.times_BL[rows])
+
     def _continue(
         self,
         memory: Memory,

@@ -81,6 +81,10 @@ class Backbone(Protocol):
         """A copy of a memory with room for so many more positions of each row."""
         ...
 
+    def select(self, memory: Memory, rows: Tensor) -> Memory:
+        """A copy of some rows of a memory, in the given order; a row may come several times."""
+        ...
+
 
 def reserved(old_BHLE: Tensor, positions: int) -> Tensor:
     """Right-padded rows with so many more columns, [B, H, L + positions, E]."""

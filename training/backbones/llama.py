@@ -180,3 +180,7 @@ class Llama(nn.Module):
     def reserve(self, memory: Memory, positions: int) -> Memory:
         """A copy of a memory with room for so many more positions of each row."""
         return [(reserved(k, positions), reserved(v, positions)) for k, v in memory]
+
+    def select(self, memory: Memory, rows: Tensor) -> Memory:
+        """A copy of some rows of a memory, in the given order; a row may come several times."""
+        return [(k.index_select(0, rows), v.index_select(0, rows)) for k, v in memory]

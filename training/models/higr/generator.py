@@ -5,8 +5,11 @@ those of its own item.
 
     P( s^q | s^<q, p ) = softmax( W_q · G( proj(p), s^1 … s^(q-1) ) )
 
-R rows (an item to be said each), Q levels, K codes of a level, D width, W beams, l codes so far.
+R rows (an item to be said each), Q levels, K codes of a level, D width, W beams, N beams of all
+rows, l codes so far.
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -49,21 +52,33 @@ class ItemGenerator(nn.Module):
         ]
         return torch.stack(found, 1)
 
-    def open(self, begin_RD: Tensor, code_vectors: nn.Module) -> StepFunction:
+    def open(self, begin_RD: Tensor, code_vectors: Callable[[Tensor], Tensor]) -> StepFunction:
         """The step of a beam search for the items that begin so.
 
         Args:
             begin_RD: where each item begins.
             code_vectors: from codes [R, W, l] to their embeddings [R, W, l, D].
+        Returns:
+            A step for one search: it keeps what it has run.
         """
+        R = len(begin_RD)
         y_R1D, memory = self.backbone.remember(begin_RD[:, None])
-        one_R = torch.ones(len(begin_RD), dtype=torch.int64, device=begin_RD.device)
+        memory = self.backbone.reserve(memory, len(self.heads) - 1)
+        first_R1 = torch.arange(R, device=begin_RD.device)[:, None]
+        width = 1
 
         def step(prefix_RWl: Tensor, parent_RW: Tensor) -> Tensor:
+            nonlocal memory, width
             level = prefix_RWl.shape[-1]
             if level == 0:
                 return self.heads[0](y_R1D)
-            x_RWlD = self.backbone.extend(memory, one_R, code_vectors(prefix_RWl))
-            return self.heads[level](x_RWlD[:, :, -1])
+            # A beam's cache is a few codes long: to keep it costs less than to run them again.
+            row_N = (first_R1 * width + parent_RW).flatten()
+            memory, width = self.backbone.select(memory, row_N), prefix_RWl.shape[1]
+            x_N1D = code_vectors(prefix_RWl)[:, :, -1:].flatten(0, 1)
+            y_N1D, memory = self.backbone.append(
+                memory, torch.full_like(row_N, level), x_N1D, in_place=True
+            )
+            return self.heads[level](y_N1D.view(R, width, -1))
 
         return step
