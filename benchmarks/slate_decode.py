@@ -38,12 +38,12 @@ def measure_feedback(
         settings: the device.
         feedback: what the planner is told of the place before.
         goal: of the ratio.
-        quick: a tenth of the items, two rows and one round, to see that it runs.
+        quick: a tenth of the items, two rows and a round, to see that it runs.
     """
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    num_items, rows, rounds = (10_000, 2, 1) if quick else (100_000, 16, 5)
+    num_items, rows, rounds = (10_000, 2, 1) if quick else (100_000, 64, 5)
     higr, flat = models(num_items, feedback, device)
     contexts = questions(rows, num_items)
     seconds = take_turns(

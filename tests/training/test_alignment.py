@@ -90,7 +90,8 @@ def test_the_better_slates_become_likelier_than_the_worse(method, pretrained, wo
     before, after = report.facts["before"], report.epochs[-1]
     margins = [found["chosen_log_prob"] - found["rejected_log_prob"] for found in (before, after)]
     assert margins[1] > margins[0]
-    assert after["preference_accuracy"] >= before["preference_accuracy"]
+    # Of pairs that did not train: a few may turn either way.
+    assert after["preference_accuracy"] > before["preference_accuracy"] - 0.05
     assert report.facts["collapsed"] == ""
     assert report.facts["train_pairs"] == {"interest": 75, "ranking": 75}
     assert report.facts["watched_pairs"] == 150
