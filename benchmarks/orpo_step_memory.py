@@ -81,8 +81,9 @@ def _batch(rows: int, device: str) -> SlateBatch:
         torch.randint(ITEMS, (rows, HISTORY), generator=generator),
         torch.randint(-1, 4, (rows, HISTORY), generator=generator, dtype=torch.int8),
         seconds_BL,
-        torch.full((rows,), 3600 * HISTORY),
+        torch.arange(rows),
         torch.full((rows,), HISTORY),
+        torch.full((rows,), 3600 * HISTORY),
         torch.randint(ITEMS, (rows, SLATE), generator=generator),
         rows * SLATE,
     ).to(device)

@@ -29,6 +29,8 @@ def test_an_interrupted_run_leaves_no_process_behind(settings):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # What is started in the background is told to ignore SIGINT, and would pass that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     watchdog = threading.Timer(200, run.kill)
     watchdog.start()

@@ -51,6 +51,25 @@ class SlateSuite(RecommenderSuite):
         return next(plan.batches(slates, 0))
 
     @torch.no_grad()
+    def test_slates_that_share_a_history_are_said_as_if_each_had_its_own(self, model, world):
+        slates = learnable(world.split, model.config, world.vocabulary.codes_VQ).train
+        slates = slates.where(np.repeat(np.arange(len(slates)), 3))
+        place = 3 + np.arange(len(slates)) % 17
+        starts = slates.histories.times[slates.histories.offsets[slates.user] + place]
+        slates = replace(slates, position=place, started_at=starts)
+        plan = SlatePlan(max_history=20, positions_per_batch=10**6, positions_per_item=2)
+        shared = replace(plan, least_history=5)
+        found = []
+        for each in (plan, shared):
+            ((rows, _),) = each.groups(slates, 0)
+            batch = next(each.batches(slates, 0))
+            assert batch.is_alone == (each is plan)
+            found.append((batch, rows, model.token_log_probs(batch)))
+        alone, together = (log_probs[np.argsort(rows)] for _, rows, log_probs in found)
+        assert len(found[1][0].items_HL) < len(found[0][0].items_HL)
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+    @torch.no_grad()
     def test_a_place_sees_the_items_before_it_only(self, model, batch):
         row = int(batch.is_target_BM.sum(1).argmax())
         before = model.token_log_probs(batch)[row].sum(-1)
@@ -69,9 +88,9 @@ class SlateSuite(RecommenderSuite):
 
         padded = replace(
             batch,
-            items_BL=wider(batch.items_BL, -1),
-            strengths_BL=wider(batch.strengths_BL, 0),
-            times_BL=torch.cat([batch.times_BL, batch.asked_at_B[:, None].expand(-1, 3)], 1),
+            items_HL=wider(batch.items_HL, -1),
+            strengths_HL=wider(batch.strengths_HL, 0),
+            times_HL=torch.cat([batch.times_HL, batch.asked_at_B[:, None].expand(-1, 3)], 1),
             slate_BM=wider(batch.slate_BM, -1),
         )
         short, long = model.token_log_probs(batch), model.token_log_probs(padded)

@@ -103,7 +103,7 @@ def test_the_better_slates_become_likelier_than_the_worse(method, pretrained, wo
 @pytest.mark.parametrize("method", METHODS)
 @torch.no_grad()
 def test_the_loss_of_a_pair_is_the_chosen_slates_and_the_preference(method, pretrained, pairs):
-    batch = pair_batch(pairs[0], np.arange(4), max_history=20)
+    batch = pair_batch(pairs[0], np.arange(4), np.arange(4), max_history=20)
     model = copy.deepcopy(pretrained).eval()
     references_P2 = -torch.rand(len(pairs[0]), 2) * 9
     config = AlignmentConfig(method=method, preference_weight=0.3)
@@ -125,7 +125,7 @@ def test_the_loss_of_a_pair_is_the_chosen_slates_and_the_preference(method, pret
 
 def test_without_weight_only_the_chosen_slates_are_learnt(pretrained, pairs):
     model = copy.deepcopy(pretrained)
-    batch = pair_batch(pairs[0], np.arange(4), max_history=20)
+    batch = pair_batch(pairs[0], np.arange(4), np.arange(4), max_history=20)
     config = AlignmentConfig(preference_weight=0.0)
     other = replace(batch, slate_B2M=batch.slate_B2M[:, [0, 0]])
     losses = [Aligned(model.eval(), config, None)(each) for each in (batch, other)]

@@ -95,7 +95,7 @@ def test_training_finds_how_the_world_goes_on(family, short_of_best, settings):
     assert first > world.best_hit_rate - short_of_best
     # Each later item follows with the same certainty: recall is the mean of 0.9^1 … 0.9^4.
     assert slate_metrics(said_SM, test, (4,))["recall@4"].mean() > 0.77 - short_of_best
-    assert report.epochs[-1]["loss"] < 0.5 * report.epochs[0]["loss"]
+    assert report.epochs[-1]["loss"] < 0.6 * report.epochs[0]["loss"]
     assert report.facts["train_slates_left_out"] == 0
 
 

@@ -225,7 +225,9 @@ class Hstu(nn.Module):
 
     def select(self, memory: Memory, rows: Tensor) -> Memory:
         """A copy of some rows of a memory, in the given order; a row may come several times."""
-        keys_values = [(k[rows], v[rows]) for k, v in memory.keys_values]
+        keys_values = [
+            (k.index_select(0, rows), v.index_select(0, rows)) for k, v in memory.keys_values
+        ]
         return Memory(keys_values, None if memory.times_BL is None else memory.times_BL[rows])
 
     def _continue(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from training.data.contexts import PAD
 from training.data.histories import Histories
-from training.data.slate_batches import SlateBatch, SlatePlan, slate_batch
+from training.data.slate_batches import SlateBatch, SlatePlan, share, slate_batch
 from training.data.slates import Slates, events_before, numbers_of
 
 COLUMNS = {
@@ -162,9 +162,11 @@ class PairBatch:
         )
 
 
-def pair_batch(pairs: Pairs, rows: np.ndarray, *, max_history: int) -> PairBatch:
-    """Some pairs with their contexts."""
-    contexts = slate_batch(pairs.chosen, rows, max_history=max_history)
+def pair_batch(
+    pairs: Pairs, rows: np.ndarray, history_B: np.ndarray, *, max_history: int
+) -> PairBatch:
+    """Some pairs with their contexts; `history_B` as for `slate_batch`."""
+    contexts = slate_batch(pairs.chosen.where(rows), history_B, max_history=max_history)
     rejected_BM = torch.from_numpy(pairs.as_rejected.padded(rows)).long()
     slate_B2M = torch.stack([contexts.slate_BM, rejected_BM], 1)
     return PairBatch(contexts, slate_B2M, torch.from_numpy(rows), len(rows), len(rows))
@@ -191,12 +193,11 @@ def pair_batches(
         rank: of this process.
         world_size: processes.
     """
-    for rows in plan.groups(pairs.chosen, epoch)[first_step:]:
-        own = rows[rank::world_size]
-        shown = own if len(own) else rows[:1]
-        batch = pair_batch(pairs, shown, max_history=plan.max_history)
-        batch = replace(batch, num_targets=len(rows), num_own_targets=len(own))
-        if len(own) == 0:
+    for rows, history_B in plan.groups(pairs.chosen, epoch)[first_step:]:
+        own, own_history_B, is_idle = share(rows, history_B, rank, world_size)
+        batch = pair_batch(pairs, own, own_history_B, max_history=plan.max_history)
+        batch = replace(batch, num_targets=len(rows), num_own_targets=0 if is_idle else len(own))
+        if is_idle:
             batch = replace(batch, slate_B2M=torch.full_like(batch.slate_B2M, PAD))
         yield batch
 

@@ -45,6 +45,7 @@ class SlateCourse:
         return SlatePlan(
             max_history=self.settings.max_history,
             positions_per_batch=self.settings.tokens_per_batch * world_size,
+            least_history=min(self.settings.window_overlap, self.settings.max_history),
             positions_per_item=self.positions_per_item,
             seed=self.settings.seed,
         )
@@ -98,7 +99,7 @@ class SlateCourse:
     def _loss(self, model: nn.Module, group: Processes) -> tuple[float, int]:
         """Summed loss of this process's share of the validation, and its items."""
         total, count = 0.0, 0
-        slates, plan = self.validation, self.plan(1)
+        slates, plan = self.validation, replace(self.plan(1), least_history=None)
         for number, batch in enumerate(plan.batches(slates, 0)):
             if number % group.world_size == group.rank:
                 with group.mixed_precision():

@@ -6,8 +6,8 @@ that of all codes of all places in one pass,
 
     L_NTP = - sum_m sum_q log P( s_m^q | s_m^<q, s_<m, context )
 
-B rows, L events, W slates of a row, M places of a slate, Q levels, K codes of a level, D width, V
-items, N targets, k places asked for.
+H histories of L events, B rows of slates after them, W slates of a row, M places of a slate, Q
+levels, K codes of a level, D width, V items, N targets, k places asked for.
 """
 
 from typing import Any, Literal
@@ -28,7 +28,7 @@ STRENGTHS = 5
 """Feedback from -1 to 3."""
 Pooling = Literal["sum", "mean", "max"]
 Read = tuple[Tensor, Any, Tensor]
-"""Of contexts: a vector per position, what the backbone keeps, and the positions of each row."""
+"""Of contexts: the vector after the last event, what the backbone keeps, positions of each row."""
 
 
 class SlateModel(nn.Module):
@@ -89,24 +89,30 @@ class SlateModel(nn.Module):
             return x_QD.amax(-2)
         return x_QD.sum(-2) if self.config.pooling == "sum" else x_QD.mean(-2)
 
-    def read(self, items_BL: Tensor, strengths_BL: Tensor) -> Tensor:
-        """Input vectors of histories: the start vector, then one per event. [B, 1 + L, D]."""
-        x_BLD = self.item_vectors(items_BL) + self.strengths(strengths_BL.long() + 1)
-        return self.dropout(torch.cat([self.start_D.expand(len(items_BL), 1, -1), x_BLD], 1))
+    def read(self, items_HL: Tensor, strengths_HL: Tensor) -> Tensor:
+        """Input vectors of histories: the start vector, then one per event. [H, 1 + L, D]."""
+        x_HLD = self.item_vectors(items_HL) + self.strengths(strengths_HL.long() + 1)
+        return self.dropout(torch.cat([self.start_D.expand(len(items_HL), 1, -1), x_HLD], 1))
 
     def remember(self, batch: SlateBatch) -> Read:
-        """What the backbone makes of contexts: vectors, memory, and positions of each row.
+        """What the backbone makes of the contexts of slates; a history is read once for all of its.
 
         Returns:
-            Vectors [B, 1 + L, D], what `Backbone.extend` continues, and 1 + events [B].
+            The vector after the last event before each slate, [B, D]; what `Backbone.extend`
+            continues, of B rows; and 1 + events of each, [B].
         """
-        x_BTD = self.read(batch.items_BL, batch.strengths_BL)
-        times_BT = torch.cat([batch.times_BL[:, :1], batch.times_BL], 1)
-        if batch.times_BL.shape[1] == 0:
-            times_BT = batch.asked_at_B[:, None]
-        times_BT = torch.cat([times_BT, batch.asked_at_B[:, None]], 1)
-        y_BTD, memory = self.backbone.remember(x_BTD, times_BT)
-        return y_BTD, memory, 1 + batch.lengths_B
+        x_HTD = self.read(batch.items_HL, batch.strengths_HL)
+        last_H1 = torch.searchsorted(
+            batch.history_B, torch.arange(len(x_HTD), device=x_HTD.device), right=True
+        )[:, None]
+        asked_at_H1 = batch.asked_at_B[last_H1 - 1]
+        begins_H1 = batch.times_HL[:, :1] if batch.times_HL.shape[1] else asked_at_H1
+        times_HT = torch.cat([begins_H1, batch.times_HL, asked_at_H1], 1)
+        y_HTD, memory = self.backbone.remember(x_HTD, times_HT)
+        context_BD = y_HTD[batch.history_B, batch.lengths_B]
+        if not batch.is_alone:
+            memory = self.backbone.select(memory, batch.history_B)
+        return context_BD, memory, 1 + batch.lengths_B
 
     def slate_log_probs(self, batch: SlateBatch, slate_BWM: Tensor) -> Tensor:
         """Log-probability of every code of W slates for each context, nats, [B, W, M, Q].
@@ -177,8 +183,9 @@ class SlateModel(nn.Module):
             torch.from_numpy(contexts.items_BL).long(),
             torch.from_numpy(contexts.strengths_BL),
             torch.from_numpy(contexts.times_BL),
-            torch.from_numpy(contexts.asked_at_B),
+            torch.arange(len(contexts)),
             torch.from_numpy(contexts.lengths_B),
+            torch.from_numpy(contexts.asked_at_B),
             torch.full((len(contexts), 0), PAD),
             0,
         ).to(device)

@@ -113,6 +113,6 @@ def _ranks(plan_BMD: Tensor, slate_BM: Tensor, known_V: Tensor, unit_VD: Tensor)
 
 
 def _batches(model: Higr, slates: Slates, max_history: int) -> Iterator[SlateBatch]:
-    plan = SlatePlan(max_history, ROWS, model.positions_per_item)
+    plan = SlatePlan(max_history, ROWS, positions_per_item=model.positions_per_item)
     for batch in plan.batches(slates, 0):
         yield batch.to(model.codes_VQ.device)

@@ -62,8 +62,7 @@ class Higr(SlateModel):
 
     def plan(self, batch: SlateBatch, slate_BWM: Tensor) -> tuple[Tensor, Tensor]:
         """What each place of the slates is to be like, [B, W, M, D]; the context, [B, D]."""
-        x_BTD, memory, length_B = self.remember(batch)
-        context_BD = x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), length_B - 1]
+        context_BD, memory, length_B = self.remember(batch)
         B, W, M = slate_BWM.shape
         if self.to_planner is not None:
             plan_BMD = self._imagined(memory, length_B, batch, M)
@@ -108,8 +107,7 @@ class Higr(SlateModel):
 
     def opening(self, batch: SlateBatch) -> StepFunction:
         """The step of a beam search for the first item of each row."""
-        x_BTD, memory, length_B = self.remember(batch)
-        context_BD = x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), length_B - 1]
+        context_BD, memory, length_B = self.remember(batch)
         memory = self.backbone.reserve(memory, 1)
         return self._listener(memory, length_B, batch, context_BD)(None)
 
@@ -117,11 +115,10 @@ class Higr(SlateModel):
         self, read: Read, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Slates of k items by GSBI: items [B, k] and the log-probability of each."""
-        x_BTD, memory, length_B = read
-        context_BD = x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), length_B - 1]
+        context_BD, memory, length_B = read
         memory = self.backbone.reserve(memory, k)
         search: dict[str, Any] = {
-            "num_rows": len(x_BTD),
+            "num_rows": len(length_B),
             "num_items": k,
             "beam_width": self.config.beam_width,
             "seen_BE": seen_BE,
