@@ -126,11 +126,16 @@ def _metrics(facts: Mapping[str, Any]) -> Facts:
         return {}
     return {
         **_chosen(facts, ("challenger", "baselines", "num_users", "num_targets", "confidence")),
+        "primary_metric": facts["primary_metric"],
         "entrants": {
             label: {
                 **_chosen(entrant, ("family", "illegal_share", "coverage")),
                 "values": entrant["metrics"][_ALL]["values"],
                 "ranking": entrant.get("ranking", {}).get(_ALL, {}).get("values", {}),
+                "slates": entrant.get("slates", {})
+                .get("metrics", {})
+                .get(_ALL, {})
+                .get("values", {}),
             }
             for label, entrant in facts["entrants"].items()
         },

@@ -12,7 +12,7 @@ from rich.text import Text
 
 Facts = Mapping[str, Any]
 
-SHOWN_METRICS = ("ndcg@10", "hr@10", "mrr")
+SHOWN_METRICS = ("ndcg@10", "hr@10", "mrr", "auc")
 _GOOD, _BAD = "green", "bold red"
 
 
@@ -111,14 +111,17 @@ def _metrics(found: Facts) -> Table | None:
         f"Metrics on {found['num_users']:,} users, {found['num_targets']:,} targets "
         f"({found['confidence']:.0%} intervals)"
     )
-    metrics = [m for m in SHOWN_METRICS if m in next(iter(found["entrants"].values()))["values"]]
-    against = f"{found['challenger']} − this, {metrics[0]}"
-    ranking = ["auc"] if any(e.get("ranking") for e in found["entrants"].values()) else []
-    table = _table(title, "", *metrics, *ranking, against, text=("",))
+    known = {
+        label: {**entrant["values"], **entrant["ranking"], **entrant["slates"]}
+        for label, entrant in found["entrants"].items()
+    }
+    primary = found["primary_metric"]
+    metrics = [primary, *(name for name in SHOWN_METRICS if name != primary)]
+    metrics = [name for name in metrics if any(name in values for values in known.values())]
+    against = f"{found['challenger']} − this, {primary}"
+    table = _table(title, "", *metrics, against, text=("",))
     differences = {
-        row["theirs"]: row["difference"]
-        for row in found["comparisons"]
-        if row["metric"] == metrics[0]
+        row["theirs"]: row["difference"] for row in found["comparisons"] if row["metric"] == primary
     }
     order = [found["challenger"], *found["baselines"]]
     entrants = sorted(found["entrants"].items(), key=lambda entry: _place(entry[0], order))
@@ -126,8 +129,7 @@ def _metrics(found: Facts) -> Table | None:
         named = label if label == entrant["family"] else f"{label} ({entrant['family']})"
         table.add_row(
             Text(named, "bold" if label == found["challenger"] else ""),
-            *(_interval(entrant["values"][metric]) for metric in metrics),
-            *(_interval(entrant["ranking"].get(metric)) for metric in ranking),
+            *(_interval(known[label].get(metric)) for metric in metrics),
             _difference(differences[label]) if label in differences else Text(""),
         )
     return table

@@ -32,8 +32,12 @@ DAYS = (date(1998, 4, 20), date(1998, 4, 21))
 SMALL = (
     "tokenizer.codebook_size=16",
     "tokenizer.iterations=5",
-    "models.settings.tiger={width: 16, num_layers: 1, num_heads: 2}",
+    "models.settings.higr.width=16",
+    "models.settings.higr.planner_layers=1",
+    "alignment.max_epochs=1",
     "models.settings.sasrec={width: 16, num_layers: 1, num_heads: 2}",
+    "training.overrides.higr.max_epochs=1",
+    "training.overrides.higr.max_validation_targets=50",
     "training.max_epochs=1",
     "training.max_history=20",
     "evaluation.max_targets_per_user=3",
@@ -105,9 +109,8 @@ def state():
 
 
 def test_every_step_leaves_its_record(first):
-    # tiger learns no preferences between slates.
     idle = [name for name, facts in first.items() if facts["status"] != "done"]
-    assert idle == ["align_recommender"]
+    assert idle == []
     assert {"build_items", "train_recommender", "write_report"} <= set(first)
 
 
@@ -146,9 +149,10 @@ def test_the_summary_reads_what_the_real_steps_write(second):
     found = summarize(Settings(), "movielens-100k", progress, seconds=1.0)
     assert set(found["tables"]) == set(CATALOG)
     assert found["delivery"]["published"] == 120
-    assert {"tiger", "sasrec", "item_knn", "popularity", "champion"} == set(
+    assert {"higr", "pretrained", "sasrec", "item_knn", "popularity", "champion"} == set(
         found["metrics"]["entrants"]
     )
+    assert all(entrant["slates"] for entrant in found["metrics"]["entrants"].values())
     assert found["tokenizer"]["levels"]
     assert found["gate"]["summary"]
     for path in (*found["paths"]["data_docs"], found["paths"]["report"]):
@@ -160,4 +164,5 @@ def test_running_a_day_again_changes_no_row_and_adds_no_version(chain, second):
     again = chain(DAYS[1])
     assert state() == before
     assert again["train_recommender"]["status"] == "unchanged"
+    assert again["align_recommender"]["status"] == "unchanged"
     assert again["promote_recommender"]["status"] == "unchanged"

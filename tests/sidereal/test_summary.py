@@ -84,6 +84,7 @@ def records(settings):
             "num_users": 236,
             "num_targets": 5000,
             "confidence": 0.95,
+            "primary_metric": "ndcg@10",
             "entrants": entrants,
             "comparisons": comparisons,
         },
@@ -179,6 +180,27 @@ def test_feedback_is_shown_where_an_entrant_ranks(records):
     assert "0.7500 [" in text
     champion = next(line for line in text.splitlines() if "champion (sasrec)" in line)
     assert "–" in champion  # it can't rank
+
+
+def test_the_metric_that_decides_comes_first_of_slates_too(records):
+    path = records.runs_path / "1998-04-20" / "steps" / "evaluate_recommender.json"
+    facts = json.loads(path.read_text())
+    values = {"slate_hit@5": bounds(0.3), "slate_ndcg@5": bounds(0.125)}
+    facts["entrants"]["tiger"]["slates"] = {"metrics": {"all": {"values": values}}}
+    facts["primary_metric"] = "slate_ndcg@5"
+    row = {"ours": "tiger", "theirs": "champion", "slice": "all", "relative": None}
+    difference = {"low": 0.01, "point": 0.0375, "high": 0.06}
+    facts["comparisons"].append({**row, "metric": "slate_ndcg@5", "difference": difference})
+    write_step(records.runs_path, DAY, "evaluate_recommender", facts)
+    found = summarize(records, "mine", progress(task("ingest_interactions")), seconds=12.0)
+    console = Console(width=200, record=True)
+    print_summary(console, found, write_summary(records, DAY, found))
+    lines = console.export_text().splitlines()
+    head = next(line for line in lines if "ndcg@10" in line)
+    assert head.index("slate_ndcg@5") < head.index("ndcg@10")
+    assert "tiger − this, slate_ndcg@5" in head
+    assert any("0.1250 [" in line and "tiger" in line for line in lines)
+    assert any("+0.0375" in line and "champion" in line for line in lines)
 
 
 def test_a_day_that_stopped_early_still_has_a_summary(settings):

@@ -124,6 +124,7 @@ def run(task: Task) -> Facts:
         warnings += warnings_about_champion(trained, split.facts)
     facts = {
         **_scored(task.config, measured, questions),
+        "primary_metric": task.config.gate.primary_metric,
         "exclude_seen": task.config.evaluation.exclude_seen,
         "split": dict(split.facts),
         "inputs": inputs,
@@ -142,7 +143,7 @@ def run(task: Task) -> Facts:
                 per_target = _per_target(measured, questions.feedback)
                 pq.write_table(per_target, path, compression="zstd")
                 tracked.log_file(path)
-    return {**facts, "message": in_words(facts, task.config.gate.primary_metric)}
+    return {**facts, "message": in_words(facts, facts["primary_metric"])}
 
 
 def feedback_targets(task: Task, histories: Histories) -> Targets:

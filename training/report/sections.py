@@ -425,7 +425,7 @@ def slates(steps: Steps) -> Section | None:
     if not found:
         return None
     first = next(iter(found.values()))["metrics"]
-    names = list(first["all"]["values"])
+    names = sorted(first["all"]["values"], key=_slate_metric_place)
     shape = ["coverage", "similarity", "repeated_share"]
     looks = [[label, *(shown(own[name]) for name in shape)] for label, own in found.items()]
     blocks = [
@@ -433,15 +433,15 @@ def slates(steps: Steps) -> Section | None:
         _metric_table("All slates", found, "all", names),
         _table("How they look", ["entrant", *(n.replace("_", " ") for n in shape)], looks),
     ]
-    differences = [
-        [row["metric"], row["theirs"], *_difference_cells(row)]
-        for row in record["comparisons"]
-        if row["ours"] == record["challenger"] and row["slice"] == "all" and row["metric"] in names
-    ]
-    if differences:
-        heading = f"{record['challenger']} minus each opponent, paired by user"
-        head = ["metric", "opponent", "difference", "interval", "probability of being better"]
-        blocks.append(_table(heading, head, differences, numeric=head[2:3]))
+    rows = _difference_rows(record, names[0])
+    if rows:
+        blocks.append(
+            picture(
+                charts.paired_differences(rows),
+                heading=f"{record['challenger']} minus each opponent, {names[0]}, paired by user",
+                note="Right of zero the challenger wins; a grey bar holds zero.",
+            )
+        )
     for name, own in first.items():
         if name != "all" and own["values"]:
             title = f"{name.replace('_', ' ')}: {own['num_users']:,} users"
@@ -491,6 +491,12 @@ def _shown_metrics(record: Mapping[str, Any]) -> list[str]:
 def _slices(record: Mapping[str, Any]) -> list[str]:
     first = next(iter(record["entrants"].values()))
     return [name for name, found in first["metrics"].items() if name != "all" and found["values"]]
+
+
+def _slate_metric_place(name: str) -> tuple[int, int, str]:
+    """The smallest slates first, of each first what knows of places."""
+    what, _, places = name.rpartition("@")
+    return int(places), 0 if what.endswith("ndcg") else 1, what
 
 
 def _metric_table(
