@@ -13,18 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.constrained_beam_step import CODES, LEVELS, uneven_codes
 from benchmarks.slate_decode import HEADS, HISTORY, SLATE, WIDTH
 from feature_store.settings import Settings
 from training.data.preferences import PairBatch
 from training.data.slate_batches import SlateBatch
-from training.fitting import LoopSettings
 from training.models.alignment import Aligned, AlignmentConfig, pair_log_probs
 from training.models.higr.config import HigrConfig
 from training.models.higr.model import Higr
-from training.optimizer import make_optimizer
+from training.reproduce.step_memory import step_peak
 
 GOAL = 1.1
 ITEMS = 10_000
@@ -50,7 +48,7 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
         "dpo, references kept": lambda model: _aligning(model, pairs, device, "dpo"),
         "dpo, references in the step": lambda model: _beside_frozen(model, pairs, device),
     }
-    peaks = {name: _peak(prepare, device) / 2**20 for name, prepare in steps.items()}
+    peaks = {name: step_peak(*prepare(_model(device))) / 2**20 for name, prepare in steps.items()}
     pretraining = peaks.pop("pretraining")
     ours = peaks.pop("orpo")
     return {
@@ -122,38 +120,3 @@ def _beside_frozen(model: Higr, pairs: int, device: str) -> Step:
     # The frozen weights are there all the time, too: they count with the model's.
     aligned.frozen = frozen.requires_grad_(False)
     return aligned, loss
-
-
-def _peak(prepare: Callable[[Higr], Step], device: str) -> float:
-    """Most bytes alive in a step: weights and optimizer states, and what the step allocates."""
-    model, loss = prepare(_model(device))
-    trained = nn.ParameterList(p for p in model.parameters() if p.requires_grad)
-    optimizer = make_optimizer(trained, LoopSettings())
-
-    def step() -> None:
-        loss().backward()
-        nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    step()
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated()
-    states = [value for entry in optimizer.state.values() for value in entry.values()]
-    held = sum(each.nbytes for each in [*model.parameters(), *model.buffers(), *states])
-    return held + allocated_peak(step)
-
-
-def allocated_peak(work: Callable[[], None]) -> int:
-    """Most bytes that a piece of work on the CPU holds at a time of what it allocates itself."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
-        work()
-    changes = sorted(
-        (event.start_ns(), event.nbytes())
-        for event in found.profiler.kineto_results.events()
-        if event.name() == "[memory]"
-    )
-    return int(np.cumsum([change for _, change in changes]).max(initial=0))

@@ -20,7 +20,12 @@ VECTOR_STEPS = (
     ("job", "build_user_sequences"),
 )
 DATA_STEPS = (*VECTOR_STEPS, ("program", "train_tokenizer"), ("program", "build_semantic_ids"))
-LAST_DAYS = {"movielens-100k": date(1998, 4, 22), "amazon-office": date(2014, 7, 23)}
+SLATE_STEPS = (*DATA_STEPS, ("job", "build_slates"), ("job", "build_preference_pairs"))
+LAST_DAYS = {
+    "movielens-100k": date(1998, 4, 22),
+    "amazon-office": date(2014, 7, 23),
+    "kuairand": date(2022, 5, 8),
+}
 """The day after whose end a preset's public data holds nothing more."""
 
 
@@ -32,7 +37,7 @@ def reproduce() -> None:
 @reproduce.command()
 @click.option("--preset", required=True, help="A preset; its tables are built in a home apart.")
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Data up to the end of this day.")
-@click.option("--only", multiple=True, help="Families to fit; default: challenger and baselines.")
+@click.option("--only", multiple=True, help="Families to fit; default: tiger and the baselines.")
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")
@@ -58,7 +63,8 @@ def baselines(
     root = outer.home.absolute() / "reproduce"
     settings = outer.model_copy(update={"home": root / preset, "data": outer.data_path})
     _build_tables(preset, last, settings.home, settings.data_path, overrides)
-    overrides = (*overrides, "evaluation.protocol=leave_last_out")
+    own = ("evaluation.cutoffs=[5, 10, 50]", "evaluation.protocol=leave_last_out")
+    overrides = (*own, *overrides)
     rows, text = _measure(settings, preset, last, overrides, only, seeds, device)
     path = root / f"baselines-{preset}"
     path.with_suffix(".json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
@@ -141,27 +147,44 @@ def unigrf(
 @click.option(
     "--dataset",
     required=True,
-    type=click.Choice(["movielens-100k", "amazon-office"]),
+    type=click.Choice(["movielens-100k", "amazon-office", "kuairand"]),
     help="A preset; its tables are built in a home apart.",
 )
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(["tokenizers"]),
-    help="Experiments to run; default: all of them.",
+    type=click.Choice(["tokenizers", "decoder", "alignment"]),
+    help="Experiments to run; default: all that the dataset has the data for.",
 )
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Data up to the end of this day.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the preset's, to try it.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
-    "--validation", is_flag=True, help="Ask the items that settings are chosen on, not the test's."
+    "--validation", is_flag=True, help="Ask what settings are chosen on, and not what tests."
+)
+@click.option(
+    "--home",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Read the tables of this SIDEREAL_HOME instead of building some.",
 )
 def higr(
-    dataset: str, only: tuple[str, ...], seeds: tuple[int, ...], device: str, validation: bool
+    dataset: str,
+    only: tuple[str, ...],
+    seeds: tuple[int, ...],
+    day: datetime | None,
+    epochs: int | None,
+    device: str,
+    validation: bool,
+    home: Path | None,
 ) -> None:
-    """HiGR's experiments; tokenizers: CRQ-VAE, RQ-VAE and RQ-KMeans on items they did not see.
+    """HiGR's experiments: tokenizers, its decoder's parts, and how it is aligned.
 
-    Writes var/reproduce/higr-DATASET.{json,md}, and a picture of each tokenizer's prefixes beside
-    them. Fits that are there already, under the same settings, are not repeated.
+    Tokenizers: CRQ-VAE, RQ-VAE and RQ-KMeans on items they did not see. Decoder: HiGR with a part
+    changed at a time against a flat decoder. Alignment: ORPO, DPO and SimPO from one trained model.
+
+    Writes var/reproduce/higr-DATASET.{json,md} and pictures beside them. Fits that are there
+    already, under the same settings, are not repeated.
     """
     import logging
 
@@ -170,24 +193,97 @@ def higr(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     outer = Settings()
     root = outer.home.absolute() / "reproduce"
-    settings = outer.model_copy(update={"home": root / dataset, "data": outer.data_path})
-    day = LAST_DAYS[dataset]
-    _build_tables(dataset, day, settings.home, settings.data_path, (), steps=VECTOR_STEPS)
+    last, names = day.date() if day else LAST_DAYS[dataset], only or _EXPERIMENTS[dataset]
+    unfit = sorted(set(names) - set(_EXPERIMENTS[dataset]))
+    if unfit:
+        raise click.UsageError(f"{dataset} has no data for {unfit}; see presets/{dataset}.yaml")
+    cells = root / dataset
+    if home is not None:
+        settings = outer.model_copy(update={"home": home.absolute(), "data": outer.data_path})
+    else:
+        settings = outer.model_copy(update={"home": cells, "data": outer.data_path})
+        steps = VECTOR_STEPS if set(names) == {"tokenizers"} else SLATE_STEPS
+        _build_tables(dataset, last, settings.home, settings.data_path, (), steps=steps)
     path = root / (f"higr-{dataset}-validation" if validation else f"higr-{dataset}")
     kept = path.with_suffix(".json")
     found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-    texts = []
-    for name in only or ("tokenizers",):
-        found[name], text = _tokenizers(settings, dataset, day, seeds, device, validation, path)
-        texts.append(text)
-    kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    path.with_suffix(".md").write_text("\n".join(texts), encoding="utf-8")
-    click.echo("\n".join(texts))
+    for name in names:
+        if name == "tokenizers":
+            made = _tokenizers(settings, cells, dataset, last, seeds, device, validation, path)
+        else:
+            made = _slates(
+                settings, cells, dataset, last, seeds, device, validation, path,
+                name=name, epochs=epochs,
+            )  # fmt: skip
+        found[name] = {"text": made[1], **made[0]}
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        texts = [found[each]["text"] for each in _EXPERIMENTS[dataset] if each in found]
+        path.with_suffix(".md").write_text("\n".join(texts), encoding="utf-8")
+        click.echo(made[1])
     click.echo(f"wrote {kept} and {path}.md")
+
+
+_EXPERIMENTS = {
+    "movielens-100k": ("tokenizers", "decoder", "alignment"),
+    # Nothing was left or disliked: pairs of `diversity` alone are no alignment to compare.
+    "amazon-office": ("tokenizers", "decoder"),
+    # Hashed categories instead of texts: items that no fit saw have neighbours by label only.
+    "kuairand": ("decoder", "alignment"),
+}
+
+
+def _slates(
+    settings: object,
+    cells: Path,
+    dataset: str,
+    day: date,
+    seeds: tuple[int, ...],
+    device: str,
+    validation: bool,
+    path: Path,
+    *,
+    name: str,
+    epochs: int | None,
+) -> tuple[dict[str, object], str]:
+    """Table and text of an experiment with slates; its picture is written."""
+    from feature_store.settings import Settings
+    from training.config import load_config
+    from training.models import MODELS
+    from training.programs.day_inputs import read_pairs
+    from training.programs.interface import Task
+    from training.programs.item_vectors import item_matrix, read_item_vectors
+    from training.programs.material import day_material, material_for
+    from training.report.charts import paired_differences
+    from training.reproduce.higr_slates import Experiment, differences_to_draw, markdown, run
+
+    assert isinstance(settings, Settings)
+    config = load_config(dataset, folder=settings.presets)
+    task = Task(settings, config, day, step="reproduce")
+    material = material_for(task, MODELS["higr"], day_material(task))
+    histories = material.split.test.histories
+    experiment = Experiment(
+        dataset=dataset,
+        config=config,
+        split=material.split,
+        pairs=read_pairs(task, histories, {}),
+        vocabulary=material.vocabulary,
+        vectors_VD=item_matrix(read_item_vectors(task, {}), material.vocabulary.num_items),
+        directory=cells / "higr-slates",
+        part="validation" if validation else "test",
+        epochs=epochs,
+        device=device,
+    )
+    found = run(experiment, "decoder" if name == "decoder" else "alignment", seeds)
+    picture = path.with_name(f"{path.name}-{name}.svg")
+    picture.write_text(paired_differences(differences_to_draw(found)), encoding="utf-8")
+    text = markdown(found) + f"\n![NDCG@5, each row minus {found['against']}]({picture.name})\n"
+    return found, text
 
 
 def _tokenizers(
     settings: object,
+    cells: Path,
     dataset: str,
     day: date,
     seeds: tuple[int, ...],
@@ -223,7 +319,7 @@ def _tokenizers(
         pairs_P2=cooccurrence_pairs(
             train, vectors.item_indices, positive_strength=config.evaluation.positive_strength
         ),
-        directory=settings.home / "higr-tokenizers",
+        directory=cells / "higr-tokenizers",
         held_out="validation" if validation else "test",
         device=device,
     )
@@ -273,6 +369,7 @@ def _measure(
     from feature_store.settings import Settings
     from training.config import load_config
     from training.data.vocabulary import Vocabulary
+    from training.models import MODELS
     from training.programs.day_inputs import (
         Inputs,
         read_histories,
@@ -299,6 +396,9 @@ def _measure(
         directory=settings.home / "baselines",
         device=device,
     )
-    families = only or (config.models.challenger, *config.models.baselines)
+    families = only or ("tiger", *config.models.baselines)
+    slated = [name for name in families if name in MODELS and MODELS[name].uses_slates]
+    if slated:
+        raise click.UsageError(f"{slated} learn slates; sidereal reproduce higr compares them")
     rows = run(experiment, families=families, seeds=seeds)
     return rows, markdown(preset, rows)
