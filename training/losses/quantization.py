@@ -193,8 +193,8 @@ def shared_prefix_loss(anchor_logp_BQK: Tensor, positive_logp_BQK: Tensor) -> Te
         Nats, shape [B]; 0 for one level, and for one anchor.
     Example:
         >>> sure = torch.eye(2).unsqueeze(1).expand(2, 2, 2).log()
-        >>> shared_prefix_loss(sure, sure)  # log(1 + 1e-4): never with the other
-        tensor([1.0002e-04, 1.0002e-04])
+        >>> shared_prefix_loss(sure, sure)  # log(1 + LEAST_CHANCE)
+        tensor([9.9995e-05, 9.9995e-05])
         >>> unsure = torch.full((2, 2, 2), 0.5).log()
         >>> shared_prefix_loss(unsure, unsure)  # log 2: as likely with the other
         tensor([0.6931, 0.6931])

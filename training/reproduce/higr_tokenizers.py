@@ -210,6 +210,7 @@ def _identity(experiment: Experiment, kind: str, seed: int) -> dict[str, Any]:
         "kind": kind,
         "config": asdict(_config(experiment, kind, seed)),
         "held_out": experiment.held_out,
+        "item_seed": ITEM_SEED,
         "items": _digest(experiment.embeddings_ND),
         "pairs": _digest(experiment.pairs_P2),
     }

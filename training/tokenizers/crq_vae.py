@@ -1,9 +1,10 @@
 """CRQ-VAE: prefixes shared by items that belong together (HiGR, arXiv:2512.24787; MECHANICS §3.2).
 
 `L = L_recon + λ1 · L_gq + λ2 · L_cont`: RQ-VAE's network, with the quantization loss on the sum of
-the codewords, and InfoNCE on the codewords of all levels but the last. Reconstruction and
-quantization are of the anchors, every item once per epoch; positives, of which popular items are
-more, are contrasted and nothing else.
+the codewords, and InfoNCE on all levels but the last; by default of the chance that two items share
+a prefix. The last level is there to tell apart what shares the others, and is taught to. Both are
+ours (DECISIONS §35). Reconstruction and quantization are of the anchors, every item once per epoch;
+positives, of which popular items are more, are contrasted and nothing else.
 
 Legend: N items, B anchors of a batch, D embedding width, H latent width, Q levels, P pairs.
 """
@@ -38,12 +39,12 @@ class CrqVaeConfig(AutoencoderConfig):
     """Shape and fit of CRQ-VAE.
 
     Args:
-        contrast_weight: λ2; 0 leaves the prefixes to the other two terms.
+        contrast_weight: λ2; 0 leaves the prefixes to the other terms.
         warmup_contrast_weight: of the same contrast of the latents themselves, as long as there
             are no codebooks. Ours.
-        temperature: τ; the paper does not say.
+        temperature: τ, of latents and of all carriers but assignment; the paper does not say.
         level_decay: each level's weight is so much of the one above; 0.1 in the only public
-            implementation.
+            implementation. Not of assignment.
         contrasted: what carries the contrast of a level: the chance of sharing the prefix, which
             is what is asked of codes (assignment, ours), the residual that the codeword stands for
             (residual), the codeword with its gradient going to the residual as well
