@@ -143,6 +143,10 @@ def test_a_stopped_run_fits_only_what_is_missing(experiment, monkeypatch):
     )
     run(experiment, kinds=("rq_kmeans", "crq_vae"), seeds=(0,))
     assert fitted == ["crq_vae", "crq_vae"]
+    # So are other test items.
+    monkeypatch.setattr(higr, "ITEM_SEED", higr.ITEM_SEED + 1)
+    run(experiment, kinds=("rq_kmeans", "crq_vae"), seeds=(0,))
+    assert fitted == ["crq_vae", "crq_vae", "rq_kmeans", "crq_vae"]
 
 
 def test_the_unseen_items_are_drawn(experiment):
