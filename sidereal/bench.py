@@ -20,6 +20,7 @@ BENCHMARKS = (
     "hstu_epoch",
     "mfalcon_256",
     "constrained_beam_step",
+    "slate_epoch",
     "slate_decode_latent",
     "slate_decode_item",
     "orpo_step_memory",
@@ -43,7 +44,7 @@ def bench(names: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Measure ours and the peers on the same work; writes var/bench.json.
 
     NAME is one of sequence_building, preference_pairs, sasrec_epoch, hstu_epoch, mfalcon_256,
-    constrained_beam_step, slate_decode_latent, slate_decode_item, orpo_step_memory,
+    constrained_beam_step, slate_epoch, slate_decode_latent, slate_decode_item, orpo_step_memory,
     validation_share; all of them without one. ratio = ours / best peer: below 1 is faster where the
     unit is time.
     """
