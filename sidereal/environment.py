@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from feature_store.settings import REPOSITORY, Settings
@@ -71,7 +71,7 @@ def airflow_environment(
         )
     if preset:
         own |= {"SIDEREAL_PRESET": preset, "SIDEREAL_OVERRIDES": json.dumps(list(overrides))}
-    return {**_threads(os.environ), **read_variables(ONE_MACHINE), **os.environ, **own}
+    return {**read_variables(ONE_MACHINE), **os.environ, **own}
 
 
 def airflow_home(settings: Settings) -> Path:
@@ -88,9 +88,3 @@ def free_port(preferred: int) -> int:
         except OSError:
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _threads(environment: Mapping[str, str]) -> dict[str, str]:
-    """Share the cores between the two tasks that run side by side, unless the caller decided."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"OMP_NUM_THREADS": str(max(1, (cores or 2) // 2))}
