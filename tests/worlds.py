@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from training.data.histories import Histories
+from training.data.preferences import Pairs
 from training.data.slates import Slates, events_before, split_slates_leave_last_out
 from training.data.splits import Split, split_leave_last_out
 from training.data.vocabulary import Vocabulary
@@ -162,3 +163,28 @@ def continued(
     split = replace(split_leave_last_out(histories), slates=split_slates_leave_last_out(slates))
     vocabulary = Vocabulary(num_items, codes_of(num_items), "world")
     return World(split, vocabulary, certainty + (1 - certainty) / num_items)
+
+
+def pairs_of(slates, *, seed=0):
+    """The slates of a world against their items in another order, or against other items."""
+    generator = np.random.default_rng(seed)
+    rejected = slates.items.copy()
+    for first, last in zip(slates.offsets[:-1], slates.offsets[1:], strict=True):
+        rejected[first:last] = generator.permutation(rejected[first:last])
+    others = np.arange(len(slates)) % 2 == 1
+    rejected[others[slates.slates]] = (rejected[others[slates.slates]] + 11) % 30
+    return Pairs(slates, rejected, np.where(others, "interest", "ranking"))
+
+
+def together(one, two):
+    """Pairs of both."""
+    first, second = one.chosen, two.chosen
+    names = ("ids", "user", "position", "started_at", "ended_at", "items", "strengths", "dwell")
+    joined = {n: np.concatenate([getattr(first, n), getattr(second, n)]) for n in names}
+    offsets = np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]])
+    chosen = replace(first, offsets=offsets, **joined)
+    return Pairs(
+        chosen,
+        np.concatenate([one.rejected, two.rejected]),
+        np.concatenate([one.kinds, two.kinds]),
+    )

@@ -2,6 +2,7 @@ import torch
 
 from benchmarks import orpo_step_memory
 from feature_store.settings import Settings
+from training.reproduce.step_memory import allocated_peak
 
 
 def test_the_peak_is_what_lives_at_the_same_time():
@@ -15,7 +16,7 @@ def test_the_peak_is_what_lives_at_the_same_time():
         del second
         torch.zeros(2000)
 
-    assert orpo_step_memory.allocated_peak(work) == 4 * 4000
+    assert allocated_peak(work) == 4 * 4000
 
 
 def test_the_quick_measure_compares_all_four(tmp_path):

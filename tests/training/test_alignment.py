@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests import worlds
-from training.data.preferences import Pairs, pair_batch, pair_batches
+from training.data.preferences import pair_batch, pair_batches
 from training.data.slate_batches import SlatePlan, slate_contexts
 from training.fitting import Fitting, LoopSettings, Observer
 from training.losses.preference import dpo_loss, orpo_loss, simpo_loss
@@ -33,17 +33,6 @@ LOOP = LoopSettings(
 )
 
 
-def pairs_of(slates, *, seed=0):
-    """The slates of a world against their items in another order, or against other items."""
-    generator = np.random.default_rng(seed)
-    rejected = slates.items.copy()
-    for first, last in zip(slates.offsets[:-1], slates.offsets[1:], strict=True):
-        rejected[first:last] = generator.permutation(rejected[first:last])
-    others = np.arange(len(slates)) % 2 == 1
-    rejected[others[slates.slates]] = (rejected[others[slates.slates]] + 11) % 30
-    return Pairs(slates, rejected, np.where(others, "interest", "ranking"))
-
-
 @pytest.fixture(scope="module")
 def world():
     return worlds.continued(num_users=150)
@@ -52,21 +41,7 @@ def world():
 @pytest.fixture(scope="module")
 def pairs(world):
     parts = world.split.slates
-    return pairs_of(parts.train), pairs_of(parts.validation, seed=1)
-
-
-def together(one, two):
-    """Pairs of both."""
-    first, second = one.chosen, two.chosen
-    names = ("ids", "user", "position", "started_at", "ended_at", "items", "strengths", "dwell")
-    joined = {n: np.concatenate([getattr(first, n), getattr(second, n)]) for n in names}
-    offsets = np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]])
-    chosen = replace(first, offsets=offsets, **joined)
-    return Pairs(
-        chosen,
-        np.concatenate([one.rejected, two.rejected]),
-        np.concatenate([one.kinds, two.kinds]),
-    )
+    return worlds.pairs_of(parts.train), worlds.pairs_of(parts.validation, seed=1)
 
 
 @pytest.fixture(scope="module", params=["higr", "flat_slate"])
@@ -81,7 +56,7 @@ def aligned(pretrained, world, pairs, *, loop=LOOP, model=None, how=None, **sett
     model = copy.deepcopy(pretrained) if model is None else model
     config = AlignmentConfig(**settings)
     fitting = Fitting(loop, exclude_seen=False, **(how or {}))
-    return align(model, world.split, together(*pairs), config, fitting, world.vocabulary)
+    return align(model, world.split, worlds.together(*pairs), config, fitting, world.vocabulary)
 
 
 @pytest.mark.parametrize("method", METHODS)

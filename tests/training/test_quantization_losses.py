@@ -11,6 +11,8 @@ from training.losses.quantization import (
     prefix_contrast_loss,
     reconstruction_loss,
     residuals,
+    shared_prefix_loss,
+    sibling_loss,
     straight_through,
 )
 
@@ -94,6 +96,72 @@ def test_a_batch_of_one_has_no_negatives_and_a_single_level_no_prefix():
     codes = torch.arange(4).view(4, 1)
     found = prefix_contrast_loss(flat, flat, codes, codes, temperature=0.1, level_weights=[])
     assert found.tolist() == [0, 0, 0, 0]
+
+
+def chances(*shape, seed=0):
+    return drawn(*shape, seed=seed).log_softmax(-1)
+
+
+def test_the_contrast_of_shared_prefixes_agrees_with_its_equation_written_out():
+    anchors, positives = chances(4, 3, 5), chances(4, 3, 5, seed=1)
+
+    def shared(x, y, depth):
+        return math.prod(float((x[j].exp() * y[j].exp()).sum()) for j in range(depth))
+
+    slow = []
+    for a in range(4):
+        terms = []
+        for depth in (1, 2):
+            positive = shared(anchors[a], positives[a], depth)
+            others = sum(shared(anchors[a], anchors[n], depth) for n in range(4) if n != a)
+            terms.append(-math.log(positive / (positive + others)))
+        slow.append(sum(terms) / 2)
+    assert shared_prefix_loss(anchors, positives).tolist() == pytest.approx(slow)
+
+
+def test_shared_prefixes_have_the_gradient_of_their_loss_and_none_in_the_last_level():
+    anchors = drawn(3, 3, 4).requires_grad_()
+    positives = drawn(3, 3, 4, seed=1).requires_grad_()
+
+    def loss(a, p):
+        return shared_prefix_loss(a.log_softmax(-1), p.log_softmax(-1))
+
+    assert torch.autograd.gradcheck(loss, (anchors, positives))
+    loss(anchors, positives).sum().backward()
+    assert (anchors.grad[:, 2] == 0).all()
+
+
+def test_one_anchor_and_one_level_leave_no_prefix_to_contrast():
+    assert shared_prefix_loss(chances(1, 3, 4), chances(1, 3, 4, seed=1)).tolist() == [0]
+    assert shared_prefix_loss(chances(2, 1, 4), chances(2, 1, 4, seed=1)).tolist() == [0, 0]
+
+
+def test_shared_prefixes_are_finite_where_chances_are_0():
+    sure = torch.tensor([[[30.0, 0.0], [0.0, 0.0]], [[0.0, 30.0], [0.0, 0.0]]]).requires_grad_()
+    loss = shared_prefix_loss(sure.mul(10).log_softmax(-1), sure.mul(10).flip(0).log_softmax(-1))
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(sure.grad).all()
+
+
+def test_only_distinct_items_with_one_prefix_are_siblings():
+    logp = torch.full((3, 4), 0.25).log()
+    codes = torch.tensor([[1, 0], [1, 2], [2, 0]])
+    assert sibling_loss(logp, torch.tensor([0, 1, 2]), codes).item() == pytest.approx(
+        -math.log(0.75)
+    )
+    assert sibling_loss(logp, torch.tensor([0, 0, 2]), codes).item() == 0  # the same item twice
+    sure = torch.tensor([[0.0, -math.inf]] * 2)
+    found = sibling_loss(sure, torch.tensor([0, 1]), torch.tensor([[1, 0], [1, 0]]))
+    assert found.item() == pytest.approx(-math.log(1e-4), rel=1e-3)
+
+
+def test_siblings_have_the_gradient_of_their_loss():
+    codes = torch.tensor([[1, 0], [1, 2], [2, 0], [1, 1]])
+    logits = drawn(4, 5).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: sibling_loss(x.log_softmax(-1), torch.arange(4), codes), (logits,)
+    )
 
 
 def test_the_contrast_is_finite_at_extremes():

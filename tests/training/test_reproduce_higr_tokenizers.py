@@ -143,6 +143,10 @@ def test_a_stopped_run_fits_only_what_is_missing(experiment, monkeypatch):
     )
     run(experiment, kinds=("rq_kmeans", "crq_vae"), seeds=(0,))
     assert fitted == ["crq_vae", "crq_vae"]
+    # So are other test items.
+    monkeypatch.setattr(higr, "ITEM_SEED", higr.ITEM_SEED + 1)
+    run(experiment, kinds=("rq_kmeans", "crq_vae"), seeds=(0,))
+    assert fitted == ["crq_vae", "crq_vae", "rq_kmeans", "crq_vae"]
 
 
 def test_the_unseen_items_are_drawn(experiment):
@@ -185,11 +189,12 @@ def test_the_command_writes_both_files_and_keeps_what_others_wrote(tmp_path, mon
 
     monkeypatch.setattr(reproduce, "_build_tables", build_tables)
     monkeypatch.setattr(
-        reproduce, "_tokenizers", lambda *a: ({"rows": [], "held_out": a[5]}, "### table\n")
+        reproduce, "_tokenizers", lambda *a: ({"rows": [], "held_out": a[6]}, "### table\n")
     )
     root = tmp_path / "var" / "reproduce"
     root.mkdir(parents=True)
-    (root / "higr-movielens-100k.json").write_text(json.dumps({"decoder": {"rows": [1]}}))
+    old = {"text": "### old\n", "rows": [1]}
+    (root / "higr-movielens-100k.json").write_text(json.dumps({"decoder": old}))
     done = CliRunner().invoke(
         main,
         ["reproduce", "higr", "--dataset", "movielens-100k", "--only", "tokenizers"],
@@ -197,6 +202,7 @@ def test_the_command_writes_both_files_and_keeps_what_others_wrote(tmp_path, mon
     )
     assert done.exit_code == 0, done.output
     found = json.loads((root / "higr-movielens-100k.json").read_text())
-    assert found == {"decoder": {"rows": [1]}, "tokenizers": {"rows": [], "held_out": False}}
-    assert (root / "higr-movielens-100k.md").read_text() == "### table\n"
+    new = {"text": "### table\n", "rows": [], "held_out": False}
+    assert found == {"decoder": old, "tokenizers": new}
+    assert (root / "higr-movielens-100k.md").read_text() == "### table\n\n### old\n"
     assert ("program", "train_tokenizer") not in built[0]

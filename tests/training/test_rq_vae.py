@@ -195,7 +195,7 @@ def test_no_training_leaves_k_means_on_the_axes(items):
     )
 
 
-@pytest.mark.parametrize("carrier", ["straight_through", "codeword", "residual"])
+@pytest.mark.parametrize("carrier", ["straight_through", "codeword", "residual", "assignment"])
 def test_who_learns_from_the_contrast_of_codes(items, carrier):
     """Without reconstruction's and quantization's part only contrast moves anything."""
     from training.tokenizers.autoencoder_fit import Encoded
@@ -209,14 +209,15 @@ def test_who_learns_from_the_contrast_of_codes(items, carrier):
 
     def encode(rows):
         latent = made.latent(made.normalised(items[rows]))
-        return Encoded(latent, *made.quantize(latent))
+        return Encoded(latent, *made.quantize(latent), made.codebooks.detach(), made.is_used)
 
     rows = torch.arange(0, 240, 3)
     PrefixContrast(positives, config)(encode, rows, encode(rows), generator()).backward()
     encoder = made.encoder.straight.weight.grad
     codebooks = made.codebooks.grad
     assert (encoder is not None and float(encoder.abs().sum()) > 0) == (carrier != "codeword")
-    assert (codebooks is not None and float(codebooks.abs().sum()) > 0) == (carrier != "residual")
+    moves_codewords = carrier in ("straight_through", "codeword")
+    assert (codebooks is not None and float(codebooks.abs().sum()) > 0) == moves_codewords
     if codebooks is not None:
         assert float(codebooks[-1].abs().sum()) == 0
 
@@ -241,6 +242,26 @@ def test_contrast_with_neighbours_keeps_neighbours_together(items):
     assert found["lift"] > 4
 
 
+def test_siblings_that_are_told_apart_collide_less(items):
+    unique = {}
+    for weight in (0.0, 10.0):
+        settings = {**SMALL, "epochs": 40, "num_neighbours": 0, "sibling_weight": weight}
+        codes = CrqVae.fit(items, CrqVaeConfig(**settings)).encode(items)
+        unique[weight] = len(torch.unique(codes, dim=0))
+    assert unique[10.0] > unique[0.0]
+
+
+def test_noise_is_of_the_items_and_another_in_every_batch(items):
+    from training.tokenizers.autoencoder_fit import GLOBAL, _Fit
+
+    items = torch.cat([items, items.new_zeros(240, 1)], 1)  # what no item varies in stays
+    fit = _Fit(items, CrqVaeConfig(**SMALL, noise=0.5), GLOBAL, None)
+    first, second = fit._noise(200), fit._noise(200)
+    assert not torch.equal(first, second)
+    assert float(first[:, -1].abs().max()) == 0
+    assert 0.5**2 / 6 < float(first.square().mean()) < 0.5**2 / 2  # E[u²] = 1/3
+
+
 def test_no_pairs_at_all_are_told_and_neighbours_take_over(items):
     config = CrqVaeConfig(**SMALL, given_share=1.0)
     for pairs in (None, torch.zeros((0, 2), dtype=torch.int64)):
@@ -251,7 +272,8 @@ def test_no_pairs_at_all_are_told_and_neighbours_take_over(items):
 
 
 def test_neither_pairs_nor_neighbours_leave_nothing_to_contrast(items):
-    fitted = CrqVae.fit(items, CrqVaeConfig(**SMALL, num_neighbours=0))
+    config = CrqVaeConfig(**SMALL, num_neighbours=0, sibling_weight=0.0)
+    fitted = CrqVae.fit(items, config)
     assert fitted.report["positives"]["items_without_positive"] == 240
     assert {epoch["contrast"] for epoch in fitted.report["epochs"]} == {0.0}
 
@@ -295,6 +317,9 @@ def test_a_fit_leaves_the_state_of_torchs_own_draws_alone(items):
         ({"learning_rate": 0.0}, "learning_rate is 0.0, expected a number above 0"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0, expected at least 0 and below 1"),
         ({"temperature": 0.0}, "temperature is 0.0, expected a number above 0"),
+        ({"softness": 0.0}, "softness is 0.0, expected a number above 0"),
+        ({"noise": -1.0}, "noise is -1.0, expected at least 0"),
+        ({"sibling_weight": -1.0}, "sibling_weight is -1.0, expected at least 0"),
         ({"given_share": 1.5}, "given_share is 1.5, expected from 0 to 1"),
         ({"contrast_weight": -1.0}, "contrast_weight is -1.0, expected at least 0"),
         ({"batch_size": 1}, "batch_size is 1, expected at least 2: the negatives of an item"),

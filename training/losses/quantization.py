@@ -11,6 +11,9 @@ from torch import Tensor
 
 from training.losses.candidates import unit
 
+LEAST_CHANCE = 1e-4
+"""Chances of the same code are kept so far from 0 and 1, where their logarithms end."""
+
 
 def reconstruction_loss(x_BD: Tensor, decoded_BD: Tensor) -> Tensor:
     """`L_recon = ‖x − Dec(z + sg(ẑ − z))‖²` per item, shape [B] (MECHANICS §3.2).
@@ -173,6 +176,66 @@ def prefix_contrast_loss(
             temperature=temperature,
         )
     return loss_B / max(1, num_levels - 1)
+
+
+def shared_prefix_loss(anchor_logp_BQK: Tensor, positive_logp_BQK: Tensor) -> Tensor:
+    r"""Items that belong together are likely to share a prefix, others are not; L_cont in codes.
+
+    `1/(Q−1) Σ_{d<Q} −log( s_d(a, p) / ( s_d(a, p) + Σ_{n≠a} s_d(a, n) ) )`,
+    `s_d(a, b) = Π_{j≤d} Σ_k P(c_a^j = k) P(c_b^j = k)`: InfoNCE as in `prefix_contrast_loss`, with
+    the chance of the same prefix in place of `exp(cos/τ)`. Ours, not the paper's. The last level is
+    left out.
+
+    Args:
+        anchor_logp_BQK: log-probabilities of the anchors' codes, each level given the codes above.
+        positive_logp_BQK: the same of one positive for each anchor.
+    Returns:
+        Nats, shape [B]; 0 for one level, and for one anchor.
+    Example:
+        >>> sure = torch.eye(2).unsqueeze(1).expand(2, 2, 2).log()
+        >>> shared_prefix_loss(sure, sure)  # log(1 + LEAST_CHANCE)
+        tensor([9.9995e-05, 9.9995e-05])
+        >>> unsure = torch.full((2, 2, 2), 0.5).log()
+        >>> shared_prefix_loss(unsure, unsure)  # log 2: as likely with the other
+        tensor([0.6931, 0.6931])
+    """
+    num_anchors, num_levels, _ = anchor_logp_BQK.shape
+    loss_B = anchor_logp_BQK.new_zeros(num_anchors)
+    positive_B, others_BB = loss_B, anchor_logp_BQK.new_zeros((num_anchors, num_anchors))
+    is_self_BB = torch.eye(num_anchors, dtype=torch.bool, device=loss_B.device)
+    for level in range(num_levels - 1):
+        anchor_BK, positive_BK = anchor_logp_BQK[:, level], positive_logp_BQK[:, level]
+        positive_B = positive_B + (anchor_BK + positive_BK).logsumexp(1)
+        chance_BB = anchor_BK.exp() @ anchor_BK.exp().T
+        others_BB = others_BB + chance_BB.clamp(min=LEAST_CHANCE).log()
+        others_B = others_BB.masked_fill(is_self_BB, -torch.inf).logsumexp(1)
+        loss_B = loss_B + torch.logaddexp(others_B, positive_B) - positive_B
+    return loss_B / max(1, num_levels - 1)
+
+
+def sibling_loss(last_logp_NK: Tensor, item_N: Tensor, codes_NQ: Tensor) -> Tensor:
+    r"""Items that share all codes but the last are told apart by it. Ours.
+
+    Mean over ordered pairs of distinct items with equal codes above the last level of
+    `−log(1 − Σ_k P(c_a = k) P(c_b = k))`.
+
+    Args:
+        last_logp_NK: log-probabilities of the last code.
+        item_N: which item each row is; an item may come twice.
+        codes_NQ: codes of the rows.
+    Returns:
+        Nats, a number; 0 where there are no siblings.
+    Example:
+        >>> logp = torch.full((2, 4), 0.25).log()
+        >>> codes = torch.tensor([[3, 0], [3, 1]])
+        >>> sibling_loss(logp, torch.tensor([0, 1]), codes)  # −log(1 − 1/4)
+        tensor(0.2877)
+    """
+    is_sibling_NN = (codes_NQ[:, None, :-1] == codes_NQ[:, :-1]).all(2)
+    is_sibling_NN &= item_N[:, None] != item_N
+    chance_NN = (last_logp_NK.exp() @ last_logp_NK.exp().T).clamp(max=1 - LEAST_CHANCE)
+    loss_NN = -torch.log1p(-chance_NN)
+    return (loss_NN * is_sibling_NN).sum() / is_sibling_NN.sum().clamp(min=1)
 
 
 def _pull(target: Tensor, words: Tensor, commitment: float) -> Tensor:

@@ -118,22 +118,27 @@ def prefix_clusters(points: Sequence[Sequence[float]], first_codes: Sequence[int
 
 
 def training_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Training loss and validation metric per epoch, one line a family.
+    """Training loss, and each metric that stopped a fit, per epoch; one line a family.
 
     Args:
-        curves: family → epochs, each with `epoch`, `train_loss` and `validation_metric`.
+        curves: family → epochs, each with `epoch`, `train_loss`, `validation_metric` and, what that
+            is, `validated_by`.
     """
+    metrics = list(dict.fromkeys(e["validated_by"] for epochs in curves.values() for e in epochs))
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.6, 2.5))
-        loss, metric = figure.subplots(1, 2)
+        loss, *others = figure.subplots(1, 1 + len(metrics))
+        panel = dict(zip(metrics, others, strict=True))
         for family, epochs in curves.items():
             colour = family_colour(family)
             x = [e["epoch"] for e in epochs]
             loss.plot(x, [e["train_loss"] for e in epochs], color=colour, label=family)
-            metric.plot(x, [e["validation_metric"] for e in epochs], color=colour, marker=".")
+            found = [e["validation_metric"] for e in epochs]
+            panel[epochs[0]["validated_by"]].plot(x, found, color=colour, marker=".")
         loss.set_title("training loss, nats")
-        metric.set_title("validation metric")
-        for axes in (loss, metric):
+        for name, axes in panel.items():
+            axes.set_title("validation loss, nats" if name == "loss" else f"validation {name}")
+        for axes in (loss, *others):
             axes.set_xlabel("epoch")
         loss.legend()
         return _svg(figure)

@@ -232,9 +232,7 @@ def training(steps: Steps) -> Section | None:
         fits |= steps.get(name, {}).get("families", {})
     if not fits:
         return None
-    curves = {
-        family: epochs for family, fit in fits.items() if (epochs := _epochs(fit.get("epochs", ())))
-    }
+    curves = {family: epochs for family, fit in fits.items() if (epochs := _epochs(fit))}
     blocks = [picture(charts.training_curves(curves))] if curves else []
     rows = [_fit_cells(family, fit) for family, fit in fits.items()]
     head = ["family", "epochs", "best", "seconds", "tokens/s", "padding", "parameters", "stopped"]
@@ -295,14 +293,16 @@ def _both_tasks(fit: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [e for e in fit.get("epochs", ()) if {"validation_auc", "loss_retrieval"} <= e.keys()]
 
 
-def _epochs(epochs: Rows) -> list[dict[str, Any]]:
+def _epochs(fit: Mapping[str, Any]) -> list[dict[str, Any]]:
+    about = {**fit, **fit.get("facts", {})}
     return [
         {
             "epoch": epoch.get("epoch", number),
             "train_loss": epoch.get("train_loss", epoch.get("loss")),
             "validation_metric": epoch.get("validation_metric", epoch.get("validation")),
+            "validated_by": about.get("validation_metric", "metric"),
         }
-        for number, epoch in enumerate(epochs, 1)
+        for number, epoch in enumerate(fit.get("epochs", ()), 1)
     ]
 
 

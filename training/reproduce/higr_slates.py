@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -274,8 +275,12 @@ def _fitting(experiment: Experiment, row: Row, seed: int) -> Fitting:
         exclude_seen=experiment.config.evaluation.exclude_seen,
         positive_strength=experiment.config.evaluation.positive_strength,
         device=experiment.device,
-        checkpoints=experiment.directory / "checkpoints" / _stem(experiment, row, seed),
+        checkpoints=_checkpoints(experiment, row, seed),
     )
+
+
+def _checkpoints(experiment: Experiment, row: Row, seed: int) -> Path:
+    return experiment.directory / "checkpoints" / _stem(experiment, row, seed)
 
 
 def _settings(experiment: Experiment, row: Row) -> dict[str, Any]:
@@ -337,6 +342,7 @@ def _cell(experiment: Experiment, row: Row, seed: int) -> tuple[pa.Table, dict[s
     LOG.info("%s: fitting", stem.name)
     model, fit_facts = _fit(experiment, row, seed)
     MODELS[row.family].save(model, stem)
+    shutil.rmtree(_checkpoints(experiment, row, seed), ignore_errors=True)
     values, figures = _measured(experiment, model)
     pq.write_table(values, values_path)
     facts = {"identity": identity, **fit_facts, **figures}

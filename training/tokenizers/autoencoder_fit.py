@@ -4,6 +4,7 @@ Legend: N items, B items of a batch, D embedding width, H latent width, Q levels
 level, P pairs.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -51,6 +52,8 @@ class AutoencoderConfig:
         weight_decay: of AdamW, on the weights of encoder and decoder.
         quantization_weight: λ1.
         commitment: β, how much a latent is pulled to its codewords.
+        noise: an item is trained on as itself plus `u · noise · (x_i − x_j)/√2`, u uniform in
+            [0, 1) and i, j drawn: what an unseen item near it may be. Reconstructed is the item.
         codebooks: moved by the loss's gradient, or moving averages of what they stand for.
         ema_decay: what a moving average keeps of itself per batch.
     """
@@ -70,6 +73,7 @@ class AutoencoderConfig:
     weight_decay: float = 0.0
     quantization_weight: float = 1.0
     commitment: float = 0.25
+    noise: float = 0.0
     codebooks: Literal["gradient", "ema"] = "ema"
     ema_decay: float = 0.9
 
@@ -82,7 +86,7 @@ class AutoencoderConfig:
         """What is wrong with the values, all at once."""
         least = {
             "latent_width": 1, "hidden_width": 1, "warmup_epochs": 0, "epochs": 0, "batch_size": 1,
-            "weight_decay": 0, "quantization_weight": 0, "commitment": 0,
+            "weight_decay": 0, "quantization_weight": 0, "commitment": 0, "noise": 0,
         }  # fmt: skip
         found = [
             f"{name} is {getattr(self, name)}, expected at least {bound}"
@@ -120,6 +124,8 @@ class Encoded:
     latent_BH: Tensor
     codes_BQ: Tensor | None = None
     words_BQH: Tensor | None = None
+    codebooks_QKH: Tensor | None = None
+    is_used_QK: Tensor | None = None
 
 
 Encode = Callable[[Tensor], Encoded]
@@ -318,7 +324,19 @@ class _Fit:
         return {"reconstruction": loss_B.mean() / x_BD.shape[1], **terms}
 
     def _encoded(self, rows_B: Tensor) -> Encoded:
-        latent_BH = self.network.latent(self.x_ND[rows_B.to(self.x_ND.device)])
+        x_BD = self.x_ND[rows_B.to(self.x_ND.device)]
+        if self.config.noise:
+            x_BD = x_BD + self._noise(len(rows_B))
+        latent_BH = self.network.latent(x_BD)
         if not self.network.is_initialised:
             return Encoded(latent_BH)
-        return Encoded(latent_BH, *self.network.quantize(latent_BH))
+        codes_BQ, words_BQH = self.network.quantize(latent_BH)
+        codebooks_QKH = self.network.codebooks.detach()
+        return Encoded(latent_BH, codes_BQ, words_BQH, codebooks_QKH, self.network.is_used)
+
+    def _noise(self, count: int) -> Tensor:
+        """Differences of items, so that it is spread as they are, [B,D]."""
+        ends_XB = torch.randint(len(self.x_ND), (2, count), generator=self.generator)
+        length_B1 = torch.rand((count, 1), generator=self.generator) * self.config.noise
+        first_BD, second_BD = self.x_ND[ends_XB.to(self.x_ND.device)]
+        return length_B1.to(self.x_ND.device) * (first_BD - second_BD) / math.sqrt(2)

@@ -1,9 +1,10 @@
 """CRQ-VAE: prefixes shared by items that belong together (HiGR, arXiv:2512.24787; MECHANICS §3.2).
 
 `L = L_recon + λ1 · L_gq + λ2 · L_cont`: RQ-VAE's network, with the quantization loss on the sum of
-the codewords, and InfoNCE on the codewords of all levels but the last. Reconstruction and
-quantization are of the anchors, every item once per epoch; positives, of which popular items are
-more, are contrasted and nothing else.
+the codewords, and InfoNCE on all levels but the last; by default of the chance that two items share
+a prefix. The last level is there to tell apart what shares the others, and is taught to. Both are
+ours (DECISIONS §35). Reconstruction and quantization are of the anchors, every item once per epoch;
+positives, of which popular items are more, are contrasted and nothing else.
 
 Legend: N items, B anchors of a batch, D embedding width, H latent width, Q levels, P pairs.
 """
@@ -14,7 +15,13 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from training.losses.quantization import contrast_loss, prefix_contrast_loss, residuals
+from training.losses.quantization import (
+    contrast_loss,
+    prefix_contrast_loss,
+    residuals,
+    shared_prefix_loss,
+    sibling_loss,
+)
 from training.tokenizers.autoencoder_fit import (
     GLOBAL,
     AutoencoderConfig,
@@ -32,37 +39,53 @@ class CrqVaeConfig(AutoencoderConfig):
     """Shape and fit of CRQ-VAE.
 
     Args:
-        contrast_weight: λ2; 0 leaves the prefixes to the other two terms.
+        contrast_weight: λ2; 0 leaves the prefixes to the other terms.
         warmup_contrast_weight: of the same contrast of the latents themselves, as long as there
             are no codebooks. Ours.
-        temperature: τ; the paper does not say.
+        temperature: τ, of latents and of all carriers but assignment; the paper does not say.
         level_decay: each level's weight is so much of the one above; 0.1 in the only public
-            implementation.
-        contrasted: what carries the contrast of a level: the residual that the codeword stands for
+            implementation. Not of assignment.
+        contrasted: what carries the contrast of a level: the chance of sharing the prefix, which
+            is what is asked of codes (assignment, ours), the residual that the codeword stands for
             (residual), the codeword with its gradient going to the residual as well
             (straight_through), or to the codebook alone (codeword). The paper does not say. Under
             straight_through two items that belong together, each with its own code, are moved to
             the other's code at once, and pass each other; residuals meet in between.
+        softness: the chance of a code is `softmax(−‖r − c‖² / (softness · H))`; of assignment.
+        sibling_weight: of telling items apart by the last level that share the others; of
+            assignment. Ours.
+        sibling_softness: the same as softness, there.
         num_neighbours: nearest items by embedding that a positive is drawn from.
         given_share: how often the positive is one of the given pairs', where an anchor has both.
     """
 
-    contrast_weight: float = 3.0
+    warmup_epochs: int = 20
+    epochs: int = 40
+    codebooks: Literal["gradient", "ema"] = "gradient"
+    noise: float = 1.0
+    contrast_weight: float = 1.0
     warmup_contrast_weight: float = 10.0
     temperature: float = 0.1
     level_decay: float = 1.0
-    contrasted: Literal["residual", "straight_through", "codeword"] = "residual"
+    contrasted: Literal["assignment", "residual", "straight_through", "codeword"] = "assignment"
+    softness: float = 0.1
+    sibling_weight: float = 10.0
+    sibling_softness: float = 0.03
     num_neighbours: int = 5
     given_share: float = 0.2
 
     def problems(self) -> list[str]:
         """What is wrong with the values, all at once."""
         found = super().problems()
-        for name in ("contrast_weight", "warmup_contrast_weight", "level_decay", "num_neighbours"):
+        for name in (
+            "contrast_weight", "warmup_contrast_weight", "level_decay", "num_neighbours",
+            "sibling_weight",
+        ):  # fmt: skip
             if getattr(self, name) < 0:
                 found.append(f"{name} is {getattr(self, name)}, expected at least 0")
-        if self.temperature <= 0:
-            found.append(f"temperature is {self.temperature}, expected a number above 0")
+        for name in ("temperature", "softness", "sibling_softness"):
+            if getattr(self, name) <= 0:
+                found.append(f"{name} is {getattr(self, name)}, expected a number above 0")
         if not 0 <= self.given_share <= 1:
             found.append(f"given_share is {self.given_share}, expected from 0 to 1")
         if self.batch_size < 2:
@@ -106,7 +129,7 @@ class PrefixContrast:
     def __call__(
         self, encode: Encode, rows_B: Tensor, anchors: Encoded, generator: torch.Generator
     ) -> Tensor:
-        """A number; 0 where no anchor has a positive, or there is one anchor only."""
+        """A number; 0 where no anchor has a positive and none a sibling."""
         positive_B, has_B = self.positives.draw(rows_B, generator)
         positives = encode(positive_B)
         if anchors.codes_BQ is None:
@@ -116,7 +139,14 @@ class PrefixContrast:
             weight = self.config.contrast_weight
             loss_B = self._of_prefixes(anchors, positives)
         has_B = has_B.to(loss_B.device)
-        return weight * loss_B.masked_fill(~has_B, 0.0).sum() / has_B.sum().clamp(min=1)
+        loss = weight * loss_B.masked_fill(~has_B, 0.0).sum() / has_B.sum().clamp(min=1)
+        if anchors.codes_BQ is None or self.config.contrasted != "assignment":
+            return loss
+        return loss + self.config.sibling_weight * sibling_loss(
+            torch.cat([self._chances(batch, last=True) for batch in (anchors, positives)]),
+            torch.cat([rows_B, positive_B]).to(loss.device),
+            torch.cat([anchors.codes_BQ, positives.codes_BQ]),
+        )
 
     def _of_latents(self, anchors: Encoded, positives: Encoded) -> Tensor:
         """Before there are codes the latents themselves, which level 1 will round, [B]."""
@@ -130,6 +160,8 @@ class PrefixContrast:
 
     def _of_prefixes(self, anchors: Encoded, positives: Encoded) -> Tensor:
         config = self.config
+        if config.contrasted == "assignment":
+            return shared_prefix_loss(self._chances(anchors), self._chances(positives))
         return prefix_contrast_loss(
             self._carriers(anchors),
             self._carriers(positives),
@@ -138,6 +170,19 @@ class PrefixContrast:
             temperature=config.temperature,
             level_weights=[config.level_decay**level for level in range(config.num_levels - 1)],
         )
+
+    def _chances(self, batch: Encoded, *, last: bool = False) -> Tensor:
+        """Log-probabilities of codes given those above, [B,Q,K], or of the last alone, [B,K]."""
+        config, width = self.config, batch.latent_BH.shape[1]
+        softness = config.sibling_softness if last else config.softness
+        levels = slice(-1, None) if last else slice(None)
+        residuals_BQH = residuals(batch.latent_BH, batch.words_BQH.detach())[:, levels]
+        codebooks_QKH = batch.codebooks_QKH[levels]
+        squares_QK = codebooks_QKH.square().sum(2)
+        inner_BQK = torch.einsum("bqh,qkh->bqk", residuals_BQH, codebooks_QKH)
+        nearness_BQK = (2 * inner_BQK - squares_QK) / (softness * width)
+        chances_BQK = nearness_BQK.masked_fill(~batch.is_used_QK[levels], -torch.inf).log_softmax(2)
+        return chances_BQK[:, 0] if last else chances_BQK
 
     def _carriers(self, batch: Encoded) -> Tensor:
         """What stands for each level in the contrast, [B,Q,H]."""
