@@ -94,7 +94,7 @@ class Pairs:
 
     def of_slates(self, slates: Slates) -> "Pairs":
         """The pairs made of some slates: a pair trains where its slate does."""
-        return self.where(np.isin(self.chosen.ids, slates.ids))
+        return self.where(self.chosen.are_among(slates))
 
     def keeping(self, choose: Callable[[Histories], np.ndarray]) -> "Pairs":
         """All pairs with only chosen events in their contexts, as `Split.keeping` does it."""

@@ -159,7 +159,7 @@ class Experiment:
     @cached_property
     def is_long_S(self) -> np.ndarray:
         """Which of `every` are in `asked`, bool, [S]."""
-        return np.isin(self.every.ids, self.asked.ids)
+        return self.every.are_among(self.asked)
 
     def _asked(self, minimum_items: int) -> Slates:
         if self.split.slates is None:
