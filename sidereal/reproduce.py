@@ -255,7 +255,8 @@ def _slates(
     from training.programs.item_vectors import item_matrix, read_item_vectors
     from training.programs.material import day_material, material_for
     from training.report.charts import paired_differences
-    from training.reproduce.higr_slates import Experiment, differences_to_draw, markdown, run
+    from training.reproduce.higr_slates import Experiment, run
+    from training.reproduce.higr_slates_text import differences_to_draw, markdown
 
     assert isinstance(settings, Settings)
     config = load_config(dataset, folder=settings.presets)

@@ -40,6 +40,25 @@ class Asked:
     known_before: np.ndarray
     context_before: np.ndarray
 
+    @classmethod
+    def of(cls, histories: Histories, *, num_items: int, minimum_strength: int) -> "Asked":
+        """Histories without what a model does not know or read.
+
+        Args:
+            histories: of the users who are asked about.
+            num_items: V, items that the model knows.
+            minimum_strength: weaker events are not read, but were seen all the same.
+        """
+        is_known = histories.items < num_items
+        is_read = is_known & (histories.strengths >= minimum_strength)
+        return cls(
+            original=histories,
+            known=histories.where(is_known),
+            context=histories.where(is_read),
+            known_before=_counts_before(is_known),
+            context_before=_counts_before(is_read),
+        )
+
     def contexts(
         self, user: np.ndarray, position: np.ndarray, *, max_history: int, exclude_seen: bool
     ) -> Contexts:
@@ -112,15 +131,7 @@ class Answerer:
 
     def ask(self, histories: Histories) -> Asked:
         """Histories without what this model does not know or read."""
-        is_known = histories.items < self.num_items
-        is_read = is_known & (histories.strengths >= self.minimum_strength)
-        return Asked(
-            original=histories,
-            known=histories.where(is_known),
-            context=histories.where(is_read),
-            known_before=_counts_before(is_known),
-            context_before=_counts_before(is_read),
-        )
+        return Asked.of(histories, num_items=self.num_items, minimum_strength=self.minimum_strength)
 
     def next_items(
         self, histories: Histories, k: int, *, exclude_seen: bool, ranked_candidates: int = 0

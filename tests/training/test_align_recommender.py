@@ -1,5 +1,6 @@
 """align_recommender over the small world: from a trained bundle and pairs to an aligned one."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,6 +11,7 @@ from feature_store.settings import Settings
 from tests.recommender_world import DAY, EVENTS, NUM_ITEMS, NUM_USERS, histories
 from tests.training.test_train_recommender import _NAMES, config, publish, publish_world
 from training.gate import PRETRAINED
+from training.models import MODELS
 from training.programs import (
     align_recommender,
     build_semantic_ids,
@@ -180,6 +182,24 @@ def test_the_challenger_faces_itself_from_before(settings, aligned):
     judged = step(settings, made, promote_recommender)
     assert f"higr against {PRETRAINED}" in str(judged["verdict"]["reasons"])
     assert found["entrants"]["higr"]["slates"]["repeated_share"] == 0
+
+
+def test_contexts_of_pairs_hold_what_the_training_read(settings, aligned, monkeypatch):
+    class Seen(Exception):
+        pass
+
+    def seen(model, split, pairs, *rest, **named):
+        raise Seen((split.slates.train.histories.num_events, pairs.chosen.histories.num_events))
+
+    watched = {**MODELS, "higr": replace(MODELS["higr"], align=seen)}
+    monkeypatch.setattr(align_recommender, "MODELS", watched)
+    # All events have strength 2; an alignment that there was not yet is made.
+    strict = of_slates(aligned[0].name, alignment={"max_epochs": 7})
+    for minimum, num_events in ((2, NUM_USERS * EVENTS), (3, 0)):
+        training = strict.training.model_copy(update={"minimum_strength": minimum})
+        with pytest.raises(Seen) as found:
+            step(settings, strict.model_copy(update={"training": training}), align_recommender)
+        assert found.value.args == ((num_events, num_events),)
 
 
 def test_an_alignment_that_ruins_the_model_leaves_it_as_it_was(settings, aligned):

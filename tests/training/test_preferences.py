@@ -58,6 +58,14 @@ def test_a_pair_with_an_unknown_item_is_left_out_and_so_are_unknown_events():
     assert pairs.chosen.position.tolist() == [1, 1]
 
 
+def test_pairs_read_only_the_events_that_are_chosen():
+    pairs = read(*THREE).keeping(lambda histories: histories.items != 6)
+    assert len(pairs) == 3
+    assert pairs.chosen.histories.items.tolist() == [5, 7, 8, 9]
+    assert pairs.chosen.position.tolist() == [1, 1, 2]
+    assert pairs.rejected.tolist() == [1, 9, 2, 1, 4]
+
+
 def test_some_pairs_are_spread_over_all():
     assert read(*THREE).first(2).kinds.tolist() == ["diversity", "interest"]
     assert len(read(*THREE).first(9)) == 3

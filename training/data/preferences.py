@@ -5,7 +5,7 @@ Both slates of a pair follow the same context and are of equal length.
 P pairs, N items of all chosen (or all rejected) slates, B rows of a batch, L events, M places.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -94,7 +94,13 @@ class Pairs:
 
     def of_slates(self, slates: Slates) -> "Pairs":
         """The pairs made of some slates: a pair trains where its slate does."""
-        return self.where(np.isin(self.chosen.ids, slates.ids))
+        return self.where(self.chosen.are_among(slates))
+
+    def keeping(self, choose: Callable[[Histories], np.ndarray]) -> "Pairs":
+        """All pairs with only chosen events in their contexts, as `Split.keeping` does it."""
+        histories = self.chosen.histories
+        is_read = choose(histories)
+        return replace(self, chosen=self.chosen.reading(histories.where(is_read), is_read))
 
     def of_known(self, is_known_V: np.ndarray) -> "Pairs":
         """The pairs all of whose items a model knows, with the events that it knows as contexts.
@@ -104,9 +110,7 @@ class Pairs:
         """
         unknown = ~is_known_V[self.chosen.items] | ~is_known_V[self.rejected]
         has_unknown = np.bincount(self.chosen.slates[unknown], minlength=len(self)) > 0
-        kept, histories = self.where(~has_unknown), self.chosen.histories
-        is_read = is_known_V[histories.items]
-        return replace(kept, chosen=kept.chosen.reading(histories.where(is_read), is_read))
+        return self.where(~has_unknown).keeping(lambda histories: is_known_V[histories.items])
 
     def first(self, count: int) -> "Pairs":
         """At most so many pairs, evenly spread over those there are."""

@@ -129,6 +129,12 @@ class Slates:
             **{name: getattr(self, name)[places] for name in per_item},
         )
 
+    def are_among(self, others: "Slates") -> np.ndarray:
+        """Which of the slates have the id of one of the others, bool, [S]."""
+        # numpy compares every id with every other.
+        ids, wanted = (pa.array(slates.ids, pa.string()) for slates in (self, others))
+        return pc.is_in(ids, value_set=wanted).to_numpy(zero_copy_only=False)
+
     def targets(self, order: Order = "engaged", *, minimum_strength: int = 1) -> "Slates":
         """What a model is to say: items of some strength; slates without any are left out.
 

@@ -310,7 +310,8 @@ def align(
     Args:
         model: pretrained on this split.
         split: the same; pairs of its training slates train, those of its validation are watched.
-        pairs: of any of its slates; those of test slates are not looked at.
+        pairs: of any of its slates, with contexts of the same events as the split's; those of test
+            slates are not looked at.
         config: how.
         fitting: as for the pretraining; the learning rate should be a tenth of it.
         vocabulary: the same.

@@ -81,10 +81,16 @@ def run(task: Task) -> Facts:
         training = _training(task, family)
         fitting = fitting_of(task, training, checkpoints_of(task, f"{name}-aligned"), observers)
         started = time.perf_counter()
+        minimum = training.minimum_strength
         aligned, report = family.align(
-            model, read_by(material, training), pairs, how, fitting, material.vocabulary,
+            model,
+            read_by(material, training),
+            pairs.keeping(lambda histories: histories.strengths >= minimum),
+            how,
+            fitting,
+            material.vocabulary,
             item_vectors_VD=vectors,
-        )  # fmt: skip
+        )
         return aligned, training_document(report, time.perf_counter() - started)
 
     if not task.is_first_process:

@@ -6,8 +6,12 @@ steps of the heavy stack and the milliseconds that a slate of ten takes, all mod
 `alignment`: ORPO, DPO and SimPO, each from the same trained model, against that model.
 
 A cell is one row under one seed; a cell that is there, of the same settings and data, is not fitted
-again. Differences are paired by user: seeds are averaged within a slate, slates within a user, and
-users are drawn.
+again, and is measured again only where something about the measuring changed. A model is asked as
+the daily evaluation asks it: it reads the events that its training read, and nothing that was seen
+is said. Differences are paired by user: seeds are averaged within a slate, slates within a user,
+and users are drawn.
+
+S slates, M places, U users.
 """
 
 import hashlib
@@ -16,8 +20,9 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -27,10 +32,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from training.config import TrainingConfig
+from training.answering import Asked, on_all_cores
+from training.config import Training, TrainingConfig
+from training.data.contexts import Contexts, TopK
 from training.data.preferences import Pairs, pair_batches
-from training.data.slate_batches import slate_contexts
-from training.data.slates import Slates
+from training.data.slates import SHORTEST, Slates
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
 from training.evaluation.compare import bootstrap_means, compare
@@ -38,10 +44,9 @@ from training.evaluation.slate import (
     coverage,
     intra_list_similarity,
     per_user,
-    said_slates,
     slate_metrics,
 )
-from training.fitting import Fitting, LoopSettings
+from training.fitting import FitReport, Fitting, LoopSettings
 from training.models import MODELS
 from training.models.alignment import Aligned, AlignmentConfig
 from training.models.interface import Recommender
@@ -52,10 +57,23 @@ from training.slate_scoreboard import asked_slates
 
 LOG = logging.getLogger(__name__)
 METRICS = ("hit@5", "recall@5", "ndcg@5")
+MEASURED = (*METRICS, "similarity")
+"""What is compared."""
+WATCHED = ("preference_accuracy", "chosen_log_prob", "repeats", "invalid_share")
+"""Of validation slates and their pairs, while a model is aligned."""
+PLACES = 5
+"""Of a slate that is measured."""
 SLATE = 10
+"""Places of a slate that is timed."""
 CONFIDENCE = 0.95
 SAMPLES = 2000
 LATENCY_ROWS, LATENCY_ROUNDS = 64, 5
+ROWS = 1024
+"""Slates asked for at once."""
+SEEDLESS = ("popularity", "item_knn")
+"""Families that count and draw nothing: one seed says it all."""
+Cells = Sequence[tuple[pa.Table, Mapping[str, Any]]]
+"""Of one row: by seed, what each slate is worth, and the facts of the fit."""
 
 FLAT = "flat decoder"
 BEFORE = "before alignment"
@@ -76,11 +94,8 @@ def decoder_rows(config: TrainingConfig) -> dict[str, Row]:
     shape = MODELS["higr"].configure(own)
     told = not shape.context_in_generator
     poolings = [name for name in ("sum", "mean", "max") if name != shape.pooling]
-    flat = {
-        name: own[name]
-        for name in ("width", "num_heads", "dropout", "minimum_strength", "order", "beam_width")
-        if name in own
-    }
+    shared = MODELS["flat_slate"].config_class.__dataclass_fields__
+    flat = {name: value for name, value in own.items() if name in shared}
     flat["num_layers"] = shape.planner_layers + shape.generator_layers
     return {
         "higr": Row("higr", {}),
@@ -131,12 +146,28 @@ class Experiment:
     epochs: int | None = None
     device: str = "cpu"
 
-    @property
+    @cached_property
     def asked(self) -> Slates:
-        """The slates that are asked for, with what was engaged with."""
+        """The slates that showed enough items, with what was engaged with."""
+        return self._asked(self.config.evaluation.slate_minimum_items)
+
+    @cached_property
+    def every(self) -> Slates:
+        """The same of any length: what cells measure."""
+        return self._asked(SHORTEST)
+
+    @cached_property
+    def is_long_S(self) -> np.ndarray:
+        """Which of `every` are in `asked`, bool, [S]."""
+        return self.every.are_among(self.asked)
+
+    def _asked(self, minimum_items: int) -> Slates:
         if self.split.slates is None:
             raise ValueError("the split has no slates; run build_slates")
-        return asked_slates(getattr(self.split.slates, self.part), self.config)
+        changes = {"slate_minimum_items": minimum_items}
+        evaluation = self.config.evaluation.model_copy(update=changes)
+        config = self.config.model_copy(update={"evaluation": evaluation})
+        return asked_slates(getattr(self.split.slates, self.part), config)
 
 
 def run(
@@ -157,30 +188,63 @@ def run(
         )
     rows = decoder_rows(experiment.config) if which == "decoder" else ALIGNMENT_ROWS
     against = FLAT if which == "decoder" else BEFORE
-    found = {name: [_cell(experiment, row, seed) for seed in seeds] for name, row in rows.items()}
+    found = {
+        name: [_cell(experiment, row, seed) for seed in _seeds_of(row, seeds)]
+        for name, row in rows.items()
+    }
+    if which == "alignment":
+        found[BEFORE] = _watched_before(found)
     table: dict[str, Any] = {
         "experiment": which,
         "dataset": experiment.dataset,
         "part": experiment.part,
-        "slates": len(experiment.asked),
-        "users": len(np.unique(experiment.asked.user)),
+        "minimum_items": experiment.config.evaluation.slate_minimum_items,
         "seeds": list(seeds),
         "against": against,
-        "rows": [
-            {"row": name, **_figures([facts for _, facts in cells])}
-            for name, cells in found.items()
-        ],
-        "differences": [
-            {"row": name, **_difference(cells, found[against])}
-            for name, cells in found.items()
-            if name != against
-        ],
+        **_compared(experiment, found, against, experiment.is_long_S),
     }
+    if not experiment.is_long_S.all():
+        everything = np.ones_like(experiment.is_long_S)
+        table["every_length"] = _compared(experiment, found, against, everything)
     if which == "decoder":
         table["latency"] = latency(experiment, rows, seeds[0])
     else:
         table["memory"] = memory(experiment, seeds[0])
     return table
+
+
+def _seeds_of(row: Row, seeds: Sequence[int]) -> Sequence[int]:
+    return seeds[:1] if row.family in SEEDLESS else seeds
+
+
+def _watched_before(found: Mapping[str, Cells]) -> Cells:
+    """The cells of the model before, with what the first alignment watched of it."""
+    aligned = next(cells for name, cells in found.items() if name != BEFORE)
+    return [
+        (values, {**facts, "watched": later["watched_before"]})
+        for (values, facts), (_, later) in zip(found[BEFORE], aligned, strict=True)
+    ]
+
+
+def _compared(
+    experiment: Experiment, found: Mapping[str, Cells], against: str, mask_S: np.ndarray
+) -> dict[str, Any]:
+    """Figures of all rows on some of the slates, and differences to one of them."""
+    num_items = experiment.vocabulary.num_items
+    kept = {
+        name: [(values.filter(pa.array(mask_S)), facts) for values, facts in cells]
+        for name, cells in found.items()
+    }
+    return {
+        "slates": int(mask_S.sum()),
+        "users": len(np.unique(experiment.every.user[mask_S])),
+        "rows": [{"row": name, **_figures(cells, num_items)} for name, cells in kept.items()],
+        "differences": [
+            {"row": name, **_difference(cells, kept[against])}
+            for name, cells in kept.items()
+            if name != against
+        ],
+    }
 
 
 def latency(experiment: Experiment, rows: Mapping[str, Row], seed: int) -> dict[str, Any]:
@@ -196,7 +260,7 @@ def latency(experiment: Experiment, rows: Mapping[str, Row], seed: int) -> dict[
         if MODELS[row.family].uses_slates
     }
     first = experiment.asked.where(np.arange(min(LATENCY_ROWS, len(experiment.asked))))
-    (contexts,) = slate_contexts(first, max_history=_history(experiment), exclude_seen=True)
+    contexts = _questions(experiment, ALIGNMENT_ROWS[BEFORE], first, exclude_seen=True)
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(LATENCY_ROUNDS + 1):
         for name, model in models.items():
@@ -215,9 +279,11 @@ def latency(experiment: Experiment, rows: Mapping[str, Row], seed: int) -> dict[
 
 def memory(experiment: Experiment, seed: int) -> dict[str, float]:
     """Peak MiB of a training step at equal positions: pretraining's, and each method's."""
-    row, fitting = ALIGNMENT_ROWS[BEFORE], _fitting(experiment, ALIGNMENT_ROWS[BEFORE], seed)
-    model = _load(experiment, row, seed).to(fitting.device)
-    slates = learnable(experiment.split, model.config, experiment.vocabulary.codes_VQ)
+    row = ALIGNMENT_ROWS[BEFORE]
+    fitting = _fitting(experiment, row, seed)
+    # As in training: dropout keeps its masks.
+    model = _load(experiment, row, seed).to(fitting.device).train()
+    slates = learnable(_read(experiment, row), model.config, experiment.vocabulary.codes_VQ)
     course = SlateCourse(slates, fitting.settings, model.positions_per_item)
     largest = max(course.batches(0, first_step=0, rank=0, world_size=1), key=_cells_of)
     plan = course.plan(1)
@@ -233,7 +299,7 @@ def memory(experiment: Experiment, seed: int) -> dict[str, float]:
         if aligned_row.method == "dpo":
             references_P2 = torch.full((len(pairs), 2), -50.0, device=fitting.device)
         config = _alignment(experiment, aligned_row.method)
-        aligned = Aligned(model, config, references_P2)
+        aligned = Aligned(model, config, references_P2).train()
         found[name] = step_peak(
             aligned,
             lambda aligned=aligned: aligned(pair_batch) / pair_batch.num_targets,  # type: ignore[misc]
@@ -245,28 +311,40 @@ def _cells_of(batch: Any) -> int:
     return batch.num_cells
 
 
+def _training(experiment: Experiment, row: Row) -> Training:
+    """The preset's settings of the family's loop; the flat decoder's are HiGR's."""
+    return experiment.config.training_for("higr" if MODELS[row.family].uses_slates else row.family)
+
+
+def _read(experiment: Experiment, row: Row) -> Split:
+    """The split with the events that a family reads."""
+    minimum = _training(experiment, row).minimum_strength
+    return experiment.split.keeping(lambda histories: histories.strengths >= minimum)
+
+
+def _read_pairs(experiment: Experiment) -> Pairs:
+    minimum = _training(experiment, ALIGNMENT_ROWS[BEFORE]).minimum_strength
+    return experiment.pairs.keeping(lambda histories: histories.strengths >= minimum)
+
+
 def _training_pairs(experiment: Experiment) -> Pairs:
-    known = experiment.pairs.of_known(experiment.vocabulary.codes_VQ[:, 0] >= 0)
+    known = _read_pairs(experiment).of_known(experiment.vocabulary.codes_VQ[:, 0] >= 0)
     assert experiment.split.slates is not None
     return known.of_slates(experiment.split.slates.train)
 
 
 def _loop(experiment: Experiment, row: Row, seed: int) -> LoopSettings:
-    """The preset's loop of the family; the flat decoder's is HiGR's."""
-    config = experiment.config
-    training = config.training_for("higr" if MODELS[row.family].uses_slates else row.family)
+    """The loop of a fit, or of the alignment where the row is aligned."""
+    config, training = experiment.config, _training(experiment, row)
     changes: dict[str, Any] = {"seed": seed}
     if experiment.epochs is not None:
         changes["max_epochs"] = experiment.epochs
     if row.method is not None:
-        changes["max_epochs"] = config.alignment.max_epochs
+        longest = config.alignment.max_epochs
+        changes["max_epochs"] = min(longest, experiment.epochs or longest)
         changes["learning_rate"] = training.learning_rate * config.alignment.learning_rate_share
     training = training.model_copy(update=changes)
     return LoopSettings(**{f.name: getattr(training, f.name) for f in fields(LoopSettings)})
-
-
-def _history(experiment: Experiment) -> int:
-    return experiment.config.training_for("higr").max_history
 
 
 def _fitting(experiment: Experiment, row: Row, seed: int) -> Fitting:
@@ -306,7 +384,6 @@ def _identity(experiment: Experiment, row: Row, seed: int) -> dict[str, Any]:
 
 
 def _digest_of_data(experiment: Experiment, *, with_pairs: bool) -> str:
-    digest = hashlib.sha256()
     split = experiment.split
     assert split.slates is not None
     histories = split.train
@@ -317,6 +394,11 @@ def _digest_of_data(experiment: Experiment, *, with_pairs: bool) -> str:
     if with_pairs:
         pairs = _training_pairs(experiment)
         arrays += [pairs.chosen.position, pairs.chosen.items, pairs.rejected]
+    return _digest(arrays)
+
+
+def _digest(arrays: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
@@ -329,26 +411,56 @@ def _stem(experiment: Experiment, row: Row, seed: int) -> str:
     return "-".join(part for part in parts if part)
 
 
+def _measuring(experiment: Experiment, row: Row) -> dict[str, Any]:
+    """What a cell's figures depend on beside its model."""
+    every = experiment.every
+    asked = [every.user, every.position, every.offsets, every.items]
+    seen = [every.histories.items, every.histories.offsets, every.histories.strengths]
+    training = _training(experiment, row)
+    return {
+        "slates": _digest([*asked, *seen]),
+        "vectors": _digest([experiment.vectors_VD]),
+        "exclude_seen": experiment.config.evaluation.exclude_seen,
+        "minimum_strength": training.minimum_strength,
+        "max_history": training.max_history,
+        "places": PLACES,
+    }
+
+
 def _cell(experiment: Experiment, row: Row, seed: int) -> tuple[pa.Table, dict[str, Any]]:
     """What each asked slate is worth, and the facts of one fit."""
     stem = experiment.directory / _stem(experiment, row, seed)
     values_path, facts_path = Path(f"{stem}.parquet"), Path(f"{stem}.json")
     identity = json.loads(json.dumps(_identity(experiment, row, seed)))
-    if values_path.is_file() and facts_path.is_file():
-        facts = json.loads(facts_path.read_text(encoding="utf-8"))
-        if facts["identity"] == identity:
-            return pq.read_table(values_path), facts
-    experiment.directory.mkdir(parents=True, exist_ok=True)
-    LOG.info("%s: fitting", stem.name)
-    model, fit_facts = _fit(experiment, row, seed)
-    MODELS[row.family].save(model, stem)
-    shutil.rmtree(_checkpoints(experiment, row, seed), ignore_errors=True)
-    values, figures = _measured(experiment, model)
+    measuring = _measuring(experiment, row)
+    facts = json.loads(facts_path.read_text(encoding="utf-8")) if facts_path.is_file() else {}
+    family = MODELS[row.family]
+    if facts.get("identity") != identity:
+        experiment.directory.mkdir(parents=True, exist_ok=True)
+        LOG.info("%s: fitting", stem.name)
+        model, fit_facts = _fit(experiment, row, seed)
+        family.save(model, stem)
+        facts = {"identity": identity, **fit_facts}
+        _write(facts_path, facts)
+        shutil.rmtree(_checkpoints(experiment, row, seed), ignore_errors=True)
+        LOG.info("%s: fitted in %.0f s", stem.name, facts["fit_seconds"])
+    elif facts.get("measured") == measuring and values_path.is_file():
+        return pq.read_table(values_path), facts
+    else:
+        model = family.load(stem, experiment.device)
+    started = time.perf_counter()
+    values = _measured(experiment, row, model)
     pq.write_table(values, values_path)
-    facts = {"identity": identity, **fit_facts, **figures}
-    facts_path.write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
-    LOG.info("%s: fitted in %.0f s, %s", stem.name, facts["fit_seconds"], figures["metrics"])
+    facts |= {"measured": measuring, "measure_seconds": round(time.perf_counter() - started, 1)}
+    _write(facts_path, facts)
+    means = _means(values.filter(pa.array(experiment.is_long_S)))
+    told = {name: round(mean, 4) for name, mean in means.items()}
+    LOG.info("%s: measured in %.0f s, %s", stem.name, facts["measure_seconds"], told)
     return values, facts
+
+
+def _write(path: Path, facts: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
 
 
 def _load(experiment: Experiment, row: Row, seed: int) -> SlateModel:
@@ -362,195 +474,144 @@ def _load(experiment: Experiment, row: Row, seed: int) -> SlateModel:
 
 def _fit(experiment: Experiment, row: Row, seed: int) -> tuple[Recommender, dict[str, Any]]:
     family, fitting = MODELS[row.family], _fitting(experiment, row, seed)
-    split = experiment.split
+    split = _read(experiment, row)
     if row.method is None:
-        minimum = experiment.config.training_for(
-            "higr" if family.uses_slates else row.family
-        ).minimum_strength
-        split = split.keeping(lambda histories: histories.strengths >= minimum)
         config = family.configure(_settings(experiment, row))
         model, report = family.fit(split, config, fitting, experiment.vocabulary)
     else:
-        minimum = experiment.config.training_for("higr").minimum_strength
-        split = split.keeping(lambda histories: histories.strengths >= minimum)
         begin = _load(experiment, Row(row.family, row.changes), seed)
         assert family.align is not None
         model, report = family.align(
             begin,
             split,
-            experiment.pairs,
+            _read_pairs(experiment),
             _alignment(experiment, row.method),
             fitting,
             experiment.vocabulary,
             item_vectors_VD=experiment.vectors_VD,
         )
-    epochs = report.epochs
-    best = report.facts.get("best_epoch") or 0
-    return model, {
+    return model, _facts_of(report, is_aligned=row.method is not None)
+
+
+def _facts_of(report: FitReport, *, is_aligned: bool) -> dict[str, Any]:
+    """What the tables say of a fit.
+
+    `watched` is of the model that is measured; of an alignment that was taken back it is what made
+    it so, while the figures beside it are of the model before.
+    """
+    epochs, facts = report.epochs, report.facts
+    best, collapsed = facts.get("best_epoch") or 0, facts.get("collapsed", "")
+    watched = facts.get("before")
+    if is_aligned and (collapsed or best):
+        watched = dict(epochs[-1] if collapsed else epochs[best - 1])
+    return {
         "fit_seconds": sum(e["seconds"] + e["validation_seconds"] for e in epochs),
         "tokens_per_second": median(e["tokens_per_second"] for e in epochs) if epochs else None,
-        "parameters": report.facts.get("parameters"),
+        "parameters": facts.get("parameters"),
         "best_epoch": best,
-        "collapsed": report.facts.get("collapsed", ""),
-        "watched": dict(epochs[best - 1]) if best and row.method else report.facts.get("before"),
-        "watched_before": report.facts.get("before"),
+        "collapsed": collapsed,
+        "watched": watched,
+        "watched_before": facts.get("before"),
+        "epochs": epochs,
     }
 
 
-def _measured(experiment: Experiment, model: Recommender) -> tuple[pa.Table, dict[str, Any]]:
-    asked = experiment.asked
-    said_SM = said_slates(
-        model,
-        asked,
-        SLATE,
-        max_history=_history(experiment),
-        exclude_seen=experiment.config.evaluation.exclude_seen,
+def _questions(experiment: Experiment, row: Row, slates: Slates, *, exclude_seen: bool) -> Contexts:
+    """Contexts of slates as the daily evaluation asks a bundle of the family."""
+    training = _training(experiment, row)
+    asked = Asked.of(
+        slates.histories,
+        num_items=experiment.vocabulary.num_items,
+        minimum_strength=training.minimum_strength,
     )
-    values = slate_metrics(said_SM, asked, (5,))
-    shown_SM = said_SM[:, :5]
-    with np.errstate(invalid="ignore"):
-        similarity_S = intra_list_similarity(shown_SM, experiment.vectors_VD)
-    _, means = per_user(values, asked.user)
-    figures = {
-        "metrics": {name: float(means[name].mean()) for name in METRICS},
-        "similarity": float(np.nanmean(similarity_S)) if np.isfinite(similarity_S).any() else None,
-        "coverage": coverage(shown_SM, experiment.vocabulary.num_items),
-    }
-    return pa.table({"user": asked.user, **{name: values[name] for name in METRICS}}), figures
+    return asked.contexts(
+        slates.user, slates.position, max_history=training.max_history, exclude_seen=exclude_seen
+    )
 
 
-def _figures(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _measured(experiment: Experiment, row: Row, model: Recommender) -> pa.Table:
+    """A row per slate: its user, what is said in its place, and how much of that is right."""
+    every, said = experiment.every, [np.empty((0, PLACES), dtype=np.int32)]
+    exclude_seen = experiment.config.evaluation.exclude_seen
+
+    def answer(contexts: Contexts) -> TopK:
+        return model.recommend(contexts, PLACES)
+
+    for start in range(0, len(every), ROWS):
+        part = every.where(np.arange(start, min(start + ROWS, len(every))))
+        contexts = _questions(experiment, row, part, exclude_seen=exclude_seen)
+        said.append(on_all_cores(answer, contexts, device=experiment.device).items_Bk)
+    said_SM = np.concatenate(said)
+    values = slate_metrics(said_SM, every, (PLACES,))
+    return pa.table(
+        {
+            "slate_id": pa.array(every.ids, pa.string()),
+            "user": every.user,
+            **{f"place_{place + 1}": said_SM[:, place] for place in range(PLACES)},
+            **{name: values[name] for name in METRICS},
+            "similarity": intra_list_similarity(said_SM, experiment.vectors_VD),
+        }
+    )
+
+
+def _means(values: pa.Table) -> dict[str, float]:
+    """Means over users, of each the mean over slates; NaN where nothing is known."""
+    columns = {name: values[name].to_numpy() for name in MEASURED}
+    _, by_user = per_user(columns, values["user"].to_numpy())
+    known = {name: mean_U[~np.isnan(mean_U)] for name, mean_U in by_user.items()}
+    return {name: float(one.mean()) if len(one) else math.nan for name, one in known.items()}
+
+
+def _said(values: pa.Table) -> np.ndarray:
+    """What is said in the place of each slate, int32, [S, M]."""
+    return np.stack([values[f"place_{place + 1}"].to_numpy() for place in range(PLACES)], axis=1)
+
+
+def _figures(cells: Cells, num_items: int) -> dict[str, Any]:
     """Mean over seeds of each figure, and its deviation over seeds."""
 
-    def over_seeds(pick: Callable[[Mapping[str, Any]], Any]) -> dict[str, float | None] | None:
-        values = [value for facts in found if (value := pick(facts)) is not None]
+    def over_seeds(found: Sequence[float | None]) -> dict[str, float | None] | None:
+        values = [value for value in found if value is not None and not math.isnan(value)]
         if not values:
             return None
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
         return {"mean": float(np.mean(values)), "seed_deviation": deviation}
 
+    means = [_means(values) for values, _ in cells]
+    facts = [facts for _, facts in cells]
+    watched = [each["watched"] or {} for each in facts]
     return {
-        "metrics": {name: over_seeds(lambda f, n=name: f["metrics"][n]) for name in METRICS},  # type: ignore[misc]
-        "similarity": over_seeds(lambda f: f["similarity"]),
-        "coverage": over_seeds(lambda f: f["coverage"]),
-        "tokens_per_second": over_seeds(lambda f: f["tokens_per_second"]),
-        "preference_accuracy": over_seeds(
-            lambda f: (f["watched"] or {}).get("preference_accuracy")
-        ),
-        "chosen_log_prob": over_seeds(lambda f: (f["watched"] or {}).get("chosen_log_prob")),
-        "repeats": over_seeds(lambda f: (f["watched"] or {}).get("repeats")),
-        "parameters": found[0]["parameters"],
-        "fit_seconds": sum(facts["fit_seconds"] for facts in found),
-        "best_epochs": [facts["best_epoch"] for facts in found],
-        "collapsed": sorted({facts["collapsed"] for facts in found if facts["collapsed"]}),
+        "metrics": {name: over_seeds([mean[name] for mean in means]) for name in METRICS},
+        "similarity": over_seeds([mean["similarity"] for mean in means]),
+        "coverage": over_seeds([coverage(_said(values), num_items) for values, _ in cells]),
+        "tokens_per_second": over_seeds([each["tokens_per_second"] for each in facts]),
+        **{name: over_seeds([each.get(name) for each in watched]) for name in WATCHED},
+        "parameters": facts[0]["parameters"],
+        "fit_seconds": sum(each["fit_seconds"] for each in facts),
+        "best_epochs": [each["best_epoch"] for each in facts],
+        "collapsed": sorted({each["collapsed"] for each in facts if each["collapsed"]}),
     }
 
 
-Cells = Sequence[tuple[pa.Table, Mapping[str, Any]]]
-
-
 def _difference(ours: Cells, theirs: Cells) -> dict[str, Any]:
-    """Of each metric ours less theirs, absolute and relative, with intervals over users."""
+    """Of each figure ours less theirs, absolute and relative, with intervals over users.
+
+    Users of whom a figure is not known on both sides are left out of it.
+    """
     user_S = ours[0][0]["user"].to_numpy()
-    columns = []
-    for cells in (ours, theirs):
-        means = {n: np.mean([v[n].to_numpy() for v, _ in cells], axis=0) for n in METRICS}
-        _, by_user = per_user(means, user_S)
-        columns += [by_user[name] for name in METRICS]
-    values_UC = np.stack(columns, axis=1)
-    draws_SC = bootstrap_means(values_UC, samples=SAMPLES, seed=0)
     found = {}
-    for place, name in enumerate(METRICS):
-        other = place + len(METRICS)
-        compared = compare(
-            values_UC[:, place],
-            values_UC[:, other],
-            draws_SC[:, place],
-            draws_SC[:, other],
-            confidence=CONFIDENCE,
-        )
+    for name in MEASURED:
+        columns = {
+            side: np.mean([values[name].to_numpy() for values, _ in cells], axis=0)
+            for side, cells in (("ours", ours), ("theirs", theirs))
+        }
+        _, by_user = per_user(columns, user_S)
+        values_U2 = np.stack([by_user["ours"], by_user["theirs"]], axis=1)
+        values_U2 = values_U2[~np.isnan(values_U2).any(axis=1)]
+        if not len(values_U2):
+            continue
+        draws_S2 = bootstrap_means(values_U2, samples=SAMPLES, seed=0)
+        compared = compare(*values_U2.T, *draws_S2.T, confidence=CONFIDENCE)
         relative = compared.relative and asdict(compared.relative)
         found[name] = {"difference": asdict(compared.difference), "relative": relative}
     return {"metrics": found}
-
-
-def markdown(found: Mapping[str, Any]) -> str:
-    """The tables: figures, differences, and what decoding or a step costs."""
-    is_decoder = found["experiment"] == "decoder"
-    title = "HiGR's decoder" if is_decoder else "Alignment"
-    lines = [
-        f"### {title} on {found['dataset']}: {found['slates']:,} {found['part']} slates of"
-        f" {found['users']:,} people, {len(found['seeds'])} seed(s)",
-        "",
-        "Means over users, ± over seeds; similarity is the mean cosine within the first five"
-        " places, coverage the share of the catalogue that they hold.",
-        "",
-    ]
-    extra = [] if is_decoder else ["preference accuracy", "chosen log p", "repeats", "collapsed"]
-    head = ["row", *METRICS, "similarity", "coverage", *extra, "tokens/s", "weights", "fit, s"]
-    lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for row in found["rows"]:
-        cells = [_spread(row["metrics"][name], 4) for name in METRICS]
-        cells += [_spread(row["similarity"], 3), _spread(row["coverage"], 3)]
-        if not is_decoder:
-            named = ("preference_accuracy", "chosen_log_prob", "repeats")
-            cells += [_spread(row[name], 3) for name in named]
-            cells.append("; ".join(row["collapsed"]) or "no")
-        speed = row["tokens_per_second"]
-        weights = f"{row['parameters']:,}" if row["parameters"] else "–"
-        cells += [f"{speed['mean']:,.0f}" if speed else "–", weights, f"{row['fit_seconds']:.0f}"]
-        lines.append(f"| {row['row']} | " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        f"Each row minus *{found['against']}*, {CONFIDENCE:.0%} intervals over people:",
-        "",
-        "| row | " + " | ".join(f"{name} | relative" for name in METRICS) + " |",
-        "|---" * (1 + 2 * len(METRICS)) + "|",
-    ]
-    for row in found["differences"]:
-        cells = []
-        for name in METRICS:
-            own = row["metrics"][name]
-            cells += [_bounds(own["difference"], "+.4f"), _bounds(own["relative"], "+.1%")]
-        lines.append(f"| {row['row']} | " + " | ".join(cells) + " |")
-    if is_decoder:
-        flat = found["latency"][FLAT]["milliseconds"]
-        lines += [
-            "",
-            "| slate of 10 | heavy steps | ms | of the flat decoder's |",
-            "|---|---|---|---|",
-        ]
-        for name, own in found["latency"].items():
-            share = own["milliseconds"] / flat
-            lines.append(
-                f"| {name} | {own['heavy_steps']} | {own['milliseconds']:.2f} | {share:.2f} |"
-            )
-    else:
-        before = found["memory"]["pretraining"]
-        lines += ["", "| step | peak MiB | of pretraining's |", "|---|---|---|"]
-        for name, peak in found["memory"].items():
-            lines.append(f"| {name} | {peak:.0f} | {peak / before:.2f} |")
-    return "\n".join(lines) + "\n"
-
-
-def differences_to_draw(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows for `training.report.charts.paired_differences`, of the metric that knows of places."""
-    rows = []
-    for row in found["differences"]:
-        own = row["metrics"]["ndcg@5"]["difference"]
-        rows.append({"label": row["row"], "difference": own["point"], **own})
-    return rows
-
-
-def _spread(value: Mapping[str, Any] | None, digits: int) -> str:
-    if value is None or math.isnan(value["mean"]):
-        return "–"
-    spread = value["seed_deviation"]
-    return f"{value['mean']:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
-
-
-def _bounds(value: Mapping[str, float] | None, form: str) -> str:
-    if value is None:
-        return "–"
-    point, low, high = (format(value[name], form) for name in ("point", "low", "high"))
-    return f"{point} [{low}, {high}]"
