@@ -141,7 +141,7 @@ def test_the_report_has_a_section_of_slates(evaluated):
     _, facts, _ = evaluated
     section = sections.slates({"evaluate_recommender": facts})
     tables = [block for block in section.blocks if block.kind == "table"]
-    assert tables[0].head[1] == "slate_hit@5"
+    assert tables[0].head[1] == "slate_ndcg@5"
     assert [row.cells[0] for row in tables[1].rows] == ["item_knn", "popularity"]
     assert tables[1].rows[0].cells[2] == "1.00"
     silent = {**facts, "entrants": {"item_knn": {"metrics": {}}}}
