@@ -8,10 +8,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
+
+if TYPE_CHECKING:
+    from feature_store.settings import Settings
+    from training.programs.interface import Task
 
 VECTOR_STEPS = (
     ("job", "build_items"),
@@ -198,29 +204,23 @@ def higr(
     if unfit:
         raise click.UsageError(f"{dataset} has no data for {unfit}; see presets/{dataset}.yaml")
     cells = root / dataset
-    if home is not None:
-        settings = outer.model_copy(update={"home": home.absolute(), "data": outer.data_path})
-    else:
-        settings = outer.model_copy(update={"home": cells, "data": outer.data_path})
+    tables = cells if home is None else home.absolute()
+    settings = outer.model_copy(update={"home": tables, "data": outer.data_path})
+    if home is None:
         steps = VECTOR_STEPS if set(names) == {"tokenizers"} else SLATE_STEPS
         _build_tables(dataset, last, settings.home, settings.data_path, (), steps=steps)
     path = root / (f"higr-{dataset}-validation" if validation else f"higr-{dataset}")
+    asked = _Asked(settings, cells, dataset, last, seeds, epochs, device, validation, path)
     kept = path.with_suffix(".json")
     found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     for name in names:
-        if name == "tokenizers":
-            made = _tokenizers(settings, cells, dataset, last, seeds, device, validation, path)
-        else:
-            made = _slates(
-                settings, cells, dataset, last, seeds, device, validation, path,
-                name=name, epochs=epochs,
-            )  # fmt: skip
-        found[name] = {"text": made[1], **made[0]}
+        table, text = _tokenizers(asked) if name == "tokenizers" else _slates(asked, name)
+        found[name] = {"text": text, **table}
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
         texts = [found[each]["text"] for each in _EXPERIMENTS[dataset] if each in found]
         path.with_suffix(".md").write_text("\n".join(texts), encoding="utf-8")
-        click.echo(made[1])
+        click.echo(text)
     click.echo(f"wrote {kept} and {path}.md")
 
 
@@ -233,70 +233,81 @@ _EXPERIMENTS = {
 }
 
 
-def _slates(
-    settings: object,
-    cells: Path,
-    dataset: str,
-    day: date,
-    seeds: tuple[int, ...],
-    device: str,
-    validation: bool,
-    path: Path,
-    *,
-    name: str,
-    epochs: int | None,
-) -> tuple[dict[str, object], str]:
+@dataclass(frozen=True)
+class _Asked:
+    """What `sidereal reproduce higr` was asked for.
+
+    Attributes:
+        settings: whose home holds the tables.
+        cells: folder of the fits.
+        dataset: a preset.
+        day: the data's last.
+        seeds: of each fit.
+        epochs: instead of the preset's; None: its own.
+        device: where models are fitted.
+        validation: whether the table is of what settings are chosen on.
+        path: of the files that are written, without a suffix.
+    """
+
+    settings: "Settings"
+    cells: Path
+    dataset: str
+    day: date
+    seeds: tuple[int, ...]
+    epochs: int | None
+    device: str
+    validation: bool
+    path: Path
+
+    @property
+    def part(self) -> Literal["test", "validation"]:
+        """Of items or slates, which are asked."""
+        return "validation" if self.validation else "test"
+
+    def task(self, *overrides: str) -> "Task":
+        """The preset on the tables."""
+        from training.config import load_config
+        from training.programs.interface import Task
+
+        config = load_config(self.dataset, folder=self.settings.presets, overrides=overrides)
+        return Task(self.settings, config, self.day, step="reproduce")
+
+
+def _slates(asked: _Asked, name: str) -> tuple[dict[str, object], str]:
     """Table and text of an experiment with slates; its picture is written."""
-    from feature_store.settings import Settings
-    from training.config import load_config
     from training.models import MODELS
     from training.programs.day_inputs import read_pairs
-    from training.programs.interface import Task
     from training.programs.item_vectors import item_matrix, read_item_vectors
     from training.programs.material import day_material, material_for
     from training.report.charts import paired_differences
     from training.reproduce.higr_slates import Experiment, run
     from training.reproduce.higr_slates_text import differences_to_draw, markdown
 
-    assert isinstance(settings, Settings)
-    config = load_config(dataset, folder=settings.presets)
-    task = Task(settings, config, day, step="reproduce")
+    task = asked.task()
     material = material_for(task, MODELS["higr"], day_material(task))
     histories = material.split.test.histories
     experiment = Experiment(
-        dataset=dataset,
-        config=config,
+        dataset=asked.dataset,
+        config=task.config,
         split=material.split,
         pairs=read_pairs(task, histories, {}),
         vocabulary=material.vocabulary,
         vectors_VD=item_matrix(read_item_vectors(task, {}), material.vocabulary.num_items),
-        directory=cells / "higr-slates",
-        part="validation" if validation else "test",
-        epochs=epochs,
-        device=device,
+        directory=asked.cells / "higr-slates",
+        part=asked.part,
+        epochs=asked.epochs,
+        device=asked.device,
     )
-    found = run(experiment, "decoder" if name == "decoder" else "alignment", seeds)
-    picture = path.with_name(f"{path.name}-{name}.svg")
+    found = run(experiment, "decoder" if name == "decoder" else "alignment", asked.seeds)
+    picture = asked.path.with_name(f"{asked.path.name}-{name}.svg")
     picture.write_text(paired_differences(differences_to_draw(found)), encoding="utf-8")
     text = markdown(found) + f"\n![NDCG@5, each row minus {found['against']}]({picture.name})\n"
     return found, text
 
 
-def _tokenizers(
-    settings: object,
-    cells: Path,
-    dataset: str,
-    day: date,
-    seeds: tuple[int, ...],
-    device: str,
-    validation: bool,
-    path: Path,
-) -> tuple[dict[str, object], str]:
+def _tokenizers(asked: _Asked) -> tuple[dict[str, object], str]:
     """Table and text of the tokenizers; their pictures are written."""
-    from feature_store.settings import Settings
-    from training.config import load_config
     from training.programs.day_inputs import Inputs, read_histories, split_histories
-    from training.programs.interface import Task
     from training.programs.item_vectors import read_item_vectors
     from training.reproduce.higr_tokenizers import (
         KINDS,
@@ -307,26 +318,24 @@ def _tokenizers(
         run,
     )
 
-    assert isinstance(settings, Settings)
-    overrides = ("evaluation.protocol=leave_last_out",)
-    config = load_config(dataset, folder=settings.presets, overrides=overrides)
-    task = Task(settings, config, day, step="reproduce")
+    task = asked.task("evaluation.protocol=leave_last_out")
+    evaluation = task.config.evaluation
     inputs: Inputs = {}
     vectors = read_item_vectors(task, inputs)
-    train = split_histories(read_histories(task, inputs), day, config.evaluation).train
+    train = split_histories(read_histories(task, inputs), asked.day, evaluation).train
     experiment = Experiment(
-        dataset=dataset,
+        dataset=asked.dataset,
         embeddings_ND=vectors.embeddings_ND,
         pairs_P2=cooccurrence_pairs(
-            train, vectors.item_indices, positive_strength=config.evaluation.positive_strength
+            train, vectors.item_indices, positive_strength=evaluation.positive_strength
         ),
-        directory=cells / "higr-tokenizers",
-        held_out="validation" if validation else "test",
-        device=device,
+        directory=asked.cells / "higr-tokenizers",
+        held_out=asked.part,
+        device=asked.device,
     )
-    found = run(experiment, kinds=KINDS, seeds=seeds)
-    for kind, svg in pictures(experiment, kinds=KINDS, seed=seeds[0]).items():
-        picture = path.with_name(f"{path.name}-{kind}.svg")
+    found = run(experiment, kinds=KINDS, seeds=asked.seeds)
+    for kind, svg in pictures(experiment, kinds=KINDS, seed=asked.seeds[0]).items():
+        picture = asked.path.with_name(f"{asked.path.name}-{kind}.svg")
         picture.write_text(svg, encoding="utf-8")
     return found, markdown(found)
 

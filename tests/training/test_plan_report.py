@@ -3,9 +3,9 @@ import torch
 
 from tests import worlds
 from training.fitting import Fitting, LoopSettings
+from training.models.higr import FAMILY
 from training.models.higr.config import HigrConfig
 from training.models.higr.diagnostics import plan_report
-from training.models.higr.family import fit
 from training.models.higr.model import Higr
 
 
@@ -25,7 +25,7 @@ def fitted(world):
         max_history=20,
         validation_metric="loss",
     )
-    return fit(world.split, config, Fitting(loop), world.vocabulary)[0]
+    return FAMILY.fit(world.split, config, Fitting(loop), world.vocabulary)[0]
 
 
 def report(model, world):

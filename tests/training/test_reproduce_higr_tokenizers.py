@@ -189,7 +189,9 @@ def test_the_command_writes_both_files_and_keeps_what_others_wrote(tmp_path, mon
 
     monkeypatch.setattr(reproduce, "_build_tables", build_tables)
     monkeypatch.setattr(
-        reproduce, "_tokenizers", lambda *a: ({"rows": [], "held_out": a[6]}, "### table\n")
+        reproduce,
+        "_tokenizers",
+        lambda asked: ({"rows": [], "held_out": asked.part}, "### table\n"),
     )
     root = tmp_path / "var" / "reproduce"
     root.mkdir(parents=True)
@@ -202,7 +204,7 @@ def test_the_command_writes_both_files_and_keeps_what_others_wrote(tmp_path, mon
     )
     assert done.exit_code == 0, done.output
     found = json.loads((root / "higr-movielens-100k.json").read_text())
-    new = {"text": "### table\n", "rows": [], "held_out": False}
+    new = {"text": "### table\n", "rows": [], "held_out": "test"}
     assert found == {"decoder": old, "tokenizers": new}
     assert (root / "higr-movielens-100k.md").read_text() == "### table\n\n### old\n"
     assert ("program", "train_tokenizer") not in built[0]

@@ -10,7 +10,6 @@ targets, l codes so far, k places asked for.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -20,14 +19,10 @@ from torch import Tensor, nn
 from training.backbones import make_backbone
 from training.data.contexts import PAD
 from training.data.slate_batches import SlateBatch
-from training.data.splits import Split
-from training.data.vocabulary import Vocabulary
 from training.decoding.beam import StepFunction
 from training.decoding.slate import NextItem, one_by_one
-from training.fitting import FitReport, Fitting
 from training.models.alignment import align
-from training.models.interface import Family
-from training.models.slate_fit import fit_slates, load_slate_model, save_slate_model
+from training.models.slate_fit import slate_family
 from training.models.slate_model import Read, SlateModel
 
 
@@ -145,30 +140,4 @@ class FlatSlate(SlateModel):
         return step
 
 
-def fit(
-    split: Split, config: FlatSlateConfig, fitting: Fitting, vocabulary: Vocabulary
-) -> tuple[FlatSlate, FitReport]:
-    """Train on the split's slates, as `fit_slates` says."""
-    return fit_slates(FlatSlate, split, config, fitting, vocabulary)
-
-
-def save(model: FlatSlate, directory: Path) -> None:
-    """Write weights and codes as safetensors, the shape as JSON."""
-    save_slate_model(model, directory)
-
-
-def load(directory: Path, device: str = "cpu") -> FlatSlate:
-    """Read what `save` wrote."""
-    return load_slate_model(FlatSlate, FlatSlateConfig, directory, device)
-
-
-FAMILY = Family(
-    "flat_slate",
-    FlatSlateConfig,
-    fit,
-    save,
-    load,
-    uses_semantic_ids=True,
-    uses_slates=True,
-    align=align,
-)
+FAMILY = slate_family(FlatSlate, FlatSlateConfig, align)

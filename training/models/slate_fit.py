@@ -1,7 +1,7 @@
 """How families that say whole slates are fitted, saved and loaded."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from training.distributed import Processes
 from training.evaluation.slate import said_slates, slate_metrics
 from training.fitting import FitReport, Fitting, LoopSettings
 from training.loop import fit_course
+from training.models.interface import Family
 from training.models.slate_model import SlateModel
 
 CUTOFF = 10
@@ -152,6 +153,37 @@ def fit_slates(
         "train_slate_items_without_code": int((codes_VQ[lost, 0] < 0).sum()),
     }
     return model, replace(report, facts={**report.facts, **facts})
+
+
+def slate_family(
+    model_class: type[Model], config_class: type, align: Callable[..., tuple[Any, FitReport]]
+) -> Family:
+    """A class of slate models as a family: fitted, saved, loaded and aligned as all of them are.
+
+    Args:
+        model_class: says slates.
+        config_class: its shape.
+        align: `training.models.alignment.align`, which builds on this module.
+    """
+
+    def fit(
+        split: Split, config: Any, fitting: Fitting, vocabulary: Vocabulary
+    ) -> tuple[Model, FitReport]:
+        return fit_slates(model_class, split, config, fitting, vocabulary)
+
+    def load(directory: Path, device: str = "cpu") -> Model:
+        return load_slate_model(model_class, config_class, directory, device)
+
+    return Family(
+        model_class.family,
+        config_class,
+        fit,
+        save_slate_model,
+        load,
+        uses_semantic_ids=True,
+        uses_slates=True,
+        align=align,
+    )
 
 
 def learnable(split: Split, config: Any, codes_VQ: np.ndarray) -> SlateSplit:

@@ -1,5 +1,10 @@
 """higr: a planner says what each place of a slate is to be like, a light generator which item."""
 
-from training.models.higr.family import FAMILY
+from training.models.alignment import align
+from training.models.higr.config import HigrConfig
+from training.models.higr.model import Higr
+from training.models.slate_fit import slate_family
+
+FAMILY = slate_family(Higr, HigrConfig, align)
 
 __all__ = ["FAMILY"]
