@@ -218,7 +218,9 @@ def higr(
         found[name] = {"text": text, **table}
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
-        texts = [found[each]["text"] for each in _EXPERIMENTS[dataset] if each in found]
+        texts = [
+            found[each]["text"] for each in _EXPERIMENTS[dataset] if "text" in found.get(each, {})
+        ]
         path.with_suffix(".md").write_text("\n".join(texts), encoding="utf-8")
         click.echo(text)
     click.echo(f"wrote {kept} and {path}.md")
