@@ -7,10 +7,7 @@ out: it is a search in embeddings, which DuckDB has no counterpart of.
 The second, smaller size shows whether seconds grow as exposures do.
 """
 
-import argparse
-import json
 import shutil
-import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -28,18 +25,18 @@ from feature_store.tables.preference_pairs import PREFERENCE_PAIRS
 from feature_store.tables.slates import SLATES
 from pipelines.config import Preferences
 
-ROWS = 2_000_000
+ROWS = 20_000_000
 SMALLER = 4
 """How many times fewer exposures the second size has."""
 DAYS = 5
-LAST_DAY = date(2024, 1, DAYS)
+FIRST_DAY, LAST_DAY = date(2024, 1, 1), date(2024, 1, DAYS)
 ITEMS = 50_000
 ITEMS_PER_SLATE = (2, 10)
 SLATES_PER_USER = 6
 CONFIG = Preferences(diversity=0, pairs_per_context=2)
 GOAL = 1.0
 _DAY_US = 86_400 * 10**6
-_PRIME = 2**31 - 1
+_PRIME, _STEP = 2**31 - 1, 48_271
 
 
 def measure(settings: Settings, *, quick: bool = False, rows: int = ROWS) -> dict[str, Any]:
@@ -126,22 +123,28 @@ def generate(folder: Path, *, exposures: int) -> None:
 
 
 def ours(folder: Path) -> Callable[[], object]:
-    """The job's own transforms and the runner's own writing, in a session as the job has it."""
+    """The job's own transforms and the runner's own writing, in a session as the job has it.
+
+    With both of Java's compilers, as executors of a cluster run and as a driver should that is
+    given days of this size (`SIDEREAL_SPARK_DRIVER_JAVA_OPTIONS`).
+    """
     from pyspark.sql import functions as F
 
     from pipelines.runner import write_staged
     from pipelines.schema import spark_schema
     from pipelines.session import build_session
-    from pipelines.transforms.preferences import made, rearranged, with_chosen, with_earlier
+    from pipelines.transforms.preferences import made, rearranged
 
-    spark = build_session(Settings(spark_master=f"local[{CORES}]"), name="preference_pairs")
+    settings = Settings(
+        spark_master=f"local[{CORES}]", spark_driver_java_options="-XX:+TieredCompilation"
+    )
+    spark = build_session(settings, name="preference_pairs")
     files = [str(path) for path in sorted((folder / "slates").iterdir())]
 
     def run() -> None:
         shutil.rmtree(folder / "ours", ignore_errors=True)
         slates = spark.read.schema(spark_schema(SLATES)).parquet(*files)
-        chosen = with_earlier(with_chosen(slates, CONFIG), CONFIG)
-        pairs = made(rearranged(chosen, CONFIG))
+        pairs = made(rearranged(slates, CONFIG, days=(FIRST_DAY, LAST_DAY)))
         spread = pairs.repartition("day", F.pmod(F.xxhash64("user_id"), F.lit(1)))
         write_staged(spread, PREFERENCE_PAIRS, f"file:{folder}/ours")
 
@@ -158,7 +161,7 @@ def duckdb(folder: Path) -> Callable[[], object]:
     )
     (folder / "duckdb").mkdir(exist_ok=True)
     query = f"""
-        COPY ({_QUERY.format(folder=folder, prime=_PRIME, **CONFIG.model_dump())})
+        COPY ({_QUERY.format(folder=folder, prime=_PRIME, step=_STEP, **CONFIG.model_dump())})
         TO '{folder}/duckdb/part.parquet' (FORMAT parquet, COMPRESSION zstd)"""
     return lambda: connection.execute(query)
 
@@ -201,11 +204,10 @@ _QUERY = """
         SELECT *,
             least(len("left") + len(borrowable),
                 ceil(len(chosen) * {replaced_share}::DOUBLE)::INT) AS replaced,
-            ('0x' || substr(md5('{seed}|' || slate_id || '|ranking|0'), 1, 8))::BIGINT
-                % ({prime} - 1) + 1 AS by_ranking,
-            ('0x' || substr(md5('{seed}|' || slate_id || '|interest|0'), 1, 8))::BIGINT
-                % ({prime} - 1) + 1 AS by_interest
-        FROM with_borrowable
+            number * {step} % {prime} AS by_ranking,
+            number * {step} % {prime} * {step} % {prime} AS by_interest
+        FROM (SELECT *, ('0x' || substr(md5('{seed}|' || slate_id), 1, 8))::BIGINT
+                % ({prime} - 1) + 1 AS number FROM with_borrowable)
     ), ranking AS (
         SELECT *, list_transform(list_sort(list_transform(chosen, lambda item: struct_pack(
             by := (item + 1) * by_ranking % {prime}, item := item))), lambda e: e.item) AS permuted
@@ -252,15 +254,3 @@ def _digest(folder: Path) -> Digest:
         batches = pq.ParquetFile(path).iter_batches(65_536)
         total += digest(conform(batch, schema) for batch in batches)
     return total
-
-
-def main() -> None:
-    """Measure at a size of one's own and print the measure as JSON."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--rows", type=int, default=ROWS, help="Exposures, e.g. 20000000.")
-    found = measure(Settings(), rows=parser.parse_args().rows)
-    sys.stdout.write(json.dumps(found, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -17,16 +17,14 @@ from pipelines.jobs.missing_days import missing_days, spread_over_files
 from pipelines.transforms.embeddings import encoder_for
 from pipelines.transforms.preference_audit import audit, refusal
 from pipelines.transforms.preferences import (
-    KINDS,
     REASONS,
     alike,
     anchors,
     counts,
     made,
     rearranged,
-    with_chosen,
-    with_earlier,
 )
+from pipelines.transforms.rearrangement import KINDS
 from pipelines.transforms.similar_items import SimilarItems, TableFiles
 
 
@@ -41,11 +39,10 @@ def build(run: JobRun) -> JobOutput:
     days = missing_days(run, of="slates", built="preference_pairs")
     back = range(1, config.window_days)
     slates = run.table("slates", partitions=[*(days[0] - timedelta(n) for n in back), *days])
-    chosen = with_chosen(slates, config)
-    of_the_days = F.col("day").between(days[0], days[-1])
-    attempts = rearranged(with_earlier(chosen, config).where(of_the_days), config)
+    attempts = rearranged(slates, config, days=(days[0], days[-1]))
     if config.diversity:
-        attempts = attempts.unionByName(_diversity(run, chosen.where(of_the_days), len(days)))
+        of_the_days = slates.where(F.col("day").between(days[0], days[-1]))
+        attempts = attempts.unionByName(_diversity(run, of_the_days, len(days)))
     counted = Observation()
     pairs = made(attempts.observe(counted, *counts()))
 

@@ -13,18 +13,24 @@ kind and the pair's number: rows depend on nothing else.
 """
 
 from collections.abc import Mapping
+from datetime import date
+from functools import partial
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.config import Preferences
+from pipelines.transforms.rearrangement import (
+    ALL_ENGAGED,
+    ALL_IN_SLATE,
+    NONE_ENGAGED,
+    ONE_CHOSEN,
+    PRIME,
+    REPEATED,
+    Rearrangement,
+    asked_for_diversity,
+)
 
-KINDS = ("ranking", "interest", "diversity")
-NONE_ENGAGED = "none engaged"
-ONE_CHOSEN = "only one chosen"
-ALL_ENGAGED = "all engaged, and nothing was left in earlier slates"
-ALL_IN_SLATE = "every candidate is in the slate or was engaged with"
-REPEATED = "the same as another pair"
 NO_EMBEDDING = "no chosen item has an embedding"
 FEW_ANCHORS = "more pairs than chosen items with an embedding"
 FEW_SIMILAR = "the anchor has too few similar items"
@@ -38,117 +44,35 @@ REASONS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Why a pair of a kind may not be made."""
 
-_PRIME = 2**31 - 1
-"""Modulo this prime a key multiplies places and item indices into another order."""
 _SLATE = ("day", "slate_id", "user_id", "started_at", "ended_at", "chosen")
+_SLATE_TYPES = (
+    "day date, slate_id string, user_id string, started_at timestamp, ended_at timestamp, "
+    "chosen array<int>"
+)
+_ATTEMPT_TYPES = (
+    "kind string, pair int, rejected array<int>, reason string, source string, "
+    "newest_source timestamp"
+)
 
 
-def with_chosen(slates: DataFrame, config: Preferences) -> DataFrame:
-    """Slates with `chosen` and `left`.
-
-    Args:
-        slates: rows of `slates`.
-        config: from which strength on an item is chosen, and up to which it was left.
-    Returns:
-        The columns, and chosen: item indices, strongest first, then longest dwell (not known: the
-        shortest), then place; and left: (strength, item_index) of items left or disliked.
-    """
-    entries = F.transform(
-        "item_indices",
-        lambda item, place: F.struct(
-            F.negate(F.get("strengths", place)).alias("weakness"),
-            F.nanvl(F.negate(F.get("dwell_seconds", place)), F.lit(float("inf"))).alias("haste"),
-            place.alias("place"),
-            item.alias("item_index"),
-        ),
-    )
-    engaged = F.filter(entries, lambda entry: entry["weakness"] <= -config.positive_strength)
-    return slates.select(
-        "day", "slate_id", "user_id", "started_at", "ended_at", "item_indices",
-        F.array_sort(engaged)["item_index"].alias("chosen"),
-        F.filter(
-            F.arrays_zip("strengths", "item_indices"),
-            lambda item: item["strengths"] <= config.negative_strength,
-        ).alias("left"),
-        F.filter(
-            "item_indices",
-            lambda item, place: F.get("strengths", place) > config.negative_strength,
-        ).alias("liked"),
-    )  # fmt: skip
-
-
-def with_earlier(slates: DataFrame, config: Preferences) -> DataFrame:
-    """Slates with what the user left in earlier ones, and may be borrowed from there.
-
-    Earlier are the last `earlier_slates` that had ended when this one started, not more than
-    `window_days` before. What the user engaged with in any of them isn't borrowed, nor what this
-    slate shows anyway.
-
-    Args:
-        slates: as `with_chosen` returns them, from `window_days` - 1 days before the first one on.
-        config: how far back.
-    Returns:
-        The columns, and earlier: (ended_at, left), newest first; borrowable: item indices, those
-        of the newest slate first.
-    """
-    before = Window.partitionBy("user_id").orderBy("started_at", "slate_id")
-    slate = F.struct("ended_at", "day", F.col("left.item_indices").alias("left"), "liked")
-    last = F.collect_list(slate).over(before.rowsBetween(-config.earlier_slates, -1))
-    oldest = F.date_sub("day", config.window_days - 1)
-    earlier = F.filter(
-        "earlier",
-        lambda slate: (slate["ended_at"] <= F.col("started_at")) & (slate["day"] >= oldest),
-    )
-    return (
-        slates.withColumn("earlier", F.reverse(last))
-        .withColumn("earlier", earlier)
-        .withColumn(
-            "borrowable",
-            F.array_except(
-                F.flatten("earlier.left"),
-                F.concat("item_indices", F.flatten("earlier.liked")),
-            ),
-        )
-    )
-
-
-def rearranged(slates: DataFrame, config: Preferences) -> DataFrame:
+def rearranged(slates: DataFrame, config: Preferences, *, days: tuple[date, date]) -> DataFrame:
     """Attempts of the kinds `ranking` and `interest`.
 
     Args:
-        slates: as `with_earlier` returns them.
-        config: shares, seed, and how much of a slate is replaced.
+        slates: rows of `slates`, from `window_days` - 1 days before the first of `days` on.
+        config: shares, seed, how much of a slate is replaced, and how far back it is borrowed.
+        days: the first and the last day whose slates are asked.
     Returns:
         One row per pair that was asked for: the slate's columns, kind, pair, rejected (null: not
         made), reason (null: made), source, newest_source.
     """
-    ranking = _attempts(
-        "ranking",
-        F.when(F.size("chosen") == 0, NONE_ENGAGED).when(F.size("chosen") == 1, ONE_CHOSEN),
-        _permutations(_keys("ranking", config)),
-        source=F.lit("the chosen in another order"),
-        newest=F.col("ended_at"),
-    )
-    from_slate = F.least(F.size("left"), F.col("replaced"))
-    from_earlier = F.col("replaced") - from_slate
-    interest = _attempts(
-        "interest",
-        F.when(F.size("chosen") == 0, NONE_ENGAGED)
-        .when(F.col("replaced") > 0, None)
-        .when(F.size(F.flatten("earlier.left")) > 0, ALL_IN_SLATE)
-        .otherwise(ALL_ENGAGED),
-        _replacements(_keys("interest", config)),
-        source=F.format_string(
-            "%d left in the slate, %d in earlier ones", from_slate, from_earlier
-        ),
-        newest=F.when(from_slate > 0, F.col("ended_at")).otherwise(_first_borrowed_from()),
-    )
-    candidates = F.size("left") + F.size("borrowable")
-    most = F.ceil(F.size("chosen") * F.lit(config.replaced_share)).cast("int")
+    rearrange = Rearrangement(config, *days)
     return (
-        slates.withColumn("replaced", F.least(candidates, most))
-        .withColumn("attempt", F.explode(F.concat(ranking, interest)))
-        .select(*_SLATE, "attempt.*")
+        _numbered(slates, config)
+        # What a user left is borrowed by slates after: all of a user in one task, in order.
+        .repartition("user_id")
+        .sortWithinPartitions("user_id", "started_at", "slate_id")
+        .mapInArrow(rearrange.run, f"{_SLATE_TYPES}, {_ATTEMPT_TYPES}")
     )
 
 
@@ -159,14 +83,16 @@ def anchors(slates: DataFrame, embedded: DataFrame, config: Preferences) -> Data
     has none, the next one stands in for it.
 
     Args:
-        slates: as `with_chosen` returns them.
+        slates: rows of `slates`.
         embedded: item_index of the items that have an embedding.
         config: shares and seed.
     Returns:
         One row per pair that was asked for: the slate's columns, item_indices, kind, pair, anchor
         (null: there is none), reason (null: none so far).
     """
-    asked = slates.withColumn("count", _count("diversity", config)).where("count > 0")
+    asked = _numbered(slates, config).mapInArrow(
+        partial(asked_for_diversity, config), f"{_SLATE_TYPES}, item_indices array<int>, count int"
+    )
     places = asked.where(F.size("chosen") > 1).select(
         "day", "slate_id", F.posexplode("chosen").alias("place", "item_index")
     )
@@ -269,114 +195,12 @@ def counts() -> list[Column]:
     return columns
 
 
-def _attempts(
-    kind: str, reason: Column, rejected: Column, *, source: Column, newest: Column
-) -> Column:
-    """One struct per pair of a kind; a slate's list that comes again is made once."""
-
-    def attempt(slates: Column) -> Column:
-        return F.transform(
-            slates,
-            lambda slate, pair: F.struct(
-                F.lit(kind).alias("kind"),
-                pair.alias("pair"),
-                slate.alias("rejected"),
-                F.coalesce(reason, F.when(F.array_position(slates, slate) <= pair, REPEATED)).alias(
-                    "reason"
-                ),
-                source.alias("source"),
-                newest.alias("newest_source"),
-            ),
-        )
-
-    return F.flatten(F.transform(F.array(rejected), attempt))
-
-
-def _permutations(keys: Column) -> Column:
-    """For each key the chosen in another order; where chance gives the same, rotated by one."""
-
-    def permuted(key: Column) -> Column:
-        by_chance = F.transform(
-            "chosen", lambda item: F.struct(_mixed(item, key).alias("by"), item.alias("item"))
-        )
-        return F.array_sort(by_chance)["item"]
-
-    rotated = F.concat(F.slice("chosen", 2, F.size("chosen")), F.slice("chosen", 1, 1))
-    return F.transform(
-        F.transform(keys, permuted),
-        lambda order: F.when(order == F.col("chosen"), rotated).otherwise(order),
-    )
-
-
-def _replacements(keys: Column) -> Column:
-    """For each key the chosen with `replaced` of them, at places by chance, exchanged.
-
-    Disliked items of the slate come first, then those left in it, by chance; then borrowed ones.
-    """
-
-    def drawn(key: Column) -> Column:
-        left = F.transform(
-            "left",
-            lambda item: F.struct(
-                item["strengths"].alias("strength"),
-                _mixed(item["item_indices"], key).alias("by"),
-                item["item_indices"].alias("item"),
-            ),
-        )
-        places = F.transform(
-            "chosen",
-            lambda item, place: F.struct(_mixed(place, key).alias("by"), place.alias("place")),
-        )
-        return F.struct(
-            F.concat(F.array_sort(left)["item"], F.col("borrowable")).alias("items"),
-            F.slice(F.array_sort(places)["place"], 1, F.col("replaced")).alias("places"),
-        )
-
-    return F.transform(
-        F.transform(keys, drawn),
-        lambda draw: F.transform(
-            "chosen",
-            lambda item, place: F.coalesce(
-                F.get(draw["items"], F.array_position(draw["places"], place).cast("int") - 1), item
-            ),
-        ),
-    )
-
-
-def _first_borrowed_from() -> Column:
-    """The end of the newest slate that gave the first borrowable item; others are not newer."""
-    first = F.get("borrowable", F.lit(0))
-    gave = F.filter("earlier", lambda slate: F.array_contains(slate["left"], first))
-    return F.get(gave["ended_at"], F.lit(0))
-
-
-def _keys(kind: str, config: Preferences) -> Column:
-    """A key per pair of the kind that the slate is asked for."""
-    count = _count(kind, config)
-    numbers = F.when(count > 0, F.sequence(F.lit(0), count - 1))
-    keys = F.transform(numbers, lambda pair: _hash(config.seed, F.lit(kind), pair))
-    return F.coalesce(keys, F.array().cast("array<bigint>"))
-
-
-def _count(kind: str, config: Preferences) -> Column:
-    """How many of the slate's pairs are of a kind: its share, rounded up or down by chance.
-
-    Systematic sampling: of `pairs_per_context` points one apart, shifted by one draw per slate,
-    those that fall on the kind's part of the line.
-    """
-    shares = [config.ranking, config.interest, config.diversity]
-    ends = [config.pairs_per_context * sum(shares[:n]) / sum(shares) for n in range(4)]
-    draw = _hash(config.seed, F.lit("kinds"), F.lit(0)) / _PRIME
-    place = KINDS.index(kind)
-    return (F.ceil(F.lit(ends[place + 1]) - draw) - F.ceil(F.lit(ends[place]) - draw)).cast("int")
-
-
-def _hash(seed: int, kind: Column, pair: Column) -> Column:
-    """A number from 1 to `_PRIME` - 1."""
-    text = F.concat_ws("|", F.lit(str(seed)), F.col("slate_id"), kind, pair.cast("string"))
+def _numbered(slates: DataFrame, config: Preferences) -> DataFrame:
+    """Slates with the number, from 1 to `PRIME` - 1, that decides their chance."""
+    text = F.concat_ws("|", F.lit(str(config.seed)), "slate_id")
     number = F.conv(F.substring(F.md5(text), 1, 8), 16, 10).cast("bigint")
-    return number % (_PRIME - 1) + 1
-
-
-def _mixed(number: Column, key: Column) -> Column:
-    return (number.cast("bigint") + 1) * key % _PRIME
+    return slates.select(
+        *("day", "slate_id", "user_id", "started_at", "ended_at"),
+        *("item_indices", "strengths", "dwell_seconds"),
+        (number % (PRIME - 1) + 1).alias("number"),
+    )

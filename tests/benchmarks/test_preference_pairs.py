@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import preference_pairs
 from benchmarks.preference_pairs import CONTENDERS, SMALLER, generate, measure
-from pipelines.transforms.preferences import _PRIME
+from pipelines.transforms import rearrangement
 
 
 @pytest.mark.spark
@@ -32,5 +32,6 @@ def test_rows_that_differ_are_refused(tmp_path):
         preference_pairs._refuse_differences(tmp_path)
 
 
-def test_both_multiply_modulo_the_same_prime():
-    assert preference_pairs._PRIME == _PRIME
+def test_both_draw_with_the_same_generator():
+    assert preference_pairs._PRIME == rearrangement.PRIME
+    assert preference_pairs._STEP == rearrangement._STEP

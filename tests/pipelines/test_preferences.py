@@ -25,8 +25,6 @@ from pipelines.transforms.preferences import (
     counts,
     made,
     rearranged,
-    with_chosen,
-    with_earlier,
 )
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
@@ -52,16 +50,16 @@ def attempts(spark):
     def attempts(slates, *, similar=None, embedded=range(1000), partitions=3, **config):
         only = {} if similar is not None else {"diversity": 0}
         config = Preferences.model_validate({**only, **config})
+        days = [row[0] for row in slates]
         rows = spark.createDataFrame(slates, spark_schema(SLATES)).repartition(partitions)
-        chosen = with_chosen(rows, config)
-        found = rearranged(with_earlier(chosen, config), config)
+        found = rearranged(rows, config, days=(min(days), max(days)))
         if similar is not None:
             known = spark.createDataFrame([(item,) for item in embedded], "item_index int")
             neighbours = spark.createDataFrame(
                 [(anchor, DAY, others) for anchor, others in similar.items()],
                 "anchor int, day date, similar array<int>",
             )
-            found = found.unionByName(alike(anchors(chosen, known, config), neighbours))
+            found = found.unionByName(alike(anchors(rows, known, config), neighbours))
         found = found.repartition(partitions).cache()
         conform(made(found), PREFERENCE_PAIRS)
         order = ["slate_id", "kind", "pair"]
