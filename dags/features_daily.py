@@ -42,7 +42,12 @@ with DAG(
     tags=[Tag.DAILY, Tag.SPARK, Tag.TABLES],
     **dag_defaults(),
 ) as dag:
-    launch.spark_job("build_user_sequences")
-    build_slates = launch.spark_job("build_slates")
-    [build_slates, launch.spark_job("embed_items")] >> launch.spark_job("build_preference_pairs")
-    build_slates >> launch.spark_job("build_item_cooccurrence")
+    launch.spark_jobs(
+        {
+            "build_user_sequences": [],
+            "build_slates": [],
+            "build_item_cooccurrence": ["build_slates"],
+            "embed_items": [],
+            "build_preference_pairs": ["build_slates", "embed_items"],
+        }
+    )

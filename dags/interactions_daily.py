@@ -39,4 +39,4 @@ with DAG(
     tags=[Tag.DAILY, Tag.SPARK, Tag.TABLES],
     **dag_defaults(),
 ) as dag:
-    launch.spark_job("build_items") >> launch.spark_job("ingest_interactions")
+    launch.spark_jobs({"build_items": [], "ingest_interactions": ["build_items"]})

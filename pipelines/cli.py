@@ -30,24 +30,25 @@ JOB_NAMES = (
 
 
 @click.command()
-@click.argument("name", type=click.Choice(JOB_NAMES))
+@click.argument("names", nargs=-1, required=True, type=click.Choice(JOB_NAMES))
 @click.option("--preset", required=True, help="A preset's name, or a path ending in .yaml.")
 @click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The partition.")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a preset's key.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts of the run as JSON.")
-def job(name: str, preset: str, day: datetime, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Run one Spark job for one day and publish its table.
+@click.option("--json", "as_json", is_flag=True, help="Print the facts of each run as JSON.")
+def job(
+    names: tuple[str, ...], preset: str, day: datetime, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Run Spark jobs for one day, one after the other, and publish their tables.
 
     A run sees events before the end of the day (UTC). Running a day again gives the same rows.
+    Several jobs share one Spark application; the first that fails is the last that runs.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("pipelines").setLevel(logging.INFO)
-    with _exit_codes():
-        facts = _run(name, preset, day.date(), overrides)
-    if as_json:
-        click.echo(json.dumps(facts, default=str, indent=1))
-    else:
-        click.echo(describe(facts))
+    for name in names:
+        with _exit_codes(name):
+            facts = _run(name, preset, day.date(), overrides)
+        click.echo(json.dumps(facts, default=str, indent=1) if as_json else describe(facts))
 
 
 @click.command()
@@ -64,7 +65,7 @@ def fetch(dataset: str) -> None:
     try:
         folder = fetch_dataset(dataset, Settings())
     except FetchFailed as error:
-        _stop(error, FAILED)
+        _stop("fetch", error, FAILED)
     click.echo(str(folder))
 
 
@@ -93,18 +94,18 @@ def _run(name: str, preset: str, day: date, overrides: tuple[str, ...]) -> dict[
 
 
 @contextmanager
-def _exit_codes() -> Iterator[None]:
+def _exit_codes(step: str) -> Iterator[None]:
     """What stands in the way, on stderr, and the exit code for it; a defect keeps its trace."""
     try:
         yield
     except PresetError as error:
-        _stop(error, USAGE)
+        _stop(step, error, USAGE)
     except DataRefused as error:
-        _stop(error, REFUSED)
+        _stop(step, error, REFUSED)
     except (DeliveryUnreadable, RowsUnaccounted, FeatureStoreError) as error:
-        _stop(error, FAILED)
+        _stop(step, error, FAILED)
 
 
-def _stop(error: Exception, code: int) -> None:
-    click.echo(f"{type(error).__name__}: {error}", err=True)
+def _stop(step: str, error: Exception, code: int) -> None:
+    click.echo(f"{step}: {type(error).__name__}: {error}", err=True)
     raise SystemExit(code)

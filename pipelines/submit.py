@@ -1,4 +1,4 @@
-"""What spark-submit runs: `submit.py NAME --preset P --day D`, the same as `sidereal job`."""
+"""What spark-submit runs: `submit.py NAME… --preset P --day D`, the same as `sidereal job`."""
 
 from pipelines.cli import job
 

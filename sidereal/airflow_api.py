@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import takewhile
 from typing import Any
 
 import httpx
@@ -34,6 +35,8 @@ class Task:
     """Of the latest try; while it runs, None."""
     started: datetime | None
     try_number: int
+    steps: tuple[str, ...]
+    """What it runs, in this order; each keeps a run record of that name."""
 
 
 class AirflowApi:
@@ -158,7 +161,14 @@ def _task(found: dict[str, Any]) -> Task:
         seconds=found["duration"],
         started=datetime.fromisoformat(found["start_date"]) if found["start_date"] else None,
         try_number=found["try_number"],
+        steps=_steps(found),
     )
+
+
+def _steps(found: dict[str, Any]) -> tuple[str, ...]:
+    """A Spark application begins with the names of its jobs; any other task is one step."""
+    arguments = (found.get("rendered_fields") or {}).get("application_args") or [found["task_id"]]
+    return tuple(takewhile(lambda argument: not argument.startswith("--"), arguments))
 
 
 def _upstream_first(downstream: dict[str, list[str]]) -> list[str]:

@@ -94,7 +94,9 @@ class DayChain:
     def _tasks(self, task_ids: list[str], dag_id: str, runs: dict[str, Run]) -> list[Task]:
         run = runs.get(dag_id)
         if run is None:
-            return [Task(dag_id, "", task_id, None, None, None, 0) for task_id in task_ids]
+            return [
+                Task(dag_id, "", task_id, None, None, None, 0, (task_id,)) for task_id in task_ids
+            ]
         if run.run_id not in self._ended:
             found = {task.task_id: task for task in self.api.tasks(run)}
             tasks = [found[task_id] for task_id in task_ids if task_id in found]

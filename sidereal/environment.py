@@ -65,6 +65,9 @@ def airflow_environment(
         # Airflow's process titles would otherwise be written over the environment, mark and all.
         "SPT_NOENV": "1",
     }
+    if "OMP_NUM_THREADS" not in os.environ:
+        # Two tasks at a time: threads of one that wait for a core of the other's do no work.
+        own["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // 2, 1))
     if "SIDEREAL_SPARK_CONF" not in os.environ:
         own["SIDEREAL_SPARK_CONF"] = json.dumps(
             {"spark.driver.extraJavaOptions": driver_java_options(settings)}

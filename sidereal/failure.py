@@ -32,7 +32,8 @@ def triage(runbook: str) -> str:
 
 def exit_code(settings: Settings, progress: Progress) -> int:
     """3 where validation refused the data, else 1."""
-    return 3 if _refused(settings, progress.day) & {t.task_id for t in progress.failures} else 1
+    failed = {step for task in progress.failures for step in task.steps}
+    return 3 if _refused(settings, progress.day) & failed else 1
 
 
 def _refused(settings: Settings, day: date) -> set[str]:

@@ -33,7 +33,13 @@ def summarize(settings: Settings, preset: str, progress: Progress, *, seconds: f
         "preset": preset,
         "status": "done" if progress.done else "failed",
         "seconds": round(seconds, 1),
-        "tasks": [_task(task, steps) for task in progress.tasks if task.run_id],
+        "tasks": [_task(task) for task in progress.tasks if task.run_id],
+        "steps": [
+            _step(task, name, steps.get(name, {}))
+            for task in progress.tasks
+            if task.run_id
+            for name in task.steps
+        ],
         "delivery": _chosen(
             steps.get("ingest_interactions", {}),
             ("rows_in", "published", "duplicates", "quarantined"),
@@ -55,15 +61,23 @@ def write_summary(settings: Settings, day: date, facts: Facts) -> Path:
     return path
 
 
-def _task(task: Task, steps: Steps) -> Facts:
-    facts = steps.get(task.task_id, {})
+def _task(task: Task) -> Facts:
     return {
         "dag": task.dag_id,
         "task": task.task_id,
         "state": task.state,
         "tries": task.try_number,
         "seconds": round(task.seconds, 1) if task.seconds is not None else None,
-        "work_seconds": facts.get("seconds"),
+    }
+
+
+def _step(task: Task, name: str, facts: Facts) -> Facts:
+    """What a step of a task recorded; several share the time that their task took to start."""
+    return {
+        "dag": task.dag_id,
+        "task": task.task_id,
+        "step": name,
+        "seconds": facts.get("seconds"),
         "status": facts.get("status"),
         "message": facts.get("message") or facts.get("reason"),
     }

@@ -26,7 +26,7 @@ def print_summary(console: Console, facts: Facts, path: Path) -> None:
 
 
 def _parts(facts: Facts) -> Iterator[RenderableType | None]:
-    yield _tasks(facts["tasks"])
+    yield _tasks(facts["tasks"], facts["steps"])
     yield _tables(facts["tables"], facts["delivery"])
     yield _validation(facts["validation"])
     yield _tokenizer(facts["tokenizer"])
@@ -35,17 +35,27 @@ def _parts(facts: Facts) -> Iterator[RenderableType | None]:
     yield _paths(facts["paths"])
 
 
-def _tasks(tasks: list[Facts]) -> Table:
+def _tasks(tasks: list[Facts], steps: list[Facts]) -> Table:
+    """A row per task, with its step; where a task has several, each has a row below it."""
     table = _table("Tasks", "task", "seconds", "of work", "", text=("task", ""))
     for task in tasks:
+        own = [step for step in steps if (step["dag"], step["task"]) == (task["dag"], task["task"])]
+        worked = [step["seconds"] for step in own if step["seconds"] is not None]
         tries = f"{task['tries']} tries. " if task["tries"] > 1 else ""
         table.add_row(
             task["task"],
             _number(task["seconds"], ".1f"),
-            _number(task["work_seconds"], ".1f"),
-            Text(tries + (task["message"] or task["status"] or ""), "dim", overflow="ellipsis"),
+            _number(sum(worked) if worked else None, ".1f"),
+            _said(own[0] if len(own) == 1 else {}, tries),
         )
+        for step in own if len(own) > 1 else []:
+            table.add_row(f"  {step['step']}", "", _number(step["seconds"], ".1f"), _said(step))
     return table
+
+
+def _said(step: Facts, before: str = "") -> Text:
+    said = step.get("message") or step.get("status") or ""
+    return Text(before + said, "dim", overflow="ellipsis")
 
 
 def _tables(tables: Facts, delivery: Facts) -> RenderableType | None:

@@ -5,6 +5,7 @@ environment of the Airflow processes (each is written out in infra/README.md):
 
     SIDEREAL_SPARK_APPLICATION    what spark-submit is given                     pipelines/submit.py
     SIDEREAL_SPARK_CONF           JSON object of Spark options                   {}
+    SIDEREAL_APPLICATION_PER      job | dag: Spark jobs of a DAG share one       job
     SIDEREAL_LAUNCHER             local | kubernetes                             local
     SIDEREAL_TRAINING_PROCESSES   torchrun processes per machine or pod          1
     SIDEREAL_TRAINING_IMAGE       kubernetes: image, pinned by digest
@@ -20,6 +21,8 @@ environment of the Airflow processes (each is written out in infra/README.md):
 import json
 import os
 import re
+from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +34,50 @@ from dags.common.defaults import preset_arguments
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUBMIT = REPOSITORY / "pipelines" / "submit.py"
+SPARK_JOBS = "spark_jobs"
 STATE = "/state"
 """Where a pod finds the run records; SIDEREAL_HOME of the pods' ConfigMap."""
 
 _PINNED = re.compile(r".+@sha256:[0-9a-f]{64}")
 
 
-def spark_job(name: str) -> BaseOperator:
-    """A job of `pipelines.jobs`, submitted to whatever master the connection names."""
+def spark_jobs(upstream: Mapping[str, Sequence[str]]) -> None:
+    """The Spark jobs of a DAG: a task each, or one for all of them.
+
+    A task each shows where time goes, runs what it can side by side, and repeats after a failure
+    only what failed. One application for all starts Spark once, which is most of the time of jobs
+    that are short; its task is called `SPARK_JOBS`.
+
+    Args:
+        upstream: by job the jobs whose tables it reads.
+    Raises:
+        ValueError: SIDEREAL_APPLICATION_PER is neither job nor dag.
+    """
+    per = os.environ.get("SIDEREAL_APPLICATION_PER", "job")
+    if per == "dag":
+        _spark_application(SPARK_JOBS, list(TopologicalSorter(upstream).static_order()))
+        return
+    if per != "job":
+        raise ValueError(f"SIDEREAL_APPLICATION_PER is {per!r}; expected 'job' or 'dag'")
+    tasks = {job: _spark_application(job, [job]) for job in upstream}
+    for job, waits_for in upstream.items():
+        tasks[job].set_upstream([tasks[each] for each in waits_for])
+
+
+def _spark_application(task_id: str, jobs: list[str]) -> BaseOperator:
+    """Jobs of `pipelines.jobs`, submitted to whatever master the connection names."""
     # The import pulls in two Kubernetes clients, a second that DAGs without Spark needn't pay.
     from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 
     return SparkSubmitOperator(
-        task_id=name,
-        name=f"sidereal-{name}",
+        task_id=task_id,
+        name=f"sidereal-{task_id}",
         conn_id="spark_default",
         application=os.environ.get("SIDEREAL_SPARK_APPLICATION", str(SUBMIT)),
-        application_args=[name, *preset_arguments()],
+        application_args=[*jobs, *preset_arguments()],
         conf=json.loads(os.environ.get("SIDEREAL_SPARK_CONF", "{}")),
         driver_memory=os.environ.get("SIDEREAL_SPARK_DRIVER_MEMORY", "2g"),
-        outlets=produced_by(name),
+        outlets=[asset for job in jobs for asset in produced_by(job)],
     )
 
 

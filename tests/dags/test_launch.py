@@ -82,11 +82,39 @@ def test_spark_takes_its_application_and_options_from_the_environment(environmen
         SPARK_CONF='{"spark.kubernetes.container.image": "sidereal-spark@sha256:0"}',
         SPARK_DRIVER_MEMORY="8g",
     )
-    with DAG("a_dag", schedule=None):
-        task = launch.spark_job("build_items")
+    with DAG("a_dag", schedule=None) as dag:
+        launch.spark_jobs({"build_items": []})
+    task = dag.get_task("build_items")
     assert task.application == "local:///opt/sidereal/pipelines/submit.py"
     assert task.conf == {"spark.kubernetes.container.image": "sidereal-spark@sha256:0"}
     assert task.application_args[0] == "build_items"
+
+
+def test_jobs_of_a_dag_share_an_application_where_that_is_asked_for(environment):
+    from airflow.sdk import DAG
+
+    from dags.common import launch
+
+    upstream = {"build_preference_pairs": ["embed_items", "build_slates"], "embed_items": [],
+                "build_slates": []}  # fmt: skip
+    environment(APPLICATION_PER="dag")
+    with DAG("together", schedule=None) as dag:
+        launch.spark_jobs(upstream)
+    [task] = dag.tasks
+    assert task.task_id == launch.SPARK_JOBS
+    *jobs, preset = task.application_args[:4]
+    assert (set(jobs), jobs[-1], preset) == (set(upstream), "build_preference_pairs", "--preset")
+    assert {asset.name for asset in task.outlets} == {
+        "preference_pairs",
+        "item_embeddings",
+        "slates",
+    }
+    environment(APPLICATION_PER="hour")
+    with (
+        DAG("neither", schedule=None),
+        pytest.raises(ValueError, match="APPLICATION_PER is 'hour'; expected 'job' or 'dag'"),
+    ):
+        launch.spark_jobs(upstream)
 
 
 def test_an_unknown_launcher_is_refused(environment):

@@ -38,7 +38,7 @@ def test_an_interrupted_run_leaves_no_process_behind(settings):
     seen = []
     for line in run.stdout:
         seen.append(line)
-        if "build_items running" in line:
+        if "interactions_daily.spark_jobs running" in line:
             assert len(descendants(airflow_home(settings))) > 3
             run.send_signal(signal.SIGINT)
     watchdog.cancel()

@@ -66,8 +66,26 @@ def test_facts_are_printed_for_people_or_as_json(invoke):
 def test_what_stands_in_the_way_is_said_on_stderr_with_its_exit_code(invoke, error, code):
     said = invoke(error)
     assert said.exit_code == code
-    assert said.stderr == f"{type(error).__name__}: {error}\n"
+    assert said.stderr == f"ingest_interactions: {type(error).__name__}: {error}\n"
     assert said.stdout == ""
+
+
+def test_several_jobs_run_in_turn_until_one_fails(monkeypatch):
+    ran = []
+
+    def job_run(name, *_):
+        ran.append(name)
+        if name == "ingest_interactions":
+            raise DataRefused("half a day")
+        return {**FACTS, "step": name}
+
+    monkeypatch.setattr(cli, "_run", job_run)
+    said = CliRunner().invoke(job, ["build_items", *ARGUMENTS[:1], "build_slates", *ARGUMENTS[1:]])
+    assert ran == ["build_items", "ingest_interactions"]
+    assert said.exit_code == 3
+    assert said.stdout == describe({**FACTS, "step": "build_items"}) + "\n"
+    assert said.stderr == "ingest_interactions: DataRefused: half a day\n"
+    assert CliRunner().invoke(job, ARGUMENTS[1:]).exit_code == 2
 
 
 def test_a_defect_keeps_its_trace(invoke):

@@ -21,9 +21,10 @@ def bounds(point):
     return {"low": point - 0.01, "point": point, "high": point + 0.01}
 
 
-def task(name, state="success", seconds=3.25, tries=1, dag="recommender_daily"):
+def task(name, state="success", seconds=3.25, tries=1, dag="recommender_daily", steps=None):
     started = datetime(2024, 1, 1, tzinfo=UTC) if state else None
-    return Task(dag, "run-1" if state else "", name, state, seconds, started, tries)
+    run_id = "run-1" if state else ""
+    return Task(dag, run_id, name, state, seconds, started, tries, tuple(steps or [name]))
 
 
 def progress(*tasks, done=True):
@@ -104,7 +105,8 @@ def records(settings):
 def test_a_summary_holds_what_the_steps_recorded(records):
     found = summarize(records, "mine", progress(task("ingest_interactions")), seconds=12.34)
     assert (found["status"], found["seconds"]) == ("done", 12.3)
-    assert found["tasks"][0]["work_seconds"] == 11.0
+    assert found["tasks"][0]["seconds"] == 3.2
+    assert found["steps"][0]["seconds"] == 11.0
     assert found["delivery"] == {
         "rows_in": 100,
         "published": 90,
@@ -218,6 +220,22 @@ def test_refused_data_ends_with_3_and_any_other_failure_with_1(settings):
     write_step(settings.runs_path, DAY, "ingest_interactions", {"status": "refused"})
     assert exit_code(settings, failed) == 3
     assert exit_code(settings, progress(task("recommend", "failed"), done=False)) == 1
+
+
+def test_steps_that_share_a_task_are_shown_and_judged_one_by_one(records):
+    jobs = progress(
+        task("spark_jobs", dag="interactions_daily", steps=["build_items", "ingest_interactions"])
+    )
+    found = summarize(records, "mine", jobs, seconds=12.0)
+    assert [step["step"] for step in found["steps"]] == ["build_items", "ingest_interactions"]
+    console = Console(width=120, record=True)
+    print_summary(console, found, write_summary(records, DAY, found))
+    lines = [line.split() for line in console.export_text().splitlines()]
+    assert ["spark_jobs", "3.2", "11.0"] in lines
+    assert ["ingest_interactions", "11.0", "done"] in lines
+    write_step(records.runs_path, DAY, "ingest_interactions", {"status": "refused"})
+    failed = progress(task("spark_jobs", "failed", steps=["ingest_interactions"]), done=False)
+    assert exit_code(records, failed) == 3
 
 
 def test_the_triage_section_is_what_follows_its_heading():
