@@ -77,6 +77,13 @@ class Training(Section):
     """On a GPU, train on a compiled backbone: minutes before the first step, faster steps."""
     processes: int = Field(default=1, ge=1)
     """torchrun processes per machine."""
+    warm_start_epochs: int = Field(default=0, ge=0)
+    """At most so many where a fit begins with the weights of an earlier day, of the same shape and
+    semantic IDs; 0: every fit begins anew. A new generation of semantic IDs always does."""
+    warm_start_learning_rate_share: float = Field(default=0.6, gt=0, le=1)
+    """Of `learning_rate`, where a fit begins with earlier weights."""
+    warm_start_days: int = Field(default=7, ge=1)
+    """How many days back earlier weights are looked for."""
     overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 

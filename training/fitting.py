@@ -51,6 +51,8 @@ class Fitting:
         checkpoints: folder for the checkpoint; None keeps none.
         resume: go on from a checkpoint of the same fit that lies in `checkpoints`.
         observers: told about steps and epochs, by the first process only.
+        first_weights: safetensors of a model of the same shape, whose parameters the fit begins
+            with; None: it begins with the model's own.
     """
 
     settings: LoopSettings = LoopSettings()
@@ -60,6 +62,7 @@ class Fitting:
     checkpoints: Path | None = None
     resume: bool = True
     observers: tuple[Observer, ...] = ()
+    first_weights: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from training.checkpoint import (
@@ -154,8 +157,11 @@ def fit_course(model: nn.Module, course: Course, fitting: Fitting) -> FitReport:
         fitting: how.
     Raises:
         TrainingDiverged: a loss is not finite; says at which epoch and step, and in which batch.
+        ValueError: `fitting.first_weights` are of another shape.
     """
     with processes(fitting.device) as group:
+        if fitting.first_weights is not None:
+            begin_with(model, fitting.first_weights)
         model.to(group.device)
         fit = _Fit(model, course, fitting, group)
         fit.resume()
@@ -178,7 +184,8 @@ class _Fit:
         self.steps_per_epoch = course.num_batches(0, world_size=group.world_size)
         self.progress = Progress()
         self.best_weights = weights(model)
-        self.fingerprint = fingerprint(model, course.content(), self.settings, group.world_size)
+        content = chain(course.content(), _bytes_of(fitting.first_weights))
+        self.fingerprint = fingerprint(model, content, self.settings, group.world_size)
         self.history: dict[str, Any] = {"resumed_from": None}
         self.observers = fitting.observers if group.is_first else ()
 
@@ -356,6 +363,32 @@ class _Fit:
             **self.history,
         }
         return FitReport(progress.curves, facts)
+
+
+def begin_with(model: nn.Module, path: Path) -> None:
+    """Give a model the parameters of another; its buffers (codes of items, counts) stay its own.
+
+    Raises:
+        ValueError: a parameter is missing in the file, or has another shape there.
+    """
+    found = load_file(path)
+    own = dict(model.named_parameters())
+    wrong = [
+        f"{name} is {list(value.shape)} here and "
+        + (f"{list(found[name].shape)} there" if name in found else "not there")
+        for name, value in own.items()
+        if name not in found or found[name].shape != value.shape
+    ]
+    if wrong:
+        raise ValueError(f"{path} is of another model: " + "; ".join(wrong))
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(found[name])
+
+
+def _bytes_of(path: Path | None) -> Iterator[np.ndarray]:
+    if path is not None:
+        yield np.frombuffer(path.read_bytes(), np.uint8)
 
 
 def _runs(steps: Iterator[Any], length: int) -> Iterator[list[Any]]:

@@ -4,10 +4,10 @@ A bundle is made from the split's training events only. One that is there alread
 under the same settings, is not made again. Under torchrun every process fits; the first writes.
 """
 
-import logging
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,7 @@ from training.programs.material import (
     read_by,
     training_document,
 )
-
-LOG = logging.getLogger(__name__)
+from training.programs.warm_start import WarmStart, warm_start
 
 
 def run(task: Task) -> Facts:
@@ -78,7 +77,8 @@ def configured(task: Task) -> dict[str, tuple[Family, Any]]:
 def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
     """Fit one family and keep its bundle, or find that it is there."""
     config = config_document(task, family)
-    digest = _fit_digest(config, material)
+    start = warm_start(task, family, shape, material)
+    digest = _fit_digest(config, material, start)
     day = task.day.isoformat()
     # The latest one counts for whoever comes after: an older one of these settings does not.
     known = task.registry.find_candidate(day, family.name, is_aligned=False)
@@ -86,7 +86,7 @@ def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
         training = task.registry.fetch(known).document("training")
         return {**training, "status": "unchanged", "digest": known.digest, "message": "is there"}
     if not task.is_first_process:
-        _fit(task, family, shape, material, ())
+        _fit(task, family, shape, material, start, ())
         return {"status": "done", "message": "is the first process's to keep"}
     with (
         task.registry.run(
@@ -94,7 +94,8 @@ def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
         ) as tracked,
         TerminalObserver() as terminal,
     ):
-        model, training = _fit(task, family, shape, material, (RunObserver(tracked), terminal))
+        observers = (RunObserver(tracked), terminal)
+        model, training = _fit(task, family, shape, material, start, observers)
         tracked.describe({**training["settings"], **training["config"]})
         with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
             bundle = keep(task, family, model, material, config, training, Path(scratch))
@@ -108,24 +109,40 @@ def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
         "bytes": bundle.num_bytes,
         "run_id": tracked.run_id,
         "generation": material.generation,
-        "message": f"was fitted in {training['seconds']} s" + _alarmed(training),
+        "message": _told(training),
     }
 
 
-def _alarmed(training: Facts) -> str:
+def _told(training: Facts) -> str:
+    told = f"was fitted in {training['seconds']} s"
+    if training["warm_start"]["day"]:
+        told += f", from the weights of {training['warm_start']['day']}"
     alarms = training.get("alarms", ())
-    return f", {len(alarms)} alarm(s): " + "; ".join(alarms) if alarms else ""
+    return told + (f", {len(alarms)} alarm(s): " + "; ".join(alarms) if alarms else "")
 
 
 def _fit(
-    task: Task, family: Family, shape: Any, material: Material, observers: tuple[Observer, ...]
+    task: Task,
+    family: Family,
+    shape: Any,
+    material: Material,
+    start: WarmStart,
+    observers: tuple[Observer, ...],
 ) -> tuple[Recommender, Facts]:
     training = task.config.training_for(family.name)
+    if start.weights is not None:
+        changes = {
+            "max_epochs": training.warm_start_epochs,
+            "learning_rate": training.learning_rate * training.warm_start_learning_rate_share,
+        }
+        training = training.model_copy(update=changes)
     fitting = fitting_of(task, training, checkpoints_of(task, family.name), observers)
+    fitting = replace(fitting, first_weights=start.weights)
     split = read_by(material, training)
     started = time.perf_counter()
     model, report = family.fit(split, shape, fitting, material.vocabulary)
-    return model, training_document(report, time.perf_counter() - started)
+    document = training_document(report, time.perf_counter() - started)
+    return model, {**document, "warm_start": start.facts}
 
 
 def config_document(task: Task, family: Family) -> Facts:
@@ -140,7 +157,8 @@ def config_document(task: Task, family: Family) -> Facts:
     }
 
 
-def _fit_digest(config: Facts, material: Material) -> str:
-    """SHA-256 of what determines a fit: rows by content, settings, split."""
+def _fit_digest(config: Facts, material: Material, start: WarmStart) -> str:
+    """SHA-256 of what determines a fit: rows by content, settings, split, first weights."""
     tables = {table: found["content_hash"] for table, found in material.inputs.items()}
-    return digest_of({"inputs": tables, "config": config, "split": dict(material.split.facts)})
+    found = {"inputs": tables, "config": config, "split": dict(material.split.facts)}
+    return digest_of({**found, "warm_start": start.facts["digest"]})

@@ -1,0 +1,79 @@
+"""Which weights a day's fit begins with: those of the last day before it, or its own.
+
+What was held out yesterday is older than what is held out today, so that earlier weights have seen
+no event that today's fit validates or is measured on. A new generation of semantic IDs means other
+tokens: there a fit begins anew, which also ends what errors would be handed on for ever.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from feature_store.preset import PresetError
+from training.bundle import Bundle
+from training.models.interface import Family
+from training.programs.interface import Facts, Task
+from training.programs.material import Material
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Where a fit begins.
+
+    Attributes:
+        weights: safetensors of an earlier day's model; None: the fit begins anew.
+        facts: day and digest of that model, both None without one, and why there is none.
+    """
+
+    weights: Path | None
+    facts: Facts
+
+
+def warm_start(task: Task, family: Family, shape: Any, material: Material) -> WarmStart:
+    """The newest earlier weights that fit: of the same shape and the same semantic IDs.
+
+    Only the last day that has the family counts: behind it nothing is looked for.
+
+    Raises:
+        PresetError: it is asked of a family whose weights are those of a catalogue's items.
+    """
+    training = task.config.training_for(family.name)
+    if not training.warm_start_epochs:
+        return _anew("warm_start_epochs is 0")
+    if not family.uses_semantic_ids:
+        raise PresetError(
+            f"preset {task.config.name!r}: training.overrides.{family.name}.warm_start_epochs is "
+            f"{training.warm_start_epochs}, but {family.name} has weights of each item, which "
+            "don't fit a catalogue that has grown; set it to 0"
+        )
+    for back in range(1, training.warm_start_days + 1):
+        day = (task.day - timedelta(days=back)).isoformat()
+        found = task.registry.find_candidate(day, family.name, is_aligned=False)
+        if found is not None:
+            bundle = task.registry.fetch(found)
+            shape = replace(shape, max_history=training.max_history)
+            unlike = _unlike(bundle, asdict(shape), material)
+            if unlike:
+                return _anew(f"the model of {day} {unlike}")
+            weights = bundle.directory / "model" / f"{family.name}.safetensors"
+            return WarmStart(weights, {"day": day, "digest": bundle.digest, "reason": None})
+    return _anew(f"no {family.name} was fitted in the {training.warm_start_days} days before")
+
+
+def _unlike(bundle: Bundle, shape: Facts, material: Material) -> str:
+    """In what an earlier model differs; empty where its weights can be gone on with."""
+    fitted = bundle.document("training")
+    if bundle.origin.generation != material.generation:
+        return f"knows semantic IDs of {bundle.origin.generation}, not of {material.generation}"
+    if fitted["level_sizes"] != list(material.vocabulary.level_sizes):
+        sizes = list(material.vocabulary.level_sizes)
+        return f"has levels of {fitted['level_sizes']} codes, semantic IDs now of {sizes}"
+    if fitted["config"] != shape:
+        other = sorted(name for name in shape if fitted["config"].get(name) != shape[name])
+        return f"has another shape: {', '.join(other)}"
+    return ""
+
+
+def _anew(reason: str) -> WarmStart:
+    return WarmStart(None, {"day": None, "digest": None, "reason": reason})
