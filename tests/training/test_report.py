@@ -106,6 +106,18 @@ def test_a_report_shows_the_verdict_the_metrics_and_the_data_and_fetches_nothing
     assert page.count("<svg") >= 3
 
 
+def test_a_report_says_with_what_each_fit_began(tmp_path):
+    started = {"day": "2024-03-30", "digest": "abc", "reason": None}
+    fits = {"higr": {"seconds": 2.0, "warm_start": started}, "sasrec": {"seconds": 3.0}}
+    parser = Links()
+    parser.feed(report_of(tmp_path, {"train_recommender": {"families": fits}}))
+    text = [part.strip() for part in parser.text if part.strip()]
+    place = text.index("begins with")
+    assert text[place - 1] == "family"
+    assert text[text.index("higr", place) + 1] == "weights of 2024-03-30"
+    assert text[text.index("sasrec", place) + 1] == "nothing"
+
+
 def test_a_report_of_half_a_day_has_the_half_that_ran(tmp_path):
     page = report_of(tmp_path, {"ingest_interactions": {"rows_in": 12, "published": 12}})
     assert 'id="data"' in page

@@ -235,8 +235,8 @@ def training(steps: Steps) -> Section | None:
     curves = {family: epochs for family, fit in fits.items() if (epochs := _epochs(fit))}
     blocks = [picture(charts.training_curves(curves))] if curves else []
     rows = [_fit_cells(family, fit) for family, fit in fits.items()]
-    head = ["family", "epochs", "best", "seconds", "tokens/s", "padding", "parameters", "stopped"]
-    blocks.append(_table("", head, rows))
+    head = ["family", "begins with", "epochs", "best", "seconds", "tokens/s", "padding"]
+    blocks.append(_table("", [*head, "parameters", "stopped"], rows))
     pace = {family: epochs for family, fit in fits.items() if (epochs := _both_tasks(fit))}
     if pace:
         blocks.append(
@@ -313,6 +313,7 @@ def _fit_cells(family: str, fit: Mapping[str, Any]) -> list[str]:
     padding = last.get("padding_share")
     return [
         family,
+        f"weights of {day}" if (day := fit.get("warm_start", {}).get("day")) else "nothing",
         str(len(epochs)) if epochs else "counts, no epochs",
         shown(about.get("best_epoch")),
         shown(about.get("seconds")),
