@@ -144,7 +144,7 @@ def test_the_report_names_the_day_and_loads_nothing_from_elsewhere(second):
 
 def test_the_summary_reads_what_the_real_steps_write(second):
     started = datetime(2024, 1, 1, tzinfo=UTC)
-    tasks = [Task("dag", "run", name, "success", 1.0, started, 1) for name in second]
+    tasks = [Task("dag", "run", name, "success", 1.0, started, 1, (name,)) for name in second]
     progress = Progress(DAYS[1], tuple(tasks), done=True, failed=False)
     found = summarize(Settings(), "movielens-100k", progress, seconds=1.0)
     assert set(found["tables"]) == set(CATALOG)

@@ -55,20 +55,19 @@ class Oracle:
 
         return next_item
 
-    def step(self, num_items):
+    def open_rows(self, num_items):
         """For `all_at_once`."""
 
-        def step(prefix_RWl, parent_RW):
+        def step(rows, prefix_RWl):
+            places = [(row, place) for row in rows.tolist() for place in range(num_items)]
             return torch.stack(
                 [
-                    torch.stack(
-                        [self.logits(*divmod(row, num_items), prefix, ()) for prefix in prefixes]
-                    )
-                    for row, prefixes in enumerate(prefix_RWl.tolist())
+                    torch.stack([self.logits(*place, prefix, ()) for prefix in prefixes])
+                    for place, prefixes in zip(places, prefix_RWl.tolist(), strict=True)
                 ]
             )
 
-        return step
+        return lambda rows: lambda prefix_RWl, parent_RW: step(rows, prefix_RWl)
 
 
 def log_probability(oracle, codes, row, place, code, before):
@@ -122,7 +121,7 @@ def test_a_wide_beam_finds_the_slow_slate(name, num_items):
     search = {"num_rows": 2, "num_items": num_items, "beam_width": 40, "seen_BE": padded(excluded)}
     items_BM, scores_BM = one_by_one(oracle.next_item(), trie, **search)
     silent = Oracle(SIZES[name], 2, listens=False)
-    at_once = all_at_once(silent.step(num_items), trie, **search)
+    at_once = all_at_once(silent.open_rows(num_items), trie, **search)
     for row in range(2):
         items, scores = slow_slate(oracle, codes, row, num_items, excluded[row])
         assert as_lists(items_BM)[row] == items
@@ -147,7 +146,7 @@ def test_a_narrow_beam_says_every_item_once_and_nothing_else(name, beam_width):
     }
     one, _ = one_by_one(Oracle(SIZES[name], 3).next_item(), trie, **search)
     at_once, _ = all_at_once(
-        Oracle(SIZES[name], 3, listens=False).step(len(codes) + 2), trie, **search
+        Oracle(SIZES[name], 3, listens=False).open_rows(len(codes) + 2), trie, **search
     )
     for items_BM in (one, at_once):
         for row, items in enumerate(as_lists(items_BM)):
@@ -165,10 +164,33 @@ def test_lists_exhausted_by_earlier_places_still_give_a_legal_item():
     def step(prefix_RWl, parent_RW):
         return liked.expand(*prefix_RWl.shape[:2], 2)
 
-    items_BM, scores_BM = all_at_once(step, trie, num_rows=1, num_items=8, beam_width=2)
+    items_BM, scores_BM = all_at_once(lambda _: step, trie, num_rows=1, num_items=8, beam_width=2)
     assert items_BM[0, 0] == 0
     assert sorted(items_BM[0].tolist()) == list(range(8))
     assert scores_BM.isfinite().all()
+
+
+def test_only_rows_whose_lists_were_too_short_are_searched_again():
+    # Every place of the first row likes the same branch; places of the second take turns.
+    trie = CodeTrie.from_codes(worlds.codes_of(8, (2, 4)))
+    opened = []
+
+    def open_rows(rows):
+        opened.append(rows.tolist())
+
+        def step(prefix_RWl, parent_RW):
+            logits = torch.zeros(*prefix_RWl.shape[:2], 2 if prefix_RWl.shape[-1] == 0 else 4)
+            if prefix_RWl.shape[-1] == 0:
+                for number, row in enumerate(rows.tolist()):
+                    for place in range(3):
+                        logits[number * 3 + place, :, place % 2 if row else 0] = 9.0
+            return logits
+
+        return step
+
+    items_BM, _ = all_at_once(open_rows, trie, num_rows=2, num_items=3, beam_width=2)
+    assert opened == [[0, 1], [0]]
+    assert all(len(set(items)) == 3 and -1 not in items for items in items_BM.tolist())
 
 
 def test_slates_that_may_repeat_items_show_what_is_liked():
@@ -180,7 +202,7 @@ def test_slates_that_may_repeat_items_show_what_is_liked():
 
     search = {"num_rows": 1, "num_items": 3, "beam_width": 2, "distinct": False}
     assert one_by_one(lambda _: step, trie, **search)[0].tolist() == [[7, 7, 7]]
-    assert all_at_once(step, trie, **search)[0].tolist() == [[7, 7, 7]]
+    assert all_at_once(lambda _: step, trie, **search)[0].tolist() == [[7, 7, 7]]
 
 
 def test_the_next_place_is_told_what_was_chosen():

@@ -8,7 +8,7 @@ does not compete any more. Every item exists, none is excluded, none comes twice
 all places in one batch, for a model that does not want to know what was chosen, and then takes the
 same greedy choice from the lists of the places.
 
-Nothing in the loops leaves the device.
+Nothing in the loops leaves the device; `all_at_once` asks once whether a list was too short.
 
 B rows, M places of a slate, W beams, Q levels, E excluded items, l codes so far.
 """
@@ -90,7 +90,7 @@ def one_by_one(
 
 @torch.inference_mode()
 def all_at_once(
-    step: StepFunction,
+    open_rows: Callable[[Tensor], StepFunction],
     trie: CodeTrie,
     *,
     num_rows: int,
@@ -102,12 +102,13 @@ def all_at_once(
 ) -> tuple[Tensor, Tensor]:
     """Slates whose items are all searched in one batch of B x M rows, then told apart.
 
-    Place after place takes the best of its list that no earlier place took. A list is made as long
-    as the slate where the beam is narrower: the places before can't take all of it, so that there
-    is always a legal item while a row has one left.
+    Place after place takes the best of its list that no earlier place took. Where all of a list is
+    taken, the row's lists are searched again, as long as the slate: the places before can't take
+    all of those, so that there is always a legal item while a row has one left.
 
     Args:
-        step: the model, for rows B x M, all places of a row beside each other.
+        open_rows: the model; for N of the rows [N] it gives the step of a search over N x M rows,
+            all places of a row beside each other.
         trie: as for `one_by_one`, and so are the others.
         num_rows: B.
         num_items: M.
@@ -118,26 +119,35 @@ def all_at_once(
     Returns:
         As `one_by_one`.
     """
-    width = max(beam_width, num_items) if distinct else beam_width
-    gone, seen_RE = None, None
-    if seen_BE is not None and seen_BE.shape[1]:
-        seen_RE = seen_BE.repeat_interleave(num_items, 0)
-        depths = trie.exhausted(seen_BE, skip_empty=False)
-        gone = [_for_each(depth, num_items) for depth in depths]
-    beams = beam_search(
-        step,
-        trie,
-        num_rows=num_rows * num_items,
-        beam_width=width,
-        gone=gone,
-        normalisation=normalisation,
-    )
-    items_RW, scores_RW = top_items(beams, trie, width, seen_BE=seen_RE)
-    items_BMW = items_RW.view(num_rows, num_items, width)
-    scores_BMW = scores_RW.view(num_rows, num_items, width)
-    if not distinct:
-        return items_BMW[..., 0], scores_BMW[..., 0]
-    return _told_apart(items_BMW, scores_BMW)
+
+    def said(rows_N: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        seen_NE = None if seen_BE is None or not seen_BE.shape[1] else seen_BE[rows_N]
+        gone = None
+        if seen_NE is not None:
+            depths = trie.exhausted(seen_NE, skip_empty=False)
+            gone = [_for_each(depth, num_items) for depth in depths]
+            seen_NE = seen_NE.repeat_interleave(num_items, 0)
+        beams = beam_search(
+            open_rows(rows_N),
+            trie,
+            num_rows=len(rows_N) * num_items,
+            beam_width=width,
+            gone=gone,
+            normalisation=normalisation,
+        )
+        items_RW, scores_RW = top_items(beams, trie, width, seen_BE=seen_NE)
+        items_NMW = items_RW.view(len(rows_N), num_items, width)
+        scores_NMW = scores_RW.view(len(rows_N), num_items, width)
+        if not distinct:
+            return items_NMW[..., 0], scores_NMW[..., 0]
+        return _told_apart(items_NMW, scores_NMW)
+
+    items_BM, scores_BM = said(torch.arange(num_rows, device=trie.device), beam_width)
+    if distinct and beam_width < num_items:
+        short_N = (items_BM == NONE).any(1).nonzero()[:, 0]
+        if len(short_N):
+            items_BM[short_N], scores_BM[short_N] = said(short_N, num_items)
+    return items_BM, scores_BM
 
 
 def _told_apart(items_BMW: Tensor, scores_BMW: Tensor) -> tuple[Tensor, Tensor]:

@@ -127,8 +127,8 @@ class Higr(SlateModel):
         }
         if self.to_planner is not None:
             plan_BkD = self._imagined(memory, length_B, batch, k, in_place=True)
-            step = self._step(self.begin(plan_BkD, context_BD), 0)
-            return all_at_once(step, self.trie, **search)
+            begin_BkD = self.begin(plan_BkD, context_BD)
+            return all_at_once(lambda rows: self._step(begin_BkD[rows], 0), self.trie, **search)
         next_item = self._listener(memory, length_B, batch, context_BD)
         return one_by_one(next_item, self.trie, **search)
 
