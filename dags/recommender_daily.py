@@ -40,12 +40,18 @@ with DAG(
     tags=[Tag.DAILY, Tag.TRAINING],
     **dag_defaults(),
 ) as dag:
-    train = launch.training_program("train_recommender", trains=True)
-    align = launch.training_program("align_recommender", trains=True)
-    baselines = launch.training_program("train_baselines", trains=True)
-    evaluate = launch.training_program("evaluate_recommender")
-    promote = launch.training_program("promote_recommender")
-    recommend = launch.training_program("recommend")
-    write_report = launch.training_program("write_report")
-    train >> align >> evaluate
-    baselines >> evaluate >> promote >> recommend >> write_report
+    _, aligned = launch.training_programs(
+        "train_recommender",
+        "align_recommender",
+        together="challenger",
+        trains=["train_recommender", "align_recommender"],
+    )
+    _, baselines = launch.training_programs("train_baselines", trains=["train_baselines"])
+    evaluate, _ = launch.training_programs(
+        "evaluate_recommender",
+        "promote_recommender",
+        "recommend",
+        "write_report",
+        together="evaluate_to_report",
+    )
+    [aligned, baselines] >> evaluate

@@ -38,5 +38,9 @@ with DAG(
     tags=[Tag.WEEKLY, Tag.TRAINING, Tag.TABLES],
     **dag_defaults(),
 ) as dag:
-    train_tokenizer = launch.training_program("train_tokenizer", trains=True)
-    train_tokenizer >> launch.training_program("build_semantic_ids")
+    launch.training_programs(
+        "train_tokenizer",
+        "build_semantic_ids",
+        together="semantic_ids",
+        trains=["train_tokenizer"],
+    )

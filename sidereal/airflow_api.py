@@ -166,9 +166,18 @@ def _task(found: dict[str, Any]) -> Task:
 
 
 def _steps(found: dict[str, Any]) -> tuple[str, ...]:
-    """A Spark application begins with the names of its jobs; any other task is one step."""
-    arguments = (found.get("rendered_fields") or {}).get("application_args") or [found["task_id"]]
-    return tuple(takewhile(lambda argument: not argument.startswith("--"), arguments))
+    """What a task runs: `JOB... --preset` of Spark, `... program PROGRAM... --preset` of training.
+
+    A task that runs no steps by name, or was never begun, is one step.
+    """
+    rendered = found.get("rendered_fields") or {}
+    arguments = rendered.get("application_args") or rendered.get("argv") or []
+    if "program" in arguments:
+        arguments = arguments[arguments.index("program") + 1 :]
+    elif "application_args" not in rendered:
+        arguments = []
+    steps = tuple(takewhile(lambda argument: not argument.startswith("--"), arguments))
+    return steps or (found["task_id"],)
 
 
 def _upstream_first(downstream: dict[str, list[str]]) -> list[str]:

@@ -34,47 +34,47 @@ PROGRAMS = {
 _MODULES = {"train_baselines": "train_recommender"}  # where the module has another name
 
 
-def _options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON."),
-        click.option(
-            "--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting."
-        ),
-        click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The day."),
-        click.option("--preset", required=True, help="A preset's name, or a path to its YAML."),
-    ):
-        command = option(command)
-    return command
+def _programs_help() -> str:
+    width = max(map(len, PROGRAMS))
+    lines = "\n".join(f"  {name:{width}}  {text}" for name, text in PROGRAMS.items())
+    return f"""Run training programs for one day, one after the other.
+
+\b
+Programs:
+{lines}
+
+Several share a process, so that what they import is imported once; the first that fails is the
+last that runs, and a program that finds its work done says so.
+
+Exit codes: 0 done (a refused promotion is an outcome, too), 1 failed, 2 usage or preset.
+"""
 
 
-@click.group()
-def program() -> None:
-    """Run one training program for one day.
-
-    Exit codes: 0 done (a refused promotion is an outcome, too), 1 failed, 2 usage or preset.
-    """
-
-
-def _add_program(name: str, help_text: str) -> None:
-    @program.command(name, help=help_text)
-    @_options
-    def command(
-        preset: str,
-        day: datetime,
-        overrides: tuple[str, ...],
-        as_json: bool,
-        family: tuple[str, ...] = (),
-    ) -> None:
-        with _one_line_errors():
+@click.command(help=_programs_help())
+@click.argument("names", metavar="PROGRAM...", nargs=-1, required=True, type=click.Choice(PROGRAMS))
+@click.option("--preset", required=True, help="A preset's name, or a path to its YAML.")
+@click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The day.")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")
+@click.option("--family", multiple=True, help="Of train_…: train this family; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts of each as JSON.")
+def program(
+    names: tuple[str, ...],
+    preset: str,
+    day: datetime,
+    overrides: tuple[str, ...],
+    family: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Run the programs named; `_programs_help` says the rest."""
+    for name in names:
+        if family and _MODULES.get(name, name) != "train_recommender":
+            raise click.UsageError(f"--family says what is trained; {name} has no use for it")
+    for name in names:
+        with _one_line_errors(name):
             task = _task(name, preset, day, overrides, family)
             facts = _run(name, task)
         if task.is_first_process:
             click.echo(_as_json(facts) if as_json else _told(facts))
-
-    if _MODULES.get(name, name) == "train_recommender":
-        command.params.append(
-            click.Option(["--family"], multiple=True, help="Train this family; may be repeated.")
-        )
 
 
 def _task(
@@ -235,7 +235,7 @@ def _open_registry(preset: str) -> "Registry":
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _one_line_errors(who: str = "error") -> Iterator[None]:
     """Turn what a person can act on into a message and an exit code; a defect keeps its trace."""
     from feature_store.errors import FeatureStoreError
     from feature_store.preset import PresetError
@@ -243,15 +243,15 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except PresetError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"{who}: {error}", err=True)
         sys.exit(2)
     except FeatureStoreError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"{who}: {error}", err=True)
         sys.exit(error.exit_code)
     except Exception as error:
         if not _is_expected(error):
             raise
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"{who}: {error}", err=True)
         sys.exit(1)
 
 
@@ -276,10 +276,6 @@ def _as_json(facts: Any) -> str:
 def _told(facts: Mapping[str, Any]) -> str:
     message = f": {facts['message']}" if "message" in facts else ""
     return f"{facts['step']} {facts['day']} {facts['status']}, {facts['seconds']:.1f} s{message}"
-
-
-for _name, _help in PROGRAMS.items():
-    _add_program(_name, _help)
 
 
 @click.group()

@@ -5,7 +5,7 @@ environment of the Airflow processes (each is written out in infra/README.md):
 
     SIDEREAL_SPARK_APPLICATION    what spark-submit is given                     pipelines/submit.py
     SIDEREAL_SPARK_CONF           JSON object of Spark options                   {}
-    SIDEREAL_APPLICATION_PER      job | dag: Spark jobs of a DAG share one       job
+    SIDEREAL_TASK_PER             step | dag: steps of a DAG share a process     step
     SIDEREAL_LAUNCHER             local | kubernetes                             local
     SIDEREAL_TRAINING_PROCESSES   torchrun processes per machine or pod          1
     SIDEREAL_TRAINING_IMAGE       kubernetes: image, pinned by digest
@@ -21,12 +21,13 @@ environment of the Airflow processes (each is written out in infra/README.md):
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, BaseOperator
 
 from dags.common.assets import produced_by
 from dags.common.command import CommandOperator
@@ -51,17 +52,21 @@ def spark_jobs(upstream: Mapping[str, Sequence[str]]) -> None:
     Args:
         upstream: by job the jobs whose tables it reads.
     Raises:
-        ValueError: SIDEREAL_APPLICATION_PER is neither job nor dag.
+        ValueError: SIDEREAL_TASK_PER is neither step nor dag.
     """
-    per = os.environ.get("SIDEREAL_APPLICATION_PER", "job")
-    if per == "dag":
+    if _steps_share():
         _spark_application(SPARK_JOBS, list(TopologicalSorter(upstream).static_order()))
         return
-    if per != "job":
-        raise ValueError(f"SIDEREAL_APPLICATION_PER is {per!r}; expected 'job' or 'dag'")
     tasks = {job: _spark_application(job, [job]) for job in upstream}
     for job, waits_for in upstream.items():
         tasks[job].set_upstream([tasks[each] for each in waits_for])
+
+
+def _steps_share() -> bool:
+    per = os.environ.get("SIDEREAL_TASK_PER", "step")
+    if per not in ("step", "dag"):
+        raise ValueError(f"SIDEREAL_TASK_PER is {per!r}; expected 'step' or 'dag'")
+    return per == "dag"
 
 
 def _spark_application(task_id: str, jobs: list[str]) -> BaseOperator:
@@ -77,21 +82,47 @@ def _spark_application(task_id: str, jobs: list[str]) -> BaseOperator:
         application_args=[*jobs, *preset_arguments()],
         conf=json.loads(os.environ.get("SIDEREAL_SPARK_CONF", "{}")),
         driver_memory=os.environ.get("SIDEREAL_SPARK_DRIVER_MEMORY", "2g"),
-        outlets=[asset for job in jobs for asset in produced_by(job)],
+        outlets=_made_by(jobs),
     )
 
 
-def training_program(name: str, *, trains: bool = False) -> BaseOperator:
-    """A program of `training.programs`.
+def _made_by(steps: Sequence[str]) -> list[Asset]:
+    return [asset for step in steps for asset in produced_by(step)]
+
+
+def training_programs(
+    *names: str, together: str = "", trains: Collection[str] = ()
+) -> tuple[BaseOperator, BaseOperator]:
+    """Programs of `training.programs` that follow each other: a task each, or one process.
+
+    A process imports torch, MLflow and the tables' catalog in three seconds, which is most of the
+    time of a program that finds little to do.
 
     Args:
-        name: the program, which is also the task.
-        trains: whether it computes gradients, so that several processes and GPUs help it.
+        names: the programs in their order; each is also a task.
+        together: the task's name where they share a process; a program alone keeps its own.
+        trains: those that compute gradients, so that several processes and GPUs help them. The
+            others must run once, so with several processes they keep apart.
+    Returns:
+        The first task and the last, which may be the same.
     Raises:
-        ValueError: SIDEREAL_LAUNCHER is neither local nor kubernetes, or the image is not pinned.
+        ValueError: SIDEREAL_TASK_PER is neither step nor dag, SIDEREAL_LAUNCHER is neither local
+            nor kubernetes, or the image is not pinned.
     """
-    argv = [*_torchrun(trains), "sidereal", "program", name, *preset_arguments()]
-    return _task(name, argv, gpus=int(os.environ.get("SIDEREAL_TRAINING_GPUS", "1")) * trains)
+    alike = {name in trains for name in names} != {True, False}
+    if _steps_share() and len(names) > 1 and (alike or not _torchrun(True)):
+        task = _training(together, names, trains=not set(names).isdisjoint(trains))
+        return task, task
+    tasks = [_training(name, [name], trains=name in trains) for name in names]
+    for before, after in pairwise(tasks):
+        before.set_downstream(after)
+    return tasks[0], tasks[-1]
+
+
+def _training(task_id: str, programs: Sequence[str], *, trains: bool) -> BaseOperator:
+    argv = [*_torchrun(trains), "sidereal", "program", *programs, *preset_arguments()]
+    gpus = int(os.environ.get("SIDEREAL_TRAINING_GPUS", "1")) * trains
+    return _task(task_id, argv, steps=programs, gpus=gpus)
 
 
 def command(task_id: str, argv: list[str]) -> BaseOperator:
@@ -100,17 +131,16 @@ def command(task_id: str, argv: list[str]) -> BaseOperator:
     Raises:
         ValueError: SIDEREAL_LAUNCHER is neither local nor kubernetes, or the image is not pinned.
     """
-    return _task(task_id, argv, gpus=0)
+    return _task(task_id, argv, steps=[task_id], gpus=0)
 
 
-def _task(name: str, argv: list[str], *, gpus: int) -> BaseOperator:
+def _task(task_id: str, argv: list[str], *, steps: Sequence[str], gpus: int) -> BaseOperator:
+    outlets = _made_by(steps)
     launcher = os.environ.get("SIDEREAL_LAUNCHER", "local")
     if launcher == "local":
-        return CommandOperator(
-            task_id=name, argv=argv, directory=REPOSITORY, outlets=produced_by(name)
-        )
+        return CommandOperator(task_id=task_id, argv=argv, directory=REPOSITORY, outlets=outlets)
     if launcher == "kubernetes":
-        return _pod(name, argv, gpus=gpus)
+        return _pod(task_id, argv, outlets=outlets, gpus=gpus)
     raise ValueError(f"SIDEREAL_LAUNCHER is {launcher!r}; expected 'local' or 'kubernetes'")
 
 
@@ -121,7 +151,7 @@ def _torchrun(trains: bool) -> list[str]:
     return ["torchrun", "--standalone", f"--nproc-per-node={processes}", "--no-python"]
 
 
-def _pod(name: str, argv: list[str], *, gpus: int) -> BaseOperator:
+def _pod(name: str, argv: list[str], *, outlets: list[Asset], gpus: int) -> BaseOperator:
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
     from kubernetes.client import models
 
@@ -147,7 +177,7 @@ def _pod(name: str, argv: list[str], *, gpus: int) -> BaseOperator:
         on_finish_action="delete_succeeded_pod",
         startup_timeout_seconds=600,
         do_xcom_push=False,
-        outlets=produced_by(name),
+        outlets=outlets,
     )
 
 

@@ -19,14 +19,23 @@ def environment(monkeypatch):
     return set_variables
 
 
-def training_program(*arguments, **options):
+def training_programs(*names, **options):
+    """The tasks in their order, rendered for a day."""
     from airflow.sdk import DAG
 
     from dags.common import launch
 
-    with DAG("a_dag", schedule=None):
-        task = launch.training_program(*arguments, **options)
-    task.render_template_fields({"partition_key": DAY})
+    with DAG("a_dag", schedule=None) as dag:
+        first, last = launch.training_programs(*names, **options)
+    tasks = dag.topological_sort()
+    assert (first, last) == (tasks[0], tasks[-1])
+    for task in tasks:
+        task.render_template_fields({"partition_key": DAY})
+    return tasks
+
+
+def training_program(name, *, trains=False):
+    [task] = training_programs(name, trains=[name] if trains else [])
     return task
 
 
@@ -97,7 +106,7 @@ def test_jobs_of_a_dag_share_an_application_where_that_is_asked_for(environment)
 
     upstream = {"build_preference_pairs": ["embed_items", "build_slates"], "embed_items": [],
                 "build_slates": []}  # fmt: skip
-    environment(APPLICATION_PER="dag")
+    environment(TASK_PER="dag")
     with DAG("together", schedule=None) as dag:
         launch.spark_jobs(upstream)
     [task] = dag.tasks
@@ -109,12 +118,41 @@ def test_jobs_of_a_dag_share_an_application_where_that_is_asked_for(environment)
         "item_embeddings",
         "slates",
     }
-    environment(APPLICATION_PER="hour")
+    environment(TASK_PER="hour")
     with (
         DAG("neither", schedule=None),
-        pytest.raises(ValueError, match="APPLICATION_PER is 'hour'; expected 'job' or 'dag'"),
+        pytest.raises(ValueError, match="TASK_PER is 'hour'; expected 'step' or 'dag'"),
     ):
         launch.spark_jobs(upstream)
+
+
+def test_programs_that_follow_each_other_share_a_process_where_that_is_asked_for(environment):
+    names = ("evaluate_recommender", "promote_recommender", "recommend")
+    apart = training_programs(*names, together="after")
+    assert [task.task_id for task in apart] == list(names)
+    assert [task.downstream_task_ids for task in apart] == [{names[1]}, {names[2]}, set()]
+    environment(TASK_PER="dag")
+    [task] = training_programs(*names, together="after")
+    assert task.task_id == "after"
+    assert task.argv[:5] == ["sidereal", "program", *names]
+    assert [asset.name for asset in task.outlets] == ["recommendations"]
+    assert training_program("recommend").task_id == "recommend"
+    environment(TASK_PER="hour")
+    with pytest.raises(ValueError, match="TASK_PER is 'hour'; expected 'step' or 'dag'"):
+        training_programs(*names, together="after")
+
+
+def test_what_must_run_once_does_not_share_the_processes_of_what_trains(environment):
+    names = ("train_tokenizer", "build_semantic_ids")
+    options = {"together": "semantic_ids", "trains": ["train_tokenizer"]}
+    environment(TASK_PER="dag")
+    assert len(training_programs(*names, **options)) == 1
+    environment(TRAINING_PROCESSES="2")
+    train, build = training_programs(*names, **options)
+    assert (train.argv[0], build.argv[0]) == ("torchrun", "sidereal")
+    [both] = training_programs("train_recommender", "align_recommender", together="challenger",
+                               trains=["train_recommender", "align_recommender"])  # fmt: skip
+    assert both.argv[4:8] == ["sidereal", "program", "train_recommender", "align_recommender"]
 
 
 def test_an_unknown_launcher_is_refused(environment):

@@ -46,11 +46,39 @@ def two_versions(preset, tmp_path):
     return registry
 
 
-def test_every_program_has_a_subcommand_with_help():
-    assert set(cli.program.commands) == set(cli.PROGRAMS)
+def test_the_help_names_every_program():
+    shown = call(cli.program, "--help")
+    assert shown.exit_code == 0
     for name, text in cli.PROGRAMS.items():
-        shown = call(cli.program, name, "--help")
-        assert shown.exit_code == 0 and " ".join(text.split()[:3]) in shown.output
+        assert any(line.split() == [name, *text.split()] for line in shown.output.splitlines())
+
+
+def test_several_programs_run_in_their_order_until_one_fails(preset, monkeypatch):
+    import training.programs.evaluate_recommender as evaluate
+    import training.programs.write_report as write_report
+
+    ran = []
+    monkeypatch.setattr(evaluate, "run", lambda task: ran.append(task.step) or {})
+    monkeypatch.setattr(write_report, "run", lambda task: ran.append(task.step) or {})
+    given = ("--preset", preset, "--day", ISO)
+    done = call(cli.program, "write_report", "evaluate_recommender", *given)
+    assert done.exit_code == 0 and ran == ["write_report", "evaluate_recommender"]
+    assert [line.split()[0] for line in done.output.splitlines()] == ran
+    ran.clear()
+    failed = call(cli.program, "evaluate_recommender", "recommend", "write_report", *given)
+    assert failed.exit_code == 1 and ran == ["evaluate_recommender"]
+    assert "recommend: " in failed.output and "has no champion" in failed.output
+    states = {
+        name: facts["status"] for name, facts in read_steps(Settings().runs_path, DAY).items()
+    }
+    assert states == {"evaluate_recommender": "done", "recommend": "failed", "write_report": "done"}
+
+
+def test_a_family_for_a_program_that_trains_none_is_refused_before_any_runs(preset):
+    given = ("--preset", preset, "--day", ISO, "--family", "sasrec")
+    refused = call(cli.program, "train_baselines", "recommend", *given)
+    assert refused.exit_code == 2 and "recommend has no use for it" in refused.output
+    assert read_steps(Settings().runs_path, DAY) == {}
 
 
 def test_every_program_is_a_module_with_a_run_function():
