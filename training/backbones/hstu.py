@@ -202,8 +202,10 @@ class Hstu(nn.Module):
         """
         x_B1SD, more = self._continue(memory, lengths_B, x_BSD[:, None], time_B, in_place=in_place)
 
+        place_BS = lengths_B[:, None] + torch.arange(x_BSD.shape[1], device=x_BSD.device)
+
         def longer(past: Tensor, new: Tensor) -> Tensor:
-            return placed(past, new, lengths_B, in_place=in_place)
+            return placed(past, new, place_BS, in_place=in_place)
 
         keys_values = [
             (longer(past_k, k), longer(past_v, v))

@@ -91,18 +91,17 @@ def reserved(old_BHLE: Tensor, positions: int) -> Tensor:
     return F.pad(old_BHLE, (0, 0, 0, positions))
 
 
-def placed(old_BHLE: Tensor, new_BHSE: Tensor, lengths_B: Tensor, *, in_place: bool) -> Tensor:
-    """Right-padded rows with S more positions each, behind their own ends.
+def placed(old_BHLE: Tensor, new_BHSE: Tensor, place_BS: Tensor, *, in_place: bool) -> Tensor:
+    """Right-padded rows with S more positions each.
 
     Args:
         old_BHLE: rows.
-        new_BHSE: what comes behind them.
-        lengths_B: positions of each row that are not padding, int64.
+        new_BHSE: what is put into them.
+        place_BS: where, int64: behind the end of each row.
         in_place: write into `old_BHLE`, which has room; else into a copy that is S longer.
     """
-    S = new_BHSE.shape[2]
-    place_BS = lengths_B[:, None] + torch.arange(S, device=lengths_B.device)
-    place = place_BS[:, None, :, None].expand_as(new_BHSE)
-    if in_place:
-        return old_BHLE.scatter_(2, place, new_BHSE)
-    return reserved(old_BHLE, S).scatter(2, place, new_BHSE)
+    longer = old_BHLE if in_place else reserved(old_BHLE, new_BHSE.shape[2])
+    rows_B1 = torch.arange(len(place_BS), device=place_BS.device)[:, None]
+    # Whole heads at once: a third of what it takes to scatter numbers.
+    longer[rows_B1, :, place_BS] = new_BHSE.transpose(1, 2)
+    return longer
