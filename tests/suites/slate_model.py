@@ -136,6 +136,12 @@ class SlateSuite(RecommenderSuite):
         known = contexts.of_known(np.arange(30) < 10)
         np.testing.assert_array_equal(answer.items_Bk, partial.recommend(known, 12).items_Bk)
 
+    def test_what_is_loaded_into_a_model_stays_in_it(self, world):
+        before_VQ = world.vocabulary.codes_VQ.copy()
+        model = self.build(world)
+        model.load_state_dict({**model.state_dict(), "codes_VQ": model.codes_VQ - 1})
+        np.testing.assert_array_equal(world.vocabulary.codes_VQ, before_VQ)
+
     def test_one_batch_can_be_learnt_by_heart(self, world, batch):
         model = self.build(world, dropout=0.0).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)

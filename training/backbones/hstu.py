@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.backbones.interface import placed, reserved
+from training.backbones.interface import placed, reserved, selected
 
 QUERIES = 128
 """Rows of attention made at once: of the later ones only what a block may see is computed."""
@@ -227,9 +227,7 @@ class Hstu(nn.Module):
 
     def select(self, memory: Memory, rows: Tensor) -> Memory:
         """A copy of some rows of a memory, in the given order; a row may come several times."""
-        keys_values = [
-            (k.index_select(0, rows), v.index_select(0, rows)) for k, v in memory.keys_values
-        ]
+        keys_values = [(selected(k, rows), selected(v, rows)) for k, v in memory.keys_values]
         return Memory(keys_values, None if memory.times_BL is None else memory.times_BL[rows])
 
     def _continue(

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.backbones.interface import placed, reserved
+from training.backbones.interface import placed, reserved, selected
 
 Memory = list[tuple[Tensor, Tensor]]
 """Keys and values of every layer, each [B, H, L, E]."""
@@ -197,4 +197,4 @@ class Llama(nn.Module):
 
     def select(self, memory: Memory, rows: Tensor) -> Memory:
         """A copy of some rows of a memory, in the given order; a row may come several times."""
-        return [(k.index_select(0, rows), v.index_select(0, rows)) for k, v in memory]
+        return [(selected(k, rows), selected(v, rows)) for k, v in memory]

@@ -43,7 +43,8 @@ class SlateModel(nn.Module):
     def __init__(self, config: Any, codes_VQ: Tensor, level_sizes: tuple[int, ...]) -> None:
         super().__init__()
         self.config, self.level_sizes = config, tuple(level_sizes)
-        self.register_buffer("codes_VQ", codes_VQ)
+        # A copy: weights that are loaded later must not be written into the caller's array.
+        self.register_buffer("codes_VQ", codes_VQ.clone())
         first_token_Q = torch.tensor([0, *np.cumsum(level_sizes)[:-1]])
         self.register_buffer("first_token_Q", first_token_Q, persistent=False)
         self.tokens = nn.Embedding(sum(level_sizes), config.width)

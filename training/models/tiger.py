@@ -65,7 +65,7 @@ class Tiger(nn.Module):
         super().__init__()
         self.config, self.level_sizes = config, tuple(level_sizes)
         self.positions_per_event = len(level_sizes)
-        self.register_buffer("codes_VQ", codes_VQ)
+        self.register_buffer("codes_VQ", codes_VQ.clone())
         first_token_Q = torch.tensor([0, *np.cumsum(level_sizes)[:-1]])
         self.register_buffer("first_token_Q", first_token_Q, persistent=False)
         self.tokens = nn.Embedding(sum(level_sizes), config.width)
