@@ -151,10 +151,30 @@ def test_running_a_day_again_adds_no_version_and_moves_nothing(task, tmp_path):
     first, _ = run_day(task, tmp_path / "first")
     again, promoted = run_day(task, tmp_path / "again")
     assert again["entrants"]["item_knn"]["digest"] == first["entrants"]["item_knn"]["digest"]
-    assert (promoted["decision"], promoted["status"]) == ("unchanged", "unchanged")
+    assert (promoted["decision"], promoted["status"]) == ("promote", "unchanged")
     assert promoted["champion_version"] == 1
     assert len(task.registry.versions()) == 1 and len(task.registry.history()) == 1
     assert task.registry.version(1).verdicts[DAY.isoformat()]["decision"] == "promote"
+
+
+def test_a_day_that_is_run_again_faces_the_champion_from_before_its_own_promotion(task, tmp_path):
+    run_day(task, tmp_path / "before")
+    second = another(task, day=NEXT_DAY)
+    first, promoted = run_day(second, tmp_path)
+    assert (promoted["previous_version"], promoted["champion_version"]) == (1, 2)
+    again, rerun = evaluate(second), promote(second)
+    assert again["status"] == "unchanged" and again["run_id"] == first["run_id"]
+    assert again["entrants"]["champion"]["day"] == DAY.isoformat()
+    assert (rerun["status"], rerun["decision"]) == ("unchanged", "promote")
+    assert len(task.registry.history()) == 2
+
+
+def test_a_day_whose_model_was_promoted_on_another_day_faces_it(task, tmp_path):
+    run_day(task, tmp_path / "before")
+    second = another(task, day=NEXT_DAY)
+    run_day(second, tmp_path)
+    task.registry.promote(task.registry.version(1), day=NEXT_DAY.isoformat(), reason="by hand")
+    assert evaluate(task)["entrants"]["champion"]["day"] == DAY.isoformat()
 
 
 def test_the_same_bundles_on_the_same_rows_are_not_measured_twice(task, tmp_path):

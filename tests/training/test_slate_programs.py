@@ -150,8 +150,14 @@ def test_the_report_has_a_section_of_slates(evaluated):
 
 def test_a_champion_is_asked_for_the_same_slates(evaluated):
     task, facts, _ = evaluated
+    candidate = task.registry.find_candidate(task.day.isoformat(), "popularity")
+    version = task.registry.register(candidate)
+    task.registry.promote(version, day="2024-01-01", reason="of another day")
     again = evaluate(another(task))
-    theirs, ours = again["entrants"]["champion"]["slates"], facts["entrants"]["item_knn"]["slates"]
+    theirs, ours = (
+        again["entrants"]["champion"]["slates"],
+        facts["entrants"]["popularity"]["slates"],
+    )
     assert theirs["similarity"] == ours["similarity"]
     values, wanted = (found["metrics"]["all"]["values"] for found in (theirs, ours))
     assert values["slate_ndcg@5"]["point"] == pytest.approx(wanted["slate_ndcg@5"]["point"])

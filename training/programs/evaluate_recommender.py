@@ -8,7 +8,7 @@ kept with the run, beside every user's values.
 import logging
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ from training.programs.day_inputs import (
 from training.programs.interface import Facts, ProgramError, Task
 from training.programs.item_vectors import item_matrix, read_item_vectors
 from training.ranking_scoreboard import ranking_scoreboard
-from training.registry_records import Candidate
+from training.registry_records import Candidate, Version
 from training.scoreboard import headline, in_words, require_answerable, scoreboard
 from training.slate_scoreboard import asked_slates, slate_metric_names, slate_scoreboard
 
@@ -227,10 +227,26 @@ def entrants(task: Task) -> dict[str, Bundle]:
     trained = pretrained(task, candidates[config.challenger])
     if trained is not None:
         bundles[PRETRAINED] = task.registry.fetch(trained)
-    champion = task.registry.champion()
+    champion = _champion_before(task, {bundle.digest for bundle in bundles.values()})
     if champion is not None:
         bundles[CHAMPION] = task.registry.fetch(champion)
     return bundles
+
+
+def _champion_before(task: Task, candidates: Collection[str]) -> Version | None:
+    """The champion that the day's candidates, given by digest, challenge.
+
+    Where one of them was promoted already it is the one before: a day that is run again asks the
+    same question, and not how a model compares with itself.
+    """
+    champion = task.registry.champion()
+    if champion is None or champion.digest not in candidates:
+        return champion
+    came = [move for move in task.registry.history() if move.to_version == champion.number]
+    if not came or came[-1].kind != "promote" or came[-1].day != task.day.isoformat():
+        return champion
+    before = came[-1].from_version
+    return None if before is None else task.registry.version(before)
 
 
 def pretrained(task: Task, candidate: Candidate | None) -> Candidate | None:
