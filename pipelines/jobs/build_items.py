@@ -4,6 +4,8 @@ Where the source has no catalogue, or the preset adds unknown items, the items o
 valid rows are added without content.
 """
 
+from urllib.parse import unquote, urlparse
+
 from pyspark.sql import DataFrame
 
 from feature_store.tables.items import ITEMS
@@ -20,9 +22,10 @@ def build(run: JobRun) -> JobOutput:
     source = open_source(run.spark, run.config, run.settings)
     raw = source.catalogue()
     catalogue = None if raw is None else one_per_item(raw)
-    files: tuple[str, ...] = ()
+    files = () if raw is None else _names(raw)
     if catalogue is None or run.config.items.unknown_items == "add":
-        catalogue, files = _with_delivered(run, source, catalogue)
+        catalogue, delivered = _with_delivered(run, source, catalogue)
+        files += delivered
     items = run.table("items")
     made = extend_items(items, catalogue, day=run.day)
     known = items if run.snapshot("items") is not None else None
@@ -39,6 +42,11 @@ def _with_delivered(
         return delivered, delivery.files
     unlisted = delivered.join(catalogue.select("item_id"), "item_id", "left_anti")
     return catalogue.unionByName(unlisted), delivery.files
+
+
+def _names(rows: DataFrame) -> tuple[str, ...]:
+    """The files that rows are read from, without their folders."""
+    return tuple(sorted(unquote(urlparse(file).path).split("/")[-1] for file in rows.inputFiles()))
 
 
 JOB = Job(name="build_items", outputs=(ITEMS,), build=build)

@@ -87,6 +87,7 @@ def test_days_are_published_once_late_rows_in_their_own_day_and_a_rerun_changes_
     assert record["validation"]["success"]
     raw = store.lineage("interactions")["inputs"]["raw_files"]
     assert [file.rpartition("/")[2] for file in raw] == [f"{DAY}.csv"]
+    assert store.lineage("items")["inputs"]["raw_files"] == ["items.csv"]
 
 
 def test_the_same_delivery_under_another_name_is_all_duplicates(deliver, store, settings):

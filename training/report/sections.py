@@ -504,13 +504,14 @@ def _metric_table(
     title: str, entrants: Mapping[str, Any], slice_name: str, names: Sequence[str]
 ) -> Block:
     values = {label: e["metrics"][slice_name]["values"] for label, e in entrants.items()}
-    best = max(values, key=lambda label: values[label][names[0]]["point"])
+    points = [found[names[0]]["point"] for found in values.values()]
+    best = max(points) if points.count(max(points)) == 1 else None
     rows = []
     for label, found in values.items():
         low, high = found[names[0]]["low"], found[names[0]]["high"]
         cells = [label, *(f"{found[name]['point']:.4f}" for name in names if name in found)]
         cells.insert(2, f"{low:.4f} to {high:.4f}")
-        rows.append(Row(cells, "best" if label == best else ""))
+        rows.append(Row(cells, "best" if found[names[0]]["point"] == best else ""))
     head = ["entrant", *(name for name in names if name in next(iter(values.values())))]
     head.insert(2, "interval")
     return Block(
