@@ -22,7 +22,8 @@ published; the day is the partition key.
   bundle's parts don't belong together. `sidereal models verify` names the file; nothing was
   served.
 * **A bad champion got through**: `sidereal models rollback` moves the alias back to `previous`,
-  with your reason; then clear `recommend` of the day.
+  with your reason; then clear the day's task that runs `recommend`. The gate does not promote
+  again what a person rolled back.
 """
 
 from airflow.sdk import DAG, PartitionedAssetTimetable

@@ -16,6 +16,7 @@ the partition key.
 * `train_tokenizer` **exit code 1**: the quantizer could not be trained; the log has the quality
   per level. Fewer items than codes? Lower `tokenizer.codebook_size`. Until it is solved the
   current generation serves on: mark the task as succeeded, so that new items get their codes.
+  (In one task with `build_semantic_ids`, by SIDEREAL_TASK_PER=dag, run that program by hand.)
 * `build_semantic_ids` **exit code 1** about another generation or a digest: the tokenizer's files
   and the table disagree. Don't mix them: restore the files, or run `train_tokenizer` for a new
   generation.
