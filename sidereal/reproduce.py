@@ -4,6 +4,7 @@ Every dataset gets a home of its own below `var/reproduce`, filled by the same j
 the daily run, so that a table says something about the code that runs at night.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ import click
 
 if TYPE_CHECKING:
     from feature_store.settings import Settings
+    from training.config import TrainingConfig
     from training.programs.interface import Task
 
 VECTOR_STEPS = (
@@ -57,8 +59,9 @@ def baselines(
 ) -> None:
     """Every family on one dataset: leave-last-out, full catalogue, several seeds.
 
-    Writes var/reproduce/baselines-PRESET.{json,md}. Cells that are there already, under the same
-    settings, are not fitted again: a stopped run goes on where it was.
+    Writes var/reproduce/baselines-PRESET.{json,md}, or with --set baselines-PRESET-DIGEST. Cells
+    that are there already, under the same settings, are not fitted again: a stopped run goes on
+    where it was.
     """
     from feature_store.settings import Settings
 
@@ -66,13 +69,13 @@ def baselines(
     last = day.date() if day else LAST_DAYS.get(preset)
     if last is None:
         raise click.UsageError(f"--day is needed: nothing says where the data of {preset} ends")
-    root = outer.home.absolute() / "reproduce"
-    settings = outer.model_copy(update={"home": root / preset, "data": outer.data_path})
+    root, name = outer.home.absolute() / "reproduce", _named(preset, overrides)
+    settings = outer.model_copy(update={"home": root / name, "data": outer.data_path})
     _build_tables(preset, last, settings.home, settings.data_path, overrides)
     own = ("evaluation.cutoffs=[5, 10, 50]", "evaluation.protocol=leave_last_out")
     overrides = (*own, *overrides)
     rows, text = _measure(settings, preset, last, overrides, only, seeds, device)
-    path = root / f"baselines-{preset}"
+    path = root / f"baselines-{name}"
     path.with_suffix(".json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
     path.with_suffix(".md").write_text(text, encoding="utf-8")
     click.echo(text)
@@ -162,8 +165,16 @@ def unigrf(
     type=click.Choice(["tokenizers", "decoder", "alignment"]),
     help="Experiments to run; default: all that the dataset has the data for.",
 )
+@click.option(
+    "--row",
+    "rows",
+    multiple=True,
+    metavar="NAME",
+    help="Rows of the one table of --only; default: all. What they are compared with is one more.",
+)
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Data up to the end of this day.")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the preset's, to try it.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
@@ -177,8 +188,10 @@ def unigrf(
 def higr(
     dataset: str,
     only: tuple[str, ...],
+    rows: tuple[str, ...],
     seeds: tuple[int, ...],
     day: datetime | None,
+    overrides: tuple[str, ...],
     epochs: int | None,
     device: str,
     validation: bool,
@@ -189,8 +202,8 @@ def higr(
     Tokenizers: CRQ-VAE, RQ-VAE and RQ-KMeans on items they did not see. Decoder: HiGR with a part
     changed at a time against a flat decoder. Alignment: ORPO, DPO and SimPO from one trained model.
 
-    Writes var/reproduce/higr-DATASET.{json,md} and pictures beside them. Fits that are there
-    already, under the same settings, are not repeated.
+    Writes var/reproduce/higr-DATASET.{json,md} and pictures beside them, with --set
+    higr-DATASET-DIGEST. Fits that are there already, under the same settings, are not repeated.
     """
     import logging
 
@@ -203,15 +216,30 @@ def higr(
     unfit = sorted(set(names) - set(_EXPERIMENTS[dataset]))
     if unfit:
         raise click.UsageError(f"{dataset} has no data for {unfit}; see presets/{dataset}.yaml")
-    cells = root / dataset
+    if rows and only not in (("decoder",), ("alignment",)):
+        raise click.UsageError("--row needs the table it is of: --only decoder or --only alignment")
+    named = _named(dataset, overrides)
+    cells = root / named
     tables = cells if home is None else home.absolute()
     settings = outer.model_copy(update={"home": tables, "data": outer.data_path})
+    asked = _Asked(
+        settings=settings,
+        cells=cells,
+        dataset=dataset,
+        day=last,
+        rows=rows,
+        seeds=seeds,
+        overrides=overrides,
+        epochs=epochs,
+        device=device,
+        validation=validation,
+        path=root / (f"higr-{named}-validation" if validation else f"higr-{named}"),
+    )
+    _require_rows(asked, names[0])
     if home is None:
         steps = VECTOR_STEPS if set(names) == {"tokenizers"} else SLATE_STEPS
-        _build_tables(dataset, last, settings.home, settings.data_path, (), steps=steps)
-    path = root / (f"higr-{dataset}-validation" if validation else f"higr-{dataset}")
-    asked = _Asked(settings, cells, dataset, last, seeds, epochs, device, validation, path)
-    kept = path.with_suffix(".json")
+        _build_tables(dataset, last, settings.home, settings.data_path, overrides, steps=steps)
+    path, kept = asked.path, asked.path.with_suffix(".json")
     found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     for name in names:
         table, text = _tokenizers(asked) if name == "tokenizers" else _slates(asked, name)
@@ -235,7 +263,15 @@ _EXPERIMENTS = {
 }
 
 
-@dataclass(frozen=True)
+def _named(dataset: str, overrides: tuple[str, ...]) -> str:
+    """The folder of a dataset's tables and fits: other settings never find those of others."""
+    if not overrides:
+        return dataset
+    digest = hashlib.sha256("\0".join(overrides).encode()).hexdigest()
+    return f"{dataset}-{digest[:8]}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Asked:
     """What `sidereal reproduce higr` was asked for.
 
@@ -244,7 +280,9 @@ class _Asked:
         cells: folder of the fits.
         dataset: a preset.
         day: the data's last.
+        rows: of the one table that is asked for; none: all of them.
         seeds: of each fit.
+        overrides: of the preset.
         epochs: instead of the preset's; None: its own.
         device: where models are fitted.
         validation: whether the table is of what settings are chosen on.
@@ -255,7 +293,9 @@ class _Asked:
     cells: Path
     dataset: str
     day: date
+    rows: tuple[str, ...]
     seeds: tuple[int, ...]
+    overrides: tuple[str, ...]
     epochs: int | None
     device: str
     validation: bool
@@ -266,13 +306,30 @@ class _Asked:
         """Of items or slates, which are asked."""
         return "validation" if self.validation else "test"
 
+    def config(self, *overrides: str) -> "TrainingConfig":
+        """The preset's."""
+        from training.config import load_config
+
+        changes = (*self.overrides, *overrides)
+        return load_config(self.dataset, folder=self.settings.presets, overrides=changes)
+
     def task(self, *overrides: str) -> "Task":
         """The preset on the tables."""
-        from training.config import load_config
         from training.programs.interface import Task
 
-        config = load_config(self.dataset, folder=self.settings.presets, overrides=overrides)
-        return Task(self.settings, config, self.day, step="reproduce")
+        return Task(self.settings, self.config(*overrides), self.day, step="reproduce")
+
+
+def _require_rows(asked: _Asked, table: str) -> None:
+    """Refuse a row that the table doesn't have, before anything is built for it."""
+    from training.reproduce.higr_slates import rows_of
+
+    if not asked.rows:
+        return
+    try:
+        rows_of("decoder" if table == "decoder" else "alignment", asked.config(), asked.rows)
+    except ValueError as error:
+        raise click.UsageError(f"--row: {error}") from error
 
 
 def _slates(asked: _Asked, name: str) -> tuple[dict[str, object], str]:
@@ -300,7 +357,8 @@ def _slates(asked: _Asked, name: str) -> tuple[dict[str, object], str]:
         epochs=asked.epochs,
         device=asked.device,
     )
-    found = run(experiment, "decoder" if name == "decoder" else "alignment", asked.seeds)
+    which: Literal["decoder", "alignment"] = "decoder" if name == "decoder" else "alignment"
+    found = run(experiment, which, asked.seeds, names=asked.rows)
     picture = asked.path.with_name(f"{asked.path.name}-{name}.svg")
     picture.write_text(paired_differences(differences_to_draw(found)), encoding="utf-8")
     text = markdown(found) + f"\n![NDCG@5, each row minus {found['against']}]({picture.name})\n"
@@ -357,7 +415,7 @@ def _build_tables(
         done = record.is_file() and json.loads(record.read_text()).get("status") in (
             "done", "unchanged",
         )  # fmt: skip
-        if done and not overrides:
+        if done:
             continue
         click.echo(f"{name} …", err=True)
         command = [

@@ -163,6 +163,35 @@ def test_without_seeds_or_slates_there_is_no_table(experiment):
         run(replace(experiment, config=nothing), "decoder", (0,))
 
 
+def test_chosen_rows_come_with_what_they_are_compared_with(experiment, decoder):
+    some = run(experiment, "decoder", (0, 1), names=("latent feedback", "popularity"))
+    assert [row["row"] for row in some["rows"]] == ["latent feedback", FLAT, "popularity"]
+    assert [row["row"] for row in some["differences"]] == ["latent feedback", "popularity"]
+    assert some["rows"] == [row for row in decoder["rows"] if row in some["rows"]]
+    assert set(some["latency"]) == {"latent feedback", FLAT}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--only", "decoder", "--row", "hgir"), "no row hgir to compare; there are higr, mean"),
+        (("--only", "alignment", "--row", "before alignment"), "there are ORPO, DPO, SimPO"),
+        (("--row", "higr"), "--row needs the table it is of"),
+        (("--only", "decoder", "--row", "higr", "--set", "training.epohcs=1"), "training.epohcs"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_tables_are_built(arguments, message, tmp_path):
+    home = tmp_path / "var"
+    result = CliRunner().invoke(
+        main,
+        ["reproduce", "higr", "--dataset", "kuairand", *arguments],
+        env={"SIDEREAL_HOME": str(home)},
+    )
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert not home.exists()
+
+
 def test_a_dataset_without_the_data_for_an_experiment_is_refused():
     result = CliRunner().invoke(
         main, ["reproduce", "higr", "--dataset", "amazon-office", "--only", "alignment"]

@@ -208,3 +208,27 @@ def test_the_command_writes_both_files_and_keeps_what_others_wrote(tmp_path, mon
     assert found == {"decoder": old, "tokenizers": new}
     assert (root / "higr-movielens-100k.md").read_text() == "### table\n\n### old\n"
     assert ("program", "train_tokenizer") not in built[0]
+
+
+def test_changed_settings_have_tables_fits_and_files_of_their_own(tmp_path, monkeypatch):
+    homes = []
+    monkeypatch.setattr(
+        reproduce, "_build_tables", lambda preset, day, home, *others, **_: homes.append(home)
+    )
+    monkeypatch.setattr(
+        reproduce,
+        "_tokenizers",
+        lambda asked: ({"rows": []}, f"codes {asked.config().tokenizer.codebook_size}\n"),
+    )
+    command = ["reproduce", "higr", "--dataset", "movielens-100k", "--only", "tokenizers"]
+    changes = ([], ["--set", "tokenizer.codebook_size=32"], ["--set", "tokenizer.codebook_size=16"])
+    for changed in changes:
+        done = CliRunner().invoke(
+            main, [*command, *changed], env={"SIDEREAL_HOME": str(tmp_path / "var")}
+        )
+        assert done.exit_code == 0, done.output
+    root = tmp_path / "var" / "reproduce"
+    texts = {path.read_text() for path in root.glob("higr-movielens-100k*.md")}
+    assert texts == {"codes 64\n", "codes 32\n", "codes 16\n"}
+    assert homes[0] == root / "movielens-100k"
+    assert len(set(homes)) == 3

@@ -170,13 +170,43 @@ class Experiment:
         return asked_slates(getattr(self.split.slates, self.part), config)
 
 
+def rows_of(
+    which: Literal["decoder", "alignment"], config: TrainingConfig, names: Sequence[str] = ()
+) -> tuple[dict[str, Row], str]:
+    """The rows of a table, and which of them the others are compared with.
+
+    Args:
+        which: the table.
+        config: of the preset.
+        names: rows wanted beside the one that they are compared with; none: all.
+    Raises:
+        ValueError: there is no such row.
+    """
+    rows = decoder_rows(config) if which == "decoder" else ALIGNMENT_ROWS
+    against = FLAT if which == "decoder" else BEFORE
+    others = [name for name in rows if name != against]
+    if unknown := sorted(set(names) - set(others)):
+        raise ValueError(f"no row {', '.join(unknown)} to compare; there are {', '.join(others)}")
+    wanted = {*(names or others), against}
+    return {name: row for name, row in rows.items() if name in wanted}, against
+
+
 def run(
-    experiment: Experiment, which: Literal["decoder", "alignment"], seeds: Sequence[int]
+    experiment: Experiment,
+    which: Literal["decoder", "alignment"],
+    seeds: Sequence[int],
+    *,
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Fit and measure what is missing; returns the table.
 
+    Args:
+        experiment: the data and where cells are.
+        which: the table.
+        seeds: of each row's fits.
+        names: rows wanted beside the one that they are compared with; none: all.
     Raises:
-        ValueError: there is no seed, or no slate to ask for.
+        ValueError: there is no seed, no slate to ask for, or no such row.
     """
     if not seeds:
         raise ValueError("no seeds; a row is fitted once for each")
@@ -186,8 +216,7 @@ def run(
             f"no {experiment.part} slate of {evaluation.slate_minimum_items} items or more with one"
             f" of strength {evaluation.slate_minimum_strength} or more"
         )
-    rows = decoder_rows(experiment.config) if which == "decoder" else ALIGNMENT_ROWS
-    against = FLAT if which == "decoder" else BEFORE
+    rows, against = rows_of(which, experiment.config, names)
     found = {
         name: [_cell(experiment, row, seed) for seed in _seeds_of(row, seeds)]
         for name, row in rows.items()
