@@ -36,7 +36,7 @@ class FlatSlateConfig:
     """HiGR's planner and generator together."""
     num_heads: int = 2
     hidden_width: int = 0
-    dropout: float = 0.0
+    dropout: float = 0.1
     max_history: int = 50
     longest_slate: int = 64
     pooling: Literal["sum", "mean", "max"] = "sum"
