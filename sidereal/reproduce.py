@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from feature_store.settings import Settings
     from training.config import TrainingConfig
     from training.programs.interface import Task
+    from training.reproduce.higr_slates import Table
 
 VECTOR_STEPS = (
     ("job", "build_items"),
@@ -235,7 +236,8 @@ def higr(
         validation=validation,
         path=root / (f"higr-{named}-validation" if validation else f"higr-{named}"),
     )
-    _require_rows(asked, names[0])
+    if rows:
+        _require_rows(asked, only[0])
     if home is None:
         steps = VECTOR_STEPS if set(names) == {"tokenizers"} else SLATE_STEPS
         _build_tables(dataset, last, settings.home, settings.data_path, overrides, steps=steps)
@@ -320,19 +322,18 @@ class _Asked:
         return Task(self.settings, self.config(*overrides), self.day, step="reproduce")
 
 
-def _require_rows(asked: _Asked, table: str) -> None:
+def _require_rows(asked: _Asked, which: "Table") -> None:
     """Refuse a row that the table doesn't have, before anything is built for it."""
     from training.reproduce.higr_slates import rows_of
 
-    if not asked.rows:
-        return
+    config = asked.config()
     try:
-        rows_of("decoder" if table == "decoder" else "alignment", asked.config(), asked.rows)
+        rows_of(which, config, asked.rows)
     except ValueError as error:
         raise click.UsageError(f"--row: {error}") from error
 
 
-def _slates(asked: _Asked, name: str) -> tuple[dict[str, object], str]:
+def _slates(asked: _Asked, which: "Table") -> tuple[dict[str, object], str]:
     """Table and text of an experiment with slates; its picture is written."""
     from training.models import MODELS
     from training.programs.day_inputs import read_pairs
@@ -357,9 +358,8 @@ def _slates(asked: _Asked, name: str) -> tuple[dict[str, object], str]:
         epochs=asked.epochs,
         device=asked.device,
     )
-    which: Literal["decoder", "alignment"] = "decoder" if name == "decoder" else "alignment"
     found = run(experiment, which, asked.seeds, names=asked.rows)
-    picture = asked.path.with_name(f"{asked.path.name}-{name}.svg")
+    picture = asked.path.with_name(f"{asked.path.name}-{which}.svg")
     picture.write_text(paired_differences(differences_to_draw(found)), encoding="utf-8")
     text = markdown(found) + f"\n![NDCG@5, each row minus {found['against']}]({picture.name})\n"
     return found, text

@@ -75,6 +75,8 @@ SEEDLESS = ("popularity", "item_knn")
 Cells = Sequence[tuple[pa.Table, Mapping[str, Any]]]
 """Of one row: by seed, what each slate is worth, and the facts of the fit."""
 
+Table = Literal["decoder", "alignment"]
+
 FLAT = "flat decoder"
 BEFORE = "before alignment"
 
@@ -171,7 +173,7 @@ class Experiment:
 
 
 def rows_of(
-    which: Literal["decoder", "alignment"], config: TrainingConfig, names: Sequence[str] = ()
+    which: Table, config: TrainingConfig, names: Sequence[str] = ()
 ) -> tuple[dict[str, Row], str]:
     """The rows of a table, and which of them the others are compared with.
 
@@ -193,7 +195,7 @@ def rows_of(
 
 def run(
     experiment: Experiment,
-    which: Literal["decoder", "alignment"],
+    which: Table,
     seeds: Sequence[int],
     *,
     names: Sequence[str] = (),
