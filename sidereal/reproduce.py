@@ -236,8 +236,7 @@ def higr(
         validation=validation,
         path=root / (f"higr-{named}-validation" if validation else f"higr-{named}"),
     )
-    if rows:
-        _require_rows(asked, only[0])
+    _require_what_there_is(asked, only)
     if home is None:
         steps = VECTOR_STEPS if set(names) == {"tokenizers"} else SLATE_STEPS
         _build_tables(dataset, last, settings.home, settings.data_path, overrides, steps=steps)
@@ -322,13 +321,19 @@ class _Asked:
         return Task(self.settings, self.config(*overrides), self.day, step="reproduce")
 
 
-def _require_rows(asked: _Asked, which: "Table") -> None:
-    """Refuse a row that the table doesn't have, before anything is built for it."""
+def _require_what_there_is(asked: _Asked, only: tuple[str, ...]) -> None:
+    """Refuse a setting or a row that isn't there, before anything is built for it."""
+    from feature_store.preset import PresetError
     from training.reproduce.higr_slates import rows_of
 
-    config = asked.config()
     try:
-        rows_of(which, config, asked.rows)
+        config = asked.config()
+    except PresetError as error:
+        raise click.UsageError(str(error)) from error
+    if not asked.rows:
+        return
+    try:
+        rows_of("decoder" if only == ("decoder",) else "alignment", config, asked.rows)
     except ValueError as error:
         raise click.UsageError(f"--row: {error}") from error
 

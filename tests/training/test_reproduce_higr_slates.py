@@ -177,7 +177,8 @@ def test_chosen_rows_come_with_what_they_are_compared_with(experiment, decoder):
         (("--only", "decoder", "--row", "hgir"), "no row hgir to compare; there are higr, mean"),
         (("--only", "alignment", "--row", "before alignment"), "there are ORPO, DPO, SimPO"),
         (("--row", "higr"), "--row needs the table it is of"),
-        (("--only", "decoder", "--row", "higr", "--set", "training.epohcs=1"), "training.epohcs"),
+        (("--only", "decoder", "--set", "training.epohcs=1"), "training.epohcs: Extra inputs"),
+        (("--only", "alignment", "--set", "trainin.epochs=1"), "trainin"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_tables_are_built(arguments, message, tmp_path):
