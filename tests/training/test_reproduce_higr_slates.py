@@ -151,6 +151,8 @@ def test_the_text_and_the_picture_s_rows_have_every_row(decoder):
         assert f"| {row['row']} |" in text
     assert len(differences_to_draw(decoder)) == len(decoder["rows"]) - 1
     assert "40 test slates of 40 people, 2 seed(s)" in text
+    assert "95% intervals over people and seeds:" in text
+    assert "95% intervals over people:" in markdown({**decoder, "seeds": [0]})
 
 
 def test_without_seeds_or_slates_there_is_no_table(experiment):
@@ -248,32 +250,62 @@ def cells_of(values_by_seed, user, facts=None):
     ]
 
 
-def test_intervals_are_those_of_a_slow_bootstrap(monkeypatch):
+@pytest.mark.parametrize(("num_theirs", "shared"), [(3, True), (3, False), (1, False)])
+def test_intervals_are_those_of_a_slow_bootstrap_over_people_and_seeds(
+    monkeypatch, num_theirs, shared
+):
     monkeypatch.setattr(higr_slates, "SAMPLES", 300)
     draw = np.random.default_rng(1)
     user = np.array([4, 4, 7, 7, 7, 9, 11])
-    ours, theirs = draw.random((2, 3, 7))
+    ours, theirs = draw.random((3, 7)), draw.random((num_theirs, 7))
     ours[:, 6] = np.nan  # of user 11 nothing is known on one side
-    found = higr_slates._difference(cells_of(ours, user), cells_of(theirs, user))
+    ours[1, 2] = np.nan  # one fit says nothing of a slate: it counts for none of them
+    found = higr_slates._difference(
+        cells_of(ours, user), cells_of(theirs, user), shared_seeds=shared
+    )
     own = found["metrics"]["ndcg@5"]
-    means = {}
-    for name, values in (("ours", ours), ("theirs", theirs)):
-        by_slate = [sum(values[:, slate]) / 3 for slate in range(7)]
-        means[name] = [
-            sum(v for v, u in zip(by_slate, user, strict=True) if u == one) / sum(user == one)
-            for one in (4, 7, 9)
+
+    def mean(values, seeds, people):
+        by_person = [
+            [np.mean([v for v, u in zip(row, user, strict=True) if u == one and v == v])]
+            for row in (np.where(np.isnan(values).any(axis=0), np.nan, values)[k] for k in seeds)
+            for one in people
         ]
-    difference = np.array(means["ours"]) - np.array(means["theirs"])
-    drawn = np.random.default_rng(0).integers(3, size=(300, 3), dtype=np.int64)
-    replicates = [np.mean([difference[place] for place in row]) for row in drawn]
-    shares = [
-        np.mean([means["ours"][p] for p in row]) / np.mean([means["theirs"][p] for p in row]) - 1
-        for row in drawn
+        return float(np.mean(by_person))
+
+    def drawn(places, seed):
+        return np.random.default_rng(seed).integers(places, size=(300, places), dtype=np.int64)
+
+    people = np.array([4, 7, 9])
+    seeds_of_ours = drawn(3, 1)
+    seeds_of_theirs = seeds_of_ours if shared else drawn(num_theirs, 2)
+    pairs = [
+        (mean(ours, first, people[who]), mean(theirs, second, people[who]))
+        for who, first, second in zip(drawn(3, 0), seeds_of_ours, seeds_of_theirs, strict=True)
     ]
-    assert own["difference"]["point"] == pytest.approx(difference.mean())
-    assert own["difference"]["low"] == pytest.approx(np.quantile(replicates, 0.025))
-    assert own["difference"]["high"] == pytest.approx(np.quantile(replicates, 0.975))
+    differences = [one - other for one, other in pairs]
+    shares = [one / other - 1 for one, other in pairs]
+    point = mean(ours, range(3), people) - mean(theirs, range(num_theirs), people)
+    assert own["difference"]["point"] == pytest.approx(point)
+    assert own["difference"]["low"] == pytest.approx(np.quantile(differences, 0.025))
+    assert own["difference"]["high"] == pytest.approx(np.quantile(differences, 0.975))
     assert own["relative"]["low"] == pytest.approx(np.quantile(shares, 0.025))
+
+
+def test_fits_that_differ_by_seed_alone_are_not_apart(monkeypatch):
+    monkeypatch.setattr(higr_slates, "SAMPLES", 500)
+    user = np.arange(400)
+    draw = np.random.default_rng(3)
+    person = draw.random(400)
+    # Each fit is as good as luck has it; people agree to the last digit on which is better.
+    ours, theirs = (
+        [person + shift for shift in shifts] for shifts in ((0.3, 0.2, 0.1), (0.25, 0.0, 0.15))
+    )
+    found = higr_slates._difference(
+        cells_of(ours, user), cells_of(theirs, user), shared_seeds=False
+    )
+    own = found["metrics"]["hit@5"]["difference"]
+    assert own["low"] < 0 < own["point"] < own["high"]
 
 
 def test_what_is_measured_anew_is_not_fitted_anew(experiment, decoder, monkeypatch):

@@ -39,7 +39,7 @@ from training.data.preferences import Pairs, pair_batches
 from training.data.slates import SHORTEST, Slates
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
-from training.evaluation.compare import bootstrap_means, compare
+from training.evaluation.compare import bootstrap_means, compare, user_draws
 from training.evaluation.slate import (
     coverage,
     intra_list_similarity,
@@ -271,7 +271,10 @@ def _compared(
         "users": len(np.unique(experiment.every.user[mask_S])),
         "rows": [{"row": name, **_figures(cells, num_items)} for name, cells in kept.items()],
         "differences": [
-            {"row": name, **_difference(cells, kept[against])}
+            {
+                "row": name,
+                **_difference(cells, kept[against], shared_seeds=against == BEFORE),
+            }
             for name, cells in kept.items()
             if name != against
         ],
@@ -624,25 +627,53 @@ def _figures(cells: Cells, num_items: int) -> dict[str, Any]:
     }
 
 
-def _difference(ours: Cells, theirs: Cells) -> dict[str, Any]:
-    """Of each figure ours less theirs, absolute and relative, with intervals over users.
+def _difference(ours: Cells, theirs: Cells, *, shared_seeds: bool) -> dict[str, Any]:
+    """Of each figure ours less theirs, absolute and relative, with intervals over users and seeds.
 
-    Users of whom a figure is not known on both sides are left out of it.
+    Users and fits are drawn anew, each by themselves: the bootstrap of two crossed factors (Owen,
+    "The pigeonhole bootstrap", 2007). Over users alone an interval is of these very fits, and the
+    next seed may move a figure by more. Few seeds still make it too narrow: of K, what they vary
+    by is taken for (K - 1) / K of it. Users of whom a figure is not known on both sides are left
+    out of it.
+
+    Args:
+        ours: by seed.
+        theirs: by seed.
+        shared_seeds: a fit of ours goes on from theirs of the same seed: both are drawn together.
     """
     user_S = ours[0][0]["user"].to_numpy()
+    shares_DK, shares_DL = _seed_shares(len(ours), 1), _seed_shares(len(theirs), 2)
+    if shared_seeds:
+        shares_DL = shares_DK
     found = {}
     for name in MEASURED:
-        columns = {
-            side: np.mean([values[name].to_numpy() for values, _ in cells], axis=0)
-            for side, cells in (("ours", ours), ("theirs", theirs))
-        }
-        _, by_user = per_user(columns, user_S)
-        values_U2 = np.stack([by_user["ours"], by_user["theirs"]], axis=1)
-        values_U2 = values_U2[~np.isnan(values_U2).any(axis=1)]
-        if not len(values_U2):
+        ours_UK, theirs_UL = (_by_user(cells, name, user_S) for cells in (ours, theirs))
+        values_UC = np.concatenate([ours_UK, theirs_UL], axis=1)
+        values_UC = values_UC[~np.isnan(values_UC).any(axis=1)]
+        if not len(values_UC):
             continue
-        draws_S2 = bootstrap_means(values_U2, samples=SAMPLES, seed=0)
-        compared = compare(*values_U2.T, *draws_S2.T, confidence=CONFIDENCE)
+        draws_DC = bootstrap_means(values_UC, samples=SAMPLES, seed=0)
+        compared = compare(
+            values_UC[:, : len(ours)].mean(axis=1),
+            values_UC[:, len(ours) :].mean(axis=1),
+            (draws_DC[:, : len(ours)] * shares_DK).sum(axis=1),
+            (draws_DC[:, len(ours) :] * shares_DL).sum(axis=1),
+            confidence=CONFIDENCE,
+        )
         relative = compared.relative and asdict(compared.relative)
         found[name] = {"difference": asdict(compared.difference), "relative": relative}
     return {"metrics": found}
+
+
+def _seed_shares(num_seeds: int, seed: int) -> np.ndarray:
+    """What each of K fits counts in each of D replicates, float64, [D, K]; rows sum to 1."""
+    # Fits are drawn as users are.
+    return np.concatenate([*user_draws(num_seeds, samples=SAMPLES, seed=seed)]) / num_seeds
+
+
+def _by_user(cells: Cells, name: str, user_S: np.ndarray) -> np.ndarray:
+    """A figure by user and seed, float64, [U, K]; a slate counts for all seeds or for none."""
+    values_KS = np.stack([values[name].to_numpy() for values, _ in cells])
+    known_KS = np.where(np.isnan(values_KS).any(axis=0), np.nan, values_KS)
+    _, by_user = per_user({str(place): row_S for place, row_S in enumerate(known_KS)}, user_S)
+    return np.stack(list(by_user.values()), axis=1)

@@ -11,6 +11,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     """The tables: figures, differences, and what decoding or a step costs."""
     is_decoder = found["experiment"] == "decoder"
     title = "HiGR's decoder" if is_decoder else "Alignment"
+    over = "people and seeds" if len(found["seeds"]) > 1 else "people"
     lines = [
         f"### {title} on {found['dataset']}: {found['slates']:,} {found['part']} slates of"
         f" {found['users']:,} people, {len(found['seeds'])} seed(s)",
@@ -19,7 +20,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         " similarity is the mean cosine within the first five places, coverage the share of the"
         " catalogue that they hold.",
         "",
-        *_compared_in_words(found, found["against"], is_decoder=is_decoder),
+        *_compared_in_words(found, found["against"], is_decoder=is_decoder, over=over),
     ]
     if is_decoder:
         lines += _latency_in_words(found["latency"])
@@ -31,12 +32,14 @@ def markdown(found: Mapping[str, Any]) -> str:
             "",
             f"#### Slates of any length: {every['slates']:,} of {every['users']:,} people",
             "",
-            *_compared_in_words(every, found["against"], is_decoder=is_decoder),
+            *_compared_in_words(every, found["against"], is_decoder=is_decoder, over=over),
         ]
     return "\n".join(lines) + "\n"
 
 
-def _compared_in_words(found: Mapping[str, Any], against: str, *, is_decoder: bool) -> list[str]:
+def _compared_in_words(
+    found: Mapping[str, Any], against: str, *, is_decoder: bool, over: str
+) -> list[str]:
     extra = [] if is_decoder else ["preference accuracy", "chosen log p", "repeats", "collapsed"]
     head = ["row", *METRICS, "similarity", "coverage", *extra, "tokens/s", "weights", "fit, s"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
@@ -53,7 +56,7 @@ def _compared_in_words(found: Mapping[str, Any], against: str, *, is_decoder: bo
         lines.append(f"| {row['row']} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        f"Each row minus *{against}*, {CONFIDENCE:.0%} intervals over people:",
+        f"Each row minus *{against}*, {CONFIDENCE:.0%} intervals over {over}:",
         "",
         "| row | " + " | ".join(f"{name} | relative" for name in METRICS) + " | similarity |",
         "|---" * (2 + 2 * len(METRICS)) + "|",
