@@ -25,6 +25,7 @@ BENCHMARKS = (
     "slate_decode_item",
     "orpo_step_memory",
     "validation_share",
+    "ingestion",
 )
 """Modules of `benchmarks`, each with `measure(settings, *, quick) -> dict`."""
 
@@ -45,8 +46,8 @@ def bench(names: tuple[str, ...], quick: bool, as_json: bool) -> None:
 
     NAME is one of sequence_building, preference_pairs, sasrec_epoch, hstu_epoch, mfalcon_256,
     constrained_beam_step, slate_epoch, slate_decode_latent, slate_decode_item, orpo_step_memory,
-    validation_share; all of them without one. ratio = ours / best peer: below 1 is faster where the
-    unit is time.
+    validation_share, ingestion; all of them without one. ratio = ours / best peer: below 1 is
+    faster where the unit is time.
     """
     settings = Settings()
     console = Console(stderr=as_json)

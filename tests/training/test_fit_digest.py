@@ -279,6 +279,15 @@ def test_a_default_that_is_written_out_is_no_change(counted):
     assert run(settings, other, train_recommender, ("popularity",))["status"] == "unchanged"
 
 
+def test_a_window_that_is_left_open_is_as_long_as_one_that_is_written_out(slate_settings):  # noqa: F811
+    made = of_slates(f"digests-{next(_NAMES)}")
+    for path in ("evaluation.holdout_days", "evaluation.validation_days"):
+        made = changed(made, path, None)
+    facts = run(slate_settings, made, train_recommender, ("popularity",))
+    other = changed(made, "evaluation.holdout_days", facts["split"]["holdout_days"])
+    assert run(slate_settings, other, train_recommender, ("popularity",))["status"] == "unchanged"
+
+
 def test_all_of_the_loop_determines_but_how_it_runs():
     left_out = set(LoopSettings.__dataclass_fields__) - set(LoopSettings().determining())
     assert left_out == {"checkpoint_every_steps", "compile_backbone"}

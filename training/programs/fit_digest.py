@@ -16,15 +16,9 @@ from training.models.interface import Family
 from training.programs.interface import Facts, Task
 from training.programs.material import Material, loop_settings
 
-OF_THE_SPLIT = (
-    "protocol",
-    "holdout_days",
-    "validation_days",
-    "target_minimum_strength",
-    "exclude_seen",
-    "positive_strength",
-)
-"""Fields of `evaluation` that a fit depends on: what trains, and what stops the training."""
+OF_VALIDATION = ("exclude_seen", "positive_strength")
+"""Fields of `evaluation` that stop a fit. Those that split are taken from the split, where windows
+that the preset leaves open have their lengths."""
 
 
 def config_document(task: Task, family: Family, shape: Any, training: Training) -> Facts:
@@ -44,7 +38,7 @@ def config_document(task: Task, family: Family, shape: Any, training: Training) 
             **loop_settings(training).determining(),
             "minimum_strength": training.minimum_strength,
         },
-        "evaluation": {name: getattr(evaluation, name) for name in OF_THE_SPLIT},
+        "evaluation": {name: getattr(evaluation, name) for name in OF_VALIDATION},
     }
 
 
