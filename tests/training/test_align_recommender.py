@@ -192,7 +192,7 @@ def test_contexts_of_pairs_hold_what_the_training_read(settings, aligned, monkey
         raise Seen((split.slates.train.histories.num_events, pairs.chosen.histories.num_events))
 
     watched = {**MODELS, "higr": replace(MODELS["higr"], align=seen)}
-    monkeypatch.setattr(align_recommender, "MODELS", watched)
+    monkeypatch.setattr(train_recommender, "MODELS", watched)
     # All events have strength 2; an alignment that there was not yet is made.
     strict = of_slates(aligned[0].name, alignment={"max_epochs": 7})
     for minimum, num_events in ((2, NUM_USERS * EVENTS), (3, 0)):

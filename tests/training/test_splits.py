@@ -5,17 +5,14 @@ import numpy as np
 import pytest
 
 from tests import worlds
-<<<<<<< HEAD
-from training.data.splits import DAY, fit_facts, split_leave_last_out, split_rolling
-=======
 from training.data.splits import (
     DAY,
+    fit_facts,
     log_days,
     rolling_windows,
     split_leave_last_out,
     split_rolling,
 )
->>>>>>> main
 
 START = (date(2024, 1, 1) - date(1970, 1, 1)).days * DAY
 
