@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ ISO = DAY.isoformat()
 @pytest.fixture
 def preset(tmp_path, mlflow_settings, monkeypatch, request):
     """A preset file of the test's own, and an environment that points the commands at it."""
-    name = f"cli-{request.node.name}"[:60].replace("[", "-").replace("]", "")
+    name = re.sub(r"[^a-z0-9_-]", "-", f"cli-{request.node.name}".lower())[:60]
     path = tmp_path / f"{name}.yaml"
     path.write_text(yaml.safe_dump({"name": name, "models": {"challenger": "item_knn"}}))
     monkeypatch.setenv("SIDEREAL_HOME", str(tmp_path / "home"))
