@@ -139,13 +139,13 @@ def _form(target: str) -> str:
 
 
 def _rows(preset: str, day: date) -> Rows:
-    from feature_store.preset import load_preset
+    from feature_store.preset import preset_name
     from feature_store.settings import Settings
     from feature_store.store import FeatureStore
 
     settings = Settings()
-    name = str(load_preset(preset, folder=settings.presets)["name"])
-    store = FeatureStore.open(settings)
+    name = preset_name(preset, folder=settings.presets)
+    store = FeatureStore.open(settings, name)
     snapshot_id = store.snapshot_id(TABLE)
     users = store.row_count(TABLE, partition=day)
     if snapshot_id is None or not users:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import redis
 from click.testing import CliRunner
 
 from feature_store.arrow import arrow_schema
-from feature_store.settings import Settings
+from feature_store.settings import REPOSITORY, Settings
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from sidereal import export_file, export_redis
@@ -27,6 +28,7 @@ from sidereal.cli import main
 
 DAY, NEXT_DAY = date(2026, 3, 1), date(2026, 3, 2)
 ODD = ['say "hi"', "back\\slash", "two\nlines\tand\x01more", "näme, Ω 🙂", "a,b;c"]
+DOCS = REPOSITORY / "docs" / "export.md"
 PLACE = "sidereal:shop:recommendations"
 
 
@@ -56,7 +58,7 @@ def rows(day, user_ids, *, shift=0):
 
 
 def publish(settings, day, table):
-    store = FeatureStore.open(settings)
+    store = FeatureStore.open(settings, "shop")
     stage = store.stage("recommendations", day=day, job="test")
     stage.write(table)
     store.publish(stage, replace=[day])
@@ -82,7 +84,7 @@ def export(target, day=DAY, *more):
 
 
 def published(settings, day=DAY):
-    found = FeatureStore.open(settings).read("recommendations", partition=day)
+    found = FeatureStore.open(settings, "shop").read("recommendations", partition=day)
     return found.sort_by("user_id")
 
 
@@ -149,7 +151,7 @@ def test_what_is_there_already_is_left_and_another_day_replaces_it(shop, tmp_pat
 def test_facts_as_json(shop, tmp_path):
     facts = json.loads(export(tmp_path / "out.csv", DAY, "--json").output)
     assert facts.pop("seconds") > 0
-    store = FeatureStore.open(shop)
+    store = FeatureStore.open(shop, "shop")
     assert facts == {
         "status": "done",
         "target": str(tmp_path / "out.csv"),
@@ -229,6 +231,13 @@ def test_an_unknown_preset_is_a_usage_error(shop, tmp_path):
     assert "export: no preset at" in result.stderr
 
 
+def test_the_documented_python_reads_every_user(shop, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
+    (block,) = [each for each in blocks if "FeatureStore" in each]
+    exec(block, {})
+    assert "user-0 ['item \"0\"'" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A Redis on loopback that keeps nothing on disk; its address."""
@@ -287,7 +296,7 @@ def test_redis_holds_every_users_lists_under_a_version(shop, server, client):
     assert "geheim" not in result.output
     expected = all_lists(shop, DAY)
     assert {user: lists_of(client, user) for user in expected} == expected
-    content = FeatureStore.open(shop).content_hash("recommendations", partition=DAY)
+    content = FeatureStore.open(shop, "shop").content_hash("recommendations", partition=DAY)
     assert client.get(f"{PLACE}:current") == f"2026-03-01-{content[:12]}"
 
 
@@ -352,7 +361,7 @@ def test_an_export_to_redis_that_was_killed_goes_on(shop, server, client):
 
 
 def test_a_version_begun_from_another_snapshot_is_written_anew(shop, server, client):
-    content = FeatureStore.open(shop).content_hash("recommendations", partition=DAY)
+    content = FeatureStore.open(shop, "shop").content_hash("recommendations", partition=DAY)
     state = json.dumps({"snapshot_id": "1", "written": 14, "complete": False})
     client.hset(f"{PLACE}:versions", f"{DAY}-{content[:12]}", state)
     assert json.loads(export(server, DAY, "--json").output)["written"] == 15
