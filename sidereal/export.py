@@ -1,12 +1,11 @@
 """`sidereal export`: the recommendations of a day, out of the feature store and into a service."""
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,63 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from feature_store.store import FeatureStore
+    from training.export.rows import Exported, Rows
 
-LOG = logging.getLogger(__name__)
-TABLE = "recommendations"
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 REDIS = ("redis://", "rediss://", "unix://")
-
-
-class ExportError(Exception):
-    """An export that could not be done; an earlier one is as it was."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows to export: one day's, of one version of the table.
-
-    Attributes:
-        store: where they are.
-        preset: whose they are.
-        day: the partition.
-        snapshot_id: of the version.
-        content_hash: of the day's rows.
-        users: how many rows there are.
-    """
-
-    store: "FeatureStore"
-    preset: str
-    day: date
-    snapshot_id: int
-    content_hash: str
-    users: int
-
-    @property
-    def version(self) -> str:
-        """Day and content, as in `2026-03-01-0f3a9c2b71de`."""
-        return f"{self.day}-{self.content_hash[:12]}"
-
-    def batches(self) -> Iterator[Any]:
-        """Record batches of the table, in bounded memory; in the same order at every call."""
-        yield from self.store.scan(TABLE, at=self.snapshot_id, partition=self.day)
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What an export did.
-
-    Attributes:
-        status: `done`, or `unchanged` where the same was there already.
-        target: where it is, without a password.
-        users: users whose lists are there.
-        written: users written by this run; fewer where an interrupted one had begun.
-    """
-
-    status: str
-    target: str
-    users: int
-    written: int
 
 
 @click.group()
@@ -138,33 +84,21 @@ def _form(target: str) -> str:
     return path.suffix
 
 
-def _rows(preset: str, day: date) -> Rows:
+def _rows(preset: str, day: date) -> "Rows":
     from feature_store.preset import preset_name
     from feature_store.settings import Settings
-    from feature_store.store import FeatureStore
+    from training.export.rows import rows_of
 
     settings = Settings()
-    name = preset_name(preset, folder=settings.presets)
-    store = FeatureStore.open(settings, name)
-    snapshot_id = store.snapshot_id(TABLE)
-    users = store.row_count(TABLE, partition=day)
-    if snapshot_id is None or not users:
-        days = store.partitions(TABLE)
-        there = f"there are those of {days[0]} to {days[-1]}" if days else "there are none yet"
-        raise ExportError(
-            f"preset {name!r} has no recommendations of {day}; {there}. Run "
-            f"`sidereal run --preset {preset} --days {day}`"
-        )
-    content = store.content_hash(TABLE, partition=day)
-    return Rows(store, name, day, snapshot_id, str(content), users)
+    return rows_of(settings, preset_name(preset, folder=settings.presets), day)
 
 
-def _write(rows: Rows, target: str, form: str) -> Exported:
+def _write(rows: "Rows", target: str, form: str) -> "Exported":
     if form == "redis":
-        from sidereal.export_redis import to_redis
+        from training.export.to_redis import to_redis
 
         return to_redis(rows, target)
-    from sidereal.export_file import to_file
+    from training.export.to_file import to_file
 
     return to_file(rows, Path(target), form)
 
@@ -182,6 +116,7 @@ def _told(facts: dict[str, Any]) -> str:
 def _one_line_errors() -> Iterator[None]:
     from feature_store.errors import FeatureStoreError
     from feature_store.preset import PresetError
+    from training.export.rows import ExportError
 
     try:
         yield

@@ -23,8 +23,8 @@ from feature_store.arrow import arrow_schema
 from feature_store.settings import REPOSITORY, Settings
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
-from sidereal import export_file, export_redis
 from sidereal.cli import main
+from training.export import to_file, to_redis
 
 DAY, NEXT_DAY = date(2026, 3, 1), date(2026, 3, 2)
 ODD = ['say "hi"', "back\\slash", "two\nlines\tand\x01more", "näme, Ω 🙂", "a,b;c"]
@@ -172,7 +172,7 @@ def test_a_disk_that_is_full_leaves_the_file_that_was_there(shop, tmp_path, monk
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(export_file.os, "fsync", full)
+    monkeypatch.setattr(to_file.os, "fsync", full)
     result = export(path, NEXT_DAY)
     assert result.exit_code == 1
     assert result.stderr == "export: [Errno 28] No space left on device\n"
@@ -188,7 +188,7 @@ def test_what_a_killed_export_left_is_written_over(shop, tmp_path):
 
 
 def test_two_exports_to_one_file_are_not_mixed(shop, tmp_path):
-    with export_file._beside(tmp_path / "out.csv"):
+    with to_file._beside(tmp_path / "out.csv"):
         result = export(tmp_path / "out.csv")
     assert result.exit_code == 1
     assert "another export writes" in result.stderr and "wait for it" in result.stderr
@@ -335,7 +335,7 @@ def test_an_export_to_redis_that_was_killed_goes_on(shop, server, client):
     serving = client.get(f"{PLACE}:current")
     publish(shop, DAY, rows(DAY, [f"user-{n}" for n in range(30_000)]))
     code = (
-        "import sidereal.export_redis as to; to.USERS_AT_ONCE = 10; "
+        "import training.export.to_redis as to; to.USERS_AT_ONCE = 10; "
         "from sidereal.cli import main; main()"
     )
     arguments = ["--preset", "shop", "--day", DAY.isoformat(), "--to", server]
@@ -368,7 +368,7 @@ def test_a_version_begun_from_another_snapshot_is_written_anew(shop, server, cli
 
 
 def test_more_users_than_a_transaction_takes(shop, server, client, monkeypatch):
-    monkeypatch.setattr(export_redis, "USERS_AT_ONCE", 4)
+    monkeypatch.setattr(to_redis, "USERS_AT_ONCE", 4)
     export(server)
     expected = all_lists(shop, DAY)
     assert {user: lists_of(client, user) for user in expected} == expected

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.recommender_world import DAY
-from tests.training.test_align_recommender import of_slates
+from tests.training.test_align_recommender import of_slates, publish_slates
 from tests.training.test_align_recommender import settings as slate_settings  # noqa: F401
 from tests.training.test_train_recommender import _NAMES
 from tests.training.test_warm_start import NEXT_DAY
@@ -151,10 +151,17 @@ def run(settings, made, program, families=()):
     return {"status": "done"} | program.run(task_of(settings, made, program, families))
 
 
+def new_preset(settings):
+    """A preset that no other test has, with its tables."""
+    made = of_slates(f"digests-{next(_NAMES)}")
+    publish_slates(settings, made)
+    return made
+
+
 @pytest.fixture(scope="module")
 def fitted(slate_settings):  # noqa: F811
     """Published tables with slates and pairs; a preset whose candidates are fitted and measured."""
-    made = of_slates(f"digests-{next(_NAMES)}")
+    made = new_preset(slate_settings)
     for program in (train_tokenizer, build_semantic_ids):
         run(slate_settings, made, program)
     run(slate_settings, made, train_recommender, ("higr", "popularity"))
@@ -166,7 +173,7 @@ def fitted(slate_settings):  # noqa: F811
 @pytest.fixture(scope="module")
 def counted(slate_settings):  # noqa: F811
     """A preset of its own with the cheapest fit there is, and that fit's digest."""
-    made = of_slates(f"digests-{next(_NAMES)}")
+    made = new_preset(slate_settings)
     run(slate_settings, made, train_recommender, ("popularity",))
     return slate_settings, made, digest_of_candidate(slate_settings, made)
 
@@ -244,7 +251,7 @@ def test_steps_of_the_alignment_are_those_of_the_preset_now(fitted):
 
 @pytest.mark.parametrize("path", {**ANOTHER_GENERATION, **NO_OTHER_GENERATION})
 def test_another_tokenizer_fits_what_reads_its_ids_again(slate_settings, path):  # noqa: F811
-    made = of_slates(f"digests-{next(_NAMES)}")
+    made = new_preset(slate_settings)
     made = changed(made, "training.max_epochs", 1)
     # The settings of a kind count for that kind.
     made = changed(made, "tokenizer.kind", "rq_vae") if path == "tokenizer.settings" else made
@@ -280,7 +287,7 @@ def test_a_default_that_is_written_out_is_no_change(counted):
 
 
 def test_a_window_that_is_left_open_is_as_long_as_one_that_is_written_out(slate_settings):  # noqa: F811
-    made = of_slates(f"digests-{next(_NAMES)}")
+    made = new_preset(slate_settings)
     for path in ("evaluation.holdout_days", "evaluation.validation_days"):
         made = changed(made, path, None)
     facts = run(slate_settings, made, train_recommender, ("popularity",))

@@ -19,8 +19,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from feature_store.log_lines import Progress
-from sidereal.export import Exported, ExportError, Rows
-from sidereal.export_lines import json_lines
+from training.export.rows import Exported, ExportError, Rows
+from training.export.lines import json_lines
 
 LOG = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20

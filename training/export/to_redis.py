@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import redis
 
 from feature_store.log_lines import Progress
-from sidereal.export import Exported, ExportError, Rows
-from sidereal.export_lines import json_lists
+from training.export.rows import Exported, ExportError, Rows
+from training.export.lines import json_lists
 
 LOG = logging.getLogger(__name__)
 USERS_AT_ONCE = 2000
