@@ -1,18 +1,13 @@
 """What a preset says to the pipelines: source, catalogue, sequences, slates, validation."""
 
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from feature_store.preset import PresetError, load_preset
-
-
-class Section(BaseModel):
-    """A preset section: unknown keys are refused, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from feature_store.preset import Part, Section, load
 
 
 class StrengthRule(Section):
@@ -55,7 +50,7 @@ class EventTime(Section):
     """`timestamp`: ISO text (without a zone: UTC) or the format's own type; the others count from
     1970. `order`: the column only orders a user's events; second n of `origin` stands for place n.
     """
-    origin: str = "2000-01-01"
+    origin: date = date(2000, 1, 1)
 
 
 class ColumnMapping(Section):
@@ -212,7 +207,7 @@ class Validation(Section):
     quarantine_share: float = Field(default=0.05, ge=0, le=1)
     """A delivery that loses a larger share than this is refused as a whole."""
     allow_empty_day: bool = False
-    earliest_event: str = "1990-01-01"
+    earliest_event: date = date(1990, 1, 1)
     """Events before are quarantined: they are a default or a unit mistake, not feedback."""
 
 
@@ -230,6 +225,9 @@ class PipelineConfig(Section):
     validation: Validation = Validation()
 
 
+PART = Part(PipelineConfig)
+
+
 def load_config(
     name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()
 ) -> PipelineConfig:
@@ -239,14 +237,5 @@ def load_config(
         PresetError: the preset can't be read, or a key or value is wrong; all problems at once,
             each with its path.
     """
-    sections = load_preset(name_or_path, folder=folder, overrides=overrides)
-    own: dict[str, Any] = {k: v for k, v in sections.items() if k in PipelineConfig.model_fields}
-    try:
-        return PipelineConfig.model_validate(own)
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            f" (found {problem.get('input')!r:.80})"
-            for problem in error.errors()
-        ]
-        raise PresetError(f"preset {name_or_path!r}:\n" + "\n".join(lines)) from error
+    found: PipelineConfig = load(PART, name_or_path, folder=folder, overrides=overrides)
+    return found
