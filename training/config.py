@@ -110,10 +110,12 @@ class Evaluation(Section):
     """How candidates are measured."""
 
     protocol: Literal["rolling", "leave_last_out"] = "rolling"
-    holdout_days: int = Field(default=28, ge=1)
-    """rolling: the last days, whose events no weight has seen."""
-    validation_days: int = Field(default=14, ge=1)
-    """rolling: the days before the holdout that early stopping looks at."""
+    holdout_days: int | None = Field(default=None, ge=1)
+    """rolling: the last days, whose events no weight has seen; null: a fifth of the days that the
+    log holds, at most 28."""
+    validation_days: int | None = Field(default=None, ge=1)
+    """rolling: the days before the holdout that early stopping looks at; null: half as many as
+    are held out."""
     cutoffs: Places = (5, 10, 50)
     """Lengths of lists that are measured; the metrics `hr@K` and `ndcg@K` have these K."""
     max_targets_per_user: int = Field(default=50, ge=1)

@@ -4,8 +4,6 @@ Where the source has no catalogue, or the preset adds unknown items, the items o
 valid rows are added without content.
 """
 
-from urllib.parse import unquote, urlparse
-
 from pyspark.sql import DataFrame
 
 from feature_store.tables.items import ITEMS
@@ -20,9 +18,9 @@ from pipelines.transforms.events import accepted
 def build(run: JobRun) -> JobOutput:
     """Add what is new to the catalogue and update what is there."""
     source = open_source(run.spark, run.config, run.settings)
-    raw = source.catalogue()
-    catalogue = None if raw is None else one_per_item(raw)
-    files = () if raw is None else _names(raw)
+    raw = source.catalogue(run.day)
+    catalogue = None if raw is None else one_per_item(raw.rows)
+    files = () if raw is None else tuple(sorted(map(_name, raw.files)))
     if catalogue is None or run.config.items.unknown_items == "add":
         catalogue, delivered = _with_delivered(run, source, catalogue)
         files += delivered
@@ -44,9 +42,9 @@ def _with_delivered(
     return catalogue.unionByName(unlisted), delivery.files
 
 
-def _names(rows: DataFrame) -> tuple[str, ...]:
-    """The files that rows are read from, without their folders."""
-    return tuple(sorted(unquote(urlparse(file).path).split("/")[-1] for file in rows.inputFiles()))
+def _name(address: str) -> str:
+    """A file without its folder."""
+    return address.rpartition("/")[2]
 
 
 JOB = Job(name="build_items", outputs=(ITEMS,), build=build)

@@ -9,6 +9,19 @@ from pyspark.sql import DataFrame
 from pipelines.config import ColumnMapping
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A file of a delivery that no row is read from.
+
+    Args:
+        file: its name, with as many folders as name it.
+        why: what it is instead, for the run's record.
+    """
+
+    file: str
+    why: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Delimited:
     """Text lines cut by a separator.
@@ -36,14 +49,43 @@ class RawLog:
         columns: which raw column means what.
         holds: `day`, what one night delivered: each row is a row of this run; `dump`, events of
             all times: the rows of this run are those that no earlier run took.
-        depth: how many trailing parts of a file's path name it (`log/2022-04-25.csv` has 2).
+        root: the folder that files are named from: below `k`, `k/log/2022-04-25.csv` is
+            `log/2022-04-25.csv`.
+        days: of each file, in the same order, the day whose delivery it is; empty for a dump.
+        left_out: what lies beside the files and isn't read.
     """
 
     files: tuple[str, ...]
     format: Delimited | Literal["json", "parquet"]
     columns: ColumnMapping
     holds: Literal["day", "dump"]
-    depth: int = 1
+    root: str
+    days: tuple[date, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    def name(self, file: str) -> str:
+        """What tables and messages call a file of it."""
+        return file.removeprefix(f"{self.root}/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """The items of a source, as a run for a day sees them.
+
+    Args:
+        rows: item_id, title, text, attributes.
+        files: addresses of what they are read from.
+        holds: `day`, what was delivered for one day (an earlier day's is an older catalogue);
+            `one`, the only catalogue there is.
+        day: the day it was delivered for, where it holds one.
+        left_out: what lies beside the files and isn't read.
+    """
+
+    rows: DataFrame
+    files: tuple[str, ...]
+    holds: Literal["day", "one"] = "one"
+    day: date | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Source(Protocol):
@@ -67,10 +109,14 @@ class Source(Protocol):
         """
         ...
 
-    def catalogue(self) -> DataFrame | None:
-        """Items as item_id, title, text, attributes; None where the source has no catalogue.
+    def catalogue(self, day: date) -> Catalogue | None:
+        """The newest catalogue of up to a day; None where the source has no catalogue.
+
+        Args:
+            day: the run's day.
 
         Raises:
+            DataRefused: it can't be read as a catalogue.
             DeliveryUnreadable: the catalogue should be there and isn't.
         """
         ...

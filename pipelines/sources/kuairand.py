@@ -7,6 +7,7 @@ used: `time_ms` is the epoch.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import date
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -15,7 +16,7 @@ from pyspark.sql import functions as F
 from feature_store.settings import Settings
 from pipelines.config import ColumnMapping, EventTime, KuaiRandSource
 from pipelines.errors import DeliveryUnreadable
-from pipelines.sources.interface import Delimited, RawLog
+from pipelines.sources.interface import Catalogue, Delimited, RawLog
 from pipelines.sources.raw_files import RawFiles
 
 SIGNALS = (
@@ -67,21 +68,24 @@ class KuaiRand:
         """The day's file; to begin with, the history and every earlier day's file, too."""
         daily = self._daily()
         if not daily:
-            return [self._log(self._official(), holds="dump")]
+            return [self._log(self._official())]
         if day not in daily:
             raise DeliveryUnreadable(
                 f"no delivery log/{day}.csv or .csv.gz in {self._folder}; there are {len(daily)} "
                 f"from {min(daily)} to {max(daily)}. Run the day again when it has arrived"
             )
         days = [earlier for earlier in sorted(daily) if earlier <= day] if bootstrap else [day]
-        logs = [self._log([daily[each] for each in days], holds="day", depth=2)]
+        logs = [self._log([daily[each] for each in days], days=days)]
         if bootstrap and self._config.history:
-            logs.append(self._log([self._history()], holds="dump"))
+            logs.append(self._log([self._history()]))
         return logs
 
-    def catalogue(self) -> DataFrame:
+    def catalogue(self, day: date) -> Catalogue:
         """Videos without title or text; author, music, tag and kinds as attributes."""
-        rows = self._features("video_features_basic_*")
+        files = self._feature_files("video_features_basic_*")
+        return Catalogue(rows=self._videos(self._features(files)), files=tuple(files))
+
+    def _videos(self, rows: DataFrame) -> DataFrame:
         tags = F.array_join(F.array_sort(F.split(F.regexp_replace("tag", r"\s", ""), ",")), "|")
         values = {name: _whole(column) for name, column in _CATEGORIES.items()}
         values |= {"tag": F.when(tags != "", tags), "duration": _duration_bucket()}
@@ -95,15 +99,16 @@ class KuaiRand:
 
     def user_features(self) -> DataFrame:
         """The users' features as they came, all as text, one row per user."""
-        return self._features("user_features_*")
+        return self._features(self._feature_files("user_features_*"))
 
-    def _log(self, files: list[str], *, holds: str, depth: int = 1) -> RawLog:
+    def _log(self, files: list[str], *, days: Sequence[date] = ()) -> RawLog:
         return RawLog(
             files=tuple(files),
             format=Delimited(),
             columns=_COLUMNS,
-            holds="day" if holds == "day" else "dump",
-            depth=depth,
+            holds="day" if days else "dump",
+            root=self._folder,
+            days=tuple(days),
         )
 
     def _daily(self) -> dict[date, str]:
@@ -128,12 +133,14 @@ class KuaiRand:
             )
         return address
 
-    def _features(self, pattern: str) -> DataFrame:
+    def _feature_files(self, pattern: str) -> list[str]:
         prefix = pattern.rstrip("*")
-        found = [name for name in self._files.names(self._folder) if name.startswith(prefix)]
-        if not found:
+        names = [name for name in self._files.names(self._folder) if name.startswith(prefix)]
+        if not names:
             raise DeliveryUnreadable(f"no {pattern}.csv or .csv.gz in {self._folder}")
-        files = [f"{self._folder}/{name}" for name in found]
+        return [f"{self._folder}/{name}" for name in names]
+
+    def _features(self, files: list[str]) -> DataFrame:
         return self._spark.read.csv(files, header=True, escape='"')
 
 

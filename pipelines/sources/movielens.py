@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from feature_store.settings import Settings
 from pipelines.config import ColumnMapping, EventTime, MovieLensSource
 from pipelines.errors import DeliveryUnreadable
-from pipelines.sources.interface import Delimited, RawLog
+from pipelines.sources.interface import Catalogue, Delimited, RawLog
 from pipelines.sources.raw_files import RawFiles
 
 RATING_COLUMNS = ("user_id", "item_id", "rating", "timestamp")
@@ -84,10 +84,11 @@ class MovieLens:
                 format=layout.format,
                 columns=_COLUMNS,
                 holds="dump",
+                root=self._folder,
             )
         ]
 
-    def catalogue(self) -> DataFrame:
+    def catalogue(self, day: date) -> Catalogue:
         """Films: title with its year, text of title and genres, attributes year and genre."""
         layout = self._layout()
         address = f"{self._folder}/{layout.films}"
@@ -96,7 +97,8 @@ class MovieLens:
                 f"no {layout.films} beside {layout.ratings} in {self._folder}; "
                 f"`sidereal fetch movielens-{self._config.dataset}` gets both"
             )
-        return _described(layout.read_films(self._spark, address))
+        rows = _described(layout.read_films(self._spark, address))
+        return Catalogue(rows=rows, files=(address,))
 
     def _layout(self) -> _Layout:
         names = self._files.names(self._folder)

@@ -17,6 +17,12 @@ _SPARK_CANT_READ = re.compile(
 )
 _CAUSE = re.compile(r"Caused by: (?P<kind>[\w.$]+)(?:: (?P<text>[^\n]+))?")
 _BOM = "\ufeff"
+_GLOB = re.compile(r"([\[\]{}*?\\])")
+
+
+def literal(address: str) -> str:
+    """An address as Spark's readers take it without looking for a pattern in it."""
+    return _GLOB.sub(r"\\\1", address)
 
 
 class RawFiles:
@@ -37,6 +43,13 @@ class RawFiles:
         full = path if "://" in path else str(self._root / path)
         hadoop_path = self._path(full)
         return str(self._system(hadoop_path).makeQualified(hadoop_path).toString())
+
+    def uris(self, address: str) -> tuple[str, str]:
+        """How Spark may write a file's address in `_metadata.file_path`: one of these."""
+        path = self._path(address)
+        uri = str(self._system(path).makeQualified(path).toUri().toString())
+        scheme, _, rest = uri.partition(":")
+        return f"{scheme}:/{rest.lstrip('/')}" if scheme == "file" else uri, uri
 
     def exists(self, address: str) -> bool:
         """Whether there is a file or folder."""

@@ -12,13 +12,15 @@ from pyspark.sql import functions as F
 from pipelines.config import ColumnMapping
 from pipelines.errors import DataRefused
 from pipelines.sources.interface import Delimited, RawLog
-from pipelines.sources.raw_files import RawFiles
+from pipelines.sources.raw_files import RawFiles, literal
 
 ROW = "_row"
-"""Struct of every raw row: source_file, line, raw (its text), problem (why it has no columns)."""
+"""Struct of every raw row: source_file, delivery_day (null in a dump), line, raw (its text),
+problem (why it has no columns)."""
 LONGEST_LINE = 65_536
 """Characters; a longer line is refused unparsed. No feedback event is that long."""
 _BROKEN = "_broken"
+_FILE = "_row_file"
 _INDEX_BITS = 33  # monotonically_increasing_id: the row within its Spark partition
 _SAMPLED_LINES = 1000
 _SPLIT_BYTES = 128 << 20
@@ -36,12 +38,12 @@ def read_rows(spark: SparkSession, raw_files: RawFiles, log: RawLog) -> DataFram
         DeliveryUnreadable: a file can't be opened.
     """
     if log.format == "parquet":
-        return _parquet_rows(spark, log)
+        return _parquet_rows(spark, raw_files, log)
     if log.format == "json":
-        return _json_rows(spark, log)
+        return _json_rows(spark, raw_files, log)
     headers = ((_header(raw_files, file, log.format), file) for file in log.files)
     parts = [
-        _delimited_rows(spark, log, log.format, header, [file for _, file in group])
+        _delimited_rows(spark, raw_files, log, header, [file for _, file in group])
         for header, group in groupby(sorted(headers), key=lambda pair: pair[0])
     ]
     return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
@@ -83,8 +85,10 @@ def _header(raw_files: RawFiles, file: str, layout: Delimited) -> str:
 
 
 def _delimited_rows(
-    spark: SparkSession, log: RawLog, layout: Delimited, header: str, files: list[str]
+    spark: SparkSession, raw_files: RawFiles, log: RawLog, header: str, files: list[str]
 ) -> DataFrame:
+    layout = log.format
+    assert isinstance(layout, Delimited)
     names = _column_names(layout, header)
     _refuse_missing(names, log.columns, files)
     options = {
@@ -95,7 +99,7 @@ def _delimited_rows(
         "columnNameOfCorruptRecord": _BROKEN,
     }
     fields = F.from_csv(_parsable(), _text_schema(names), options)
-    lines = _lines(spark, files, log.depth, header, fields)
+    lines = _placed(_lines(spark, files, header, fields), raw_files, log)
     return _unpacked(lines, names, f"line does not have {len(names)} fields")
 
 
@@ -107,7 +111,7 @@ def _column_names(layout: Delimited, header: str) -> tuple[str, ...]:
     return tuple(called.get(cell, cell) for cell in cells)
 
 
-def _json_rows(spark: SparkSession, log: RawLog) -> DataFrame:
+def _json_rows(spark: SparkSession, raw_files: RawFiles, log: RawLog) -> DataFrame:
     files = list(log.files)
     found = _json_keys(spark, files)
     # A signal may be absent from many rows, an id or a time may not.
@@ -119,33 +123,41 @@ def _json_rows(spark: SparkSession, log: RawLog) -> DataFrame:
     names = sorted({*found, *mapped_columns(log.columns)})
     options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _BROKEN}
     fields = F.from_json(_parsable(), _text_schema(names), options)
-    lines = _lines(spark, files, log.depth, "", fields)
+    lines = _placed(_lines(spark, files, "", fields), raw_files, log)
     return _unpacked(lines, names, "line is not a JSON object")
 
 
 def _json_keys(spark: SparkSession, files: list[str]) -> list[str]:
     """Keys that the first lines have."""
-    lines = spark.read.text(files).where(F.length("value") <= LONGEST_LINE).limit(_SAMPLED_LINES)
+    lines = _text(spark, files).where(F.length("value") <= LONGEST_LINE).limit(_SAMPLED_LINES)
     keys = lines.select(F.explode(F.json_object_keys("value")).alias("key")).distinct()
     return sorted(row["key"] for row in keys.collect())
 
 
-def _parquet_rows(spark: SparkSession, log: RawLog) -> DataFrame:
-    frame = spark.read.parquet(*log.files)
-    _refuse_missing(frame.columns, log.columns, log.files)
-    everything = F.struct(*(named(name) for name in frame.columns))
+def _parquet_rows(spark: SparkSession, raw_files: RawFiles, log: RawLog) -> DataFrame:
+    frame = spark.read.parquet(*map(literal, log.files))
+    names = frame.columns
+    _refuse_missing(names, log.columns, log.files)
+    everything = F.struct(*(named(name) for name in names))
+    rows = frame.select(
+        *(named(name) for name in names),
+        F.col("_metadata.file_path").alias(_FILE),
+        F.col("_metadata.row_index").alias("_row_line"),
+    )
     row = F.struct(
-        _source_file(log.depth).alias("source_file"),
-        F.col("_metadata.row_index").alias("line"),
+        *_place(),
+        F.col("_row_line").alias("line"),
         F.to_json(everything, {"ignoreNullFields": "false"}).alias("raw"),
         F.lit(None).cast("string").alias("problem"),
     )
-    return frame.select(*(named(name) for name in frame.columns), row.alias(ROW))
+    return _placed(rows, raw_files, log).select(*(named(name) for name in names), row.alias(ROW))
 
 
-def _lines(
-    spark: SparkSession, files: list[str], depth: int, header: str, fields: Column
-) -> DataFrame:
+def _text(spark: SparkSession, files: Iterable[str]) -> DataFrame:
+    return spark.read.text([literal(file) for file in files])
+
+
+def _lines(spark: SparkSession, files: list[str], header: str, fields: Column) -> DataFrame:
     """Lines with file, number, problem (as text) and fields.
 
     The row counter makes this one select a barrier: Spark would otherwise push filters over the
@@ -154,14 +166,33 @@ def _lines(
     start = F.col("_metadata.file_block_start")
     index = F.monotonically_increasing_id().bitwiseAND(F.lit((1 << _INDEX_BITS) - 1))
     after_header = F.when(start == 0, 1).otherwise(0) if header else F.lit(0)
-    lines = spark.read.text(files).select(
+    lines = _text(spark, files).select(
         F.col("value"),
-        _source_file(depth).alias("source_file"),
+        F.col("_metadata.file_path").alias(_FILE),
         (start + index - after_header).alias("line"),
         _line_problem().alias("problem"),
         fields.alias("fields"),
     )
     return lines.where((F.trim("value") != "") & (F.col("value") != header))
+
+
+def _placed(rows: DataFrame, raw_files: RawFiles, log: RawLog) -> DataFrame:
+    """The same rows, with what `_place` needs of their files."""
+    days = log.days or (None,) * len(log.files)
+    places = [
+        (uri, log.name(file), day)
+        for file, day in zip(log.files, days, strict=True)
+        for uri in dict.fromkeys(raw_files.uris(file))
+    ]
+    schema = f"{_FILE} string, _source_file string, _delivery_day date"
+    by_file = rows.sparkSession.createDataFrame(places, schema)
+    return rows.join(F.broadcast(by_file), _FILE, "left")
+
+
+def _place() -> tuple[Column, Column]:
+    """The first fields of `_row`."""
+    file, day = F.col("_source_file"), F.col("_delivery_day")
+    return file.alias("source_file"), day.alias("delivery_day")
 
 
 def _line_problem() -> Column:
@@ -174,10 +205,6 @@ def _parsable() -> Column:
     return F.when(_line_problem().isNull(), F.col("value"))
 
 
-def _source_file(depth: int) -> Column:
-    return F.substring_index(F.col("_metadata.file_path"), "/", -depth)
-
-
 def _text_schema(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}` STRING" for name in [*names, _BROKEN])
 
@@ -185,7 +212,7 @@ def _text_schema(names: Iterable[str]) -> str:
 def _unpacked(lines: DataFrame, names: Iterable[str], unparsable: str) -> DataFrame:
     broken = F.when(F.col(f"fields.{_BROKEN}").isNotNull(), unparsable)
     row = F.struct(
-        "source_file",
+        *_place(),
         "line",
         F.col("value").alias("raw"),
         F.coalesce("problem", broken).alias("problem"),

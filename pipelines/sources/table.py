@@ -1,6 +1,7 @@
 """Anyone's own log in Parquet, CSV or JSON lines, through the column mapping of a preset."""
 
 import re
+from collections.abc import Sequence
 from datetime import date
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -10,7 +11,7 @@ from pyspark.sql.types import ArrayType
 from feature_store.settings import Settings
 from pipelines.config import CatalogueMapping, TableSource
 from pipelines.errors import DataRefused, DeliveryUnreadable
-from pipelines.sources.interface import Delimited, RawLog
+from pipelines.sources.interface import Catalogue, Delimited, RawLog
 from pipelines.sources.raw_files import RawFiles
 from pipelines.sources.raw_rows import named
 
@@ -39,25 +40,26 @@ class Table:
     def logs(self, day: date, *, bootstrap: bool) -> list[RawLog]:
         """The day's file or folder (to begin with: all up to the day), or the whole log."""
         path = self._config.path
-        if "{day}" not in path:
-            address = self._files.resolve(path)
-            days = self._days_in(address)
-            if not days:
-                return [self._log(self._contents(address), holds="dump", depth=1)]
+        if "{day}" in path:
+            root, days = self._days_of_pattern(path)
         else:
-            address, days = self._days_of_pattern(path)
+            root = self._files.resolve(path)
+            days = self._days_in(root)
+            if not days:
+                return [self._log(self._contents(root), root=root)]
         if day not in days:
             known = f"there are {len(days)} from {min(days)} to {max(days)}" if days else "none"
             raise DeliveryUnreadable(
-                f"no delivery for {day} at {address}; {known}. Run the day again when "
-                "it has arrived"
+                f"no delivery for {day} at {self._files.resolve(path)}; {known}. Run the day again "
+                "when it has arrived"
             )
         wanted = [each for each in sorted(days) if each <= day] if bootstrap else [day]
-        files = [(days[each], self._contents(days[each])) for each in wanted]
-        depth = 2 if any(contents != [entry] for entry, contents in files) else 1
-        return [self._log([f for _, contents in files for f in contents], holds="day", depth=depth)]
+        parts = {each: self._contents(days[each]) for each in wanted}
+        files = [file for contents in parts.values() for file in contents]
+        of = [each for each, contents in parts.items() for _ in contents]
+        return [self._log(files, root=root, days=of)]
 
-    def catalogue(self) -> DataFrame | None:
+    def catalogue(self, day: date) -> Catalogue | None:
         """The mapped catalogue; None where the preset names none."""
         mapping = self._config.catalogue
         if mapping is None:
@@ -65,16 +67,19 @@ class Table:
         address = self._files.resolve(mapping.path)
         if not self._files.exists(address):
             raise DeliveryUnreadable(f"source.catalogue.path: nothing at {address}")
-        return _mapped_catalogue(_read_catalogue(self._spark, address, mapping), mapping)
+        rows = _read_catalogue(self._spark, address, mapping)
+        files = tuple(rows.inputFiles())
+        return Catalogue(rows=_mapped_catalogue(rows, mapping), files=files)
 
-    def _log(self, files: list[str], *, holds: str, depth: int) -> RawLog:
+    def _log(self, files: list[str], *, root: str, days: Sequence[date] = ()) -> RawLog:
         kind = self._config.format
         return RawLog(
             files=tuple(files),
             format=Delimited() if kind == "csv" else kind,
             columns=self._config.columns,
-            holds="day" if holds == "day" else "dump",
-            depth=depth,
+            holds="day" if days else "dump",
+            root=root if files != [root] else root.rpartition("/")[0],
+            days=tuple(days),
         )
 
     def _days_in(self, folder: str) -> dict[date, str]:
@@ -82,18 +87,16 @@ class Table:
         return {date.fromisoformat(m["day"]): f"{folder}/{name}" for name, m in found if m}
 
     def _days_of_pattern(self, path: str) -> tuple[str, dict[date, str]]:
-        """Days whose delivery `path` finds, looked up where `{day}` first stands."""
+        """The folder in which `{day}` first stands, and the days whose delivery `path` finds."""
         before, _, _ = path.partition("{day}")
         parent = before.rpartition("/")[0]
         part = path[len(parent) :].lstrip("/").split("/")[0]
-        address = self._files.resolve(path)
-        entry = re.compile(
-            re.escape(part).replace(r"\{day\}", _DAY, 1).replace(r"\{day\}", "(?P=day)")
-        )
-        found = [entry.fullmatch(name) for name in self._files.names(self._files.resolve(parent))]
+        folder = self._files.resolve(parent)
+        entry = _day_pattern(part)
+        found = [entry.fullmatch(name) for name in self._files.names(folder)]
         days = [date.fromisoformat(match["day"]) for match in found if match]
         full = {day: self._files.resolve(path.replace("{day}", day.isoformat())) for day in days}
-        return address, {day: file for day, file in full.items() if self._files.exists(file)}
+        return folder, {day: file for day, file in full.items() if self._files.exists(file)}
 
     def _contents(self, address: str) -> list[str]:
         if not self._files.exists(address):

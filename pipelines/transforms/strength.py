@@ -7,7 +7,7 @@ exposures without a click.
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 
 from pyspark.errors import AnalysisException, ParseException
@@ -17,7 +17,9 @@ from pyspark.sql.types import StringType, StructType
 
 from feature_store.preset import PresetError
 from pipelines.config import StrengthRule
+from pipelines.transforms.catalyst import kind, nodes, parse
 
+_NAMES = ("UnresolvedAttribute", "UnresolvedNamedLambdaVariable")
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
@@ -31,6 +33,37 @@ def strength_of(rules: Sequence[StrengthRule]) -> Column:
     cases = [(F.expr(rule.when), F.lit(rule.strength)) for rule in rules]
     none = F.lit(None).cast("int")
     return reduce(lambda rest, case: F.when(*case).otherwise(rest), reversed(cases), none)
+
+
+def rule_columns(
+    rules: Sequence[StrengthRule], columns: Iterable[str]
+) -> dict[int, tuple[str, ...]]:
+    """The raw columns that each rule names; reads no row.
+
+    Args:
+        rules: of the preset's source.
+        columns: all raw columns there are, as they are spelt in the files.
+
+    Returns:
+        By the rule's number from 1, the columns in their own spelling and order. A name that is
+        no column's is left to `check_rules`, as is a rule that isn't SQL.
+    """
+    there = list(columns)
+    named = (_names_in(rule.when) for rule in rules)
+    return {
+        number: tuple(column for column in there if column.lower() in names)
+        for number, names in enumerate(named, start=1)
+    }
+
+
+def _names_in(condition: str) -> frozenset[str]:
+    """Names in a condition, in lower case: columns, and the arguments of its lambdas."""
+    try:
+        tree = parse(condition)
+    except ParseException:
+        return frozenset()
+    parts = (node.nameParts().apply(0) for node in nodes(tree) if kind(node) in _NAMES)
+    return frozenset(str(part).lower() for part in parts)
 
 
 def check_rules(rules: Sequence[StrengthRule], rows: DataFrame) -> None:

@@ -1,6 +1,7 @@
 """Files as rows: lines, fields, places, and what is wrong with a line."""
 
 import gzip
+from datetime import date
 
 import pytest
 
@@ -9,10 +10,12 @@ from pipelines.errors import DataRefused, DeliveryUnreadable
 from pipelines.sources.interface import Delimited, RawLog
 from pipelines.sources.raw_files import RawFiles, readable
 from pipelines.sources.raw_rows import ROW, one_split_per_task, read_rows
-from tests.pipelines.raw_worlds import COLUMNS, write_csv, write_json
+from tests.pipelines.raw_worlds import COLUMNS, DAY, write_csv, write_json
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
+LATER = date(2024, 3, 11)
+PLACE = ("source_file", "delivery_day", "line", "raw", "problem")
 MAPPING = ColumnMapping(
     user_id="user",
     item_id="item",
@@ -24,13 +27,14 @@ MAPPING = ColumnMapping(
 
 @pytest.fixture
 def read(spark, tmp_path):
-    def run(*paths, file_format=None, depth=1):
+    def run(*paths, file_format=None, root=None, days=()):
         log = RawLog(
             files=tuple(path.as_uri() for path in paths),
             format=file_format or Delimited(),
             columns=MAPPING,
-            holds="day",
-            depth=depth,
+            holds="day" if days else "dump",
+            root=(root or paths[0].parent).as_uri(),
+            days=days,
         )
         return read_rows(spark, RawFiles(spark, tmp_path), log)
 
@@ -42,13 +46,13 @@ def test_lines_are_numbered_after_the_header_and_named_by_their_file(read, tmp_p
     one = write_csv(tmp_path / "2024-03-10" / "one.csv", rows)
     two = write_csv(tmp_path / "2024-03-10" / "two.csv.gz", rows, COLUMNS[::-1])
     with one_split_per_task(spark):
-        found = read(one, two, depth=2).select("user", "seconds", f"{ROW}.*").collect()
-    places = {(r.source_file, r.line, r.user, r.seconds, r.raw, r.problem) for r in found}
+        found = read(one, two, root=tmp_path, days=(DAY, LATER)).collect()
+    places = {(*(row[ROW][name] for name in PLACE), row.user, row.seconds) for row in found}
     assert places == {
-        ("2024-03-10/one.csv", 0, "u1", "2", "u1,a,t,1,2", None),
-        ("2024-03-10/one.csv", 2, "u2", "2", "u2,a,t,1,2", None),
-        ("2024-03-10/two.csv.gz", 0, "2", "u1", "u1,a,t,1,2", None),
-        ("2024-03-10/two.csv.gz", 2, "2", "u2", "u2,a,t,1,2", None),
+        ("2024-03-10/one.csv", DAY, 0, "u1,a,t,1,2", None, "u1", "2"),
+        ("2024-03-10/one.csv", DAY, 2, "u2,a,t,1,2", None, "u2", "2"),
+        ("2024-03-10/two.csv.gz", LATER, 0, "u1,a,t,1,2", None, "2", "u1"),
+        ("2024-03-10/two.csv.gz", LATER, 2, "u2,a,t,1,2", None, "2", "u2"),
     }
 
 

@@ -71,7 +71,7 @@ def test_every_movielens_layout_gives_the_same_ratings_and_films(spark, movielen
         (event,) = parse_events(rows, log.columns, source._config.strength).collect()
         assert (event.user_id, event.item_id, event.signals) == ("1", "1", {"rating": 5.0}), layout
         assert event.event_time.timestamp() == 880000000, layout
-        film, unknown = source.catalogue().orderBy("item_id").collect()
+        film, unknown = source.catalogue(APRIL).rows.orderBy("item_id").collect()
         assert film.title == 'Café "Noir" (1995)', layout
         genre = film.attributes["genre"]
         assert set(genre.split("|")) == {"Sci-Fi", "Drama"}, layout
@@ -86,7 +86,7 @@ def test_a_folder_without_movielens_says_how_to_get_it(movielens, tmp_path):
         movielens("").logs(APRIL, bootstrap=True)
     write_csv(tmp_path / "ml" / "u.data", [], header=())
     with pytest.raises(DeliveryUnreadable, match=r"no u\.item beside u\.data"):
-        movielens().catalogue()
+        movielens().catalogue(APRIL)
 
 
 @pytest.fixture
@@ -135,12 +135,12 @@ def test_kuairand_says_what_is_not_there(kuairand, tmp_path):
     with pytest.raises(DeliveryUnreadable, match=r"no logs in .*expected log/<day>\.csv"):
         kuairand("nowhere").logs(date(2022, 4, 25), bootstrap=True)
     with pytest.raises(DeliveryUnreadable, match=r"no video_features_basic_\*\.csv"):
-        kuairand("nowhere").catalogue()
+        kuairand("nowhere").catalogue(DAY)
 
 
 def test_kuairands_videos_have_categories_and_its_users_features(kuairand):
     source = kuairand()
-    video, bare = source.catalogue().orderBy("item_id").collect()
+    video, bare = source.catalogue(DAY).rows.orderBy("item_id").collect()
     assert video.attributes == {
         "author": "7",
         "music": "9155",
@@ -181,6 +181,8 @@ def test_days_are_found_by_pattern_by_folder_and_by_file_name(table, tmp_path):
         assert (names(log), log.holds) == (files, "day"), path
         (log,) = table(path).logs(DAY, bootstrap=True)
         assert len(log.files) == 2 * len(files), path
+        earlier = [date(2024, 3, 9)] * len(files)
+        assert log.days == (*earlier, *[DAY] * len(files)), path
 
 
 def test_a_file_or_a_folder_without_days_is_one_log(table, tmp_path):
@@ -208,16 +210,16 @@ def test_a_table_says_what_is_not_there(table, tmp_path):
         write_csv(tmp_path / "other" / "a.csv", [])
         table("other", file_format="parquet").logs(DAY, bootstrap=False)
     with pytest.raises(DeliveryUnreadable, match=r"source\.catalogue\.path: nothing at"):
-        table("files").catalogue()
+        table("files").catalogue(DAY)
     write_csv(tmp_path / "items.csv", [], header=("id", "title"))
     with pytest.raises(DataRefused, match=r"columns \['about', 'kind', 'name'\] are missing"):
-        table("files").catalogue()
+        table("files").catalogue(DAY)
 
 
 def test_a_tables_catalogue_is_read_through_its_mapping(spark, table, tmp_path):
     rows = ['a,"Two\nlines, ""quoted""",about,', "b,,,book"]
     write_csv(tmp_path / "items.csv", rows, header=("id", "name", "about", "kind"))
-    first, second = table("x").catalogue().orderBy("item_id").collect()
+    first, second = table("x").catalogue(DAY).rows.orderBy("item_id").collect()
     assert first.asDict() == {
         "item_id": "a",
         "title": 'Two\nlines, "quoted"',
@@ -238,7 +240,7 @@ def test_a_tables_catalogue_is_read_through_its_mapping(spark, table, tmp_path):
             "attributes": ["kind"],
         }
     }
-    (row,) = table("x", source=parquet).catalogue().collect()
+    (row,) = table("x", source=parquet).catalogue(DAY).rows.collect()
     assert (row.item_id, row.text, row.attributes) == ("7", None, {"kind": "p|q"})
-    assert table("x", catalogue=None).catalogue() is None
+    assert table("x", catalogue=None).catalogue(DAY) is None
     assert not table("x", catalogue=None).has_catalogue

@@ -4,7 +4,7 @@ import pytest
 
 from feature_store.preset import PresetError
 from pipelines.config import StrengthRule
-from pipelines.transforms.strength import check_rules, strength_of
+from pipelines.transforms.strength import check_rules, rule_columns, strength_of
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
@@ -51,3 +51,23 @@ def test_every_rule_that_cannot_be_evaluated_is_named_with_its_place(rows):
     assert "source.strength.3" in text
     assert "source.strength.4" in text
     assert "source.strength.5" not in text
+
+
+def test_the_columns_of_each_rule_are_named_as_the_files_spell_them(spark):
+    columns = ["Action", "seconds", "a.b", "ctx", "scores", "unused"]
+    wanted = rules(
+        (3, "action = 'purchase' AND SECONDS >= 30"),
+        (2, "`a.b` = 1 OR ctx.device = 'tv'"),
+        (1, "exists(scores, score -> score > seconds)"),
+        (1, "ratng >= 4"),
+        (1, "seconds >="),
+        (0, "TRUE"),
+    )
+    assert rule_columns(wanted, columns) == {
+        1: ("Action", "seconds"),
+        2: ("a.b", "ctx"),
+        3: ("seconds", "scores"),
+        4: (),
+        5: (),
+        6: (),
+    }

@@ -1,11 +1,17 @@
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
 from tests import worlds
-from training.data.splits import DAY, split_leave_last_out, split_rolling
+from training.data.splits import (
+    DAY,
+    log_days,
+    rolling_windows,
+    split_leave_last_out,
+    split_rolling,
+)
 
 START = (date(2024, 1, 1) - date(1970, 1, 1)).days * DAY
 
@@ -54,6 +60,26 @@ def test_rolling_knows_nothing_after_the_day():
     assert 7 not in split.test.histories.items
     assert split.facts["train_until"] == "2024-01-05"
     assert split.facts["validation_until"] == "2024-01-09"
+
+
+@pytest.mark.parametrize(
+    ("days", "windows"), [(1, (1, 1)), (3, (1, 1)), (10, (2, 1)), (20, (4, 2)), (212, (28, 14))]
+)
+def test_windows_that_the_preset_leaves_open_follow_from_the_length_of_the_log(days, windows):
+    histories = histories_on_days([[(0, 1), (1, days)]])
+    last = date(2024, 1, 1) + timedelta(days - 1)
+    assert log_days(histories, last) == days
+    assert rolling_windows(histories, last, None, None) == windows
+    assert rolling_windows(histories, last, 7, None) == (7, 3)
+    assert rolling_windows(histories, last, None, 5) == (windows[0], 5)
+
+
+def test_a_log_of_three_days_leaves_a_day_to_learn_from():
+    histories = histories_on_days([[(0, 1), (1, 2), (2, 3)]])
+    last = date(2024, 1, 3)
+    held_out, validate = rolling_windows(histories, last, None, None)
+    split = split_rolling(histories, last, holdout_days=held_out, validation_days=validate)
+    assert (split.train.num_events, len(split.validation), len(split.test)) == (1, 1, 1)
 
 
 def test_midnight_belongs_to_the_day_that_begins():

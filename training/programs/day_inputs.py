@@ -24,7 +24,7 @@ from training.data.slates import (
     split_slates_leave_last_out,
     split_slates_rolling,
 )
-from training.data.splits import Split, split_leave_last_out, split_rolling
+from training.data.splits import Split, rolling_windows, split_leave_last_out, split_rolling
 from training.programs.interface import ProgramError, Task
 
 Inputs = dict[str, dict[str, Any]]
@@ -88,11 +88,11 @@ def split_slates(slates: Slates, day: date, evaluation: Evaluation) -> SlateSpli
     """The split of slates that the preset asks for."""
     if evaluation.protocol == "leave_last_out":
         return split_slates_leave_last_out(slates)
+    holdout_days, validation_days = rolling_windows(
+        slates.histories, day, evaluation.holdout_days, evaluation.validation_days
+    )
     return split_slates_rolling(
-        slates,
-        day,
-        holdout_days=evaluation.holdout_days,
-        validation_days=evaluation.validation_days,
+        slates, day, holdout_days=holdout_days, validation_days=validation_days
     )
 
 
@@ -137,11 +137,14 @@ def split_histories(histories: Histories, day: date, evaluation: Evaluation) -> 
             target_minimum_strength=evaluation.target_minimum_strength,
             light_user_events=evaluation.light_user_events,
         )
+    holdout_days, validation_days = rolling_windows(
+        histories, day, evaluation.holdout_days, evaluation.validation_days
+    )
     return split_rolling(
         histories,
         day,
-        holdout_days=evaluation.holdout_days,
-        validation_days=evaluation.validation_days,
+        holdout_days=holdout_days,
+        validation_days=validation_days,
         max_targets_per_user=evaluation.max_targets_per_user,
         target_minimum_strength=evaluation.target_minimum_strength,
         light_user_events=evaluation.light_user_events,

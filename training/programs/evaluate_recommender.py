@@ -280,7 +280,7 @@ def _require_same_ground(
     if not len(split.test):
         raise ProgramError(
             f"{task.day} has no target to evaluate on: nothing happened in the last "
-            f"{task.config.evaluation.holdout_days} days; lengthen evaluation.holdout_days"
+            f"{split.facts.get('holdout_days', 0)} days; lengthen evaluation.holdout_days"
         )
     problems = []
     for label, bundle in bundles.items():

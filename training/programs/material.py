@@ -5,6 +5,7 @@ was trained on.
 """
 
 from dataclasses import dataclass, fields, replace
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,8 @@ import pyarrow.compute as pc
 
 from training.bundle import Bundle, Origin, write_bundle
 from training.config import Training
-from training.data.splits import Split
+from training.data.histories import Histories
+from training.data.splits import Split, log_days
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting, LoopSettings, Observer
 from training.models.interface import Family, Recommender
@@ -62,11 +64,23 @@ def day_material(task: Task) -> Material:
     histories, items = read_histories(task, inputs), read_items(task, inputs)
     split = split_histories(histories, task.day, task.config.evaluation)
     if not split.train.num_events:
-        raise ProgramError(
-            f"no event of {task.day} or before may be trained on: {dict(split.facts)}; shorten "
-            "evaluation.holdout_days or evaluation.validation_days"
-        )
+        raise ProgramError(_nothing_to_learn(split, histories, task.day))
     return Material(split, items, None, Vocabulary(items.num_rows), inputs)
+
+
+def _nothing_to_learn(split: Split, histories: Histories, day: date) -> str:
+    if "holdout_days" not in split.facts:
+        return (
+            f"no event up to {day} may be trained on: each person's last two events are held out, "
+            "and nobody has more. Wait for more days"
+        )
+    return (
+        f"no event up to {day} may be trained on: the log holds {log_days(histories, day)} day(s), "
+        f"of which the last {split.facts['holdout_days']} are held out "
+        f"(evaluation.holdout_days) and the {split.facts['validation_days']} before them validate "
+        "(evaluation.validation_days). Wait for more days, shorten these, or set "
+        "evaluation.protocol: leave_last_out"
+    )
 
 
 def material_for(task: Task, family: Family, plain: Material) -> Material:
