@@ -5,6 +5,7 @@ say. `load` reads a file, applies `a.b=c` overrides and gives one package's part
 everything that is wrong with some or all parts at once.
 """
 
+import copy
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -56,11 +57,11 @@ class Rule:
     """What a model can't say.
 
     Args:
-        sections: what it reads; where one of them is wrong already, the rule is not asked.
+        reads: dotted paths that it reads; where one of them is wrong already, it is not asked.
         problems: of an instance of the part's model.
     """
 
-    sections: tuple[str, ...]
+    reads: tuple[str, ...]
     problems: Callable[[Any], Found]
 
 
@@ -89,13 +90,22 @@ class Preset:
     overrides: Mapping[preset_yaml.Path, str] = field(default_factory=dict)
 
     def place(self, path: preset_yaml.Path) -> str:
-        """What says the value at a path: an override, or the line it, or what holds it, is in."""
-        for length in range(len(path), -1, -1):
+        """What says the value at a path, or that it is not said: an override, or a line."""
+        if source := self.source(path):
+            return source
+        inside = [keys for keys in self.overrides if keys[: len(path)] == path]
+        if inside:
+            return f"--set {self.overrides[inside[-1]]}"
+        lengths = range(len(path), 0, -1)
+        line = next((self.lines[path[:n]] for n in lengths if path[:n] in self.lines), None)
+        return f"line {line}" if line else ""
+
+    def source(self, path: preset_yaml.Path) -> str:
+        """What says the very value at a path; empty where it is a default."""
+        for length in range(len(path), 0, -1):
             if path[:length] in self.overrides:
                 return f"--set {self.overrides[path[:length]]}"
-            if length and path[:length] in self.lines:
-                return f"line {self.lines[path[:length]]}"
-        return ""
+        return f"line {self.lines[path]}" if path in self.lines else ""
 
 
 def read_preset(name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()) -> Preset:
@@ -200,8 +210,7 @@ def problems_of(preset: Preset, parts: Sequence[Part], *, all_parts: bool = Fals
         known = part.model.model_fields
         own = {name: value for name, value in preset.sections.items() if name in known}
         wrong = list(model_problems(part.model, own))
-        sections = frozenset(str(path[0]) for path, _ in wrong)
-        for path, problem in (*wrong, *_broken_rules(part, own, sections)):
+        for path, problem in (*wrong, *_broken_rules(part, own, [path for path, _ in wrong])):
             found.setdefault((path, problem.found), problem)
     for problem in _name_problems(preset.sections.get("name")):
         found.setdefault((("name",), problem.found), problem)
@@ -216,19 +225,39 @@ def problems_of(preset: Preset, parts: Sequence[Part], *, all_parts: bool = Fals
     return [problem for _, problem in placed]
 
 
-def _broken_rules(part: Part, own: Mapping[str, Any], wrong: frozenset[str]) -> Found:
-    """Problems of the rules whose sections are right."""
-    right = {name: value for name, value in own.items() if name not in wrong}
+def _broken_rules(part: Part, own: Mapping[str, Any], wrong: Sequence[preset_yaml.Path]) -> Found:
+    """Problems of the rules that read nothing wrong; what is wrong has its default meanwhile."""
+    right: Any = copy.deepcopy(dict(own))
+    for path in wrong:
+        _drop(right, path)
     try:
         config = validated(part.model, right)
-    except ValidationError:  # a section that must be there is wrong
+    except ValidationError:  # what has no default is wrong
+        right = {name: value for name, value in own.items() if all(p[0] != name for p in wrong)}
         needed = [name for name, field in part.model.model_fields.items() if field.is_required()]
         optional: Any = {name: (Any, None) for name in needed}
-        apart = create_model("Apart", __base__=part.model, **optional)
-        config = validated(apart, right)
+        config = validated(create_model("Apart", __base__=part.model, **optional), right)
     for rule in part.rules:
-        if wrong.isdisjoint(rule.sections):
+        reads = [tuple(read.split(".")) for read in rule.reads]
+        if not any(_touch(path, read) for path in wrong for read in reads):
             yield from rule.problems(config)
+
+
+def _drop(data: Any, path: preset_yaml.Path) -> None:
+    """Leave out what is at a path; of a list, the whole list."""
+    for place, key in enumerate(path):
+        if not isinstance(data, dict) or key not in data:
+            return
+        if place + 1 == len(path) or not isinstance(data[key], dict):
+            del data[key]
+            return
+        data = data[key]
+
+
+def _touch(a: preset_yaml.Path, b: preset_yaml.Path) -> bool:
+    """Whether one path leads to the other."""
+    length = min(len(a), len(b))
+    return a[:length] == b[:length]
 
 
 def refusal(path: Path, problems: Sequence[Problem]) -> PresetError:

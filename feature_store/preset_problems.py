@@ -18,7 +18,7 @@ from feature_store.preset_yaml import Path
 
 _NAMED = re.compile(r"'([^']*)'")
 _SHOWN = 60
-"""Characters of a found value that are shown."""
+"""Characters of a found value, or of choices beside a likely one, that are shown."""
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -58,7 +58,9 @@ class Problem:
 
     def __str__(self) -> str:
         subject = ": ".join(filter(None, (self.place, self.path)))
-        said = self.found + (f", expected {self.expected}" if self.expected else "")
+        # A long list of choices helps nobody who only misspelt one.
+        is_told = self.expected and not (self.nearest and len(self.expected) > _SHOWN)
+        said = self.found + (f", expected {self.expected}" if is_told else "")
         hint = f"; did you mean {self.nearest!r}?" if self.nearest else ""
         return f"{subject}: {said}{hint}" if subject else f"{said}{hint}"
 
@@ -79,7 +81,7 @@ def shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a mapping of {', '.join(map(str, value))}" if value else "an empty mapping"
     if isinstance(value, Sequence):
-        return f"a list of {len(value)}"
+        return f"a list of {len(value)}" if len(value) else "an empty list"
     return str(value)
 
 
@@ -138,6 +140,9 @@ def _translated(error: Any, model: type[BaseModel]) -> tuple[Path, Problem]:
         return path, Problem(path="", found=str(context["error"]))
     if kind.startswith(("model_", "dataclass_")):
         return path, Problem(path="", found=said, expected=_mapping_words(at, value))
+    if kind == "too_short":
+        fewest = f"a list of at least {context['min_length']}"
+        return path, Problem(path="", found=said, expected=fewest)
     words = next((w for start, w in _KINDS.items() if kind.startswith(start)), "")
     if not words:
         return path, Problem(path="", found=said, expected=_expected(at))
@@ -159,9 +164,9 @@ def _unknown_key(model: type[BaseModel], path: Path, above: Any) -> Problem:
     key, known = str(path[-1]), keys_of(above)
     nearest = near(key, known)
     if not nearest:
-        others = [each for each in paths_of(model) if each[-1] == key]
+        others = [p for p in paths_of(model) if p[-1] == key and p[:-1] != path[:-1]]
         if others:
-            return Problem(path="", found=f"is no key here; it is one of {dotted(others[0][:-1])}")
+            return Problem(path="", found=f"is no key here, but of {dotted(others[0][:-1])}")
     return Problem(path="", found="is no key", expected=one_of(known), nearest=nearest)
 
 

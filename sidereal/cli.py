@@ -21,21 +21,29 @@ class Mount:
         name: as typed.
         target: `module:attribute` of the click command.
         summary: its line in `sidereal --help`.
+        checks: whether the preset that it is given is checked, as a whole, before it runs.
     """
 
     name: str
     target: str
     summary: str
+    checks: bool = False
 
     def load(self) -> click.Command:
         """The command itself; imports its module."""
         module, _, attribute = self.target.partition(":")
-        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+        command = cast(click.Command, getattr(importlib.import_module(module), attribute))
+        if not self.checks:
+            return command
+        from sidereal.preset_check import checking
+
+        return checking(command)
 
 
 SECTIONS: dict[str, tuple[Mount, ...]] = {
     "Daily run": (
         Mount("run", "sidereal.run:run", "Run the whole chain for some days, through Airflow."),
+        Mount("presets", "sidereal.presets:presets", "Check, list and show presets."),
         Mount("report", "sidereal.report:report", "Say where a day's report is, or open it."),
         Mount(
             "ui", "sidereal.ui:ui", "Serve the Airflow and MLflow UIs over the last run's state."
@@ -43,16 +51,18 @@ SECTIONS: dict[str, tuple[Mount, ...]] = {
         Mount("fetch", "pipelines.cli:fetch", "Get a public data set."),
     ),
     "Steps": (
-        Mount("job", "pipelines.cli:job", "Run one Spark job for a day."),
-        Mount("program", "training.cli:program", "Run one training program for a day."),
+        Mount("job", "pipelines.cli:job", "Run one Spark job for a day.", True),
+        Mount("program", "training.cli:program", "Run one training program for a day.", True),
     ),
     "Stores": (
         Mount("tables", "feature_store.cli:tables", "List, show, compare, roll back tables."),
-        Mount("models", "training.cli:models", "List, verify, promote, roll back models."),
+        Mount("models", "training.cli:models", "List, verify, promote, roll back models.", True),
     ),
     "Research": (
         Mount("bench", "sidereal.bench:bench", "Measure ours against the peers on the same work."),
-        Mount("reproduce", "sidereal.reproduce:reproduce", "Run a published experiment again."),
+        Mount(
+            "reproduce", "sidereal.reproduce:reproduce", "Run a published experiment again.", True
+        ),
     ),
 }
 

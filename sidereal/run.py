@@ -12,6 +12,7 @@ from rich.console import Console
 from feature_store.preset import PresetError, load_preset
 from feature_store.settings import Settings
 from sidereal.drive import Plan, RunFailed, drive
+from sidereal.preset_check import checked
 from sidereal.schedule import load_schedule
 
 
@@ -66,12 +67,8 @@ def make_plan(
     Raises:
         PresetError: the preset, an override or a day is wrong, or there are no days.
     """
-    from pipelines.config import load_config as load_pipelines
-    from training.config import load_config as load_training
-
+    checked(preset, folder=settings.presets, overrides=overrides, model=model)
     changed = (*overrides, *([f"models.challenger={model}"] if model else []))
-    load_pipelines(preset, folder=settings.presets, overrides=changed)
-    load_training(preset, folder=settings.presets, overrides=changed)
     schedule = load_schedule(preset, folder=settings.presets, overrides=changed)
     chosen = _parse_days(days) or schedule.days
     if not chosen:

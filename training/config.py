@@ -26,9 +26,13 @@ class Tokenizer(Section):
     """Whose vectors, as `name` or `name@revision` of item_embeddings; empty: the only one there
     is."""
     num_levels: int = Field(default=3, ge=1, le=8)
+    """Codes of a semantic ID."""
     codebook_size: int = Field(default=64, ge=2)
+    """Codes to choose from on each level."""
     iterations: int = Field(default=50, ge=1)
+    """Most passes of k-means."""
     seed: int = 0
+    """Of what is drawn."""
     collisions: Literal["suffix", "reassign", "bucket"] = "suffix"
     """Items with equal codes: a resolving level is added, the last code moves to the next
     nearest free one, or they stay together."""
@@ -54,15 +58,21 @@ class Loop(Section):
     """One loop for every neural family."""
 
     seed: int = 0
+    """Of first weights, batches and dropout."""
     max_epochs: int = Field(default=30, ge=1)
+    """Most passes over the training histories."""
     patience_epochs: int = Field(default=3, ge=1)
     """Stop when the validation metric has not improved for so long."""
     tokens_per_batch: int = Field(default=8192, ge=16)
     """Padded input positions per step and process."""
     learning_rate: float = Field(default=1e-3, gt=0)
+    """At its peak."""
     warmup_steps: int = Field(default=50, ge=0)
+    """Steps in which the learning rate rises to its peak."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """Of AdamW."""
     gradient_clip_norm: float = Field(default=1.0, gt=0)
+    """Longer gradients are cut to this length."""
     max_history: int = Field(default=50, ge=1)
     """Events of context per position at training and at serving."""
     window_overlap: int = Field(default=10, ge=0)
@@ -76,6 +86,7 @@ class Loop(Section):
     minimum_strength: int = Field(default=-1, ge=-1, le=3)
     """Events below are neither context nor target of next-item training."""
     checkpoint_every_steps: int = Field(default=200, ge=1)
+    """After so many steps a killed fit can go on from where it was."""
     compile_backbone: bool = False
     """On a GPU, train on a compiled backbone: minutes before the first step, faster steps."""
     processes: int = Field(default=1, ge=1)
@@ -100,6 +111,7 @@ class Alignment(Section):
     """What follows the training of a family that learns preferences between slates."""
 
     max_epochs: int = Field(default=2, ge=1)
+    """Most passes over the pairs."""
     learning_rate_share: float = Field(default=0.1, gt=0)
     """Of the training's: what was learnt is to be shifted, not learnt anew."""
     settings: settings_of(AlignmentConfig) = Field(default_factory=dict)
@@ -110,6 +122,7 @@ class Evaluation(Section):
     """How candidates are measured."""
 
     protocol: Literal["rolling", "leave_last_out"] = "rolling"
+    """`rolling`: the last days are held out; `leave_last_out`: each user's last event."""
     holdout_days: int | None = Field(default=None, ge=1)
     """rolling: the last days, whose events no weight has seen; null: a fifth of the days that the
     log holds, at most 28."""
@@ -123,6 +136,7 @@ class Evaluation(Section):
     exclude_seen: bool = True
     """Whether items of the history are filtered from the lists, for every model alike."""
     target_minimum_strength: int = Field(default=-1, ge=-1, le=3)
+    """Weaker events are no target of lists."""
     positive_strength: int = Field(default=2, ge=0, le=3)
     """Feedback is positive from this strength on: what models that rank are taught and asked."""
     ranking_minimum_strength: int = Field(default=-1, ge=-1, le=3)
@@ -134,19 +148,25 @@ class Evaluation(Section):
     slate_minimum_strength: int = Field(default=1, ge=-1, le=3)
     """Items of a slate were engaged with from this strength on."""
     bootstrap_samples: int = Field(default=2000, ge=100)
+    """Replicates of users behind each interval."""
     light_user_events: int = Field(default=20, ge=1)
     """Users with at most so many training events are the slice `light`."""
     seed: int = 0
+    """Of the bootstrap."""
 
 
 class Gate(Section):
     """When a challenger becomes champion; all differences are paired by user."""
 
     primary_metric: str = "ndcg@10"
+    """What decides: a metric of lists (`ndcg@10`), of slates (`slate_ndcg@5`) or of feedback
+    (`auc`)."""
     guard_metrics: tuple[str, ...] = ("hr@10", "mrr")
+    """What may not get much worse."""
     max_guard_loss: float = Field(default=0.05, ge=0)
     """Largest relative loss tolerated on a guard metric or a slice against the champion."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Of the intervals."""
     floor: Family = "popularity"
     """The first champion must beat this family's lower bound."""
     champion_rule: Literal["not_worse", "better"] = "not_worse"
@@ -164,7 +184,9 @@ class Recommendations(Section):
     """The table the champion writes."""
 
     num_items: int = Field(default=20, ge=1)
+    """Items of each user."""
     exclude_seen: bool = True
+    """Whether items of the history are left out."""
     ranked_candidates: int = Field(default=0, ge=0)
     """Of a champion that can rank: so many items are retrieved and the most likely to be liked are
     written, by that probability; 0: the order of retrieval, as for a champion that can't."""

@@ -20,35 +20,50 @@ Found = Iterator[tuple[tuple[str | int, ...], Problem]]
 
 
 def _metrics(config: "TrainingConfig") -> Found:
-    """The gate asks for what the evaluation measures of the challenger."""
-    gate, evaluation, challenger = config.gate, config.evaluation, config.models.challenger
-    readings = READINGS if challenger in WITH_SEMANTIC_IDS else READINGS[:1]
-    lists = list_metric_names(evaluation.cutoffs, readings)
-    slates = slate_metric_names(evaluation.slate_cutoffs)
-    ranks = challenger in RANKERS and _tasks(config) != "retrieval"
-    # A guard of feedback guards those who can rank; it may be that nobody can.
-    asked = {
-        ("gate", "guard_metrics", place): name for place, name in enumerate(gate.guard_metrics)
-    }
-    primary = [*lists, *slates, *(RANKING_METRICS if ranks else ())]
-    guards = [*lists, *slates, *RANKING_METRICS]
-    for path, name, known in (
-        (("gate", "primary_metric"), gate.primary_metric, primary),
-        *((path, name, guards) for path, name in asked.items()),
-    ):
-        if name in known:
-            continue
-        said = f"found {shown(name)}{_why_unmeasured(name, config)}"
-        yield path, Problem(path="", found=said, expected=one_of(known), nearest=near(name, known))
+    """The gate asks for what the evaluation measures."""
+    known = _measured(config)
+    for path, name in _asked(config):
+        if name not in known:
+            said = f"found {shown(name)}{_why_unmeasured(name)}"
+            problem = Problem(
+                path="", found=said, expected=one_of(known), nearest=near(name, known)
+            )
+            yield path, problem
 
 
-def _why_unmeasured(name: str, config: "TrainingConfig") -> str:
+def _metrics_of_challenger(config: "TrainingConfig") -> Found:
+    """The gate asks for what the challenger can be measured by."""
     challenger = config.models.challenger
-    if name in RANKING_METRICS:
-        return f", and {challenger} does not rank"
-    if name.startswith(READINGS[1:]) and challenger not in WITH_SEMANTIC_IDS:
-        return f", and {challenger} has no semantic IDs"
+    ranks = challenger in RANKERS and _tasks(config) != "retrieval"
+    for path, name in _asked(config):
+        if name not in _measured(config):
+            continue
+        if name.startswith(READINGS[1:]) and challenger not in WITH_SEMANTIC_IDS:
+            said = f"found {shown(name)}, and {challenger} has no semantic IDs"
+            yield path, Problem(path="", found=said, expected=f"{name.partition('_')[2]!r}")
+        # A guard of feedback guards those who can rank; it may be that nobody can.
+        if name in RANKING_METRICS and not ranks and path[-1] == "primary_metric":
+            said = f"found {shown(name)}, and {challenger} does not rank"
+            expected = "a metric of lists or slates, or a challenger that ranks (unigrf)"
+            yield path, Problem(path="", found=said, expected=expected)
+
+
+def _measured(config: "TrainingConfig") -> list[str]:
+    evaluation = config.evaluation
+    lists = list_metric_names(evaluation.cutoffs)
+    return [*lists, *slate_metric_names(evaluation.slate_cutoffs), *RANKING_METRICS]
+
+
+def _asked(config: "TrainingConfig") -> list[tuple[tuple[str | int, ...], str]]:
+    gate = config.gate
+    guards = [(("gate", "guard_metrics", n), name) for n, name in enumerate(gate.guard_metrics)]
+    return [(("gate", "primary_metric"), gate.primary_metric), *guards]
+
+
+def _why_unmeasured(name: str) -> str:
     metric, _, cutoff = name.partition("@")
+    for reading in READINGS[1:]:
+        metric = metric.removeprefix(reading)
     if cutoff.isdigit() and metric in ("hr", "ndcg"):
         return f", and {cutoff} is not among evaluation.cutoffs"
     if cutoff.isdigit() and metric in ("slate_hit", "slate_recall", "slate_ndcg"):
@@ -129,9 +144,10 @@ def _tasks(config: "TrainingConfig") -> str:
 
 
 RULES = (
-    Rule(("models", "evaluation", "gate"), _metrics),
-    Rule(("models", "gate"), _entrants),
+    Rule(("evaluation", "gate"), _metrics),
+    Rule(("models", "evaluation", "gate"), _metrics_of_challenger),
+    Rule(("models.challenger", "models.baselines", "gate.floor"), _entrants),
     Rule(("models", "training"), _stopping),
-    Rule(("models", "training"), _warm_start),
-    Rule(("models",), _heads),
+    Rule(("models.challenger", "models.baselines", "training"), _warm_start),
+    Rule(("models.settings",), _heads),
 )

@@ -23,7 +23,7 @@ def settings_of(config_class: type) -> Any:
 def settings_by(owners: Mapping[str, type]) -> Any:
     """The type of a section that holds, by owner, some fields of each one's dataclass."""
     fields = {name: (_section_of(owner), None) for name, owner in owners.items()}
-    return _as_mapping(create_model("Settings", __base__=Section, **fields))
+    return _as_mapping(_says(create_model("Settings", __base__=Section, **fields), Section))
 
 
 def overrides_by(owners: Mapping[str, Any], section: type[Section]) -> Any:
@@ -32,9 +32,9 @@ def overrides_by(owners: Mapping[str, Any], section: type[Section]) -> Any:
     for name, field in section.model_fields.items():
         bounds = field.metadata
         own[name] = (Annotated[field.annotation, *bounds] if bounds else field.annotation, None)
-    changes = create_model(f"{section.__name__}Changes", __base__=Section, **own)
+    changes = _says(create_model(f"{section.__name__}Changes", __base__=Section, **own), section)
     fields = {name: (changes, None) for name in owners}
-    return _as_mapping(create_model("Overrides", __base__=Section, **fields))
+    return _as_mapping(_says(create_model("Overrides", __base__=Section, **fields), Section))
 
 
 def choice(names: Mapping[str, Any]) -> Any:
@@ -50,13 +50,19 @@ def _section_of(config_class: type) -> type[Section]:
         config_class(**self.model_dump(exclude_unset=True))
         return self
 
-    return create_model(
+    section = create_model(
         config_class.__name__,
         __base__=Section,
-        __doc__=config_class.__doc__,
         __validators__={"build": model_validator(mode="after")(build)},
         **fields,
     )
+    return _says(section, config_class)
+
+
+def _says(section: Any, owner: type) -> Any:
+    """The generated section, which remembers whose fields say what its own mean."""
+    section.made_of = owner
+    return section
 
 
 def _as_mapping(section: type[Section]) -> Any:

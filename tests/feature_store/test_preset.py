@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from feature_store.preset import PresetError, load_preset
+from feature_store.preset import PresetError, load_preset, preset_name
 from feature_store.settings import REPOSITORY
 
 
@@ -38,18 +40,34 @@ def test_a_malformed_override_is_refused(folder, override):
         load_preset("mine", folder=folder, overrides=[override])
 
 
-def test_an_unknown_section_is_refused_with_the_nearest_name(folder):
-    with pytest.raises(PresetError, match=r"unknown section 'sorce' \(did you mean 'source'\?\)"):
-        load_preset("mine", folder=folder, overrides=["sorce.kind=table"])
+@pytest.mark.parametrize("name", ["My Shop", "-shop", "shop.eu", "x" * 64, "''"])
+def test_a_name_that_no_namespace_can_have_is_refused(folder, name):
+    with pytest.raises(PresetError, match=r"--set name=.*, expected 1 to 63 lower-case letters"):
+        preset_name("mine", folder=folder, overrides=[f"name={name}"])
+    assert preset_name("mine", folder=folder, overrides=["name=shop-2_eu"]) == "shop-2_eu"
 
 
 def test_a_file_that_is_no_preset_is_refused(folder):
     (folder / "list.yaml").write_text("- a\n- b\n")
-    with pytest.raises(PresetError, match=r"holds list, expected a mapping"):
+    with pytest.raises(PresetError, match=r"holds a list of 2, expected a mapping of sections"):
         load_preset("list", folder=folder)
     (folder / "broken.yaml").write_text("a: [b\n")
-    with pytest.raises(PresetError, match=r"preset .*broken.yaml is not YAML"):
+    with pytest.raises(PresetError, match=r"broken.yaml has a problem:\n  line 2: no YAML"):
         load_preset("broken", folder=folder)
+
+
+def test_a_value_that_is_no_yaml_is_refused_with_its_override(folder):
+    with pytest.raises(PresetError, match=r"--set source=\[a: no YAML"):
+        load_preset("mine", folder=folder, overrides=["source=[a"])
+
+
+def test_a_file_that_can_not_be_read_is_told(folder, monkeypatch):
+    def refuse(*_args, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(PresetError, match=r"mine.yaml can't be read: Permission denied"):
+        load_preset("mine", folder=folder)
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,17 @@ class HigrConfig:
     """A key of `training.backbones.BACKBONES`: the planner's. A llama has room for slates of any
     length, an hstu for `longest_slate`. Generators are llamas."""
     width: AtLeastOne = 64
+    """Of every position's vector."""
     planner_layers: AtLeastOne = 3
     """Heavy: once for each event of the context and each place of the slate."""
     generator_layers: AtLeastOne = 1
     """Light: once for each code and beam."""
     num_heads: AtLeastOne = 2
+    """Heads of each block; they share the width."""
     hidden_width: AtLeastZero = 0
     """Inside the blocks, as `make_backbone` says; 0: the backbones' own choice."""
     dropout: ShareBelowOne = 0.1
+    """Share of what each block adds that is dropped in training."""
     max_history: AtLeastOne = 50
     """Events of context; set by the loop's `max_history`."""
     longest_slate: AtLeastOne = 64
@@ -36,6 +39,7 @@ class HigrConfig:
     """One generator for all places, or one for each of the first `num_generators`, the last of them
     for all later places, too."""
     num_generators: AtLeastOne = 10
+    """separate: how many."""
     planner_feedback: Literal["item", "latent"] = "item"
     """What the planner is told of the place before: the item that was chosen, or what it said there
     itself. `latent` decodes the items of all places in one batch."""

@@ -21,11 +21,15 @@ class UnigrfConfig:
     backbone: Literal["hstu", "llama"] = "hstu"
     """A key of `training.backbones.BACKBONES`."""
     width: AtLeastOne = 64
+    """Of every position's vector."""
     num_layers: AtLeastOne = 2
+    """Blocks of the backbone."""
     num_heads: AtLeastOne = 2
+    """Heads of each block; they share the width."""
     hidden_width: AtLeastZero = 0
     """Of the backbone's feed-forward, where it has one; 0: its own default."""
     dropout: ShareBelowOne = 0.2
+    """Share of what each block adds that is dropped in training."""
     learned_positions: bool = True
     """Whether a vector for its place is added to every token, beside what the backbone does."""
     max_history: AtLeastOne = 50
