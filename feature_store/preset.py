@@ -171,6 +171,17 @@ def preset_name(name_or_path: str, *, folder: Path, overrides: Iterable[str] = (
     return str(preset.sections["name"])
 
 
+def check_name(name: object) -> str:
+    """The name, which can name a preset: a namespace, a folder and an experiment at once.
+
+    Raises:
+        PresetError: it can't.
+    """
+    for problem in _name_problems(name):
+        raise PresetError(str(problem))
+    return str(name)
+
+
 def _name_problems(name: object) -> Iterator[Problem]:
     """A name is a namespace, a folder and an experiment at once."""
     if isinstance(name, str) and not _NAME.fullmatch(name):

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, get_args, get_origin
 
-from pydantic_core import PydanticUndefined
-
 from feature_store.preset import Section
 from feature_store.preset_problems import choices_of, members, sections_of
 from sidereal.preset_check import parts
@@ -162,11 +160,11 @@ def _of_list(inner: Any) -> str:
 
 
 def _default(field: Any) -> str | None:
-    origin = field.default
+    if field.is_required():
+        return None
     if field.default_factory is not None:
         return "{}"
-    if origin is PydanticUndefined:
-        return None
+    origin = field.default
     if isinstance(origin, Section):
         return ""
     return as_yaml(origin)

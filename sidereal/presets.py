@@ -91,6 +91,21 @@ def show(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{path} = {said}  ({place})")
 
 
+@presets.command()
+@click.option("--write", is_flag=True, help="Write docs/presets.md and docs/settings.md.")
+def reference(write: bool) -> None:
+    """Print every key of a preset, with type, default and meaning."""
+    from sidereal.reference import pages, preset_page
+
+    if not write:
+        click.echo(preset_page())
+        return
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {path}")
+
+
 def values_of(preset: Preset) -> Iterator[tuple[str, tuple[Any, str]]]:
     """By dotted path each value, as JSON has it, and what says it."""
     told = set()

@@ -44,7 +44,9 @@ def choice(names: Mapping[str, Any]) -> Any:
 
 def _section_of(config_class: type) -> type[Section]:
     hints = get_type_hints(config_class, include_extras=True)
-    fields = {each.name: (hints[each.name], None) for each in dataclasses.fields(config_class)}
+    fields = {
+        each.name: (hints[each.name], each.default) for each in dataclasses.fields(config_class)
+    }
 
     def build(self: Any) -> Any:
         config_class(**self.model_dump(exclude_unset=True))
