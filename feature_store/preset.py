@@ -147,13 +147,6 @@ def read_preset(name_or_path: str, *, folder: Path, overrides: Iterable[str] = (
     return Preset(path=path, sections=sections, lines=document.lines, overrides=places)
 
 
-def load_preset(
-    name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()
-) -> dict[str, Any]:
-    """Sections of a preset, as plain data; see `read_preset`."""
-    return read_preset(name_or_path, folder=folder, overrides=overrides).sections
-
-
 def preset_name(name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()) -> str:
     """The name that tables, records and models of a preset go by.
 
@@ -184,11 +177,12 @@ def check_name(name: object) -> str:
 
 def _name_problems(name: object) -> Iterator[Problem]:
     """A name is a namespace, a folder and an experiment at once."""
-    if isinstance(name, str) and not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         yield Problem(
             path="name",
-            found=f"found {shown(name)}",
-            expected="1 to 63 lower-case letters, digits, - and _, a letter or digit first",
+            found=f"{shown(name)} can't name tables and folders",
+            expected="1 to 63 lower-case letters, digits, - and _, a letter or digit first: set "
+            "`name` in the preset, or rename the file",
         )
 
 
@@ -223,8 +217,9 @@ def problems_of(preset: Preset, parts: Sequence[Part], *, all_parts: bool = Fals
         wrong = list(model_problems(part.model, own))
         for path, problem in (*wrong, *_broken_rules(part, own, [path for path, _ in wrong])):
             found.setdefault((path, problem.found), problem)
-    for problem in _name_problems(preset.sections.get("name")):
-        found.setdefault((("name",), problem.found), problem)
+    if not any(path == ("name",) for path, _ in found):
+        for problem in _name_problems(preset.sections["name"]):
+            found[("name",), problem.found] = problem
     if all_parts:
         for path, problem in _unknown_sections(preset.sections, parts):
             found.setdefault((path, problem.found), problem)

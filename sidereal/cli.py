@@ -81,7 +81,7 @@ recommendations come out, with a report that says why.
   sidereal init DIR               a folder for your own data: a preset, a .env
   sidereal run                    the default preset, two days, everything on this machine
   sidereal run --model sasrec     the same with another model family as challenger
-  sidereal tables list            what the run wrote
+  sidereal tables list --preset movielens-100k   what the run wrote
   sidereal ui                     look at the tasks and the models
 
 Presets say what runs (SIDEREAL_PRESETS), state lies in one folder (SIDEREAL_HOME); variables
