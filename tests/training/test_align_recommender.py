@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from tests.recommender_world import DAY, EVENTS, NUM_ITEMS, NUM_USERS, histories
 from tests.training.test_train_recommender import _NAMES, config, publish, publish_world
@@ -196,7 +195,7 @@ def test_contexts_of_pairs_hold_what_the_training_read(settings, aligned, monkey
         raise Seen((split.slates.train.histories.num_events, pairs.chosen.histories.num_events))
 
     watched = {**MODELS, "higr": replace(MODELS["higr"], align=seen)}
-    monkeypatch.setattr(train_recommender, "MODELS", watched)
+    monkeypatch.setattr(align_recommender, "MODELS", watched)
     # All events have strength 2; an alignment that there was not yet is made.
     strict = of_slates(aligned[0].name, alignment={"max_epochs": 7})
     for minimum, num_events in ((2, NUM_USERS * EVENTS), (3, 0)):
@@ -247,9 +246,3 @@ def test_what_is_missing_is_said(settings):
     made = of_slates(f"aligned-{next(_NAMES)}")
     with pytest.raises(ProgramError, match="no candidate of higr for 2024-03-31; run train_rec"):
         step(settings, made, align_recommender)
-    odd = of_slates(made.name, alignment={"settings": {"metod": "dpo"}})
-    with pytest.raises(PresetError, match=r"alignment.settings has no \['metod'\]"):
-        step(settings, odd, align_recommender)
-    negative = of_slates(made.name, alignment={"settings": {"preference_weight": -1}})
-    with pytest.raises(PresetError, match="preference_weight is -1, expected 0 or above"):
-        step(settings, negative, align_recommender)

@@ -19,8 +19,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from feature_store.log_lines import Progress
-from training.export.rows import Exported, ExportError, Rows
 from training.export.lines import json_lines
+from training.export.rows import Exported, ExportError, Rows
 
 LOG = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20

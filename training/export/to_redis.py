@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import redis
 
 from feature_store.log_lines import Progress
-from training.export.rows import Exported, ExportError, Rows
 from training.export.lines import json_lists
+from training.export.rows import Exported, ExportError, Rows
 
 LOG = logging.getLogger(__name__)
 USERS_AT_ONCE = 2000

@@ -13,10 +13,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from feature_store.preset import PresetError
 from training.bundle import Bundle
 from training.config import Training
 from training.fitting import Observer
+from training.models import MODELS
 from training.models.alignment import AlignmentConfig
 from training.models.interface import Family, Recommender
 from training.programs.day_inputs import read_pairs
@@ -34,7 +34,6 @@ from training.programs.material import (
     read_by,
     training_document,
 )
-from training.programs.train_recommender import configured
 
 LOG = logging.getLogger(__name__)
 
@@ -43,13 +42,12 @@ def run(task: Task) -> Facts:
     """Align the challenger, or find that it is aligned already, or that there is nothing to do.
 
     Raises:
-        PresetError: the challenger's family is unknown, or a setting of the alignment is.
         ProgramError: the challenger was not trained, or the day has no pairs.
         TrainingDiverged: a loss is not finite.
     """
     name = task.config.models.challenger
-    family, shape = configured(replace(task, families=(name,)))[name]
-    how = _configured(task)
+    family, how = MODELS[name], AlignmentConfig(**task.config.alignment.settings)
+    shape = family.configure(task.config.models.settings.get(name, {}))
     if family.align is None:
         return {"status": "unchanged", "message": f"{name} learns no preferences between slates"}
     day = task.day.isoformat()
@@ -109,21 +107,6 @@ def run(task: Task) -> Facts:
         "run_id": tracked.run_id,
         "message": _told(name, document),
     }
-
-
-def _configured(task: Task) -> AlignmentConfig:
-    settings = task.config.alignment.settings
-    known = set(AlignmentConfig.__dataclass_fields__)
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise PresetError(
-            f"preset {task.config.name!r}: alignment.settings has no {unknown}; it has"
-            f" {sorted(known)}"
-        )
-    try:
-        return AlignmentConfig(**settings)
-    except (TypeError, ValueError) as error:
-        raise PresetError(f"preset {task.config.name!r}: alignment.settings: {error}") from error
 
 
 def _training(task: Task, family: Family) -> Training:
