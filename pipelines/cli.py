@@ -1,8 +1,6 @@
 """`sidereal job` and `sidereal fetch`; Spark is imported once a job really runs."""
 
 import json
-import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -11,6 +9,7 @@ from typing import Any
 import click
 
 from feature_store.errors import FeatureStoreError
+from feature_store.log_lines import at_work, show_log_lines
 from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from pipelines.errors import DataRefused, DeliveryUnreadable, RowsUnaccounted
@@ -43,10 +42,9 @@ def job(
     A run sees events before the end of the day (UTC). Running a day again gives the same rows.
     Several jobs share one Spark application; the first that fails is the last that runs.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("pipelines").setLevel(logging.INFO)
+    show_log_lines()
     for name in names:
-        with _exit_codes(name):
+        with _exit_codes(name), at_work(f"{name} {day.date()}"):
             facts = _run(name, preset, day.date(), overrides)
         click.echo(json.dumps(facts, default=str, indent=1) if as_json else describe(facts))
 
