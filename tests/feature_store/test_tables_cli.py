@@ -161,7 +161,7 @@ def test_maintain_tells_what_it_took_away(store, run):
     ("words", "code", "message"),
     [
         (["show", "clicks"], 2, "no table 'clicks' is defined; tables are"),
-        (["history", "items"], 2, "nothing was published to it yet; run build_items"),
+        (["history", "items"], 2, "no table was published yet: there is no catalog at"),
         (["show", "items", "--at", "yesterday"], 2, "'yesterday' names no version; give a snap"),
         (["maintain", "--as-of", "today"], 2, "'today' is no day; write it as in 1998-04-15"),
         (["maintain", "--keep-snapshots", "0"], 2, "0 is not in the range x>=1"),

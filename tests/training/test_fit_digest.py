@@ -128,9 +128,8 @@ LISTS = (
 def settings_of(config: type[BaseModel]) -> Iterator[str]:
     """Every setting as `section.name`."""
     for section, field in config.model_fields.items():
-        if section == "name":  # whose fits they are
-            continue
-        yield from (f"{section}.{name}" for name in field.annotation.model_fields)
+        if section not in ("name", "description"):
+            yield from (f"{section}.{name}" for name in field.annotation.model_fields)
 
 
 def changed(config, path, value):
