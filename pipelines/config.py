@@ -72,11 +72,17 @@ class ColumnMapping(Section):
     """Numeric columns to keep as they came; strength rules compare them as numbers."""
 
 
+Separator = Annotated[str, Field(min_length=1, pattern=r'^[^"\r\n]+$')]
+
+
 class CatalogueMapping(Section):
     """Raw columns of a person's own catalogue."""
 
     path: str
+    """One file, or a folder; with `{day}` in it, the newest of up to the run's day is read."""
     format: Literal["parquet", "csv", "json"] = "csv"
+    separator: Separator = ","
+    """Between two fields of a CSV's line."""
     item_id: str
     title: str | None = None
     text: tuple[str, ...] = ()
@@ -93,6 +99,8 @@ class TableSource(Section):
     folder, entries named `<day>`, `day=<day>`, `date=<day>`, `dt=<day>` or `<day>.csv` (and the
     like) are one delivery a day; any other folder is read as one log."""
     format: Literal["parquet", "csv", "json"] = "parquet"
+    separator: Separator = ","
+    """Between two fields of a CSV's line."""
     columns: ColumnMapping
     strength: tuple[StrengthRule, ...]
     catalogue: CatalogueMapping | None = None

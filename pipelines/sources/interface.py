@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from pyspark.sql import DataFrame
 
-from pipelines.config import ColumnMapping
+from pipelines.config import ColumnMapping, StrengthRule
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class RawLog:
             all times: the rows of this run are those that no earlier run took.
         root: the folder that files are named from: below `k`, `k/log/2022-04-25.csv` is
             `log/2022-04-25.csv`.
+        rules: strength rules, whose columns must be there, too.
         days: of each file, in the same order, the day whose delivery it is; empty for a dump.
         left_out: what lies beside the files and isn't read.
     """
@@ -60,6 +61,7 @@ class RawLog:
     columns: ColumnMapping
     holds: Literal["day", "dump"]
     root: str
+    rules: tuple[StrengthRule, ...] = ()
     days: tuple[date, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 
