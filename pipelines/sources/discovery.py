@@ -95,6 +95,9 @@ def contents(raw_files: RawFiles, address: str, kind: Format, *, root: str) -> C
         DeliveryUnreadable: there are no files.
     """
     if not raw_files.is_folder(address):
+        name = address.rpartition("/")[2]
+        if name.startswith((".", "_")):
+            raise DataRefused(f"{name} is hidden, and Spark reads no hidden file; rename it")
         return _sorted_out([raw_files.file(address)], kind, root, is_named=True)
     return _sorted_out(raw_files.walk(address), kind, root, is_named=False, folder=address)
 

@@ -1,8 +1,9 @@
 """What a source of raw feedback must say: which files a run reads, and what their columns mean."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from pyspark.sql import DataFrame
 
@@ -53,6 +54,8 @@ class RawLog:
             `log/2022-04-25.csv`.
         rules: strength rules, whose columns must be there, too.
         days: of each file, in the same order, the day whose delivery it is; empty for a dump.
+        delivered: the days whose deliveries were read, those without a row included; empty for a
+            dump.
         left_out: what lies beside the files and isn't read.
     """
 
@@ -63,7 +66,17 @@ class RawLog:
     root: str
     rules: tuple[StrengthRule, ...] = ()
     days: tuple[date, ...] = ()
+    delivered: tuple[date, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+
+    def of_days(self, files: Mapping[date, Sequence[object]]) -> Self:
+        """The same files as deliveries of days, given how many of them, in order, are each day's.
+
+        Example:
+            Three files of which two are the 9th's and one the 10th's have the days 9, 9 and 10.
+        """
+        days = tuple(day for day, of_day in files.items() for _ in of_day)
+        return replace(self, holds="day", days=days, delivered=tuple(files))
 
     def name(self, file: str) -> str:
         """What tables and messages call a file of it."""

@@ -76,9 +76,8 @@ class KuaiRand:
             )
         wanted = [each for each in sorted(days.forms) if each <= day] if bootstrap else [day]
         files, left_out = deliveries(self._files, days, wanted, "csv")
-        of = [each for each, parts in files.items() for _ in parts]
-        parts = [part.address for of_day in files.values() for part in of_day]
-        logs = [replace(self._log(parts), holds="day", days=tuple(of), left_out=left_out)]
+        parts = self._log([file.address for of_day in files.values() for file in of_day])
+        logs = [replace(parts, left_out=left_out).of_days(files)]
         if bootstrap and self._config.history:
             logs.append(self._log([self._history()]))
         return logs

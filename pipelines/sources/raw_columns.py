@@ -9,7 +9,6 @@ from pyspark.sql import functions as F
 
 from pipelines.config import CatalogueMapping, ColumnMapping, StrengthRule
 from pipelines.errors import DataRefused
-from pipelines.transforms.strength import rule_columns
 
 OURS = "_"
 """What our own columns begin with; a raw column that is called so is read where it is needed."""
@@ -31,6 +30,9 @@ class Needs:
 
     def among(self, there: Iterable[str]) -> dict[str, str]:
         """The columns, and those of all columns there are that rules name, with who needs them."""
+        # What judges rows reads what makes them: imported here, no module waits for itself.
+        from pipelines.transforms.strength import rule_columns
+
         spelt = {name.lower(): name for name in (*there, *self.columns)}
         by = dict(self.columns)
         for number, names in reversed(rule_columns(self.rules, spelt.values()).items()):
@@ -93,13 +95,14 @@ def resolved(file: str, there: Sequence[str], needs: Mapping[str, str]) -> dict[
     alike: dict[str, list[int]] = {}
     for place, name in enumerate(there):
         alike.setdefault(name.lower(), []).append(place)
+    spare = [name for name in there if name.lower() not in wanted]
     problems = [
         _several([there[place] for place in alike[name]]) + f", which {needs[wanted[name]]} needs"
         for name in sorted(wanted)
         if len(alike.get(name, ())) > 1
     ]
     problems += [
-        f"no column {name!r}{_near(name, there)}, which {by} needs"
+        f"no column {name!r}{_near(name, spare)}, which {by} needs"
         for name, by in needs.items()
         if name.lower() not in alike
     ]

@@ -117,8 +117,8 @@ class RawFiles:
             finally:
                 stream.close()
 
-    def parquet_columns(self, file: str) -> list[tuple[str, str]]:
-        """Names of a Parquet file's columns, and each as its footer declares it.
+    def parquet_columns(self, file: str) -> list[tuple[str, str, Any]]:
+        """A Parquet file's columns: name, what the footer declares as text, and as a Java object.
 
         Raises:
             DeliveryUnreadable: the footer can't be read.
@@ -129,10 +129,7 @@ class RawFiles:
             reader = hadoop.ParquetFileReader.open(source)
             try:
                 fields = reader.getFileMetaData().getSchema().getFields()
-                return [
-                    (str(field.getName()), " ".join(str(field.toString()).split()) + ";")
-                    for field in fields
-                ]
+                return [(str(field.getName()), str(field.toString()), field) for field in fields]
             finally:
                 reader.close()
 

@@ -6,11 +6,12 @@ become one. What an instant is stored in (nanoseconds, INT96, without a zone) is
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -41,16 +42,17 @@ _MOST_DIGITS = 38
 
 @dataclass(frozen=True)
 class _Field:
-    """A column of a Parquet file: its name, and its type as Parquet writes it."""
+    """A column of a Parquet file: its name, and what the footer declares."""
 
     name: str
     parquet: str
+    declared: Any = field(compare=False, repr=False)
 
     @property
     def in_words(self) -> str:
         """The type in a message: `string`, `INT64`, `TIMESTAMP(NANOS,false)`."""
         _, physical, rest = self.parquet.split(" ", 2)
-        logical = rest.removeprefix(self.name).strip(" ;")
+        logical = rest.removeprefix(self.name).strip()
         if physical == "group":
             return "nested values"
         if not logical:
@@ -106,21 +108,24 @@ class _SparkTypes:
         conf = spark._jsparkSession.sessionState().conf()
         package = jvm.org.apache.spark.sql.execution.datasources.parquet
         self._converter = package.ParquetToSparkSchemaConverter(conf)
-        self._parser = jvm.org.apache.parquet.schema.MessageTypeParser
+        self._jvm = jvm
         self._known: dict[str, DataType | None] = {}
 
     def stored(self, field: _Field) -> DataType | None:
         """The type that Spark reads; None where it reads none."""
         if field.parquet not in self._known:
-            message = f"message m {{ {field.parquet} }}"
-            try:
-                schema = self._converter.convert(self._parser.parseMessageType(message)).json()
-            except Py4JJavaError:
-                self._known[field.parquet] = None
-            else:
-                (only,) = StructType.fromJson(json.loads(schema)).fields
-                self._known[field.parquet] = only.dataType
+            self._known[field.parquet] = self._converted(field)
         return self._known[field.parquet]
+
+    def _converted(self, field: _Field) -> DataType | None:
+        alone = self._jvm.java.util.Collections.singletonList(field.declared)
+        message = self._jvm.org.apache.parquet.schema.MessageType("alone", alone)
+        try:
+            schema = self._converter.convert(message).json()
+        except (PySparkException, Py4JError):
+            return None
+        (only,) = StructType.fromJson(json.loads(schema)).fields
+        return only.dataType
 
     def meant(self, field: _Field) -> DataType | None:
         """The type of what is meant: instants in UTC, bytes as text; None where none is read."""
@@ -138,7 +143,7 @@ def _footer(raw_files: RawFiles, file: str, name: str) -> tuple[_Field, ...]:
             f"{name} is not Parquet: it doesn't begin with PAR1. Nothing was published; deliver "
             "Parquet, or set the format to what is delivered"
         )
-    return tuple(_Field(name, parquet) for name, parquet in raw_files.parquet_columns(file))
+    return tuple(_Field(*column) for column in raw_files.parquet_columns(file))
 
 
 def _common_types(

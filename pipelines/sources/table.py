@@ -64,9 +64,8 @@ class Table:
             raise self._no_delivery(day, days)
         wanted = [each for each in sorted(days.forms) if each <= day] if bootstrap else [day]
         files, left_out = deliveries(self._files, days, wanted, kind)
-        of = [each for each, parts in files.items() for _ in parts]
-        parts = [part for of_day in files.values() for part in of_day]
-        return [self._log(parts, left_out, root=days.folder, days=of, holds_days=True)]
+        log = self._log([f for day in files.values() for f in day], left_out, root=days.folder)
+        return [log.of_days(files)]
 
     def catalogue(self, day: date) -> Catalogue | None:
         """The mapped catalogue; None where the preset names none."""
@@ -134,17 +133,14 @@ class Table:
         left_out: tuple[LeftOut, ...],
         *,
         root: str,
-        days: Sequence[date] = (),
-        holds_days: bool = False,
     ) -> RawLog:
         return RawLog(
             files=tuple(file.address for file in files),
             format=_text_or_columns(self._config.format, self._config.separator),
             columns=self._config.columns,
-            holds="day" if holds_days else "dump",
+            holds="dump",
             root=root,
             rules=self._config.strength,
-            days=tuple(days),
             left_out=left_out,
         )
 
