@@ -20,7 +20,9 @@ class StrengthRule(Section):
 
     strength: int = Field(ge=-1, le=3)
     when: str
-    """Spark SQL condition over the source's raw columns, e.g. `rating >= 4.5`."""
+    """Spark SQL condition over the source's raw columns, e.g. `rating >= 4.5`: a function of the
+    row alone. Columns that came as text are read as the rules compare them (with a number, with
+    text, as a condition of their own)."""
 
 
 class MovieLensSource(Section):
@@ -69,7 +71,8 @@ class ColumnMapping(Section):
     dwell_seconds: str | None = None
     dwell_unit: Literal["seconds", "milliseconds"] = "seconds"
     signals: tuple[str, ...] = ()
-    """Numeric columns to keep as they came; strength rules compare them as numbers."""
+    """Columns to keep as they came, be they text, numbers or true and false. Strength rules may
+    compare any raw column, kept or not."""
 
 
 class CatalogueMapping(Section):
