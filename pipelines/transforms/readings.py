@@ -208,8 +208,8 @@ def _refuse_two_ways(column: str, every: Sequence[Use]) -> None:
             if not ways & others:
                 raise ValueError(
                     f"rule {other.rule} uses {column!r} {_in_words(others)}, and rule {use.rule} "
-                    f"{_in_words(ways)}; a column has one reading in all rules. Compare it the same "
-                    f"way in both, or write CAST({column} AS …) in one of them"
+                    f"{_in_words(ways)}; a column has one reading in all rules. Compare it "
+                    f"the same way in both, or write CAST({column} AS …) in one of them"
                 )
 
 

@@ -1,5 +1,4 @@
-"""The preset's rules: which wins, which fails on a row, and which are refused before a row is read.
-"""
+"""The preset's rules: which wins, which fails on a row, which are refused before one is read."""
 
 import pytest
 from pyspark.sql import functions as F
@@ -30,7 +29,9 @@ def rules(*pairs):
 
 
 def check(spark, schema, *conditions):
-    return check_rules(rules(*((1, each) for each in conditions)), spark.createDataFrame([], schema))
+    return check_rules(
+        rules(*((1, each) for each in conditions)), spark.createDataFrame([], schema)
+    )
 
 
 def outcomes(rows, *pairs):
@@ -61,9 +62,7 @@ FAILURES = {
 @pytest.mark.parametrize("codegen", ["true", "false"])
 @pytest.mark.parametrize("what", FAILURES)
 def test_a_rule_that_fails_on_a_row_is_that_rows_outcome_alone(spark, what, codegen):
-    rows = spark.createDataFrame(
-        [(1, 1, "2024-03-10"), (2, 0, "x")], "a int, b int, word string"
-    )
+    rows = spark.createDataFrame([(1, 1, "2024-03-10"), (2, 0, "x")], "a int, b int, word string")
     spark.conf.set("spark.sql.codegen.wholeStage", codegen)
     try:
         first, second = outcomes(rows, (2, "a = 9"), (1, FAILURES[what]), (0, "TRUE"))
@@ -81,14 +80,12 @@ def test_text_is_read_as_the_rules_compare_it(spark):
     assert check(
         spark, TEXT, "action = 'purchase'", "Action = 'cart' OR seconds >= 30", "NOT liked", "TRUE"
     ) == {"action": "text", "seconds": "number", "liked": "truth"}
-    assert check(spark, TEXT, "watched / length >= 0.5") == {"watched": "number", "length": "number"}
+    numbers = {"watched": "number", "length": "number"}
+    assert check(spark, TEXT, "watched / length >= 0.5") == numbers
     # Not by letters: '9' would be more than '10'.
-    assert check(spark, TEXT, "watched > length") == {"watched": "number", "length": "number"}
+    assert check(spark, TEXT, "watched > length") == numbers
     assert check(spark, TEXT, "watched = length") == {"watched": "text", "length": "text"}
-    assert check(spark, TEXT, "watched = length", "length > 3") == {
-        "watched": "number",
-        "length": "number",
-    }
+    assert check(spark, TEXT, "watched = length", "length > 3") == numbers
     assert check(spark, TEXT, "CAST(seconds AS DOUBLE) > 3 AND seconds <> 'x'") == {
         "seconds": "text"
     }
