@@ -8,7 +8,7 @@
 - All are cut to microseconds.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -74,7 +74,7 @@ def event_time(raw: Column, how: EventTime, kind: DataType) -> Column:
         text = F.trim(raw.cast("string"))
         return F.when(_has_date(text), text.try_cast("timestamp"))
     if how.unit == "order":
-        origin = datetime.fromisoformat(how.origin).replace(tzinfo=UTC)
+        origin = datetime.combine(how.origin, time.min, UTC)
         place = F.coalesce(_long(raw, kind), _whole(_decimal(raw)))
         start = F.lit(int(origin.timestamp()) * 10**6)
         micros = F.try_add(start, F.try_multiply(place, F.lit(10**6)))

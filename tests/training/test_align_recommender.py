@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from tests.recommender_world import DAY, EVENTS, NUM_ITEMS, NUM_USERS, histories
 from tests.training.test_train_recommender import _NAMES, config, publish, publish_world
@@ -243,9 +242,3 @@ def test_what_is_missing_is_said(settings):
     made = of_slates(f"aligned-{next(_NAMES)}")
     with pytest.raises(ProgramError, match="no candidate of higr for 2024-03-31; run train_rec"):
         step(settings, made, align_recommender)
-    odd = of_slates(made.name, alignment={"settings": {"metod": "dpo"}})
-    with pytest.raises(PresetError, match=r"alignment.settings has no \['metod'\]"):
-        step(settings, odd, align_recommender)
-    negative = of_slates(made.name, alignment={"settings": {"preference_weight": -1}})
-    with pytest.raises(PresetError, match="preference_weight is -1, expected 0 or above"):
-        step(settings, negative, align_recommender)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from feature_store.preset import PresetError
 from training.bundle import Bundle, digest_of
 from training.config import Training
 from training.fitting import Observer
@@ -43,14 +42,11 @@ def run(task: Task) -> Facts:
     """Align the challenger, or find that it is aligned already, or that there is nothing to do.
 
     Raises:
-        PresetError: the challenger's family is unknown, or a setting of the alignment is.
         ProgramError: the challenger was not trained, or the day has no pairs.
         TrainingDiverged: a loss is not finite.
     """
     name = task.config.models.challenger
-    if name not in MODELS:
-        raise PresetError(f"no family {name!r}; there are {sorted(MODELS)}")
-    family, how = MODELS[name], _configured(task)
+    family, how = MODELS[name], AlignmentConfig(**task.config.alignment.settings)
     if family.align is None:
         return {"status": "unchanged", "message": f"{name} learns no preferences between slates"}
     day = task.day.isoformat()
@@ -115,21 +111,6 @@ def run(task: Task) -> Facts:
         "run_id": tracked.run_id,
         "message": _told(name, document),
     }
-
-
-def _configured(task: Task) -> AlignmentConfig:
-    settings = task.config.alignment.settings
-    known = set(AlignmentConfig.__dataclass_fields__)
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise PresetError(
-            f"preset {task.config.name!r}: alignment.settings has no {unknown}; it has"
-            f" {sorted(known)}"
-        )
-    try:
-        return AlignmentConfig(**settings)
-    except (TypeError, ValueError) as error:
-        raise PresetError(f"preset {task.config.name!r}: alignment.settings: {error}") from error
 
 
 def _training(task: Task, family: Family) -> Training:

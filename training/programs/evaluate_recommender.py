@@ -25,7 +25,8 @@ from training.data.slates import Slates
 from training.data.splits import Split, Targets
 from training.data.vocabulary import Vocabulary
 from training.evaluation.consistency import impossible_values
-from training.evaluation.ranking import RANKING_METRICS, Judged
+from training.evaluation.metric_names import RANKING_METRICS, slate_metric_names
+from training.evaluation.ranking import Judged
 from training.evaluation.retrieval import (
     Meter,
     SidIndex,
@@ -48,7 +49,7 @@ from training.programs.item_vectors import item_matrix, read_item_vectors
 from training.ranking_scoreboard import ranking_scoreboard
 from training.registry_records import Candidate, Version
 from training.scoreboard import headline, in_words, require_answerable, scoreboard
-from training.slate_scoreboard import asked_slates, slate_metric_names, slate_scoreboard
+from training.slate_scoreboard import asked_slates, slate_scoreboard
 
 LOG = logging.getLogger(__name__)
 FACTS = "evaluation.json"

@@ -35,7 +35,7 @@ def run(task: Task) -> Facts:
     """Fit the task's families, one after the other.
 
     Raises:
-        PresetError: a family or one of its settings is unknown.
+        PresetError: a family is unknown.
         ProgramError: the day's histories, catalogue or semantic IDs are missing, or nothing of
             them may be trained on.
         TrainingDiverged: a loss is not finite.
@@ -57,21 +57,19 @@ def run(task: Task) -> Facts:
 
 
 def configured(task: Task) -> dict[str, tuple[Family, Any]]:
-    """The families asked for with their shapes; all problems at once."""
-    shapes, problems = {}, []
-    for name in task.families:
-        if name not in MODELS:
-            problems.append(f"no family {name!r}; there are {sorted(MODELS)}")
-            continue
-        try:
-            shape = MODELS[name].configure(task.config.models.settings.get(name, {}))
-        except (TypeError, ValueError) as error:
-            problems.append(f"models.settings.{name}: {error}")
-            continue
-        shapes[name] = (MODELS[name], shape)
-    if problems:
-        raise PresetError(f"preset {task.config.name!r}: " + "; ".join(problems))
-    return shapes
+    """The families asked for with their shapes.
+
+    Raises:
+        PresetError: there is no family of that name.
+    """
+    unknown = sorted(set(task.families) - set(MODELS))
+    if unknown:
+        raise PresetError(f"no family {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    settings = task.config.models.settings
+    return {
+        name: (MODELS[name], MODELS[name].configure(settings.get(name, {})))
+        for name in task.families
+    }
 
 
 def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
