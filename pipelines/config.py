@@ -17,7 +17,9 @@ class StrengthRule(Section):
     strength: int = Field(ge=-1, le=3)
     """-1 disliked, 0 shown and left, 1 to 3 ever stronger interest."""
     when: str
-    """Spark SQL condition over the source's raw columns, e.g. `rating >= 4.5`."""
+    """Spark SQL condition over the source's raw columns, e.g. `rating >= 4.5`: a function of the
+    row alone. Columns that came as text are read as the rules compare them (with a number, with
+    text, as a condition of their own)."""
 
 
 class MovieLensSource(Section):
@@ -77,7 +79,8 @@ class ColumnMapping(Section):
     dwell_unit: Literal["seconds", "milliseconds"] = "seconds"
     """Of that column."""
     signals: tuple[str, ...] = ()
-    """Numeric columns to keep as they came; strength rules compare them as numbers."""
+    """Columns to keep as they came, be they text, numbers or true and false. Strength rules may
+    compare any raw column, kept or not."""
 
 
 class CatalogueMapping(Section):

@@ -60,6 +60,7 @@ SECTIONS: dict[str, tuple[Mount, ...]] = {
         Mount("program", "training.cli:program", "Run one training program for a day.", True),
     ),
     "Stores": (
+        Mount("export", "sidereal.export:export", "Write recommendations to a file or to Redis."),
         Mount("tables", "feature_store.cli:tables", "List, show, compare, roll back tables."),
         Mount("models", "training.cli:models", "List, verify, promote, roll back models.", True),
     ),

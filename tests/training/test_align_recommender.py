@@ -101,19 +101,22 @@ def of_slates(name, **sections):
 
 @pytest.fixture(scope="module")
 def settings(mlflow_settings, tmp_path_factory):
-    """Published tables, slates and pairs."""
+    """Addresses; presets publish tables of their own."""
     place = tmp_path_factory.mktemp("tables")
-    settings = Settings(
+    return Settings(
         home=mlflow_settings.home,
         warehouse=str(place / "warehouse"),
         catalog_uri=f"sqlite:///{place}/catalog.db",
         device="cpu",
     )
-    store = Task(settings, of_slates("slates"), DAY, step="").store
+
+
+def publish_slates(settings, made):
+    """Publish a preset's tables, with slates and pairs."""
+    store = Task(settings, made, DAY, step="").store
     publish_world(store)
     publish(store, "slates", slates())
     publish(store, "preference_pairs", pairs())
-    return settings
 
 
 def step(settings, made, module, families=()):
@@ -125,6 +128,7 @@ def step(settings, made, module, families=()):
 def aligned(settings):
     """A preset with a challenger that was trained and aligned, and its baseline."""
     made = of_slates(f"aligned-{next(_NAMES)}")
+    publish_slates(settings, made)
     for module in (train_tokenizer, build_semantic_ids):
         step(settings, made, module)
     trained = step(settings, made, train_recommender, ("higr", "popularity"))
