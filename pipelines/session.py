@@ -5,6 +5,7 @@ submitted with; started by Python, it takes them from the settings. The rest (ti
 type, commit protocol) is the same everywhere, because the tables' contents depend on it.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -21,6 +22,8 @@ _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
     # Spark's own default is INT96, which Iceberg refuses.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # Spark has no nanoseconds; the raw files' reader cuts them to microseconds.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.adaptive.enabled": "true",
     # Few files: small shuffle partitions are merged up to the advisory size (64 MB), also where
@@ -63,6 +66,9 @@ def build_session(settings: Settings, *, name: str = "sidereal") -> SparkSession
         conf.setIfMissing(key, value)
     if conf.get("spark.master").startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    # Both print what Spark refuses as JSON with a Java stack trace, caught or not.
+    for logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        logging.getLogger(logger).disabled = True
     return SparkSession.builder.config(conf=conf).appName(name).getOrCreate()
 
 

@@ -11,7 +11,8 @@ from pipelines.jobs.interface import JobRun
 from pipelines.sources.interface import RawLog, Source
 from pipelines.sources.raw_files import RawFiles
 from pipelines.sources.raw_rows import read_rows
-from pipelines.transforms.events import judge_events, of_the_run, parse_events
+from pipelines.transforms.events import judge_events, of_the_run
+from pipelines.transforms.parsing import parse_events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ def read_delivery(run: JobRun, source: Source, before: Before) -> Delivery:
 
 
 def _events(run: JobRun, log: RawLog, after: date | None) -> DataFrame:
-    rows = read_rows(run.spark, RawFiles(run.spark, run.settings.data_path), log)
+    rows = read_rows(run.spark, RawFiles(run.spark, run.settings.data_path), log).frame
     events = parse_events(rows, log.columns, run.config.source.strength)
     if log.holds == "dump":
         events = of_the_run(events, day=run.day, after=after)
