@@ -61,7 +61,10 @@ def _serve(settings: Settings) -> None:
                     )
                 time.sleep(0.5)
             click.echo(f"{name:8}{address}")
-        click.echo("Ctrl-C ends both")
+        click.echo(
+            "Airflow's home shows scheduler and DAG processor as failed: neither runs here, so "
+            "nothing starts. Ctrl-C ends both"
+        )
         while True:
             airflow.check()
             _check(mlflow, settings)
