@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from feature_store.preset import Part, Section, load
+from pipelines.preset_rules import RULES
 
 
 class StrengthRule(Section):
@@ -82,13 +83,19 @@ class ColumnMapping(Section):
     compare any raw column, kept or not."""
 
 
+Separator = Annotated[str, Field(min_length=1, pattern=r'^[^"\r\n]+$')]
+
+
 class CatalogueMapping(Section):
     """Raw columns of a person's own catalogue."""
 
     path: str
-    """One file or folder, below `SIDEREAL_DATA` or absolute."""
+    """One file or folder, below `SIDEREAL_DATA` or absolute; with `{day}` in it, the newest of up
+    to the run's day is read."""
     format: Literal["parquet", "csv", "json"] = "csv"
     """Of its files."""
+    separator: Separator = ","
+    """Between two fields of a CSV's line."""
     item_id: str
     """As the events name it."""
     title: str | None = None
@@ -109,6 +116,8 @@ class TableSource(Section):
     like) are one delivery a day; any other folder is read as one log."""
     format: Literal["parquet", "csv", "json"] = "parquet"
     """Of the log's files."""
+    separator: Separator = ","
+    """Between two fields of a CSV's line."""
     columns: ColumnMapping
     strength: tuple[StrengthRule, ...]
     """Signals → strength; the first rule that holds wins, a row without one is refused."""
@@ -220,6 +229,28 @@ class Cooccurrence(Section):
     """Of a slate, the strongest; pairs grow with the square of it."""
 
 
+class ValidationRule(Section):
+    """A rule of one's own about a table, run with ours on the rows that would be published."""
+
+    name: str
+    """What Data Docs and refusals call it: lower-case letters, digits and _, a letter first."""
+    table: Literal[
+        "items",
+        "interactions",
+        "item_embeddings",
+        "user_sequences",
+        "slates",
+        "preference_pairs",
+        "item_cooccurrence",
+    ]
+    """The table that it is about."""
+    condition: str
+    """Spark SQL over the table's columns, a function of the row alone. A row for which it is false
+    or fails breaks the rule; null breaks nothing."""
+    share: float = Field(default=0.0, ge=0, lt=1)
+    """Of the rows, how many may break it; with more nothing is published."""
+
+
 class Validation(Section):
     """Rules a contract can't say; a share is of rows, a factor multiplies the trailing median."""
 
@@ -239,6 +270,8 @@ class Validation(Section):
     """Whether a day without events is published."""
     earliest_event: date = date(1990, 1, 1)
     """Events before are quarantined: they are a default or a unit mistake, not feedback."""
+    rules: tuple[ValidationRule, ...] = ()
+    """Rules of one's own, beside those that every table has."""
 
 
 class PipelineConfig(Section):
@@ -257,7 +290,7 @@ class PipelineConfig(Section):
     validation: Validation = Validation()
 
 
-PART = Part(PipelineConfig)
+PART = Part(PipelineConfig, RULES)
 
 
 def load_config(
