@@ -79,7 +79,26 @@ def describe(facts: dict[str, Any]) -> str:
             f"{facts['duplicates']:,} duplicates + {facts['quarantined']:,} quarantined"
         )
         lines += [f"    {rows:,} × {reason}" for reason, rows in facts["reasons"].items()]
+        lines += _changes(facts)
     return "\n".join(lines)
+
+
+def _changes(facts: dict[str, Any]) -> list[str]:
+    """What a delivery changed, which files weren't read, and which days are missing."""
+    fates = ("added", "corrected", "unchanged", "withdrawn")
+    counts = ", ".join(f"{facts[fate]:,} {fate}" for fate in fates if facts[fate])
+    late = f"; {facts['late_rows']:,} of earlier days" if facts["late_rows"] else ""
+    lines = [f"    events: {counts}{late}"] if counts else []
+    lines += [f"    not read: {left}" for left in facts["left_out"]]
+    unlisted = facts["num_left_out"] - len(facts["left_out"])
+    lines += [f"    not read: {unlisted:,} more files"] if unlisted else []
+    if missing := facts["missing_days"]:
+        days = f"{missing[0]} has" if len(missing) == 1 else f"{len(missing)} days have"
+        lines.append(
+            f"    {days} no delivery; to fill in: sidereal run --preset {facts['preset']} "
+            f"--from {missing[0]} --to {facts['day']}"
+        )
+    return lines
 
 
 def _run(name: str, preset: str, day: date, overrides: tuple[str, ...]) -> dict[str, Any]:

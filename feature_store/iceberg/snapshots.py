@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 import pyarrow.parquet as pq
+from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import AlwaysTrue, In
 from pyiceberg.expressions.visitors import manifest_evaluator
 from pyiceberg.io import FileIO
@@ -42,6 +43,7 @@ __all__ = [
     "day_tags",
     "expire",
     "files_of",
+    "may_reach",
     "partition_of",
     "plain_file",
     "referenced_files",
@@ -106,6 +108,17 @@ def partition_of(file: IcebergFile, contract: Contract) -> PartitionValue | None
     if contract.column(contract.partition).type == "date":
         return _EPOCH + timedelta(days=value)
     return value  # type: ignore[no-any-return]
+
+
+def may_reach(table: Table, file: IcebergFile, column: str, day: date) -> bool:
+    """Whether a file may hold a row whose column, a date, is `day` or later, by its bounds."""
+    field = table.schema().find_field(column)
+    bound = (file.upper_bounds or {}).get(field.field_id)
+    if bound is not None:
+        return from_bytes(field.field_type, bound) >= (day - _EPOCH).days
+    # Nulls alone have no bound, nor has a file that was written before the column was there.
+    values = (file.value_counts or {}).get(field.field_id, 0)
+    return values > (file.null_value_counts or {}).get(field.field_id, 0)
 
 
 def plain_file(file: IcebergFile, contract: Contract) -> DataFile:

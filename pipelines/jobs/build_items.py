@@ -7,8 +7,9 @@ valid rows are added without content.
 from pyspark.sql import DataFrame
 
 from feature_store.tables.items import ITEMS
-from pipelines.jobs.delivery import read_delivery, state_before
+from pipelines.jobs.delivery import read_delivery
 from pipelines.jobs.interface import Job, JobOutput, JobRun
+from pipelines.jobs.ledger import Ledger
 from pipelines.sources import open_source
 from pipelines.sources.interface import Source
 from pipelines.transforms.catalogue import extend_items, one_per_item, without_content
@@ -34,7 +35,7 @@ def _with_delivered(
     run: JobRun, source: Source, catalogue: DataFrame | None
 ) -> tuple[DataFrame, tuple[str, ...]]:
     """The catalogue, and the items that only the delivery has."""
-    delivery = read_delivery(run, source, state_before(run))
+    delivery = read_delivery(run, source, Ledger.of(run))
     delivered = without_content(accepted(delivery.events))
     if catalogue is None:
         return delivered, delivery.files

@@ -8,17 +8,18 @@ from functools import reduce
 from pyspark.sql import DataFrame
 
 from pipelines.jobs.interface import JobRun
-from pipelines.sources.interface import RawLog, Source
+from pipelines.jobs.ledger import Ledger
+from pipelines.sources.interface import LeftOut, RawLog, Source
 from pipelines.sources.raw_files import RawFiles
 from pipelines.sources.raw_rows import read_rows
-from pipelines.transforms.events import judge_events, of_the_run, parse_events
+from pipelines.transforms.events import judge_events, parse_events, up_to
 
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
     """What `interactions` held before the first run for this run's day.
 
-    A rerun must read and judge what the first run did, so that it can't go by what is there now.
+    A rerun is compared with what the first run was, not with what came later.
 
     Args:
         snapshot: None where nothing was published.
@@ -35,15 +36,27 @@ class Before:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """The raw rows of one run.
+    """The raw rows that a run looks at.
 
     Args:
-        events: one per raw row, with every reason against it.
+        events: one per raw row, with every reason against it but the catalogue's; of a log, those
+            up to the run's day.
+        days: whose deliveries they are; empty for a log of all days.
+        has_log: whether a log is in it: alone, or beside the days to begin with.
         files: the raw files.
+        left_out: what lies beside them and isn't read.
     """
 
     events: DataFrame
+    days: frozenset[date]
+    has_log: bool
     files: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def is_log(self) -> bool:
+        """Whether it is one log of all days, so that the run must find out what is new in it."""
+        return not self.days
 
 
 def state_before(run: JobRun) -> Before:
@@ -66,7 +79,7 @@ def state_before(run: JobRun) -> Before:
     return Before(snapshot=at, days=[day for day in days if isinstance(day, date)])
 
 
-def read_delivery(run: JobRun, source: Source, before: Before) -> Delivery:
+def read_delivery(run: JobRun, source: Source, ledger: Ledger) -> Delivery:
     """The delivery of a run's day, judged by everything but the catalogue; reads no row yet.
 
     Raises:
@@ -74,26 +87,23 @@ def read_delivery(run: JobRun, source: Source, before: Before) -> Delivery:
         DeliveryUnreadable: a file is absent.
         PresetError: a strength rule can't be evaluated.
     """
-    logs = source.logs(run.day, bootstrap=not before.days)
-    earlier = next(iter(before.last(run.day, 1)), None)
-    parts = [_events(run, log, earlier) for log in logs]
+    logs = source.logs(run.day, bootstrap=ledger.begins_at(run.day))
     return Delivery(
-        events=reduce(DataFrame.unionByName, parts),
+        events=reduce(DataFrame.unionByName, (_events(run, log) for log in logs)),
+        days=frozenset(day for log in logs for day in log.days),
+        has_log=any(log.holds == "dump" for log in logs),
         files=tuple(file for log in logs for file in log.files),
+        left_out=tuple(dict.fromkeys(file for log in logs for file in log.left_out)),
     )
 
 
-def _events(run: JobRun, log: RawLog, after: date | None) -> DataFrame:
+def _events(run: JobRun, log: RawLog) -> DataFrame:
     rows = read_rows(run.spark, RawFiles(run.spark, run.settings.data_path), log)
     events = parse_events(rows, log.columns, run.config.source.strength)
     if log.holds == "dump":
-        events = of_the_run(events, day=run.day, after=after)
-    return judge_events(
-        events,
-        day=run.day,
-        earliest=date.fromisoformat(run.config.validation.earliest_event),
-        future_is_refused=log.holds == "day",
-    )
+        events = up_to(events, run.day)
+    earliest = date.fromisoformat(run.config.validation.earliest_event)
+    return judge_events(events, earliest=earliest)
 
 
 def reason_counts(tally: Iterable[tuple[list[str], int]]) -> dict[str, int]:
