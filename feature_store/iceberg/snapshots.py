@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 import pyarrow.parquet as pq
-from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import AlwaysTrue, In
 from pyiceberg.expressions.visitors import manifest_evaluator
 from pyiceberg.io import FileIO
@@ -112,13 +111,14 @@ def partition_of(file: IcebergFile, contract: Contract) -> PartitionValue | None
 
 def may_reach(table: Table, file: IcebergFile, column: str, day: date) -> bool:
     """Whether a file may hold a row whose column, a date, is `day` or later, by its bounds."""
-    field = table.schema().find_field(column)
-    bound = (file.upper_bounds or {}).get(field.field_id)
+    number = table.schema().find_field(column).field_id
+    bound = (file.upper_bounds or {}).get(number)
     if bound is not None:
-        return from_bytes(field.field_type, bound) >= (day - _EPOCH).days
+        # Iceberg writes a date as days since 1970, four bytes, the lowest first.
+        return int.from_bytes(bound, "little", signed=True) >= (day - _EPOCH).days
     # Nulls alone have no bound, nor has a file that was written before the column was there.
-    values = (file.value_counts or {}).get(field.field_id, 0)
-    return values > (file.null_value_counts or {}).get(field.field_id, 0)
+    values = (file.value_counts or {}).get(number, 0)
+    return values > (file.null_value_counts or {}).get(number, 0)
 
 
 def plain_file(file: IcebergFile, contract: Contract) -> DataFile:

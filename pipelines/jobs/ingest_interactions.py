@@ -35,7 +35,7 @@ from pipelines.transforms.events import (
     refused,
 )
 from pipelines.transforms.pieces import piece_of_log
-from pipelines.transforms.redelivery import FATES, LOG, holds, merge_deliveries
+from pipelines.transforms.redelivery import FATES, holds, merge_deliveries
 
 ROWS_PER_FILE = 4_000_000
 """A day with more rows is written as several files, by user."""
@@ -122,9 +122,7 @@ def count_events(events: DataFrame, *, is_log: bool) -> Tally:
     day = F.when(F.size("reasons") == 0, F.to_date("event_time"))
     groups = (
         events.groupBy(piece.alias("piece"), day.alias("day"), "reasons")
-        .agg(
-            F.count(F.lit(1)).alias("rows"), F.unix_micros(F.min("event_time")).alias("first")
-        )
+        .agg(F.count(F.lit(1)).alias("rows"), F.unix_micros(F.min("event_time")).alias("first"))
         .collect()
     )
     bad = [(list(group["reasons"]), int(group["rows"])) for group in groups if group["reasons"]]

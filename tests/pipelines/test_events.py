@@ -99,7 +99,10 @@ REASONS = {
         with_(ts=str(NOON_MS // 1000)),
         ["event_time is before 1990-01-01"],
     ),
-    "the next day": (with_(ts=str(NOON_MS + 43_200_000)), ["event_time is after the delivery's day"]),
+    "the next day": (
+        with_(ts=str(NOON_MS + 43_200_000)),
+        ["event_time is after the delivery's day"],
+    ),
     "a NaN rating": (with_(rating="NaN"), ["rating is NaN or infinite"]),
     "an infinite rating": (with_(rating="-Infinity"), ["rating is NaN or infinite"]),
     "a rating that is text": (with_(rating="good"), ["rating is not a number"]),
