@@ -21,6 +21,18 @@ def event(user, **changes):
         "strength": 2,
         "dwell_seconds": None,
         "source_file": "log.csv",
+        "delivery_day": DAY,
+        "also_delivered": {},
+    } | changes
+
+
+def taken(events_of, **changes):
+    return {
+        "day": DAY,
+        "events_of": events_of,
+        "rows": 2,
+        "quarantined": 1,
+        "digest": None,
     } | changes
 
 
@@ -40,6 +52,8 @@ def item(n, **changes):
         "item_id": f"i{n}",
         "item_index": n,
         "first_day": DAY,
+        "first_listed_day": DAY,
+        "last_listed_day": None,
         "title": None,
         "text": None,
         "attributes": {},
@@ -338,5 +352,6 @@ GOOD = {
     "preference_pairs": [pair("s1"), pair("s1", kind="interest", rejected=[3, 0])],
     "item_cooccurrence": [beside(0, 1), beside(1, 0, score=1.0)],
     "quarantine": [refused_row(0), refused_row(1)],
+    "deliveries": [taken(DAY), taken(None, digest="2-1-1")],
 }
 """Rows of every table that break no rule of a run of DAY."""
