@@ -187,8 +187,8 @@ def _refuse_empty(facts: dict[str, Any], newest: Catalogue) -> None:
     if not facts["listed_items"]:
         raise DataRefused(
             f"catalogue {', '.join(map(_name, newest.files))} lists no item: "
-            f"{facts['catalogue_rows']:,} rows, {facts['rows_without_id']:,} without an id. Nothing "
-            "was published; deliver it again, or correct source.catalogue"
+            f"{facts['catalogue_rows']:,} rows, {facts['rows_without_id']:,} without an id. "
+            "Nothing was published; deliver it again, or correct source.catalogue"
         )
 
 

@@ -102,8 +102,7 @@ def _events(run: JobRun, log: RawLog) -> DataFrame:
     events = parse_events(rows, log.columns, run.config.source.strength)
     if log.holds == "dump":
         events = up_to(events, run.day)
-    earliest = date.fromisoformat(run.config.validation.earliest_event)
-    return judge_events(events, earliest=earliest)
+    return judge_events(events, earliest=run.config.validation.earliest_event)
 
 
 def reason_counts(tally: Iterable[tuple[list[str], int]]) -> dict[str, int]:
