@@ -25,6 +25,15 @@ FACTS = {
     "duplicates": 1,
     "quarantined": 1,
     "reasons": {"user_id is missing": 1},
+    "added": 97700,
+    "corrected": 20,
+    "unchanged": 2,
+    "withdrawn": 4,
+    "late_rows": 3,
+    "left_out": ["1998-04-15.csv.tmp: a temporary file"],
+    "num_left_out": 3,
+    "missing_days": ["1998-04-13", "1998-04-14"],
+    "preset": "movielens-100k",
 }
 ARGUMENTS = ["ingest_interactions", "--preset", "movielens-100k", "--day", "1998-04-15"]
 

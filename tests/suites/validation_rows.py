@@ -203,13 +203,15 @@ DIRTY = {
     ),
     "items": (
         [
-            *(item(0), item(1), item(2, first_day=DAY_AFTER)),
+            *(item(0), item(1), item(4, first_day=DAY_AFTER)),
+            item(2, first_listed_day=DAY_AFTER, last_listed_day=DAY),
             *(item(7), item(7, item_id="i6"), item(1, item_id="i3")),
         ],
         {
             "item_index_has_no_gaps": None,
             "item_index_is_unique": 2,
             "first_day_is_past": 1,
+            "withdrawn_after_it_was_listed": 1,
             "item_index_is_kept": 1,  # i3 was 3, is 1
         },
     ),
