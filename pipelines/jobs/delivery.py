@@ -12,7 +12,8 @@ from pipelines.jobs.ledger import Ledger
 from pipelines.sources.interface import LeftOut, RawLog, Source
 from pipelines.sources.raw_files import RawFiles
 from pipelines.sources.raw_rows import read_rows
-from pipelines.transforms.events import judge_events, parse_events, up_to
+from pipelines.transforms.events import judge_events, up_to
+from pipelines.transforms.parsing import parse_events
 
 
 @dataclass(frozen=True, kw_only=True)

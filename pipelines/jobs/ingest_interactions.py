@@ -34,6 +34,7 @@ from pipelines.transforms.events import (
     refuse_unknown_items,
     refused,
 )
+from pipelines.transforms.identifiers import refused_columns
 from pipelines.transforms.pieces import piece_of_log
 from pipelines.transforms.redelivery import FATES, holds, merge_deliveries
 
@@ -79,7 +80,7 @@ def build(run: JobRun) -> JobOutput:
         replace={"quarantine": [run.day], "interactions": days, "deliveries": [run.day]},
         facts=_facts(tally, run, delivery, ledger, log),
         account=_accountant(tally, rows_before, lambda: dict(counted.get)),
-        refusal=lambda: excess(tally, run.config.validation),
+        refusal=lambda: refused_columns(tally.reasons) or excess(tally, run.config.validation),
         known_items=items,
         trailing=_trailing(run, before),
         raw_files=delivery.files,

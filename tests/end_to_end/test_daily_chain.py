@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from dags.common.defaults import DAY, FIRST_DAY
 from feature_store.run_record import read_steps
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
@@ -61,7 +62,7 @@ def chain(tmp_path_factory, movielens_100k, spark):
 
         def run(day):
             for task in steps:
-                arguments = [part.replace("{{ partition_key }}", str(day)) for part in task]
+                arguments = [str(day) if part in (DAY, FIRST_DAY) else part for part in task]
                 result = CliRunner().invoke(main, arguments)
                 assert result.exit_code == 0, f"{arguments}\n{result.output}\n{result.exception!r}"
             return read_steps(Settings().runs_of("movielens-100k"), day)
