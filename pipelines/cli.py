@@ -111,6 +111,8 @@ def _changes(facts: dict[str, Any]) -> list[str]:
     late = f"; {facts['late_rows']:,} of earlier days" if facts["late_rows"] else ""
     lines = [f"    events: {counts}{late}"] if counts else []
     lines += [f"    not read: {left}" for left in facts["left_out"]]
+    if repeats := facts.get("header_repeats"):
+        lines.append(f"    {repeats:,} lines repeat the header and are no rows")
     unlisted = facts["num_left_out"] - len(facts["left_out"])
     lines += [f"    not read: {unlisted:,} more files"] if unlisted else []
     if missing := facts["missing_days"]:

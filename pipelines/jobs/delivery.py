@@ -46,6 +46,7 @@ class Delivery:
         has_log: whether a log is in it: alone, or beside the days to begin with.
         files: the raw files.
         left_out: what lies beside them and isn't read.
+        header_repeats: lines that repeat a header: no rows.
     """
 
     events: DataFrame
@@ -53,6 +54,7 @@ class Delivery:
     has_log: bool
     files: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
+    header_repeats: int
 
     @property
     def is_log(self) -> bool:
@@ -89,8 +91,10 @@ def read_delivery(run: JobRun, source: Source, ledger: Ledger) -> Delivery:
         PresetError: a strength rule can't be evaluated.
     """
     logs = source.logs(run.day, bootstrap=ledger.begins_at(run.day))
+    parts = [_events(run, log) for log in logs]
     return Delivery(
-        events=reduce(DataFrame.unionByName, (_events(run, log) for log in logs)),
+        events=reduce(DataFrame.unionByName, (events for events, _ in parts)),
+        header_repeats=sum(repeats for _, repeats in parts),
         days=frozenset(day for log in logs for day in log.days),
         has_log=any(log.holds == "dump" for log in logs),
         files=tuple(file for log in logs for file in log.files),
@@ -98,12 +102,14 @@ def read_delivery(run: JobRun, source: Source, ledger: Ledger) -> Delivery:
     )
 
 
-def _events(run: JobRun, log: RawLog) -> DataFrame:
-    rows = read_rows(run.spark, RawFiles(run.spark, run.settings.data_path), log)
-    events = parse_events(rows, log.columns, run.config.source.strength)
+def _events(run: JobRun, log: RawLog) -> tuple[DataFrame, int]:
+    """A log's events, and how many lines repeat the header."""
+    raw = read_rows(run.spark, RawFiles(run.spark, run.settings.data_path), log)
+    events = parse_events(raw.frame, log.columns, run.config.source.strength)
     if log.holds == "dump":
         events = up_to(events, run.day)
-    return judge_events(events, earliest=run.config.validation.earliest_event)
+    judged = judge_events(events, earliest=run.config.validation.earliest_event)
+    return judged, raw.header_repeats
 
 
 def reason_counts(tally: Iterable[tuple[list[str], int]]) -> dict[str, int]:

@@ -309,6 +309,8 @@ def _facts(
         "raw_files": list(delivery.files),
         "left_out": [f"{left.file}: {left.why}" for left in delivery.left_out[:LISTED]],
         "num_left_out": len(delivery.left_out),
+        "num_files": len(delivery.files),
+        "header_repeats": delivery.header_repeats,
         "missing_days": [day.isoformat() for day in missing],
     }
     return facts if log is None else {**facts, "log": log.facts()}
