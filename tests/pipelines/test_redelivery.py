@@ -1,7 +1,8 @@
 """What a delivery says now, in place of what it said before."""
 
 import json
-from datetime import UTC, date, datetime
+import random
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from pyspark.sql import functions as F
@@ -123,6 +124,67 @@ def test_a_log_stands_behind_every_days_delivery(spark):
     assert frame.where(holds((LOG,))).count() == 1
     assert frame.where(holds((str(DAY), str(NEXT)))).count() == 1
     assert frame.where(holds((str(NEXT),))).count() == 0
+
+
+NUM_SCENARIOS, NUM_STEPS = 60, 6
+
+
+def random_deliveries(generator):
+    """Steps of a scenario: each delivers one of three days, anew or again, in any order."""
+    events = [f"e{number}" for number in range(5)]
+    return [
+        (
+            DAY + timedelta(days=generator.randrange(3)),
+            [
+                (event, generator.choice((-1, 0, 1, 2, 3)), generator.choice((None, 1.5, 2.5)))
+                for event in generator.choices(events, k=generator.randrange(6))
+            ],
+        )
+        for _ in range(NUM_STEPS)
+    ]
+
+
+def stated_meaning(steps):
+    """What stands in the end, the slow way: of each event the last day's best row."""
+    last = dict(steps)  # a day's last delivery is what it says
+    stands = {}
+    for day in sorted(last):
+        best = {}
+        for event, strength, dwell in last[day]:
+            rank = (strength, -1.0 if dwell is None else dwell)
+            best[event] = max(best.get(event, rank), rank)
+        stands |= {event: (day, *rank) for event, rank in best.items()}
+    return stands
+
+
+def test_any_order_of_deliveries_and_redeliveries_ends_in_what_was_said_last(spark):
+    generator = random.Random(12)
+    scenarios = {f"s{n}": random_deliveries(generator) for n in range(NUM_SCENARIOS)}
+    schema, rows = spark_schema(INTERACTIONS), []
+    for step in range(NUM_STEPS):
+        fresh = [
+            said(f"{name}-{event}", by=steps[step][0], strength=strength, dwell_seconds=dwell)
+            for name, steps in scenarios.items()
+            for event, strength, dwell in steps[step][1]
+        ]
+        delivered = F.create_map(
+            *(F.lit(x) for name, steps in scenarios.items() for x in (name, steps[step][0]))
+        )
+        scenario = F.substring_index("user_id", "-", 1)
+        made = merge_deliveries(
+            spark.createDataFrame(fresh, schema),
+            spark.createDataFrame(rows, schema),
+            replaced=F.col("delivery_day") == F.element_at(delivered, scenario),
+        ).where("_fate <> 'withdrawn'")
+        rows = [tuple(row)[: len(INTERACTIONS.columns)] for row in made.collect()]
+    found = {}
+    for row in rows:
+        name, _, event = row[1].partition("-")
+        dwell = -1.0 if row[8] is None else row[8]
+        found.setdefault(name, {})[event] = (row[10], row[7], dwell)
+    assert found == {
+        name: stands for name, steps in scenarios.items() if (stands := stated_meaning(steps))
+    }
 
 
 def test_no_rows_make_no_rows(spark):
