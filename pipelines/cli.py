@@ -101,7 +101,25 @@ def describe(facts: dict[str, Any]) -> str:
         )
         lines += [f"    {rows:,} × {reason}" for reason, rows in facts["reasons"].items()]
         lines += _changes(facts)
+    if "catalogue_rows" in facts:
+        lines += _catalogue(facts)
     return "\n".join(lines)
+
+
+def _catalogue(facts: dict[str, Any]) -> list[str]:
+    """What a catalogue lists, and what of it is no item or no longer one."""
+    named = {
+        "rows_without_id": ("rows without an id", "without_id"),
+        "rows_of_an_item_again": ("rows of items that are there already", "again"),
+    }
+    lines = [
+        f"    {facts[count]:,} {what}: {', '.join(map(str, facts.get(names, ())))}"
+        for count, (what, names) in named.items()
+        if facts[count]
+    ]
+    lines += [f"    not read: {left}" for left in facts["left_out"]]
+    withdrawn = f", {facts['withdrawn_items']:,} withdrawn" if facts["withdrawn_items"] else ""
+    return [f"    {facts['listed_items']:,} items listed{withdrawn}", *lines]
 
 
 def _changes(facts: dict[str, Any]) -> list[str]:

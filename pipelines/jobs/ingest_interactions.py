@@ -54,6 +54,8 @@ def build(run: JobRun) -> JobOutput:
     if source.has_catalogue and run.config.items.unknown_items == "quarantine":
         items = run.table("items")
         events = refuse_unknown_items(events, items)
+    else:
+        events = events.withColumn("of_withdrawn", F.lit(False))
     events = keep_text_of_refused(events).persist(StorageLevel.MEMORY_AND_DISK)
     with one_split_per_task(run.spark):
         tally = count_events(events, is_log=delivery.is_log)
@@ -95,6 +97,7 @@ class Tally:
     Args:
         taken: rows by delivered day, or by day of a log.
         late_rows: accepted rows of days before the one whose delivery brought them.
+        of_withdrawn: accepted rows of items that the catalogue no longer listed on their day.
         first_micros: the earliest time that was accepted, microseconds since 1970.
     """
 
@@ -104,6 +107,7 @@ class Tally:
     rows_by_day: dict[date, int]
     taken: dict[Piece, Entry]
     late_rows: int = 0
+    of_withdrawn: int = 0
     first_micros: int | None = None
 
     @property
@@ -116,14 +120,18 @@ def count_events(events: DataFrame, *, is_log: bool) -> Tally:
     """Count judged events, in one pass.
 
     Args:
-        events: as `judge_events` gives them.
+        events: as `judge_events` gives them, with `of_withdrawn`.
         is_log: whether they are of a log of all days.
     """
     piece = piece_of_log() if is_log else F.col(f"{ROW}.delivery_day")
     day = F.when(F.size("reasons") == 0, F.to_date("event_time"))
     groups = (
         events.groupBy(piece.alias("piece"), day.alias("day"), "reasons")
-        .agg(F.count(F.lit(1)).alias("rows"), F.unix_micros(F.min("event_time")).alias("first"))
+        .agg(
+            F.count(F.lit(1)).alias("rows"),
+            F.count_if("of_withdrawn").alias("of_withdrawn"),
+            F.unix_micros(F.min("event_time")).alias("first"),
+        )
         .collect()
     )
     bad = [(list(group["reasons"]), int(group["rows"])) for group in groups if group["reasons"]]
@@ -138,6 +146,7 @@ def count_events(events: DataFrame, *, is_log: bool) -> Tally:
         rows_by_day=by_day,
         taken=_entries(groups),
         late_rows=sum(int(g["rows"]) for g in good if g["piece"] and g["day"] < g["piece"]),
+        of_withdrawn=sum(int(group["of_withdrawn"]) for group in good),
         first_micros=min((group["first"] for group in good), default=None),
     )
 
@@ -306,6 +315,7 @@ def _facts(
         "bootstrap": not delivery.is_log and ledger.begins_at(run.day),
         "days_touched": len(tally.days),
         "late_rows": tally.late_rows if log is None else log.late_rows,
+        "rows_of_withdrawn_items": tally.of_withdrawn,
         "raw_files": list(delivery.files),
         "left_out": [f"{left.file}: {left.why}" for left in delivery.left_out[:LISTED]],
         "num_left_out": len(delivery.left_out),

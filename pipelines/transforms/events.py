@@ -52,12 +52,23 @@ def up_to(events: DataFrame, day: date) -> DataFrame:
 
 
 def refuse_unknown_items(events: DataFrame, items: DataFrame) -> DataFrame:
-    """The same events; one whose item isn't in `items` (column item_id) has a reason more."""
-    known = items.select("item_id", F.lit(True).alias("_known"))
+    """The same events; one whose item isn't in `items` has a reason more.
+
+    Args:
+        events: judged.
+        items: item_id, last_listed_day.
+
+    Returns:
+        The events; `of_withdrawn`: whether it happened after the item's last_listed_day, which
+        speaks against nothing: what was shown before is still met.
+    """
+    known = items.select("item_id", "last_listed_day", F.lit(True).alias("_known"))
     unknown = F.col("_known").isNull() & F.col("item_id").isNotNull()
     joined = events.join(known, "item_id", "left")
     reasons = [(unknown, "item_id is not in the catalogue")]
-    return joined.withColumn("reasons", with_reasons(F.col("reasons"), reasons)).drop("_known")
+    after = F.coalesce(F.to_date("event_time") > F.col("last_listed_day"), F.lit(False))
+    judged = {"reasons": with_reasons(F.col("reasons"), reasons), "of_withdrawn": after}
+    return joined.withColumns(judged).drop("_known", "last_listed_day")
 
 
 def accepted(events: DataFrame) -> DataFrame:

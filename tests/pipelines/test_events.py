@@ -125,7 +125,7 @@ REASONS = {
 
 
 def test_every_reason_against_a_row_is_given_and_the_row_is_kept(spark):
-    items = spark.createDataFrame([("i1",)], "item_id string")
+    items = spark.createDataFrame([("i1", None)], "item_id string, last_listed_day date")
     broken = {list(REASONS).index("a line that can't be cut"): "line is not valid UTF-8"}
     rows = raw(spark, [cells for cells, _ in REASONS.values()], broken)
     events = parse_events(rows, MAPPING, RULES)
@@ -143,6 +143,14 @@ def test_what_is_kept_of_a_refused_row_is_valid_text_of_bounded_length(spark):
     (row,) = refused(judged(spark, cells), DAY).collect()
     assert len(row.raw) == 4096
     assert row.raw_chars == len("|".join(cells[0]))
+
+
+def test_an_event_after_its_item_was_withdrawn_is_told_and_accepted(spark):
+    days = [("listed", None), ("today", DAY), ("gone", date(2024, 3, 9))]
+    items = spark.createDataFrame(days, "item_id string, last_listed_day date")
+    events = refuse_unknown_items(judged(spark, [with_(item=item) for item, _ in days]), items)
+    told = {row.item_id: (row.of_withdrawn, row.reasons) for row in events.collect()}
+    assert told == {"listed": (False, []), "today": (False, []), "gone": (True, [])}
 
 
 def test_of_a_log_only_what_is_up_to_the_day_is_looked_at(spark):
