@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -73,8 +74,9 @@ class Ledger:
 
     def before(self, day: date, piece: Piece) -> Entry | None:
         """What the last run before the day's took of a piece."""
-        runs = [run for run, of in self.entries if of == piece and run < day]
-        return self.entries[max(runs), piece] if runs else None
+        taken = self._by_piece.get(piece, {})
+        last = max((run for run in taken if run < day), default=None)
+        return None if last is None else taken[last]
 
     def gone(self, day: date, digests: Mapping[Piece, str]) -> list[date]:
         """Days up to the run's that a log once held and holds no more."""
@@ -111,11 +113,19 @@ class Ledger:
         ]
         return pa.Table.from_pylist(rows, schema=arrow_schema(DELIVERIES))
 
+    @cached_property
+    def _by_piece(self) -> dict[Piece, dict[date, Entry]]:
+        """Entries by the day of the run, by piece."""
+        found: dict[Piece, dict[date, Entry]] = {}
+        for (run, piece), entry in self.entries.items():
+            found.setdefault(piece, {})[run] = entry
+        return found
+
     def _rests(self, day: date, piece: Piece, digest: str) -> bool:
-        earlier = self.before(day, piece)
-        since = [entry for (run, of), entry in self.entries.items() if of == piece and run > day]
+        earlier, taken = self.before(day, piece), self._by_piece.get(piece, {})
+        since = [entry for run, entry in taken.items() if run > day]
         return (
-            (day, piece) not in self.entries
+            day not in taken
             and earlier is not None
             and all(entry.digest == digest for entry in [earlier, *since])
         )
