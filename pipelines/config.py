@@ -245,8 +245,8 @@ class ValidationRule(Section):
     ]
     """The table that it is about."""
     condition: str
-    """Spark SQL over the table's columns; a row for which it is false breaks the rule, null breaks
-    nothing."""
+    """Spark SQL over the table's columns, a function of the row alone. A row for which it is false
+    or fails breaks the rule; null breaks nothing."""
     share: float = Field(default=0.0, ge=0, lt=1)
     """Of the rows, how many may break it; with more nothing is published."""
 
