@@ -1,6 +1,7 @@
 """`sidereal job` and `sidereal fetch`; Spark is imported once a job really runs."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -60,10 +61,28 @@ def job(
         for name in names:
             with (
                 _exit_codes(name if len(days) == 1 else f"{name} {each}"),
-                at_work(f"{name} {each}"),
+                at_work(f"{name} {each}", detail=_spark_tasks),
             ):
                 facts = _run(name, preset, each, overrides)
             click.echo(json.dumps(facts, default=str, indent=1) if as_json else describe(facts))
+
+
+def _spark_tasks() -> str:
+    """How many tasks of the running stages are done; empty while Spark does nothing."""
+    pyspark = sys.modules.get("pyspark")
+    context = pyspark.SparkContext._active_spark_context if pyspark else None
+    if context is None:
+        return ""
+    from py4j.protocol import Py4JError
+
+    tracker = context.statusTracker()
+    try:
+        found = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    except (Py4JError, OSError):  # Spark is ending
+        return ""
+    stages = [stage for stage in found if stage is not None]
+    done, total = (sum(getattr(s, n) for s in stages) for n in ("numCompletedTasks", "numTasks"))
+    return f", {done:,} of {total:,} Spark tasks done" if stages else ""
 
 
 def _days(first: datetime | None, last: datetime) -> list[date]:
@@ -94,7 +113,8 @@ def fetch(dataset: str) -> None:
 def describe(facts: dict[str, Any]) -> str:
     """A run in a line or two, for people."""
     head = f"{facts['step']} {facts['day']}: {facts['status']} in {facts['seconds']:.1f} s"
-    lines = [head, f"  {facts['table']}: {facts['rows']:,} rows, snapshot {facts['snapshot_id']}"]
+    rows = f"{facts['rows']:,} rows in the partitions of this run"
+    lines = [head, f"  {facts['table']}: {rows}, snapshot {facts['snapshot_id']}"]
     if "rows_in" in facts:
         lines.append(
             f"  {facts['rows_in']:,} rows in = {facts['published']:,} published + "

@@ -121,14 +121,13 @@ def unigrf(
     unigrf-hstu, unigrf-hstu-no-enhancer, unigrf-hstu-no-weighter, unigrf-hstu-no-both, hstu-ft-a,
     hstu-ft-b.
     """
-    import logging
-
+    from feature_store.log_lines import show_log_lines
     from feature_store.settings import Settings
     from pipelines.sources.fetch import FetchFailed, fetch
     from training.reproduce.movielens import read_movielens
     from training.reproduce.unigrf import ROWS, Experiment, markdown, run
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    show_log_lines()
     unknown = sorted(set(only) - set(ROWS))
     if unknown:
         raise click.UsageError(f"--only: no row {unknown}; there are {list(ROWS)}")
@@ -208,11 +207,10 @@ def higr(
     Writes var/reproduce/higr-DATASET.{json,md} and pictures beside them, with --set
     higr-DATASET-DIGEST. Fits that are there already, under the same settings, are not repeated.
     """
-    import logging
-
+    from feature_store.log_lines import show_log_lines
     from feature_store.settings import Settings
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    show_log_lines()
     outer = Settings()
     root = outer.home.absolute() / "reproduce"
     last, names = day.date() if day else LAST_DAYS[dataset], only or _EXPERIMENTS[dataset]
