@@ -92,12 +92,10 @@ def read_delivery(run: JobRun, source: Source, ledger: Ledger) -> Delivery:
     """
     logs = source.logs(run.day, bootstrap=ledger.begins_at(run.day))
     parts = [_events(run, log) for log in logs]
-    # A day whose files are all empty was delivered, too.
-    own = {run.day} if any(log.holds == "day" for log in logs) else set()
     return Delivery(
         events=reduce(DataFrame.unionByName, (events for events, _ in parts)),
         header_repeats=sum(repeats for _, repeats in parts),
-        days=frozenset(own.union(*(log.days for log in logs))),
+        days=frozenset(day for log in logs for day in log.delivered),
         has_log=any(log.holds == "dump" for log in logs),
         files=tuple(file for log in logs for file in log.files),
         left_out=tuple(dict.fromkeys(file for log in logs for file in log.left_out)),
