@@ -17,9 +17,9 @@ from pipelines.sources.raw_rows import ROW
 RAW_CHARS = 4096
 """Characters of a refused row that are kept."""
 
-Reason = tuple[Column, str]
-"""A condition that, where true, speaks against a row, and its text; the text holds no value of the
-row, so that reasons can be counted."""
+Reason = tuple[Column, str | Column]
+"""A condition that, where true, speaks against a row, and its text, or a choice of texts; no text
+holds a value of the row, so that reasons can be counted."""
 
 
 def judge_events(
