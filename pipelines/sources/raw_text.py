@@ -45,7 +45,7 @@ def json_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> RawRows
     options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _BROKEN}
     objects = F.from_json(_parsable(parts.longest), _text_schema(names), options)
     lines = _lines(spark, parts.files, parts.longest, objects, has_header=False)
-    given = lines.where(F.trim(TEXT) != "")
+    given = lines.where(_is_given(F.col(TEXT)))
     return RawRows(frame=_unpacked(given, names, "line is not a JSON object"))
 
 
@@ -114,7 +114,7 @@ class _Kind:
     def rows(self, lines: DataFrame) -> DataFrame:
         """Lines with their fields as rows; headers and blank lines are none."""
         text = F.col(TEXT)
-        lines = lines.where(F.trim(text) != "")
+        lines = lines.where(_is_given(text))
         if self.header:
             lines = lines.where(~text.isin(self.header, BOM + self.header))
         columns = {f"_{place}": name for place, name in self.columns.items()}
@@ -244,9 +244,16 @@ def _line_number(*, has_header: bool) -> Column:
 
 
 def _problem(text: Column, longest: int) -> Column:
+    # Bytes are known, characters counted.
+    is_long = (F.octet_length(text) > longest) & (F.length(text) > longest)
     return F.when(~F.is_valid_utf8(text), "line is not valid UTF-8").when(
-        F.length(text) > longest, f"line is longer than {longest:,} characters"
+        is_long, f"line is longer than {longest:,} characters"
     )
+
+
+def _is_given(text: Column) -> Column:
+    """Whether a line isn't blank; most need no look at more than their first character."""
+    return (F.ascii(text) > ord(" ")) | (F.trim(text) != "")
 
 
 def _parsable(longest: int) -> Column:

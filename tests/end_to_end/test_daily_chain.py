@@ -1,7 +1,8 @@
 """The day's commands as the DAGs spell them, one after another on real ratings, for two days.
 
 Airflow's part is tested in test_airflow_chain.py; here every step is the real one, with models that
-are too small to be good.
+are too small to be good. The preset is given by its path: on the first day a relative one, then an
+absolute one.
 """
 
 import importlib
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from dags.common.defaults import DAY, FIRST_DAY
 from feature_store.run_record import read_steps
-from feature_store.settings import Settings
+from feature_store.settings import REPOSITORY, Settings
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from sidereal.airflow_api import Task
@@ -50,7 +51,11 @@ SMALL = (
 def chain(tmp_path_factory, movielens_100k, spark):
     """Runs a day's steps in order and returns their records; state is kept between days."""
     home = tmp_path_factory.mktemp("chain") / "var"
+    preset = home.parent / "films.yaml"
+    preset.write_text((REPOSITORY / "presets" / "movielens-100k.yaml").read_text())
     variables = {
+        "SIDEREAL_PRESET": preset.name,
+        "SIDEREAL_PRESET_NAME": "movielens-100k",
         "SIDEREAL_HOME": str(home),
         "SIDEREAL_DEVICE": "cpu",
         "SIDEREAL_OVERRIDES": json.dumps([*SMALL, f"source.path={movielens_100k}"]),
@@ -58,11 +63,14 @@ def chain(tmp_path_factory, movielens_100k, spark):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)
+        patch.chdir(preset.parent)
         steps = steps_in_order()
 
         def run(day):
             for task in steps:
                 arguments = [str(day) if part in (DAY, FIRST_DAY) else part for part in task]
+                if day != DAYS[0]:
+                    arguments = [str(preset) if p == preset.name else p for p in arguments]
                 result = CliRunner().invoke(main, arguments)
                 assert result.exit_code == 0, f"{arguments}\n{result.output}\n{result.exception!r}"
             return read_steps(Settings().runs_of("movielens-100k"), day)
