@@ -19,9 +19,9 @@ RAW_CHARS = 4096
 """Characters of a refused row that are kept."""
 _NOT_OF_THE_EVENT = ("day", "source_file", "delivery_day", "also_delivered")
 
-Reason = tuple[Column, str]
-"""A condition that, where true, speaks against a row, and its text; the text holds no value of the
-row, so that reasons can be counted."""
+Reason = tuple[Column, str | Column]
+"""A condition that, where true, speaks against a row, and its text, or a choice of texts; no text
+holds a value of the row, so that reasons can be counted."""
 
 
 def judge_events(events: DataFrame, *, earliest: date) -> DataFrame:
