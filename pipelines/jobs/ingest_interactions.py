@@ -300,8 +300,9 @@ def _taken(tally: Tally, delivery: Delivery, log: LogDays | None) -> dict[Piece,
 def _refuse_empty(tally: Tally, run: JobRun, delivery: Delivery) -> None:
     if tally.rows_in or run.config.validation.allow_empty_day:
         return
+    places = delivery.files or tuple(f"{each.file} ({each.why})" for each in delivery.left_out)
     raise DataRefused(
-        f"no rows for {run.day} in {', '.join(delivery.files)}. If the day truly had no events, "
+        f"no rows for {run.day} in {', '.join(places)}. If the day truly had no events, "
         "set validation.allow_empty_day; else deliver it again and run the day again"
     )
 

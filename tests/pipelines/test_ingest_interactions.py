@@ -242,6 +242,10 @@ def test_an_empty_day_is_refused_unless_the_preset_allows_it(deliver, store, set
     record = read_steps(settings.runs_of("own"), DAY)["ingest_interactions"]
     assert record["status"] == "refused"
     assert record["reason"].startswith(f"no rows for {DAY}")
+    (settings.data_path / "log" / f"{DAY}.csv").write_bytes(b"")
+    with pytest.raises(DataRefused, match=rf"no rows for {DAY} in {DAY}\.csv \(zero bytes\)\. If"):
+        deliver(DAY, None)
+    assert account(deliver(DAY, None, validation={"allow_empty_day": True})) == (0, 0, 0, 0)
     allowed = deliver(DAY, [], validation={"allow_empty_day": True})
     assert account(allowed) == (0, 0, 0, 0)
     assert allowed["status"] in ("done", "unchanged")
