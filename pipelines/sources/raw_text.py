@@ -46,7 +46,24 @@ def json_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> RawRows
     objects = F.from_json(_parsable(parts.longest), _text_schema(names), options)
     lines = _lines(spark, parts.files, parts.longest, objects, has_header=False)
     given = lines.where(_is_given(F.col(TEXT)))
-    return RawRows(frame=_unpacked(given, names, "line is not a JSON object"))
+    frame = _unpacked(given, names, "line is not a JSON object")
+    return RawRows(frame=_with_scalars(frame, sorted(parts.needs.rows)))
+
+
+def _with_scalars(rows: DataFrame, names: Sequence[str]) -> DataFrame:
+    """The same rows; ids and times are single values, and whole numbers among them integers.
+
+    What was a number in JSON, `42.0`, came as text, which no catalogue has.
+    """
+    problem = F.col(PROBLEM)
+    for name in names:
+        value = F.col(quoted(name))
+        is_nested = F.startswith(value, F.lit("{")) | F.startswith(value, F.lit("["))
+        problem = F.coalesce(problem, F.when(is_nested, f"{name} is a list or an object"))
+        integer = F.regexp_replace(value, r"^(-?[0-9]{1,15})\.0$", "$1")
+        is_whole = F.endswith(value, F.lit(".0"))
+        rows = rows.withColumn(name, F.when(is_whole, integer).otherwise(value))
+    return rows.withColumn(PROBLEM, problem)
 
 
 def delimited_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> RawRows:
