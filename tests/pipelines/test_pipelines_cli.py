@@ -112,7 +112,7 @@ def test_several_jobs_run_in_turn_until_one_fails(monkeypatch):
     assert ran == ["build_items", "ingest_interactions"]
     assert said.exit_code == 3
     assert said.stdout == describe({**FACTS, "step": "build_items"}) + "\n"
-    assert said.stderr == "ingest_interactions: DataRefused: half a day\n"
+    assert said.stderr == "ingest_interactions: half a day\n"
     assert CliRunner().invoke(job, ARGUMENTS[1:]).exit_code == 2
 
 
@@ -134,7 +134,7 @@ def test_a_range_runs_day_after_day_until_one_fails(monkeypatch):
         ("ingest_interactions", 14),
     ]
     assert said.exit_code == 3
-    assert said.stderr == "ingest_interactions 1998-04-14: DataRefused: half a day\n"
+    assert said.stderr == "ingest_interactions 1998-04-14: half a day\n"
     wrong = CliRunner().invoke(job, [*ARGUMENTS, "--from", "1998-04-16"])
     assert wrong.exit_code == 2
     assert "--from 1998-04-16 is after --day 1998-04-15" in wrong.output

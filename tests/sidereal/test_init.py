@@ -71,7 +71,7 @@ def test_init_overwrites_nothing(sidereal, tmp_path):
 
 def test_init_says_what_stands_in_the_way(sidereal, tmp_path):
     wrong = sidereal("init", "mine", "--name", "My Shop")
-    assert (wrong.exit_code, "expected 1 to 63 lower-case" in wrong.output) == (2, True)
+    assert (wrong.exit_code, "choose 1 to 63 lower-case" in wrong.output) == (2, True)
     assert not (tmp_path / "mine").exists()
     (tmp_path / "file").write_text("")
     blocked = sidereal("init", "file")
