@@ -295,7 +295,7 @@ def _find(name_or_path: str, folder: Path) -> Path:
     hint = f"; did you mean {nearest!r}?" if nearest else ""
     raise PresetError(
         f"no preset at {path}; presets in {folder}: {known}{hint}. Give a path that ends in "
-        ".yaml, or `cd` to the folder that `sidereal init` made: its .env says where its presets are"
+        ".yaml, or `cd` to the folder that `sidereal init` made: its .env says where presets are"
     )
 
 

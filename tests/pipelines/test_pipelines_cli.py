@@ -94,7 +94,7 @@ def test_what_a_catalogue_lists_is_told(invoke):
 def test_what_stands_in_the_way_is_said_on_stderr_with_its_exit_code(invoke, error, code):
     said = invoke(error)
     assert said.exit_code == code
-    assert said.stderr == f"ingest_interactions: {type(error).__name__}: {error}\n"
+    assert said.stderr == f"ingest_interactions: {error}\n"
     assert said.stdout == ""
 
 
@@ -177,4 +177,4 @@ def test_a_failed_fetch_exits_1_with_what_went_wrong(monkeypatch):
     monkeypatch.setattr(fetching, "fetch", fail)
     said = CliRunner().invoke(fetch, ["movielens-1m"])
     assert said.exit_code == 1
-    assert "FetchFailed: nobody answers" in said.stderr
+    assert "fetch: nobody answers" in said.stderr
