@@ -7,6 +7,7 @@ import pytest
 
 from feature_store.run_record import read_steps
 from feature_store.store import FeatureStore
+from pipelines.config import StrengthRule
 from pipelines.errors import DataRefused, DeliveryUnreadable
 from pipelines.runner import run_job
 from tests.pipelines.raw_worlds import (
@@ -110,3 +111,25 @@ def test_a_renamed_column_is_refused_before_any_row_is_read(ingest, settings):
     with pytest.raises(DataRefused, match=r"no column 'item' \(renamed to 'item_id'\?\), which"):
         ingest()
     assert not FeatureStore.open(settings, "own").exists("interactions")
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "to_date(liked) = DATE '2024-03-10'",
+        "CAST(liked AS INT) * 100000 > 0",
+        "element_at(split(liked, '-'), CAST(seconds AS INT)) = 'b'",
+    ],
+)
+def test_a_rule_that_fails_costs_its_rows_alone_where_the_delivery_is_one_file(
+    settings, spark, when
+):
+    # One file's name is a constant to Spark: nothing may let the rule be evaluated ahead.
+    deliver(settings, [f"u{n},a,{TIME},30000,9" for n in range(3)])
+    config = table_config(catalogue=None, validation={"quarantine_share": 1})
+    rules = [StrengthRule(strength=s, when=w) for s, w in ((3, "user = 'u0'"), (2, when))]
+    source = config.source.model_copy(update={"strength": tuple(rules)})
+    config = config.model_copy(update={"source": source})
+    facts = run_job("ingest_interactions", preset_config=config, settings=settings, day=DAY)
+    assert (facts["published"], facts["quarantined"]) == (1, 2)
+    assert list(facts["reasons"]) == [f"strength rule 2 fails: {when}"]
