@@ -13,12 +13,12 @@ from tests.deliveries.inputs import (
 from tests.deliveries.night import Input
 
 CORPUS: dict[str, list[Input]] = {
-    "what is read": reading.INPUTS,
-    "CSV": csv_files.INPUTS,
-    "JSON": json_files.INPUTS,
-    "Parquet": parquet_files.INPUTS,
-    "what a row means": meaning.INPUTS,
-    "what a rule may be": rules.INPUTS,
-    "what a redelivery means": redelivery.INPUTS,
-    "what an error is": errors.INPUTS,
+    "reading": reading.INPUTS,
+    "csv": csv_files.INPUTS,
+    "json": json_files.INPUTS,
+    "parquet": parquet_files.INPUTS,
+    "meaning": meaning.INPUTS,
+    "rules": rules.INPUTS,
+    "redelivery": redelivery.INPUTS,
+    "errors": errors.INPUTS,
 }

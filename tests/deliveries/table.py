@@ -1,4 +1,4 @@
-"""Prints what came of every case and input as one Markdown table: `python -m tests.deliveries.table`.
+"""What came of every case and input, as one Markdown table: `python -m tests.deliveries.table`.
 
 Ends with 1 where an answer isn't the right one.
 """
@@ -59,7 +59,7 @@ def _row(name, night, outcome, found):
 
 def _cell(value):
     text = " ".join(str(value).split()).replace("|", "\\|")
-    return text if len(text) <= 160 else text[:157] + "…"
+    return text if len(text) <= 200 else text[:199] + "…"
 
 
 if __name__ == "__main__":
