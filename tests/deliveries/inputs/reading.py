@@ -9,6 +9,7 @@ from tests.deliveries.written import PACK, csv, events, json_lines, parquet, row
 D = "events/2024-03-10"
 TWO = csv(rows("u1", "u2"))
 TWO_OUT = [("u1", "a", 2), ("u2", "a", 2)]
+JSON_NAMES = ("json", "jsonl", "ndjson")
 LINES = json_lines(rows("u1", "u2"))
 WITH_ITEMS = ("build_items", "ingest_interactions")
 
@@ -23,24 +24,33 @@ def read(name, files, preset=None, **expected):
     return one(name, files, preset, published=2, table=TWO_OUT, **expected)
 
 
-PACKED = (
-    [
-        read(f"one CSV file a day, {suffix}", {f"{D}.csv.{suffix}": pack(TWO)})
-        for suffix, pack in PACK.items()
-    ]
-    + [
-        read(
-            f"JSON lines, {name}",
-            {f"{D}/p.{name}": PACK.get(name[-2:], bytes)(LINES)},
-            own(format="json"),
-        )
-        for name in ("json", "jsonl", "ndjson", "jsonl.gz", "ndjson.gz")
-    ]
-    + [
-        read(f"JSON lines, {name}", {f"{D}/p.{name}": PACK[name[-3:]](LINES)}, own(format="json"))
-        for name in ("json.bz2", "ndjson.zst")
-    ]
-)
+PACKED = [
+    one(
+        "CSV plain and packed in each way",
+        {
+            f"{D}/p0.csv": csv([row("u0")]),
+            **{f"{D}/{kind}.csv.{kind}": pack(csv([row(kind)])) for kind, pack in PACK.items()},
+        },
+        published=4,
+        table=[(user, "a", 2) for user in ("u0", *PACK)],
+    ),
+    one(
+        "JSON lines under each name, plain and packed in each way",
+        {
+            **{f"{D}/{name}.{name}": json_lines([row(name)]) for name in JSON_NAMES},
+            **{
+                f"{D}/{name}-{kind}.{name}.{kind}": pack(json_lines([row(name + kind)]))
+                for name in JSON_NAMES
+                for kind, pack in PACK.items()
+            },
+        },
+        own(format="json"),
+        published=12,
+        table=[(name + kind, "a", 2) for name in JSON_NAMES for kind in ("", *PACK)],
+    ),
+    read("one packed CSV file a day", {f"{D}.csv.gz": PACK["gz"](TWO)}),
+    read("one packed JSON file a day", {f"{D}.jsonl.zst": PACK["zst"](LINES)}, own(format="json")),
+]
 
 NAMES = [
     read("one CSV file a day", {f"{D}.csv": TWO}),
@@ -86,7 +96,6 @@ FOLDERS = [
         left_out=["_SUCCESS"],
     ),
     read("a folder day=…", {"events/day=2024-03-10/p.csv": TWO}),
-    read("a folder date=…", {"events/date=2024-03-10/p.csv": TWO}),
     read(
         "a folder dt=… of Parquet",
         {"events/dt=2024-03-10/p.parquet": parquet(events("u1", "u2"))},

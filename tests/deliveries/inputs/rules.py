@@ -35,16 +35,34 @@ NOT_OF_THE_ROW = {
     "explode(array(1, 2)) = 1": "explode",
 }
 
+ALONE = (
+    "rand() < 0.5",
+    "to_date(ts) = current_date",
+    "unix_timestamp() > 0",
+    "liked IN (SELECT 1)",
+    "reflect('java.lang.System', 'getenv', 'HOME') > ''",
+    "sum(liked) > 1",
+    "row_number() OVER (ORDER BY ts) = 1",
+)
+
 REFUSED = [
     one(
-        f"a rule must be a function of the row: {name}",
+        "every function that looks beyond the row, all at once",
         {f"{D}.csv": TWO},
-        own(strength={condition: 2, "TRUE": 0}),
+        own(strength={condition: 2 for condition in NOT_OF_THE_ROW}),
         exit_code=2,
-        says=[name],
-    )
-    for condition, name in NOT_OF_THE_ROW.items()
-] + [
+        says=list(NOT_OF_THE_ROW.values()),
+    ),
+    *(
+        one(
+            f"a rule must be a function of the row: {NOT_OF_THE_ROW[condition]}",
+            {f"{D}.csv": TWO},
+            own(strength={condition: 2, "TRUE": 0}),
+            exit_code=2,
+            says=[NOT_OF_THE_ROW[condition]],
+        )
+        for condition in ALONE
+    ),
     one(
         "all rules that are none, at once",
         {f"{D}.csv": TWO},
