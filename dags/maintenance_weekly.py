@@ -1,4 +1,4 @@
-"""Keeps the tables small.
+"""Keeps the preset's tables small.
 
 Expires snapshots past their keeping time and deletes files that no snapshot names, such as what
 a crashed job had staged.
@@ -21,7 +21,7 @@ a time commit, so an overlap costs waiting and not data.
 from airflow.sdk import DAG, CronTriggerTimetable
 
 from dags.common import launch
-from dags.common.defaults import Tag, dag_defaults
+from dags.common.defaults import Tag, dag_defaults, preset
 
 with DAG(
     dag_id="maintenance_weekly",
@@ -30,4 +30,4 @@ with DAG(
     tags=[Tag.WEEKLY, Tag.TABLES],
     **dag_defaults(),
 ) as dag:
-    launch.command("maintain_tables", ["sidereal", "tables", "maintain"])
+    launch.command("maintain_tables", ["sidereal", "tables", "maintain", "--preset", preset()])

@@ -1,7 +1,7 @@
 """Trains and aligns the day's challenger, lets the gate decide, and serves the champion.
 
 **Makes** a registered bundle per family (MLflow), the alias `champion` where the gate agrees,
-the `recommendations` of the day, and the run's report (`runs/<day>/report.html`).
+the `recommendations` of the day, and the run's report (`runs/<preset>/<day>/report.html`).
 
 **Runs** when `user_sequences`, `preference_pairs` and `semantic_ids` of the same day have been
 published; the day is the partition key.

@@ -62,6 +62,7 @@ def _not_blank(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 VERSION, DAY = _Version(), _Day()
 as_json = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")
+of_preset = click.option("--preset", required=True, help="Whose tables: a preset's name or path.")
 at = click.option(
     "--at", type=VERSION, default="head", show_default=True, help="Snapshot id, day or head."
 )
@@ -69,17 +70,18 @@ at = click.option(
 
 @click.group()
 def tables() -> None:
-    """The feature store's tables and their versions.
+    """A preset's tables and their versions.
 
     A version is named by its snapshot id, by the day whose run left it, or `head`.
     """
 
 
 @tables.command("list")
+@of_preset
 @as_json
-def list_(as_json: bool) -> None:
+def list_(preset: str, as_json: bool) -> None:
     """Every table that was published, with its rows and newest snapshot."""
-    with _store() as store:
+    with _store(preset) as store:
         heads = [store.describe(name) for name in store.tables()]
     facts = [head.to_json() for head in heads]
     lines = [{"table": fact["table"]} | snapshot_line(fact) for fact in facts]
@@ -90,10 +92,11 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @at
 @click.option("--rows", "sample", default=3, show_default=True, help="Rows to show.")
+@of_preset
 @as_json
-def show(name: str, at: At, sample: int, as_json: bool) -> None:
+def show(name: str, at: At, sample: int, preset: str, as_json: bool) -> None:
     """What a table promises, what a version holds, and its first rows."""
-    with _store() as store:
+    with _store(preset) as store:
         info, contract = store.describe(name, at), store.contract(name)
         partitions = store.partitions(name, at)
         rows = _first_rows(store, name, at, sample)
@@ -119,10 +122,11 @@ def show(name: str, at: At, sample: int, as_json: bool) -> None:
 
 @tables.command("history")
 @click.argument("name")
+@of_preset
 @as_json
-def history_(name: str, as_json: bool) -> None:
+def history_(name: str, preset: str, as_json: bool) -> None:
     """A table's snapshots, newest first, and its rollbacks."""
-    with _store() as store:
+    with _store(preset) as store:
         snapshots = [info.to_json() for info in store.history(name)]
         moves = [
             {"before": str(m.before), "after": str(m.after), "reason": m.reason}
@@ -142,12 +146,13 @@ def history_(name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("a", type=VERSION)
 @click.argument("b", type=VERSION)
+@of_preset
 @as_json
-def diff(name: str, a: At, b: At, as_json: bool) -> None:
+def diff(name: str, a: At, b: At, preset: str, as_json: bool) -> None:
     """Rows and files that changed from version A to version B, by partition."""
     from dataclasses import asdict
 
-    with _store() as store:
+    with _store(preset) as store:
         found = store.diff(name, a, b)
     facts = asdict(found) | {
         "before": str(found.before),
@@ -176,13 +181,14 @@ def diff(name: str, a: At, b: At, as_json: bool) -> None:
     callback=_not_blank,
     help="What was wrong; kept in the table's history.",
 )
+@of_preset
 @as_json
-def rollback(name: str, snapshot: At, reason: str, as_json: bool) -> None:
+def rollback(name: str, snapshot: At, reason: str, preset: str, as_json: bool) -> None:
     """Let readers see SNAPSHOT (an id or a day) again.
 
     Newer snapshots are set aside, not deleted: rolling back to one of them brings it back.
     """
-    with _store() as store:
+    with _store(preset) as store:
         target = store.describe(name, snapshot).snapshot_id
         move = store.rollback(name, target, reason)
     facts = {
@@ -201,10 +207,11 @@ def rollback(name: str, snapshot: At, reason: str, as_json: bool) -> None:
 @tables.command()
 @click.argument("name")
 @at
+@of_preset
 @as_json
-def lineage(name: str, at: At, as_json: bool) -> None:
+def lineage(name: str, at: At, preset: str, as_json: bool) -> None:
     """What a version was made from, down to the raw files."""
-    with _store() as store:
+    with _store(preset) as store:
         tree = store.lineage(name, at)
     output(ids_as_text(tree), as_json, lambda: print_tree(tree))
 
@@ -228,6 +235,7 @@ def lineage(name: str, at: At, as_json: bool) -> None:
 @click.option("--keep", type=DAY, multiple=True, help="A day to keep for good; may be repeated.")
 @click.option("--as-of", type=DAY, help="Count days back from here. Default: the newest day.")
 @click.option("--grace-hours", default=24.0, show_default=True, help="Spare files this young.")
+@of_preset
 @as_json
 def maintain(
     names: Sequence[str],
@@ -236,6 +244,7 @@ def maintain(
     keep: Sequence[date],
     as_of: date | None,
     grace_hours: float,
+    preset: str,
     as_json: bool,
 ) -> None:
     """Expire old snapshots and delete files that no snapshot leads to.
@@ -248,7 +257,7 @@ def maintain(
 
     from feature_store.maintenance import Retention
 
-    with _store() as store:
+    with _store(preset) as store:
         done = store.maintain(
             names or None,
             Retention(
@@ -275,11 +284,12 @@ def maintain(
 
 
 @contextmanager
-def _store() -> Iterator["FeatureStore"]:
-    """The store of this environment; its refusals end the command with one line and their code."""
+def _store(preset: str) -> Iterator["FeatureStore"]:
+    """The preset's store; refusals end the command with one line and their code."""
     from pydantic import ValidationError
 
     from feature_store.errors import FeatureStoreError
+    from feature_store.preset import PresetError, preset_name
     from feature_store.settings import Settings
     from feature_store.store import FeatureStore
 
@@ -288,7 +298,9 @@ def _store() -> Iterator["FeatureStore"]:
     except ValidationError as error:
         raise _Refusal(f"settings (SIDEREAL_…) can't be read: {error}", 2) from error
     try:
-        yield FeatureStore.open(settings)
+        yield FeatureStore.open(settings, preset_name(preset, folder=settings.presets))
+    except PresetError as error:
+        raise _Refusal(str(error), 2) from error
     except FeatureStoreError as error:
         raise _Refusal(str(error), error.exit_code) from error
 

@@ -11,6 +11,12 @@ class FeatureStoreError(Exception):
     exit_code = 1
 
 
+class OldHome(FeatureStoreError):
+    """The home was filled by a version that kept no preset's tables and records apart."""
+
+    exit_code = 2
+
+
 class TableNotFound(FeatureStoreError):
     """No contract of that name, or nothing was ever published under it."""
 

@@ -5,6 +5,7 @@ A preset is a mapping of sections; `pipelines.config` owns some, `training.confi
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ SECTIONS = (
 )
 
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
 class PresetError(ValueError):
     """A preset that can't be read or that holds what nobody knows; commands exit 2."""
 
@@ -47,7 +51,8 @@ def load_preset(
         folder: where named presets live.
         overrides: `section.key=value` texts; values are read as YAML.
     Raises:
-        PresetError: no such file, not a mapping, an unknown section, or a malformed override.
+        PresetError: no such file, not a mapping, an unknown section, a malformed override, or a
+            name that no preset can have.
     """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
@@ -66,7 +71,35 @@ def load_preset(
         _apply(sections, override)
     _refuse_unknown(sections, path)
     sections.setdefault("name", path.stem)
+    check_name(sections["name"])
     return sections
+
+
+def preset_name(name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()) -> str:
+    """The name that tables, records and models of a preset go by.
+
+    It is the preset's `name`, else the stem of its file.
+
+    Raises:
+        PresetError: as `load_preset`.
+    """
+    return str(load_preset(name_or_path, folder=folder, overrides=overrides)["name"])
+
+
+def check_name(name: object) -> str:
+    """The name, which can name a preset: a namespace, a folder and an experiment at once.
+
+    Raises:
+        PresetError: it isn't 1 to 63 lower-case letters, digits, `-` and `_`, a letter or digit
+            first.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise PresetError(
+            f"preset name {name!r} can't name tables and folders; expected 1 to 63 lower-case "
+            "letters, digits, '-' and '_', a letter or digit first: set `name:` in the preset (in "
+            "quotes where it is a number), or rename the file"
+        )
+    return name
 
 
 def _apply(sections: dict[str, Any], override: str) -> None:

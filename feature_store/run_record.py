@@ -10,6 +10,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from feature_store.errors import OldHome
+
 Facts = Mapping[str, Any]
 
 
@@ -17,7 +19,7 @@ def write_step(runs: Path, day: date, step: str, facts: Facts) -> Path:
     """Replace the record of one step of one day; returns its path.
 
     Args:
-        runs: `Settings.runs_path`.
+        runs: `Settings.runs_of` the preset.
         day: the partition the step worked on.
         step: the command's name (`build_user_sequences`, `train_recommender-tiger`).
         facts: JSON-serialisable facts, units in the names (`seconds`, `rows_in`).
@@ -32,9 +34,31 @@ def write_step(runs: Path, day: date, step: str, facts: Facts) -> Path:
 
 
 def read_steps(runs: Path, day: date) -> dict[str, dict[str, Any]]:
-    """Records of a day by step name; empty where the day has none."""
+    """Records of a day by step name; empty where the day has none.
+
+    Args:
+        runs: `Settings.runs_of` the preset.
+        day: the partition.
+    """
     folder = runs / day.isoformat() / "steps"
     return {
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("*.json"))
     }
+
+
+def refuse_old_records(runs: Path) -> None:
+    """Make sure that records lie below their presets.
+
+    Args:
+        runs: `Settings.runs_path`.
+    Raises:
+        OldHome: records of a day lie there whose preset no folder tells.
+    """
+    old = sorted(path.parent.name for path in runs.glob("????-??-??/steps"))
+    if old:
+        raise OldHome(
+            f"{runs} holds the records of {len(old)} day(s), {old[0]} for example, of an earlier "
+            "version, which did not keep presets apart; set SIDEREAL_HOME to a new place and run "
+            "your days again, or move these records away: nothing there was read or changed"
+        )

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     mlflow_artifacts: str = ""
     """Where MLflow keeps artifacts. Default: <home>/mlflow/artifacts."""
     runs: Path | None = None
-    """Run records, reports, Data Docs by day. Default: <home>/runs."""
+    """Run records and reports, by preset and day. Default: <home>/runs."""
     data: Path | None = None
     """Fetched public data. Default: <home>/data."""
     presets: Path = REPOSITORY / "presets"
@@ -79,6 +79,14 @@ class Settings(BaseSettings):
     def runs_path(self) -> Path:
         """Run records, with the default filled in."""
         return (self.runs or self.home / "runs").absolute()
+
+    def runs_of(self, preset: str) -> Path:
+        """Run records and reports of a preset, by day; `preset` is its name."""
+        return self.runs_path / preset
+
+    def data_docs_of(self, preset: str) -> Path:
+        """Data Docs of a preset, by table."""
+        return self.home.absolute() / "data_docs" / preset
 
     @cached_property
     def data_path(self) -> Path:

@@ -3,7 +3,7 @@
 Example:
     A writer stages files, then publishes them; a reader names a table and, if it wants, a day.
 
-        store = FeatureStore.open(Settings())
+        store = FeatureStore.open(Settings(), "movielens-100k")
         stage = store.stage("items", day=day, job="build_items")
         stage.write(rows)
         published = store.publish(stage, inputs={"raw": "u.item"})
@@ -24,7 +24,9 @@ from feature_store.history import describe, diff, history, rollback, rollbacks
 from feature_store.iceberg.catalog import Warehouse, folder_of
 from feature_store.lineage import lineage
 from feature_store.maintenance import Retention, maintain
+from feature_store.preset import check_name
 from feature_store.publish import prepare, publish
+from feature_store.run_record import refuse_old_records
 from feature_store.settings import Settings
 from feature_store.snapshot import (
     Maintenance,
@@ -43,7 +45,7 @@ __all__ = ["FeatureStore", "Published", "Retention", "Stage"]
 
 
 class FeatureStore:
-    """All tables of a deployment.
+    """All tables of a preset.
 
     `at` names a version everywhere: None is the head, an int a snapshot id, a date the snapshot
     that the day's run left. `partition` is one value of the contract's partition column; one
@@ -59,15 +61,23 @@ class FeatureStore:
 
     @classmethod
     def open(
-        cls, settings: Settings, contracts: Mapping[str, Contract] = CATALOG
+        cls, settings: Settings, preset: str, contracts: Mapping[str, Contract] = CATALOG
     ) -> "FeatureStore":
-        """The store at the settings' addresses; an empty one is made where there is none.
+        """The preset's tables at the settings' addresses; none are there to begin with.
+
+        Args:
+            settings: where catalog and warehouse are.
+            preset: the preset's name, which names the tables' namespace.
+            contracts: definitions by table name.
 
         Raises:
+            OldHome: the place was filled by a version that did not keep presets apart.
+            PresetError: the name can't be a preset's.
             CatalogLocked: another process held the catalog for longer than may be waited.
             StorageUnavailable: the catalog's place can't be written.
         """
-        return cls(Warehouse.open(settings), settings, contracts)
+        refuse_old_records(settings.runs_path)
+        return cls(Warehouse.open(settings, check_name(preset)), settings, contracts)
 
     def contract(self, name: str) -> Contract:
         """The table's definition.

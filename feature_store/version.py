@@ -162,7 +162,7 @@ def find_snapshot(name: str, table: Table, at: At) -> Snapshot | None:
     if found is None:
         raise SnapshotNotFound(
             f"table {name!r} has no snapshot {at}; it may have expired. "
-            f"`sidereal tables history {name}` lists those there are"
+            f"`sidereal tables history {name} --preset …` lists those there are"
         )
     return found
 

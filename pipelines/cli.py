@@ -102,8 +102,10 @@ def _exit_codes(step: str) -> Iterator[None]:
         _stop(step, error, USAGE)
     except DataRefused as error:
         _stop(step, error, REFUSED)
-    except (DeliveryUnreadable, RowsUnaccounted, FeatureStoreError) as error:
+    except (DeliveryUnreadable, RowsUnaccounted) as error:
         _stop(step, error, FAILED)
+    except FeatureStoreError as error:
+        _stop(step, error, error.exit_code)
 
 
 def _stop(step: str, error: Exception, code: int) -> None:

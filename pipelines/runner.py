@@ -55,7 +55,7 @@ def run_job(name: str, *, preset_config: PipelineConfig, settings: Settings, day
         gate.prepare()
         run = JobRun(
             spark=build_session(settings, name=f"sidereal {name} {day}"),
-            store=FeatureStore.open(settings),
+            store=FeatureStore.open(settings, preset_config.name),
             config=preset_config,
             settings=settings,
             day=day,
@@ -78,7 +78,7 @@ def _recorded(facts: Facts, settings: Settings, day: date) -> Iterator[None]:
         facts["seconds"] = round(perf_counter() - started, 3)
         if "validation" in facts:
             facts["validation"]["share"] = facts["validation"]["seconds"] / facts["seconds"]
-        write_step(settings.runs_path, day, facts["step"], facts)
+        write_step(settings.runs_of(facts["preset"]), day, facts["step"], facts)
 
 
 def _run(job: Job, run: JobRun, facts: Facts) -> None:
@@ -179,7 +179,7 @@ def _validate(
     """
     log.info("checking %s", contract.name)
     context = ValidationContext(
-        settings=run.settings,
+        data_docs=run.settings.data_docs_of(run.config.name),
         day=run.day,
         config=run.config.validation,
         known_items=output.known_items,

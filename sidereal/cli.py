@@ -65,7 +65,7 @@ recommendations come out, with a report that says why.
 \b
   sidereal run                    the default preset, two days, everything on this machine
   sidereal run --model sasrec     the same with another model family as challenger
-  sidereal tables list            what the run wrote
+  sidereal tables list --preset movielens-100k   what the run wrote
   sidereal ui                     look at the tasks and the models
 
 State lives under var/ (SIDEREAL_HOME); presets in presets/ say what runs. Commands exit with

@@ -31,13 +31,15 @@ class Plan:
     """What is run.
 
     Args:
-        preset: name, or path of a YAML.
+        preset: name, or path of a YAML, as the steps are given it.
+        name: the preset's name, by which its tables and records go.
         days: in order; each starts when the one before it is done.
         overrides: `section.key=value` texts for every step.
         dataset: what to fetch before; None where the preset brings its own data.
     """
 
     preset: str
+    name: str
     days: tuple[date, ...]
     overrides: tuple[str, ...]
     dataset: str | None
@@ -63,7 +65,7 @@ def drive(
     port = free_port(PREFERRED_PORT)
     address = f"http://127.0.0.1:{port}"
     environment = airflow_environment(
-        settings, port=port, preset=plan.preset, overrides=plan.overrides
+        settings, port=port, preset=plan.preset, name=plan.name, overrides=plan.overrides
     )
     started = time.monotonic()
     try:
@@ -89,10 +91,10 @@ def _run_day(
     with day_view(console) as view:
         for progress in DayChain(api, day, airflow.check).follow():
             view.show(progress)
-    facts = summarize(settings, plan.preset, progress, seconds=time.monotonic() - started)
-    path = write_summary(settings, day, facts)
+    facts = summarize(settings, plan.name, progress, seconds=time.monotonic() - started)
+    path = write_summary(settings, facts)
     if progress.failed:
-        raise RunFailed(explain(api, progress), exit_code(settings, progress))
+        raise RunFailed(explain(api, progress), exit_code(settings, plan.name, progress))
     print_summary(console, facts, path)
     return facts
 

@@ -36,14 +36,20 @@ def read_variables(path: Path) -> dict[str, str]:
 
 
 def airflow_environment(
-    settings: Settings, *, port: int, preset: str = "", overrides: Iterable[str] = ()
+    settings: Settings,
+    *,
+    port: int,
+    preset: str = "",
+    name: str = "",
+    overrides: Iterable[str] = (),
 ) -> dict[str, str]:
     """What the processes of an embedded Airflow inherit.
 
     Args:
         settings: where the state lives.
         port: of the API server, on loopback.
-        preset: for which the chain runs; empty where nothing will run.
+        preset: for which the chain runs, by name or path; empty where nothing will run.
+        name: the preset's name.
         overrides: `section.key=value` texts passed to every step.
     """
     home = airflow_home(settings)
@@ -73,7 +79,11 @@ def airflow_environment(
             {"spark.driver.extraJavaOptions": driver_java_options(settings)}
         )
     if preset:
-        own |= {"SIDEREAL_PRESET": preset, "SIDEREAL_OVERRIDES": json.dumps(list(overrides))}
+        own |= {
+            "SIDEREAL_PRESET": preset,
+            "SIDEREAL_PRESET_NAME": name,
+            "SIDEREAL_OVERRIDES": json.dumps(list(overrides)),
+        }
     return {**read_variables(ONE_MACHINE), **os.environ, **own}
 
 

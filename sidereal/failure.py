@@ -30,12 +30,12 @@ def triage(runbook: str) -> str:
     return section.strip()
 
 
-def exit_code(settings: Settings, progress: Progress) -> int:
+def exit_code(settings: Settings, preset: str, progress: Progress) -> int:
     """3 where validation refused the data, else 1."""
     failed = {step for task in progress.failures for step in task.steps}
-    return 3 if _refused(settings, progress.day) & failed else 1
+    return 3 if _refused(settings, preset, progress.day) & failed else 1
 
 
-def _refused(settings: Settings, day: date) -> set[str]:
-    steps = read_steps(settings.runs_path, day)
+def _refused(settings: Settings, preset: str, day: date) -> set[str]:
+    steps = read_steps(settings.runs_of(preset), day)
     return {name for name, facts in steps.items() if facts.get("status") == "refused"}

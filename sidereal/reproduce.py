@@ -416,7 +416,7 @@ def _build_tables(
     environment = {**os.environ, "SIDEREAL_HOME": str(home), "SIDEREAL_DATA": str(data)}
     settings = [part for override in overrides for part in ("--set", override)]
     for kind, name in steps:
-        record = home / "runs" / day.isoformat() / "steps" / f"{name}.json"
+        record = home / "runs" / preset / day.isoformat() / "steps" / f"{name}.json"
         done = record.is_file() and json.loads(record.read_text()).get("status") in (
             "done", "unchanged",
         )  # fmt: skip

@@ -4,13 +4,16 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import date
+from pathlib import Path
 from typing import NoReturn
 
 import click
 from rich.console import Console
 
+from feature_store.errors import FeatureStoreError
 from feature_store.preset import PresetError, load_preset
 from feature_store.settings import Settings
+from feature_store.store import FeatureStore
 from sidereal.drive import Plan, RunFailed, drive
 from sidereal.schedule import load_schedule
 
@@ -43,9 +46,12 @@ def run(
     console = Console(stderr=as_json)
     try:
         plan = make_plan(preset, days, model, overrides, settings)
+        FeatureStore.open(settings, plan.name)  # what stands in the way is said before any wait
         summaries = drive(plan, settings, console, keep_airflow=keep_airflow)
     except PresetError as error:
         _end(f"error: {error}", 2)
+    except FeatureStoreError as error:
+        _end(f"error: {error}", error.exit_code)
     except RunFailed as error:
         _end(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -70,7 +76,7 @@ def make_plan(
     from training.config import load_config as load_training
 
     changed = (*overrides, *([f"models.challenger={model}"] if model else []))
-    load_pipelines(preset, folder=settings.presets, overrides=changed)
+    name = load_pipelines(preset, folder=settings.presets, overrides=changed).name
     load_training(preset, folder=settings.presets, overrides=changed)
     schedule = load_schedule(preset, folder=settings.presets, overrides=changed)
     chosen = _parse_days(days) or schedule.days
@@ -79,7 +85,9 @@ def make_plan(
     source = load_preset(preset, folder=settings.presets, overrides=changed)["source"]
     fetched = source["layout"] == "movielens" and not source.get("path")
     dataset = f"movielens-{source['dataset']}" if fetched else None
-    return Plan(preset, chosen, changed, dataset)
+    # Tasks run in the folder of the DAGs' project, wherever the command was given.
+    given = str(Path(preset).absolute()) if preset.endswith((".yaml", ".yml")) else preset
+    return Plan(given, name, chosen, changed, dataset)
 
 
 def _parse_days(texts: Iterable[str]) -> tuple[date, ...]:

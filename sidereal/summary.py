@@ -23,11 +23,11 @@ def summarize(settings: Settings, preset: str, progress: Progress, *, seconds: f
 
     Args:
         settings: where the records and tables are.
-        preset: what was run.
+        preset: the name of what was run.
         progress: the day as it ended.
         seconds: from the first trigger to the last task.
     """
-    steps = read_steps(settings.runs_path, progress.day)
+    steps = read_steps(settings.runs_of(preset), progress.day)
     return {
         "day": progress.day.isoformat(),
         "preset": preset,
@@ -44,18 +44,18 @@ def summarize(settings: Settings, preset: str, progress: Progress, *, seconds: f
             steps.get("ingest_interactions", {}),
             ("rows_in", "published", "duplicates", "quarantined"),
         ),
-        "tables": _tables(settings, steps),
+        "tables": _tables(settings, preset, steps),
         "validation": _validation(steps),
         "tokenizer": _tokenizer(steps),
         "metrics": _metrics(steps.get("evaluate_recommender", {})),
         "gate": _gate(steps.get("promote_recommender", {})),
-        "paths": _paths(settings, progress.day, steps),
+        "paths": _paths(settings, preset, progress.day, steps),
     }
 
 
-def write_summary(settings: Settings, day: date, facts: Facts) -> Path:
+def write_summary(settings: Settings, facts: Facts) -> Path:
     """Write the summary beside the day's run records; returns its path."""
-    path = settings.runs_path / day.isoformat() / "summary.json"
+    path = settings.runs_of(facts["preset"]) / facts["day"] / "summary.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
     return path
@@ -83,7 +83,7 @@ def _step(task: Task, name: str, facts: Facts) -> Facts:
     }
 
 
-def _tables(settings: Settings, steps: Steps) -> Facts:
+def _tables(settings: Settings, preset: str, steps: Steps) -> Facts:
     """Per table: what the day's step committed, and the rows that the table holds now."""
     from feature_store.store import FeatureStore  # a second of imports that --help needn't pay
     from feature_store.tables import CATALOG
@@ -94,7 +94,7 @@ def _tables(settings: Settings, steps: Steps) -> Facts:
         for name, published in {**own, **facts.get("tables", {})}.items():
             kept = ("rows", "changed", "snapshot_id", "content_hash")
             written[name] = {"step": step, **_chosen(published, kept)}
-    store = FeatureStore.open(settings) if written else None
+    store = FeatureStore.open(settings, preset) if written else None
     for name, facts in written.items():
         facts["total_rows"] = store.row_count(name) if store else None
     return {name: written[name] for name in CATALOG if name in written}
@@ -167,8 +167,8 @@ def _gate(facts: Mapping[str, Any]) -> Facts:
     return {**_chosen(facts, named), **_chosen(verdict, ("summary", "reasons"))}
 
 
-def _paths(settings: Settings, day: date, steps: Steps) -> Facts:
-    folder = settings.runs_path / day.isoformat()
+def _paths(settings: Settings, preset: str, day: date, steps: Steps) -> Facts:
+    folder = settings.runs_of(preset) / day.isoformat()
     docs = sorted(
         {facts["validation"]["docs_path"] for facts in steps.values() if facts.get("validation")}
     )

@@ -104,7 +104,7 @@ def _run(name: str, task: "Task") -> "Facts":
         seconds = round(time.perf_counter() - started, 3)
         facts = {**stated, "status": "done", **found, "seconds": seconds}
         if task.is_first_process:
-            write_step(task.settings.runs_path, task.day, name, facts)
+            write_step(task.runs, task.day, name, facts)
         return facts
 
     module = importlib.import_module(f"training.programs.{_MODULES.get(name, name)}")

@@ -2,7 +2,8 @@
 
 Read from the environment of the Airflow processes (each is written out in infra/README.md):
 
-    SIDEREAL_PRESET                preset the chain runs for                  movielens-100k
+    SIDEREAL_PRESET                preset the chain runs for, by name or path    movielens-100k
+    SIDEREAL_PRESET_NAME           its name, where it isn't the file's stem      the stem
     SIDEREAL_OVERRIDES             JSON list of `section.key=value` texts     []
     SIDEREAL_DAILY_CRON            when the day before is run (UTC), or `none`   0 2 * * *
     SIDEREAL_TASK_RETRIES          retries of a failed task                   2
@@ -13,6 +14,7 @@ import json
 import os
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, PartitionedAtRuntime
@@ -64,13 +66,22 @@ def daily_schedule() -> CronPartitionTimetable | PartitionedAtRuntime:
     return CronPartitionTimetable(cron, timezone="UTC", run_offset=-1, key_format="%Y-%m-%d")
 
 
+def preset_name() -> str:
+    """Name of the preset, as its tables go by; YAML isn't read where DAGs are parsed."""
+    return os.environ.get("SIDEREAL_PRESET_NAME") or Path(preset()).stem
+
+
+def preset() -> str:
+    """The preset as the steps are given it: a name or a path."""
+    return os.environ.get("SIDEREAL_PRESET", "movielens-100k")
+
+
 def preset_arguments() -> list[str]:
     """The `--preset`, `--day` and `--set` arguments of every step.
 
     Raises:
         ValueError: SIDEREAL_OVERRIDES is not a JSON list of texts.
     """
-    preset = os.environ.get("SIDEREAL_PRESET", "movielens-100k")
     text = os.environ.get("SIDEREAL_OVERRIDES", "[]")
     try:
         overrides = json.loads(text)
@@ -81,7 +92,7 @@ def preset_arguments() -> list[str]:
             f"SIDEREAL_OVERRIDES is {text!r}; expected a JSON list of 'section.key=value' texts, "
             'such as ["models.challenger=sasrec"]'
         )
-    arguments = ["--preset", preset, "--day", DAY]
+    arguments = ["--preset", preset(), "--day", DAY]
     for override in overrides:
         arguments += ["--set", override]
     return arguments

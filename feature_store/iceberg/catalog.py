@@ -8,6 +8,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     NamespaceAlreadyExistsError,
+    NoSuchNamespaceError,
     NoSuchTableError,
     TableAlreadyExistsError,
     ValidationException,
@@ -19,12 +20,16 @@ from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, TableUp
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from feature_store.contract import Contract
-from feature_store.errors import CatalogLocked, StorageUnavailable, storage_errors
+from feature_store.errors import CatalogLocked, OldHome, StorageUnavailable, storage_errors
 from feature_store.iceberg.schema import iceberg_schema, partition_spec
 from feature_store.settings import Settings
 from feature_store.storage import Folder
 
-NAMESPACE = "sidereal"
+CATALOG_NAME = "sidereal"
+OLD_NAMESPACE = "sidereal"
+"""Where an earlier version kept the tables of every preset."""
+PRESET = "sidereal.preset"
+"""A namespace's property: the preset whose tables it holds."""
 CommitLost = (CommitFailedException, ValidationException)
 """Another run moved the table's head first; the commit may be tried again on the new one."""
 
@@ -39,17 +44,19 @@ _PROPERTIES = {
 
 
 class Warehouse:
-    """Tables of one Iceberg catalog, in one namespace."""
+    """Tables of one preset: a namespace of an Iceberg catalog, named like the preset."""
 
-    def __init__(self, catalog: Catalog, address: str) -> None:
+    def __init__(self, catalog: Catalog, address: str, namespace: str) -> None:
         self._catalog = catalog
         self._address = address
+        self._namespace = namespace
 
     @classmethod
-    def open(cls, settings: Settings) -> "Warehouse":
-        """Connect to the catalog; a SQLite one and the namespace are made where missing.
+    def open(cls, settings: Settings, preset: str) -> "Warehouse":
+        """Connect to the catalog; a SQLite one is made where it is missing.
 
         Raises:
+            OldHome: the catalog holds tables that no preset owns.
             CatalogLocked: another process held the catalog for longer than may be waited.
             StorageUnavailable: the catalog's place can't be written.
         """
@@ -62,23 +69,19 @@ class Warehouse:
         }
         with catalog_errors(address):
             catalog = _connect(options)
-            try:
-                if not catalog.namespace_exists(NAMESPACE):
-                    catalog.create_namespace(NAMESPACE)
-            except (NamespaceAlreadyExistsError, IntegrityError):
-                pass  # another process made it between the two calls
-        return cls(catalog, address)
+            _refuse_old_tables(catalog, address)
+        return cls(catalog, address, preset)
 
     def load(self, name: str) -> Table | None:
         """The table as the catalog holds it now; None where it was never made."""
         with catalog_errors(self._address):
             try:
-                return self._catalog.load_table((NAMESPACE, name))
-            except NoSuchTableError:
+                return self._catalog.load_table((self._namespace, name))
+            except (NoSuchTableError, NoSuchNamespaceError):
                 return None
 
     def create(self, contract: Contract) -> Table:
-        """The table, made without a snapshot where it is missing."""
+        """The table, made without a snapshot where it is missing, as is the namespace."""
         table = self.load(contract.name)
         if table is not None:
             return table
@@ -90,15 +93,23 @@ class Warehouse:
             "schema.name-mapping.default": schema.name_mapping.model_dump_json(),
         }
         with catalog_errors(self._address), storage_errors(f"the place of table {contract.name}"):
+            self._create_namespace()
             try:
                 return self._catalog.create_table(
-                    (NAMESPACE, contract.name),
+                    (self._namespace, contract.name),
                     schema=schema,
                     partition_spec=partition_spec(contract, schema),
                     properties=properties,
                 )
             except TableAlreadyExistsError:
-                return self._catalog.load_table((NAMESPACE, contract.name))
+                return self._catalog.load_table((self._namespace, contract.name))
+
+    def _create_namespace(self) -> None:
+        try:
+            if not self._catalog.namespace_exists(self._namespace):
+                self._catalog.create_namespace(self._namespace, {PRESET: self._namespace})
+        except (NamespaceAlreadyExistsError, IntegrityError):
+            pass  # another process made it between the two calls
 
     @contextmanager
     def transaction(self, table: Table) -> Iterator[Transaction]:
@@ -156,15 +167,29 @@ def _absolute(warehouse: str) -> str:
     return warehouse if "://" in warehouse else str(Path(warehouse).absolute())
 
 
+def _refuse_old_tables(catalog: Catalog, address: str) -> None:
+    if (
+        catalog.namespace_exists(OLD_NAMESPACE)
+        and PRESET not in catalog.load_namespace_properties(OLD_NAMESPACE)
+        and catalog.list_tables(OLD_NAMESPACE)
+    ):
+        place = _without_password(address)
+        raise OldHome(
+            f"catalog {place} holds tables of an earlier version, which did not keep presets "
+            "apart; set SIDEREAL_HOME (or SIDEREAL_CATALOG_URI and SIDEREAL_WAREHOUSE) to a new "
+            "place and run your days again: nothing there was read or changed"
+        )
+
+
 def _connect(options: Mapping[str, str]) -> Catalog:
     for _ in _CATALOG_TABLES:
         try:
-            return load_catalog(NAMESPACE, **options)
+            return load_catalog(CATALOG_NAME, **options)
         except OperationalError as error:
             # Two processes found a new catalog at once, and the other made this table first.
             if "already exists" not in str(error):
                 raise
-    return load_catalog(NAMESPACE, **options)
+    return load_catalog(CATALOG_NAME, **options)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def write_page(
 
     A day that is validated again replaces its page.
     """
-    root = context.settings.home.absolute() / "data_docs"
+    root = context.data_docs
     folder = root / contract.name
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / f"{context.day}.html"

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pyspark.sql import DataFrame
 
-from feature_store.settings import Settings
 from pipelines.config import Validation
 
 Severity = Literal["refuse", "report"]
@@ -21,7 +20,7 @@ class ValidationContext:
     """What the rules compare a staged table with.
 
     Args:
-        settings: where the Data Docs go.
+        data_docs: where the Data Docs go, `Settings.data_docs_of` the preset.
         day: the partition the run works on.
         config: thresholds, from the preset.
         known_items: item_id and item_index of the catalogue; for `items` itself, of the catalogue
@@ -32,7 +31,7 @@ class ValidationContext:
             under the collision policy that lets items share a bucket.
     """
 
-    settings: Settings
+    data_docs: Path
     day: date
     config: Validation
     known_items: DataFrame | None = None

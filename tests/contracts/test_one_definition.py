@@ -4,7 +4,6 @@ import pyarrow.dataset as ds
 import pytest
 
 from feature_store.arrow import arrow_schema
-from feature_store.settings import Settings
 from feature_store.tables import CATALOG
 from pipelines.config import Validation
 from pipelines.runner import write_staged
@@ -62,9 +61,7 @@ def test_great_expectations_checks_every_column_of_what_spark_wrote(spark, writt
     known = spark.createDataFrame(
         [(f"i{n}", n) for n in range(NUM_ITEMS)], "item_id string, item_index int"
     )
-    context = ValidationContext(
-        settings=Settings(home=tmp_path), day=DAY, config=Validation(), known_items=known
-    )
+    context = ValidationContext(data_docs=tmp_path, day=DAY, config=Validation(), known_items=known)
     staged = spark.read.schema(spark_schema(contract)).parquet(*files(written / name))
     result = validate(spark, contract, staged, context=context)
     assert [rule.rule for rule in result.rules if not rule.success] == []

@@ -22,7 +22,7 @@ BY_DAY = pytest.mark.parametrize(
 
 @pytest.fixture
 def store(tmp_path):
-    return FeatureStore.open(Settings(home=tmp_path))
+    return FeatureStore.open(Settings(home=tmp_path), "shop")
 
 
 def publish(store, contract, rows: pa.Table):
@@ -67,8 +67,8 @@ def test_the_same_rows_in_another_order_make_no_commit(store, contract):
 def test_other_readers_of_iceberg_see_the_same_rows_and_nullability(tmp_path, contract):
     settings = Settings(home=tmp_path)
     rows = contract_rows(contract, 20)
-    publish(FeatureStore.open(settings), contract, rows)
-    table = Warehouse.open(settings).load(contract.name)
+    publish(FeatureStore.open(settings, "shop"), contract, rows)
+    table = Warehouse.open(settings, "shop").load(contract.name)
     assert in_order(table.scan().to_arrow().select(rows.schema.names)) == in_order(rows)
     assert [(field.name, field.optional, field.doc) for field in table.schema().fields] == [
         (column.name, column.nullable, column.meaning) for column in contract.columns
@@ -77,10 +77,10 @@ def test_other_readers_of_iceberg_see_the_same_rows_and_nullability(tmp_path, co
 
 @BY_DAY
 def test_bounds_in_the_catalog_let_other_readers_skip_files(tmp_path, contract):
-    store = FeatureStore.open(Settings(home=tmp_path))
+    store = FeatureStore.open(Settings(home=tmp_path), "shop")
     for day in (DAY, DAY + dt.timedelta(days=1)):
         publish(store, contract, contract_rows(contract, 5, partition=day))
-    table = Warehouse.open(Settings(home=tmp_path)).load(contract.name)
+    table = Warehouse.open(Settings(home=tmp_path), "shop").load(contract.name)
     scan = table.scan(row_filter=f"{contract.partition} = '{DAY}'")
     assert [task.file.file_path for task in scan.plan_files()] == store.files(
         contract.name, partitions=[DAY]

@@ -15,7 +15,7 @@ CONTRACTS = pytest.mark.parametrize("contract", CATALOG.values(), ids=CATALOG)
 
 @pytest.fixture
 def store(tmp_path):
-    return FeatureStore.open(Settings(home=tmp_path))
+    return FeatureStore.open(Settings(home=tmp_path), "shop")
 
 
 @CONTRACTS

@@ -87,7 +87,7 @@ def test_every_table_is_emitted_by_the_task_that_its_contract_names(dags):
         for task in dag.tasks
         for asset in task.outlets
     }
-    assert emitted == {name: table.producer for name, table in CATALOG.items()}
+    assert emitted == {f"movielens-100k/{name}": table.producer for name, table in CATALOG.items()}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,9 @@ def test_a_dag_is_started_by_the_tables_it_reads(dags, dag_id, waits_for):
     timetable = dags[dag_id].timetable
     assert isinstance(timetable, PartitionedAssetTimetable)
     condition = timetable.asset_condition
-    assert {asset.name for asset in getattr(condition, "objects", [condition])} == waits_for
+    assert {asset.name for asset in getattr(condition, "objects", [condition])} == {
+        f"movielens-100k/{table}" for table in waits_for
+    }
 
 
 def test_the_first_dag_runs_each_night_for_the_day_before(dags):

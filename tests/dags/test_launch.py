@@ -114,9 +114,9 @@ def test_jobs_of_a_dag_share_an_application_where_that_is_asked_for(environment)
     *jobs, preset = task.application_args[:4]
     assert (set(jobs), jobs[-1], preset) == (set(upstream), "build_preference_pairs", "--preset")
     assert {asset.name for asset in task.outlets} == {
-        "preference_pairs",
-        "item_embeddings",
-        "slates",
+        "movielens-100k/preference_pairs",
+        "movielens-100k/item_embeddings",
+        "movielens-100k/slates",
     }
     environment(TASK_PER="hour")
     with (
@@ -135,7 +135,7 @@ def test_programs_that_follow_each_other_share_a_process_where_that_is_asked_for
     [task] = training_programs(*names, together="after")
     assert task.task_id == "after"
     assert task.argv[:5] == ["sidereal", "program", *names]
-    assert [asset.name for asset in task.outlets] == ["recommendations"]
+    assert [asset.name for asset in task.outlets] == ["movielens-100k/recommendations"]
     assert training_program("recommend").task_id == "recommend"
     environment(TASK_PER="hour")
     with pytest.raises(ValueError, match="TASK_PER is 'hour'; expected 'step' or 'dag'"):
@@ -253,3 +253,25 @@ def test_killing_a_task_ends_what_its_command_started(tmp_path):
     killer.join()
     # Its output is a pipe that the grandchild holds, too: the read ends only when both are gone.
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({}, "movielens-100k"),
+        ({"PRESET": "shop"}, "shop"),
+        ({"PRESET": "/etc/sidereal/shop.yaml"}, "shop"),
+        ({"PRESET": "/etc/sidereal/preset.yaml", "PRESET_NAME": "shop"}, "shop"),
+    ],
+)
+def test_assets_carry_the_name_of_the_preset(variables, name):
+    import importlib
+
+    from dags.common import assets
+
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in variables.items():
+            patch.setenv(f"SIDEREAL_{variable}", value)
+        made = importlib.reload(assets).ASSETS["interactions"]
+    importlib.reload(assets)
+    assert (made.name, made.uri) == (f"{name}/interactions", f"sidereal://{name}/interactions")

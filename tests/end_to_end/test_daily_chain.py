@@ -64,7 +64,7 @@ def chain(tmp_path_factory, movielens_100k, spark):
                 arguments = [part.replace("{{ partition_key }}", str(day)) for part in task]
                 result = CliRunner().invoke(main, arguments)
                 assert result.exit_code == 0, f"{arguments}\n{result.output}\n{result.exception!r}"
-            return read_steps(Settings().runs_path, day)
+            return read_steps(Settings().runs_of("movielens-100k"), day)
 
         yield run
     for name in CHAIN:
@@ -99,7 +99,7 @@ def state():
     from training.registry import Registry
 
     settings = Settings()
-    store = FeatureStore.open(settings)
+    store = FeatureStore.open(settings, "movielens-100k")
     registry = Registry.open(settings, "movielens-100k")
     return (
         {name: store.content_hash(name) for name in CATALOG if store.exists(name)},
@@ -122,7 +122,7 @@ def test_no_row_is_lost_on_the_way_in(first):
 
 def test_the_first_day_finds_a_champion_and_serves_every_user(first):
     assert first["promote_recommender"]["decision"] in ("promote", "promote_baseline")
-    store = FeatureStore.open(Settings())
+    store = FeatureStore.open(Settings(), "movielens-100k")
     users = store.row_count("user_sequences", partition=DAYS[0])
     assert store.row_count("recommendations", partition=DAYS[0]) == users == 940
 
@@ -135,7 +135,7 @@ def test_the_second_day_faces_the_first_day_s_champion(first, second):
 
 
 def test_the_report_names_the_day_and_loads_nothing_from_elsewhere(second):
-    path = Settings().runs_path / "1998-04-21" / "report.html"
+    path = Settings().runs_of("movielens-100k") / "1998-04-21" / "report.html"
     text = path.read_text()
     assert "1998-04-21" in text
     assert "<script src" not in text

@@ -46,7 +46,7 @@ class Shelf:
 
     def __init__(self, settings: Settings, contracts=CONTRACTS) -> None:
         self.settings = settings
-        self.store = FeatureStore.open(settings, contracts)
+        self.store = FeatureStore.open(settings, "shop", contracts)
 
     def clicks(self, day: dt.date, *users: str, note: str | None = None) -> pa.Table:
         return pa.table(

@@ -12,7 +12,7 @@ FUTURE = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 
 
 def files_below(shelf) -> set[str]:
-    root = Path(shelf.settings.resolved_warehouse) / "sidereal" / "clicks"
+    root = Path(shelf.settings.resolved_warehouse) / "shop" / "clicks"
     return {str(path) for path in root.rglob("*") if path.is_file()}
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from feature_store.preset import PresetError, load_preset
+from feature_store.preset import PresetError, load_preset, preset_name
 from feature_store.settings import REPOSITORY
 
 
@@ -50,6 +50,21 @@ def test_a_file_that_is_no_preset_is_refused(folder):
     (folder / "broken.yaml").write_text("a: [b\n")
     with pytest.raises(PresetError, match=r"preset .*broken.yaml is not YAML"):
         load_preset("broken", folder=folder)
+
+
+def test_a_preset_given_by_path_goes_by_its_name_else_by_its_file(folder):
+    named = folder / "any where.yaml"
+    named.write_text("name: shop\n")
+    assert preset_name(str(named), folder=folder) == "shop"
+    assert preset_name(str(folder / "mine.yaml"), folder=folder) == "mine"
+    assert preset_name("mine", folder=folder, overrides=["name=yours"]) == "yours"
+
+
+@pytest.mark.parametrize("name", ["2024", "Shop", "a b", "_a", "a.b", "s" * 64, "null", "''"])
+def test_a_name_that_tables_and_folders_can_not_have_is_refused(folder, name):
+    (folder / "other.yaml").write_text(f"name: {name}\n")
+    with pytest.raises(PresetError, match=r"preset name .* can't name tables and folders; expec"):
+        load_preset("other", folder=folder)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def with_columns(contract, *columns: Column, **changes):
 
 
 def reopened(shelf, contract) -> FeatureStore:
-    return FeatureStore.open(shelf.settings, {contract.name: contract})
+    return FeatureStore.open(shelf.settings, "shop", {contract.name: contract})
 
 
 def test_what_is_published_can_be_read(shelf):
@@ -159,14 +159,14 @@ def test_hashes_are_read_from_the_files_where_no_digests_were_left(shelf):
     stage = shelf.staged(DAY_1, "a", "b")
     published = shelf.store.publish(stage)
     (Path(stage.directory) / "_digests.json").unlink()
-    other = FeatureStore.open(shelf.settings, {"clicks": stage.contract})
+    other = FeatureStore.open(shelf.settings, "shop", {"clicks": stage.contract})
     assert other.content_hash("clicks", partition=DAY_1) == published.content_hash
 
 
 def test_rows_that_another_iceberg_writer_appended_count_like_ours(shelf):
     shelf.publish(DAY_1, "a")
     rows = shelf.clicks(DAY_2, "b", "c")
-    table = Warehouse.open(shelf.settings).load("clicks")
+    table = Warehouse.open(shelf.settings, "shop").load("clicks")
     table.append(rows.cast(arrow_schema(shelf.store.contract("clicks"))))
     assert shelf.users() == ["a", "b", "c"]
     [theirs, _] = shelf.store.history("clicks")

@@ -158,7 +158,7 @@ def test_addresses_may_be_uris(shelf, tmp_path):
     other = type(shelf)(settings)
     published = other.publish(DAY_1, "a", "b")
     other.publish(DAY_1, "c")
-    assert other.store.files("clicks")[0].startswith(f"file://{tmp_path}/a warehouse/sidereal/")
+    assert other.store.files("clicks")[0].startswith(f"file://{tmp_path}/a warehouse/shop/")
     assert other.users() == ["c"]
     future = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
     [done] = other.store.maintain(

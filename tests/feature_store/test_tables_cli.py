@@ -19,9 +19,12 @@ DAY_1, DAY_2 = dt.date(1998, 4, 15), dt.date(1998, 4, 16)
 def run(tmp_path, monkeypatch):
     """Run `sidereal tables …` on a store of its own; with `expect` as its exit code."""
     monkeypatch.setenv("SIDEREAL_HOME", str(tmp_path))
+    monkeypatch.setenv("SIDEREAL_PRESETS", str(tmp_path / "presets"))
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "shop.yaml").write_text("description: a shop\n")
 
     def run(*words: str, expect: int = 0) -> str:
-        done = CliRunner().invoke(tables, words)
+        done = CliRunner().invoke(tables, [*words, "--preset", "shop"])
         assert done.exit_code == expect, done.output
         return done.output
 
@@ -30,7 +33,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture
 def store(tmp_path, run):
-    return FeatureStore.open(Settings(home=tmp_path, code_revision="abc123"))
+    return FeatureStore.open(Settings(home=tmp_path, code_revision="abc123"), "shop")
 
 
 def publish(store, name: str, day: dt.date, count: int, **how):
@@ -174,6 +177,26 @@ def test_settings_that_cannot_be_read_are_told(run, monkeypatch):
     monkeypatch.setenv("SIDEREAL_LOCK_TIMEOUT_SECONDS", "soon")
     told = run("list", expect=2)
     assert "settings (SIDEREAL_…) can't be read" in told and "lock_timeout_seconds" in told
+
+
+@pytest.mark.parametrize("command", tables.commands)
+def test_every_subcommand_asks_whose_tables(command):
+    options = [option for param in tables.commands[command].params for option in param.opts]
+    assert "--preset" in options
+
+
+def test_a_preset_that_is_not_there_is_a_usage_error(tmp_path, run):
+    done = CliRunner().invoke(tables, ["list", "--preset", "shoop"])
+    assert done.exit_code == 2
+    assert "no preset at" in done.output and "['shop']" in done.output
+
+
+def test_a_preset_given_by_path_goes_by_its_name(tmp_path, store, run):
+    publish(store, "items", DAY_1, 3)
+    path = tmp_path / "anywhere.yaml"
+    path.write_text("name: shop\n")
+    done = CliRunner().invoke(tables, ["list", "--json", "--preset", str(path)])
+    assert [table["rows"] for table in json.loads(done.output)] == [3]
 
 
 def test_damage_ends_with_code_1(store, run):

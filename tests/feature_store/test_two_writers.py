@@ -32,7 +32,7 @@ class OvertakenWarehouse(Warehouse):
 def overtaken(shelf):
     """A second store on the same tables whose next commit can be overtaken."""
     other = type(shelf)(shelf.settings)
-    other.warehouse = OvertakenWarehouse.open(shelf.settings)
+    other.warehouse = OvertakenWarehouse.open(shelf.settings, "shop")
     contracts = {name: shelf.store.contract(name) for name in ("clicks", "shops")}
     other.store = FeatureStore(other.warehouse, shelf.settings, contracts)
     return other

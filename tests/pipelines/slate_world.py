@@ -46,7 +46,7 @@ class World:
     sections: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        self.store = FeatureStore.open(self.settings)
+        self.store = FeatureStore.open(self.settings, "t")
 
     @property
     def config(self):

@@ -68,7 +68,7 @@ def test_every_dirty_row_is_quarantined_for_its_reason_and_every_good_one_publis
         3,
         len(DIRT),
     )
-    rows = FeatureStore.open(settings).read("quarantine").sort_by("line").to_pylist()
+    rows = FeatureStore.open(settings, "own").read("quarantine").sort_by("line").to_pylist()
     reasons = dict(zip(DIRT, ([row["reasons"], row["line"]] for row in rows), strict=True))
     assert reasons == {
         line: [[reason], 40 + place] for place, (line, reason) in enumerate(DIRT.items())
@@ -93,10 +93,10 @@ def test_a_damaged_archive_is_named_and_nothing_of_it_is_published(ingest, setti
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DeliveryUnreadable, match=rf"{DAY}\.csv\.gz can't be read: .*{says}"):
         ingest(source={"path": "log"})
-    store = FeatureStore.open(settings)
+    store = FeatureStore.open(settings, "own")
     assert not store.exists("interactions")
     assert not store.exists("quarantine")
-    assert read_steps(settings.runs_path, DAY)["ingest_interactions"]["status"] == "failed"
+    assert read_steps(settings.runs_of("own"), DAY)["ingest_interactions"]["status"] == "failed"
 
 
 def test_an_absent_delivery_says_which_day_is_awaited(ingest, settings):
@@ -109,4 +109,4 @@ def test_a_renamed_column_is_refused_before_any_row_is_read(ingest, settings):
     deliver(settings, good_rows(), header=("user", "item_id", "ts", "liked", "seconds"))
     with pytest.raises(DataRefused, match=r"'item' is missing \(renamed to 'item_id'\?\)\. Found"):
         ingest()
-    assert not FeatureStore.open(settings).exists("interactions")
+    assert not FeatureStore.open(settings, "own").exists("interactions")

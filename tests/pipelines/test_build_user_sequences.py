@@ -41,7 +41,7 @@ class Chain:
     sequences: dict = field(default_factory=lambda: {"max_events": 12})
 
     def __post_init__(self):
-        self.store = FeatureStore.open(self.settings)
+        self.store = FeatureStore.open(self.settings, "t")
 
     def publish(self, name, rows, on):
         stage = self.store.stage(name, day=on, job="test")

@@ -42,7 +42,7 @@ def publish_items(store, rows):
 
 
 def test_new_items_are_encoded_once_and_a_rerun_changes_nothing(spark, settings):
-    store = FeatureStore.open(settings)
+    store = FeatureStore.open(settings, "t")
     publish_items(store, catalogue_rows(DAY).slice(0, 30))
     assert embed(spark, settings, store)[0]["items_encoded"] == 30
     publish_items(store, catalogue_rows(DAY))
@@ -59,7 +59,11 @@ def test_new_items_are_encoded_once_and_a_rerun_changes_nothing(spark, settings)
 
 def test_without_a_catalogue_the_day_is_refused(spark, settings):
     run = JobRun(
-        spark=spark, store=FeatureStore.open(settings), config=CONFIG, settings=settings, day=DAY
+        spark=spark,
+        store=FeatureStore.open(settings, "t"),
+        config=CONFIG,
+        settings=settings,
+        day=DAY,
     )
     with pytest.raises(DataRefused, match="no item to embed; run build_items"):
         JOB.build(run)

@@ -42,7 +42,7 @@ def deliver(spark, settings):
 
 @pytest.fixture
 def store(settings):
-    return FeatureStore.open(settings)
+    return FeatureStore.open(settings, "own")
 
 
 def account(facts):
@@ -74,7 +74,7 @@ def test_days_are_published_once_late_rows_in_their_own_day_and_a_rerun_changes_
     assert account(bootstrap) == (40, 0, 40, 0)
     assert {name: store.content_hash(name) for name in hashes} == hashes
 
-    record = read_steps(settings.runs_path, DAY)["ingest_interactions"]
+    record = read_steps(settings.runs_of("own"), DAY)["ingest_interactions"]
     assert {k: record[k] for k in ("step", "day", "preset", "table", "changed")} == {
         "step": "ingest_interactions",
         "day": DAY.isoformat(),
@@ -130,7 +130,7 @@ def test_an_empty_day_is_refused_unless_the_preset_allows_it(deliver, store, set
     deliver(BEFORE, good_rows(day=BEFORE))
     with pytest.raises(DataRefused, match=rf"no rows for {DAY} in .*validation\.allow_empty_day"):
         deliver(DAY, [])
-    record = read_steps(settings.runs_path, DAY)["ingest_interactions"]
+    record = read_steps(settings.runs_of("own"), DAY)["ingest_interactions"]
     assert record["status"] == "refused"
     assert record["reason"].startswith(f"no rows for {DAY}")
     allowed = deliver(DAY, [], validation={"allow_empty_day": True})
@@ -167,7 +167,7 @@ def test_a_day_with_a_tenth_of_the_usual_rows_is_refused_and_yesterdays_table_st
     with pytest.raises(DataRefused, match=r"refused by 1 rule\(s\); what was published before"):
         deliver(DAY, good_rows(4))
     assert store.content_hash("interactions") == before
-    record = read_steps(settings.runs_path, DAY)["ingest_interactions"]
+    record = read_steps(settings.runs_of("own"), DAY)["ingest_interactions"]
     failed = [rule for rule in record["validation"]["rules"] if not rule["success"]]
     assert [rule["rule"] for rule in failed] == ["rows_against_trailing_days"]
 

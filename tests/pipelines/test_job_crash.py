@@ -43,7 +43,7 @@ def deliver(settings):
 
 
 def hashes(settings):
-    store = FeatureStore.open(settings)
+    store = FeatureStore.open(settings, "own")
     return {name: store.content_hash(name) for name in ("items", "interactions", "quarantine")}
 
 
@@ -64,7 +64,7 @@ def test_a_job_killed_before_its_commit_is_run_again_to_the_same_tables(spark, s
     )
     assert killed.returncode == -signal.SIGKILL
     assert killed.stdout == "1 files staged\n"
-    assert not FeatureStore.open(settings).exists("interactions")
+    assert not FeatureStore.open(settings, "own").exists("interactions")
 
     undisturbed = Settings(home=tmp_path / "undisturbed")
     deliver(undisturbed)

@@ -23,7 +23,7 @@ def run(spark, tmp_path):
         for day in days:
             for name in jobs:
                 found[day] = run_job(name, preset_config=config, settings=settings, day=day)
-        return found, FeatureStore.open(settings)
+        return found, FeatureStore.open(settings, preset)
 
     return days
 

@@ -41,7 +41,7 @@ def job(spark, settings, monkeypatch):
 
 def staged_leftovers(settings):
     """Folders of stages that no snapshot refers to."""
-    store = FeatureStore.open(settings)
+    store = FeatureStore.open(settings, "own")
     known = {file.split("/staged-")[1].split("/")[0] for file in store.files("items")}
     there = {path.name.removeprefix("staged-") for path in settings.home.rglob("staged-*")}
     return there - known
@@ -92,8 +92,8 @@ def test_a_run_leaves_facts_and_a_second_one_changes_nothing(job, spark, setting
     assert (first["rows"], first["more"], first["table"]) == (2, 1, "items")
     assert first["validation"]["rules"]
     assert released == [True, True]
-    assert read_steps(settings.runs_path, DAY)["build_items"]["status"] == "unchanged"
-    info = FeatureStore.open(settings).history("items")[0]
+    assert read_steps(settings.runs_of("own"), DAY)["build_items"]["status"] == "unchanged"
+    info = FeatureStore.open(settings, "own").history("items")[0]
     assert (info.day, info.job, info.inputs) == (DAY, "build_items", {"raw_files": ["items.csv"]})
     assert staged_leftovers(settings) == set()
 
@@ -108,7 +108,7 @@ def test_a_run_that_fails_leaves_its_record_and_no_files(job, spark, settings):
 
     with pytest.raises(Exception, match="no such luck"):
         job(build)
-    record = read_steps(settings.runs_path, DAY)["build_items"]
+    record = read_steps(settings.runs_of("own"), DAY)["build_items"]
     assert record["status"] == "failed"
     assert "no such luck" in record["reason"]
     assert record["seconds"] > 0
@@ -131,15 +131,15 @@ def test_what_a_job_has_against_its_staged_rows_refuses_them(job, spark, setting
     with pytest.raises(DataRefused, match="too many"):
         job(build("a", "b"))
     assert seen == [["a"], ["a", "b"]]
-    store = FeatureStore.open(settings)
+    store = FeatureStore.open(settings, "own")
     assert store.read("items")["item_id"].to_pylist() == ["a"]
-    assert read_steps(settings.runs_path, DAY)["build_items"]["status"] == "refused"
+    assert read_steps(settings.runs_of("own"), DAY)["build_items"]["status"] == "refused"
     assert staged_leftovers(settings) == set()
 
 
 def test_two_runs_at_once_do_not_overwrite_each_other(job, spark, settings):
     def other_run_commits_meanwhile(run):
-        store = FeatureStore.open(settings)
+        store = FeatureStore.open(settings, "own")
         stage = store.stage("items", day=DAY, job="build_items")
         write_staged(items(run.spark, "theirs"), ITEMS, stage.directory)
         store.publish(stage)
@@ -147,6 +147,6 @@ def test_two_runs_at_once_do_not_overwrite_each_other(job, spark, settings):
 
     with pytest.raises(CommitConflict, match="another run changed"):
         job(other_run_commits_meanwhile)
-    store = FeatureStore.open(settings)
+    store = FeatureStore.open(settings, "own")
     assert store.read("items")["item_id"].to_pylist() == ["theirs"]
     assert staged_leftovers(settings) == set()

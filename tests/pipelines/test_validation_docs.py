@@ -26,10 +26,15 @@ def site(spark, tmp_path_factory):
         staged = spark.createDataFrame(
             [tuple(row.values()) for row in rows], spark_schema(contract)
         )
-        context = ValidationContext(settings=settings, day=day, config=Validation())
+        context = ValidationContext(
+            data_docs=settings.data_docs_of("shop"), day=day, config=Validation()
+        )
         result = validate(spark, contract, staged, context=context)
-        assert result.docs_path == settings.home / "data_docs" / "interactions" / f"{day}.html"
-    return settings.home / "data_docs"
+        assert (
+            result.docs_path
+            == settings.home / "data_docs" / "shop" / "interactions" / f"{day}.html"
+        )
+    return settings.home / "data_docs" / "shop"
 
 
 @pytest.fixture

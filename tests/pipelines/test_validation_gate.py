@@ -46,7 +46,7 @@ def check(spark, settings, table, rows, *, items=NUM_ITEMS, trailing=None, **con
     if trailing is not None:
         trailing = spark.createDataFrame(trailing, "day date, strength int, n long")
     context = ValidationContext(
-        settings=settings,
+        data_docs=settings.data_docs_of("shop"),
         day=DAY,
         config=Validation(**config),
         known_items=known,
@@ -158,7 +158,9 @@ def test_late_rows_of_another_day_don_t_make_the_day_full(spark, settings):
 
 def test_another_schema_is_the_only_finding(spark, settings):
     staged = frame(spark, "interactions", events(3)).drop("strength").withColumnRenamed("day", "d")
-    context = ValidationContext(settings=settings, day=DAY, config=Validation())
+    context = ValidationContext(
+        data_docs=settings.data_docs_of("shop"), day=DAY, config=Validation()
+    )
     result = validate(spark, CATALOG["interactions"], staged, context=context)
     assert failures(result) == {"columns_match_the_contract": None}
     assert "day is missing; strength is missing; d is not in the contract" in result.refusal()

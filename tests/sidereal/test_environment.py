@@ -10,9 +10,12 @@ from sidereal.environment import OWNER, airflow_environment, free_port, read_var
 
 
 def test_everything_stays_below_the_home_and_on_loopback(settings):
-    found = airflow_environment(settings, port=1234, preset="mine", overrides=["a.b=c d"])
+    found = airflow_environment(
+        settings, port=1234, preset="/x/mine.yaml", name="mine", overrides=["a.b=c d"]
+    )
     assert found["AIRFLOW_HOME"] == found[OWNER] == str(settings.home / "airflow")
     assert found["SIDEREAL_HOME"] == str(settings.home)
+    assert (found["SIDEREAL_PRESET"], found["SIDEREAL_PRESET_NAME"]) == ("/x/mine.yaml", "mine")
     assert found["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert found["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:1234/execution/"
     assert json.loads(found["SIDEREAL_OVERRIDES"]) == ["a.b=c d"]

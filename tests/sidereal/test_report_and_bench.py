@@ -19,7 +19,7 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def reports(home):
     for day in ("1998-04-20", "1998-04-21"):
-        folder = home / "runs" / day
+        folder = home / "runs" / "movielens-100k" / day
         folder.mkdir(parents=True)
         (folder / "report.html").write_text("<html>")
     return home
@@ -27,7 +27,9 @@ def reports(home):
 
 def test_without_a_day_the_latest_report_is_named(reports):
     result = CliRunner().invoke(report)
-    assert result.output.strip() == str(reports / "runs" / "1998-04-21" / "report.html")
+    assert result.output.strip() == str(
+        reports / "runs" / "movielens-100k" / "1998-04-21" / "report.html"
+    )
 
 
 def test_a_day_without_a_report_names_those_that_have_one(reports):
@@ -40,6 +42,27 @@ def test_before_any_run_there_is_no_report(home):
     result = CliRunner().invoke(report)
     assert result.exit_code == 1
     assert "no report below" in result.output
+
+
+def test_where_several_presets_have_reports_one_is_to_be_named(reports):
+    folder = reports / "runs" / "kuairand" / "2022-04-20"
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text("<html>")
+    result = CliRunner().invoke(report)
+    assert result.exit_code == 2
+    assert "presets kuairand, movielens-100k have reports; say which with --preset" in result.output
+    named = CliRunner().invoke(report, ["--preset", "kuairand"])
+    assert named.output.strip() == str(folder / "report.html")
+    none = CliRunner().invoke(report, ["--preset", "amazon-office"])
+    assert none.exit_code == 1
+    assert "`sidereal run --preset amazon-office` writes them" in none.output
+
+
+def test_records_from_before_presets_were_kept_apart_are_not_read(reports):
+    (reports / "runs" / "1998-04-20" / "steps").mkdir(parents=True)
+    result = CliRunner().invoke(report)
+    assert result.exit_code == 2
+    assert "of an earlier version, which did not keep presets apart" in result.output
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def records(settings):
         "write_report": {"path": "/runs/report.html"},
     }
     for step, facts in records.items():
-        write_step(settings.runs_path, DAY, step, facts)
+        write_step(settings.runs_of("mine"), DAY, step, facts)
     return settings
 
 
@@ -131,29 +131,29 @@ def test_tables_are_counted_in_the_store(settings):
     from feature_store.tables import CATALOG
 
     contract = CATALOG["recommendations"]
-    store = FeatureStore.open(settings)
+    store = FeatureStore.open(settings, "mine")
     stage = store.stage("recommendations", day=DAY, job="recommend")
     row = {"day": DAY, "user_id": "u", "item_ids": ["i"], "item_indices": [0], "scores": [1.0]}
     row |= {"model_family": "popularity", "model_version": "1", "bundle_digest": "d"}
     stage.write(pa.Table.from_pylist([row], schema=arrow_schema(contract)))
     published = store.publish(stage)
     facts = {"table": "recommendations", "rows": published.rows, "changed": True}
-    write_step(settings.runs_path, DAY, "recommend", facts)
+    write_step(settings.runs_of("mine"), DAY, "recommend", facts)
     found = summarize(settings, "mine", progress(), seconds=1.0)["tables"]
     assert found["recommendations"]["total_rows"] == found["recommendations"]["rows"] == 1
 
 
 def test_the_summary_is_written_beside_the_run_records(records):
     facts = summarize(records, "mine", progress(task("recommend")), seconds=1.0)
-    path = write_summary(records, DAY, facts)
-    assert path == records.runs_path / "1998-04-20" / "summary.json"
+    path = write_summary(records, facts)
+    assert path == records.runs_of("mine") / "1998-04-20" / "summary.json"
     assert json.loads(path.read_text()) == json.loads(json.dumps(facts))
 
 
 def test_the_printed_summary_shows_every_part(records):
     facts = summarize(records, "mine", progress(task("ingest_interactions", tries=2)), seconds=12.0)
     console = Console(width=160, record=True)
-    print_summary(console, facts, write_summary(records, DAY, facts))
+    print_summary(console, facts, write_summary(records, facts))
     text = console.export_text()
     for part in (
         "mine, day 1998-04-20: done in 12 s",
@@ -170,13 +170,13 @@ def test_the_printed_summary_shows_every_part(records):
 
 
 def test_feedback_is_shown_where_an_entrant_ranks(records):
-    path = records.runs_path / "1998-04-20" / "steps" / "evaluate_recommender.json"
+    path = records.runs_of("mine") / "1998-04-20" / "steps" / "evaluate_recommender.json"
     facts = json.loads(path.read_text())
     facts["entrants"]["tiger"]["ranking"] = {"all": {"values": {"auc": bounds(0.75)}}}
-    write_step(records.runs_path, DAY, "evaluate_recommender", facts)
+    write_step(records.runs_of("mine"), DAY, "evaluate_recommender", facts)
     found = summarize(records, "mine", progress(task("ingest_interactions")), seconds=12.0)
     console = Console(width=200, record=True)
-    print_summary(console, found, write_summary(records, DAY, found))
+    print_summary(console, found, write_summary(records, found))
     text = console.export_text()
     assert "auc" in text
     assert "0.7500 [" in text
@@ -185,7 +185,7 @@ def test_feedback_is_shown_where_an_entrant_ranks(records):
 
 
 def test_the_metric_that_decides_comes_first_of_slates_too(records):
-    path = records.runs_path / "1998-04-20" / "steps" / "evaluate_recommender.json"
+    path = records.runs_of("mine") / "1998-04-20" / "steps" / "evaluate_recommender.json"
     facts = json.loads(path.read_text())
     values = {"slate_hit@5": bounds(0.3), "slate_ndcg@5": bounds(0.125)}
     facts["entrants"]["tiger"]["slates"] = {"metrics": {"all": {"values": values}}}
@@ -193,10 +193,10 @@ def test_the_metric_that_decides_comes_first_of_slates_too(records):
     row = {"ours": "tiger", "theirs": "champion", "slice": "all", "relative": None}
     difference = {"low": 0.01, "point": 0.0375, "high": 0.06}
     facts["comparisons"].append({**row, "metric": "slate_ndcg@5", "difference": difference})
-    write_step(records.runs_path, DAY, "evaluate_recommender", facts)
+    write_step(records.runs_of("mine"), DAY, "evaluate_recommender", facts)
     found = summarize(records, "mine", progress(task("ingest_interactions")), seconds=12.0)
     console = Console(width=200, record=True)
-    print_summary(console, found, write_summary(records, DAY, found))
+    print_summary(console, found, write_summary(records, found))
     lines = console.export_text().splitlines()
     head = next(line for line in lines if "ndcg@10" in line)
     assert head.index("slate_ndcg@5") < head.index("ndcg@10")
@@ -211,15 +211,15 @@ def test_a_day_that_stopped_early_still_has_a_summary(settings):
     )
     assert facts["status"] == "failed"
     assert facts["metrics"] == facts["tokenizer"] == facts["tables"] == {}
-    print_summary(Console(width=120, record=True), facts, write_summary(settings, DAY, facts))
+    print_summary(Console(width=120, record=True), facts, write_summary(settings, facts))
 
 
 def test_refused_data_ends_with_3_and_any_other_failure_with_1(settings):
     failed = progress(task("ingest_interactions", "failed"), done=False)
-    assert exit_code(settings, failed) == 1
-    write_step(settings.runs_path, DAY, "ingest_interactions", {"status": "refused"})
-    assert exit_code(settings, failed) == 3
-    assert exit_code(settings, progress(task("recommend", "failed"), done=False)) == 1
+    assert exit_code(settings, "mine", failed) == 1
+    write_step(settings.runs_of("mine"), DAY, "ingest_interactions", {"status": "refused"})
+    assert exit_code(settings, "mine", failed) == 3
+    assert exit_code(settings, "mine", progress(task("recommend", "failed"), done=False)) == 1
 
 
 def test_steps_that_share_a_task_are_shown_and_judged_one_by_one(records):
@@ -229,13 +229,13 @@ def test_steps_that_share_a_task_are_shown_and_judged_one_by_one(records):
     found = summarize(records, "mine", jobs, seconds=12.0)
     assert [step["step"] for step in found["steps"]] == ["build_items", "ingest_interactions"]
     console = Console(width=120, record=True)
-    print_summary(console, found, write_summary(records, DAY, found))
+    print_summary(console, found, write_summary(records, found))
     lines = [line.split() for line in console.export_text().splitlines()]
     assert ["spark_jobs", "3.2", "11.0"] in lines
     assert ["ingest_interactions", "11.0", "done"] in lines
-    write_step(records.runs_path, DAY, "ingest_interactions", {"status": "refused"})
+    write_step(records.runs_of("mine"), DAY, "ingest_interactions", {"status": "refused"})
     failed = progress(task("spark_jobs", "failed", steps=["ingest_interactions"]), done=False)
-    assert exit_code(records, failed) == 3
+    assert exit_code(records, "mine", failed) == 3
 
 
 def test_the_triage_section_is_what_follows_its_heading():

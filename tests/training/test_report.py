@@ -75,10 +75,12 @@ class Links(HTMLParser):
 def report_of(home, steps):
     settings = Settings(home=home)
     for name, facts in steps.items():
-        write_step(settings.runs_path, DAY, name, {"seconds": 1.5, **facts})
+        write_step(settings.runs_of("movielens-100k"), DAY, name, {"seconds": 1.5, **facts})
     task = Task(settings, TrainingConfig(name="movielens-100k"), DAY, step="write_report")
     facts = write_report.run(task)
-    page = (settings.runs_path / DAY.isoformat() / "report.html").read_text(encoding="utf-8")
+    page = (settings.runs_of("movielens-100k") / DAY.isoformat() / "report.html").read_text(
+        encoding="utf-8"
+    )
     assert facts["bytes"] == len(page.encode())
     return page
 

@@ -62,7 +62,7 @@ def publish_pairs(settings, day, pairs):
 
 
 def publish(settings, table, day, rows):
-    store = FeatureStore.open(settings)
+    store = FeatureStore.open(settings, "small")
     stage = store.stage(table, day=day, job="test")
     stage.write(pa.table(rows, schema=arrow_schema(CATALOG[table])))
     store.publish(stage)
@@ -82,7 +82,7 @@ def build(settings, day, /, **tokenizer):
 
 
 def ids(settings, generation, at=None):
-    rows = FeatureStore.open(settings).read("semantic_ids", at=at, partition=generation)
+    rows = FeatureStore.open(settings, "small").read("semantic_ids", at=at, partition=generation)
     return dict(
         zip(rows["item_id"].to_pylist(), map(tuple, rows["codes"].to_pylist()), strict=True)
     )
@@ -169,7 +169,7 @@ def test_an_old_generation_is_followed_by_a_new_one_and_both_stay_readable(week)
     assert "was trained 7 days ago" in trained["reason"]
     assert trained["generation"].startswith("2024-01-08-")
     assert built["new_items"] == 70
-    store = FeatureStore.open(settings)
+    store = FeatureStore.open(settings, "small")
     assert store.partitions("semantic_ids") == [
         facts[MONDAY][0]["generation"],
         trained["generation"],
@@ -181,8 +181,8 @@ def test_an_old_generation_is_followed_by_a_new_one_and_both_stay_readable(week)
 def test_a_rerun_trains_nothing_and_changes_no_row(week, day):
     settings, facts = week
     trained, _ = facts[day]
-    head = FeatureStore.open(settings).snapshot_id("semantic_ids")
-    tagged = FeatureStore.open(settings).snapshot_id("semantic_ids", at=day)
+    head = FeatureStore.open(settings, "small").snapshot_id("semantic_ids")
+    tagged = FeatureStore.open(settings, "small").snapshot_id("semantic_ids", at=day)
     again = train(settings, day)
     assert again["status"] == "unchanged"
     assert again["generation"] == trained["generation"]
@@ -190,8 +190,8 @@ def test_a_rerun_trains_nothing_and_changes_no_row(week, day):
     rebuilt = build(settings, day)
     assert (rebuilt["status"], rebuilt["changed"]) == ("unchanged", False)
     assert rebuilt["new_items"] == 0
-    assert FeatureStore.open(settings).snapshot_id("semantic_ids") == head
-    assert FeatureStore.open(settings).snapshot_id("semantic_ids", at=day) == tagged
+    assert FeatureStore.open(settings, "small").snapshot_id("semantic_ids") == head
+    assert FeatureStore.open(settings, "small").snapshot_id("semantic_ids", at=day) == tagged
 
 
 def test_the_same_items_give_the_same_generation_in_another_place(week, settings):
@@ -278,7 +278,7 @@ def test_more_items_than_ids_are_refused(settings):
     train(settings, MONDAY, **small)
     with pytest.raises(ProgramError, match="new item 8 finds no free semantic ID: 8 items have"):
         build(settings, MONDAY, **small)
-    assert not FeatureStore.open(settings).exists("semantic_ids")
+    assert not FeatureStore.open(settings, "small").exists("semantic_ids")
 
 
 def test_unsound_ids_are_not_published(settings, monkeypatch):
@@ -295,7 +295,7 @@ def test_unsound_ids_are_not_published(settings, monkeypatch):
     monkeypatch.setattr(build_semantic_ids, "resolve", careless)
     with pytest.raises(ProgramError, match="not published: two items have one ID under policy"):
         build(settings, MONDAY)
-    assert not FeatureStore.open(settings).exists("semantic_ids")
+    assert not FeatureStore.open(settings, "small").exists("semantic_ids")
 
 
 CONTRASTIVE = {

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ ISO = DAY.isoformat()
 @pytest.fixture
 def preset(tmp_path, mlflow_settings, monkeypatch, request):
     """A preset file of the test's own, and an environment that points the commands at it."""
-    name = f"cli-{request.node.name}"[:60].replace("[", "-").replace("]", "")
+    name = re.sub(r"[^a-z0-9_-]", "-", f"cli-{request.node.name}".lower())[:60]
     path = tmp_path / f"{name}.yaml"
     path.write_text(yaml.safe_dump({"name": name, "models": {"challenger": "item_knn"}}))
     monkeypatch.setenv("SIDEREAL_HOME", str(tmp_path / "home"))
@@ -69,7 +70,8 @@ def test_several_programs_run_in_their_order_until_one_fails(preset, monkeypatch
     assert failed.exit_code == 1 and ran == ["evaluate_recommender"]
     assert "recommend: " in failed.output and "has no champion" in failed.output
     states = {
-        name: facts["status"] for name, facts in read_steps(Settings().runs_path, DAY).items()
+        name: facts["status"]
+        for name, facts in read_steps(Settings().runs_of(preset.stem), DAY).items()
     }
     assert states == {"evaluate_recommender": "done", "recommend": "failed", "write_report": "done"}
 
@@ -78,7 +80,7 @@ def test_a_family_for_a_program_that_trains_none_is_refused_before_any_runs(pres
     given = ("--preset", preset, "--day", ISO, "--family", "sasrec")
     refused = call(cli.program, "train_baselines", "recommend", *given)
     assert refused.exit_code == 2 and "recommend has no use for it" in refused.output
-    assert read_steps(Settings().runs_path, DAY) == {}
+    assert read_steps(Settings().runs_of(preset.stem), DAY) == {}
 
 
 def test_every_program_is_a_module_with_a_run_function():
@@ -96,7 +98,7 @@ def test_a_program_prints_and_records_its_facts(preset, monkeypatch):
     assert done.exit_code == 0 and facts["rows"] == 3
     expected = {"step": "recommend", "day": ISO, "preset": preset.stem, "status": "done"}
     assert expected.items() <= facts.items() and facts["seconds"] >= 0
-    assert read_steps(Settings().runs_path, DAY)["recommend"] == facts
+    assert read_steps(Settings().runs_of(preset.stem), DAY)["recommend"] == facts
     told = call(cli.program, "recommend", "--preset", preset, "--day", ISO)
     assert told.output.startswith(f"recommend {ISO} done, ") and "3 users" in told.output
 
@@ -135,13 +137,13 @@ def test_only_the_first_process_of_several_prints_and_records(preset, monkeypatc
     monkeypatch.setenv("RANK", "1")
     done = call(cli.program, "recommend", "--preset", preset, "--day", ISO)
     assert (done.exit_code, done.output) == (0, "")
-    assert read_steps(Settings().runs_path, DAY) == {}
+    assert read_steps(Settings().runs_of(preset.stem), DAY) == {}
 
 
 def test_a_program_that_fails_says_why_in_one_line_and_records_it(preset):
     done = call(cli.program, "recommend", "--preset", preset, "--day", ISO)
     assert done.exit_code == 1 and "has no champion" in done.output
-    record = read_steps(Settings().runs_path, DAY)["recommend"]
+    record = read_steps(Settings().runs_of(preset.stem), DAY)["recommend"]
     assert record["status"] == "failed" and "has no champion" in record["error"]
 
 

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_store.settings import Settings
@@ -45,10 +46,15 @@ class Task:
 
     @cached_property
     def store(self) -> "FeatureStore":
-        """The tables."""
+        """The tables of the preset."""
         from feature_store.store import FeatureStore
 
-        return FeatureStore.open(self.settings)
+        return FeatureStore.open(self.settings, self.config.name)
+
+    @property
+    def runs(self) -> Path:
+        """Records and reports of the preset, by day."""
+        return self.settings.runs_of(self.config.name)
 
     @cached_property
     def registry(self) -> "Registry":

@@ -27,11 +27,9 @@ def run(task: Task) -> Facts:
     Raises:
         ProgramError: no step of the day left a record.
     """
-    steps = read_steps(task.settings.runs_path, task.day)
+    steps = read_steps(task.runs, task.day)
     if not steps:
-        raise ProgramError(
-            f"no step has run for {task.day} under {task.settings.runs_path}; run the day first"
-        )
+        raise ProgramError(f"no step has run for {task.day} under {task.runs}; run the day first")
     found = [
         sections.verdict(steps),
         sections.metrics(steps),
@@ -51,7 +49,7 @@ def run(task: Task) -> Facts:
         description=_description(task),
         sections=[section for section in found if section is not None],
     )
-    path = task.settings.runs_path / task.day.isoformat() / "report.html"
+    path = task.runs / task.day.isoformat() / "report.html"
     beside = path.with_suffix(".html.tmp")
     beside.write_text(page, encoding="utf-8")
     beside.replace(path)

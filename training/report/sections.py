@@ -565,7 +565,7 @@ def lineage(steps: Steps, entries: Rows) -> Section | None:
         anchor="lineage",
         title="Lineage",
         say="Each table's snapshot says what it was made from; the chain ends at raw files. "
-        "`sidereal tables lineage recommendations` walks it.",
+        "`sidereal tables lineage recommendations --preset P` walks it.",
         blocks=[_table("", head, rows), *_docs(steps)],
     )
 
