@@ -118,9 +118,9 @@ class Home:
     def __init__(self, folder: Path, preset: Mapping | Path | str, *, data: Path | None = None):
         self.folder, self.data = folder, data or folder / "data"
         self.data.mkdir(parents=True, exist_ok=True)
-        self.preset = folder / "own.yaml"
+        self.preset, self.name = folder / "own.yaml", "own"
         if isinstance(preset, Path):
-            self.preset = preset
+            self.preset, self.name = preset, yaml.safe_load(preset.read_text())["name"]
         else:
             text = preset if isinstance(preset, str) else yaml.safe_dump(preset, sort_keys=False)
             self.preset.write_text(text, encoding="utf-8")
@@ -171,7 +171,7 @@ class Home:
 
     def outcome(self, day: date, exit_code: int, output: str) -> Outcome:
         """What stands in the home after a command."""
-        store = open_store(self.folder / "home", self.preset)
+        store = FeatureStore.open(Settings(home=self.folder / "home"), self.name)
         quarantine = rows_of(store, "quarantine", partition=day)
         record = self.record(day, "ingest_interactions")
         return Outcome(
@@ -198,11 +198,6 @@ class _Kept(logging.Handler):
 
     def emit(self, record):
         self.lines.append(logging.Formatter().format(record))
-
-
-def open_store(home: Path, preset: Path) -> FeatureStore:
-    """The tables of a home."""
-    return FeatureStore.open(Settings(home=home))
 
 
 def rows_of(store, name, **where):

@@ -4,22 +4,19 @@ Airflow's part is tested in test_airflow_chain.py; here every step is the real o
 are too small to be good.
 """
 
-import importlib
-import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from feature_store.run_record import read_steps
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from sidereal.airflow_api import Task
-from sidereal.chain import CHAIN, Progress
-from sidereal.cli import main
+from sidereal.chain import Progress
 from sidereal.summary import summarize
+from tests.end_to_end.steps import daily_steps
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -49,37 +46,14 @@ SMALL = (
 def chain(tmp_path_factory, movielens_100k, spark):
     """Runs a day's steps in order and returns their records; state is kept between days."""
     home = tmp_path_factory.mktemp("chain") / "var"
-    variables = {
-        "SIDEREAL_HOME": str(home),
-        "SIDEREAL_DEVICE": "cpu",
-        "SIDEREAL_OVERRIDES": json.dumps([*SMALL, f"source.path={movielens_100k}"]),
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        steps = steps_in_order()
+    overrides = [*SMALL, f"source.path={movielens_100k}"]
+    with daily_steps("movielens-100k", overrides, SIDEREAL_HOME=home) as run:
 
-        def run(day):
-            for task in steps:
-                arguments = [part.replace("{{ partition_key }}", str(day)) for part in task]
-                result = CliRunner().invoke(main, arguments)
-                assert result.exit_code == 0, f"{arguments}\n{result.output}\n{result.exception!r}"
+        def run_day(day):
+            run(day)
             return read_steps(Settings().runs_of("movielens-100k"), day)
 
-        yield run
-    for name in CHAIN:
-        importlib.reload(importlib.import_module(f"dags.{name}"))
-
-
-def steps_in_order():
-    """Arguments of `sidereal` for every task, as the DAG files give them in this environment."""
-    steps = []
-    for name in CHAIN:
-        dag = importlib.reload(importlib.import_module(f"dags.{name}")).dag
-        for task in dag.topological_sort():
-            spark_arguments = getattr(task, "application_args", None)
-            steps.append(["job", *spark_arguments] if spark_arguments else task.argv[1:])
-    return steps
+        yield run_day
 
 
 @pytest.fixture(scope="module")
