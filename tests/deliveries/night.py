@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 from click.testing import CliRunner
 
+from feature_store.errors import FeatureStoreError
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
 from sidereal.cli import main
@@ -231,10 +232,10 @@ def problems(night: Night, outcome: Outcome, before: list[dict]) -> list[str]:
             found.append("interactions changed although the command failed")
     else:
         found += _account_problems(night, outcome)
-    if night.look:
+    if night.look and outcome.exit_code == night.exit_code:
         try:
             night.look(outcome)
-        except (AssertionError, KeyError, TypeError) as error:
+        except (AssertionError, LookupError, FeatureStoreError) as error:
             found.append(f"{type(error).__name__}: {error}")
     return found
 
