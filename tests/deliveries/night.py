@@ -20,7 +20,9 @@ from sidereal.cli import main
 from tests.deliveries.counted import rows_in
 
 DAY = date(2024, 3, 10)
-NOT_OURS = ("Traceback", "py4j", "org.apache.", "java.lang", "pydantic", "JVM stacktrace")
+NOT_OURS = re.compile(
+    r"Traceback|py4j|org\.apache\.|java\.\w+\.\w*(Exception|Error)|pydantic|JVM stacktrace"
+)
 """What no message holds: words of a language or a library that the reader didn't choose."""
 _ACCOUNT = re.compile(
     r"([\d,]+) rows in = ([\d,]+) published \+ ([\d,]+) duplicates \+ ([\d,]+) quarantined"
@@ -107,10 +109,11 @@ class Outcome:
 
     @property
     def first_line(self):
-        """The output's first line about the last step."""
+        """The first line about what stood in the way, and the next where it ends in a colon."""
         lines = [line for line in self.output.splitlines() if line.strip()]
-        told = [line for line in lines if re.match(r"\w+: \w+: |Error: |preset ", line)]
-        return (told or lines or [""])[0]
+        starts = [n for n, line in enumerate(lines) if re.match(r"\w+: \w+: |Error: ", line)]
+        first = starts[0] if starts else 0
+        return " ".join(lines[first : first + 1 + lines[first].endswith(":")]) if lines else ""
 
 
 class Home:
@@ -224,7 +227,8 @@ def problems(night: Night, outcome: Outcome, before: list[dict]) -> list[str]:
     if outcome.exit_code != night.exit_code:
         found.append(f"exit code {outcome.exit_code}, expected {night.exit_code}")
     found += [f"the output doesn't say {words!r}" for words in night.says if words not in said]
-    found += [f"the output says {words!r}" for words in (*NOT_OURS, *night.hides) if words in said]
+    found += [f"the output says {words!r}" for words in night.hides if words in said]
+    found += [f"the output says {foreign[0]!r}" for foreign in [NOT_OURS.search(said)] if foreign]
     found += _quarantine_problems(night, outcome)
     found += _left_out_problems(night, outcome)
     if night.exit_code:
