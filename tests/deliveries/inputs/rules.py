@@ -133,7 +133,7 @@ ALLOWED = [
         {f"{D}.csv": csv([row("u1"), row("u2", "b", liked=0), row("u3", "b", 59)])},
         own(
             strength={
-                "hour(to_timestamp(ts)) = 12 AND minute(to_timestamp(ts)) > 30": 3,
+                "hour(to_timestamp_ntz(ts)) = 12 AND minute(to_timestamp_ntz(ts)) > 30": 3,
                 "lower(item) RLIKE '^A$' AND liked BETWEEN 1 AND 2": 2,
                 "CASE WHEN liked IS NULL THEN FALSE ELSE hash(user) IS NOT NULL END": 1,
             }
@@ -144,7 +144,7 @@ ALLOWED = [
     one(
         "a rule that is null doesn't hold",
         {f"{D}.csv": csv([row("u1", liked=""), row("u2")])},
-        own(strength={"liked = 1 AND NULL": 3, "liked >= 1": 2, "TRUE": 0}),
+        own(strength={"liked = 1 AND nullif(liked, 1) = 1": 3, "liked >= 1": 2, "TRUE": 0}),
         published=2,
         table=[("u1", "a", 0), ("u2", "a", 2)],
     ),
