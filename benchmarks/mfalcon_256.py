@@ -16,10 +16,10 @@ from torch import Tensor
 from benchmarks.constrained_beam_step import take_turns
 from feature_store.settings import Settings
 from training.data.contexts import Contexts
-from training.models.unigrf.config import UnigrfConfig
 from training.models.unigrf.interleave import interleave_times
 from training.models.unigrf.model import Unigrf
 from training.models.unigrf.serving import MICRO_BATCH
+from training.settings.unigrf import UnigrfConfig
 
 GOAL = 0.1
 CANDIDATES, HISTORY, ITEMS = 256, 200, 10_000

@@ -20,9 +20,9 @@ from feature_store.settings import Settings
 from training.data.preferences import PairBatch
 from training.data.slate_batches import SlateBatch
 from training.models.alignment import Aligned, AlignmentConfig, pair_log_probs
-from training.models.higr.config import HigrConfig
 from training.models.higr.model import Higr
 from training.reproduce.step_memory import step_peak
+from training.settings.higr import HigrConfig
 
 GOAL = 1.1
 ITEMS = 10_000

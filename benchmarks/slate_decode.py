@@ -18,9 +18,9 @@ from benchmarks.constrained_beam_step import CODES, LEVELS, take_turns, uneven_c
 from feature_store.settings import Settings
 from training.data.contexts import Contexts
 from training.models.flat_slate import FlatSlate, FlatSlateConfig
-from training.models.higr.config import HigrConfig
 from training.models.higr.model import Higr
 from training.models.slate_model import SlateModel
+from training.settings.higr import HigrConfig
 
 SLATE, BEAM, HISTORY = 10, 8, 50
 PLANNER, GENERATOR = 14, 2

@@ -17,9 +17,9 @@ from training.data.histories import SECOND, Histories
 from training.data.slate_batches import SlatePlan
 from training.data.slates import Slates, events_before
 from training.fitting import LoopSettings
-from training.models.higr.config import HigrConfig
 from training.models.higr.model import Higr
 from training.optimizer import make_optimizer
+from training.settings.higr import HigrConfig
 
 GOAL = 0.6
 PAUSE_SECONDS, LARGEST = 30 * 60, 10

@@ -84,10 +84,15 @@ def describe(facts: dict[str, Any]) -> str:
 
 def _run(name: str, preset: str, day: date, overrides: tuple[str, ...]) -> dict[str, Any]:
     from pipelines.config import load_config
+    from pipelines.unchanged import unchanged
 
     settings = Settings()
     config = load_config(preset, folder=settings.presets, overrides=overrides)
-    # Only now: the JVM and Spark cost seconds, and a misspelt key shouldn't.
+    # Only now: the JVM and Spark cost seconds, which neither a misspelt key should cost nor a run
+    # that could change nothing.
+    known = unchanged(name, config, settings, day)
+    if known is not None:
+        return known
     from pipelines.runner import run_job
 
     return run_job(name, preset_config=config, settings=settings, day=day)

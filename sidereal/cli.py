@@ -6,11 +6,15 @@ more than click: a mount names its command by import path and brings its own lin
 
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import click
+
+from sidereal import env_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +25,30 @@ class Mount:
         name: as typed.
         target: `module:attribute` of the click command.
         summary: its line in `sidereal --help`.
+        checks: whether the preset that it is given is checked, as a whole, before it runs.
     """
 
     name: str
     target: str
     summary: str
+    checks: bool = False
 
     def load(self) -> click.Command:
         """The command itself; imports its module."""
         module, _, attribute = self.target.partition(":")
-        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+        command = cast(click.Command, getattr(importlib.import_module(module), attribute))
+        if not self.checks:
+            return command
+        from sidereal.preset_check import checking
+
+        return checking(command)
 
 
 SECTIONS: dict[str, tuple[Mount, ...]] = {
     "Daily run": (
+        Mount("init", "sidereal.init:init", "Begin with your own data: a preset, a .env."),
         Mount("run", "sidereal.run:run", "Run the whole chain for some days, through Airflow."),
+        Mount("presets", "sidereal.presets:presets", "Check, list and show presets."),
         Mount("report", "sidereal.report:report", "Say where a day's report is, or open it."),
         Mount(
             "ui", "sidereal.ui:ui", "Serve the Airflow and MLflow UIs over the last run's state."
@@ -43,16 +56,19 @@ SECTIONS: dict[str, tuple[Mount, ...]] = {
         Mount("fetch", "pipelines.cli:fetch", "Get a public data set."),
     ),
     "Steps": (
-        Mount("job", "pipelines.cli:job", "Run one Spark job for a day."),
-        Mount("program", "training.cli:program", "Run one training program for a day."),
+        Mount("job", "pipelines.cli:job", "Run one Spark job for a day.", True),
+        Mount("program", "training.cli:program", "Run one training program for a day.", True),
     ),
     "Stores": (
+        Mount("export", "sidereal.export:export", "Write recommendations to a file or to Redis."),
         Mount("tables", "feature_store.cli:tables", "List, show, compare, roll back tables."),
-        Mount("models", "training.cli:models", "List, verify, promote, roll back models."),
+        Mount("models", "training.cli:models", "List, verify, promote, roll back models.", True),
     ),
     "Research": (
         Mount("bench", "sidereal.bench:bench", "Measure ours against the peers on the same work."),
-        Mount("reproduce", "sidereal.reproduce:reproduce", "Run a published experiment again."),
+        Mount(
+            "reproduce", "sidereal.reproduce:reproduce", "Run a published experiment again.", True
+        ),
     ),
 }
 
@@ -63,18 +79,29 @@ Raw feedback comes in; a validated, registered, promoted model and a fresh table
 recommendations come out, with a report that says why.
 
 \b
+  sidereal init DIR               a folder for your own data: a preset, a .env
   sidereal run                    the default preset, two days, everything on this machine
   sidereal run --model sasrec     the same with another model family as challenger
   sidereal tables list --preset movielens-100k   what the run wrote
   sidereal ui                     look at the tasks and the models
 
-State lives under var/ (SIDEREAL_HOME); presets in presets/ say what runs. Commands exit with
+Presets say what runs (SIDEREAL_PRESETS), state lies in one folder (SIDEREAL_HOME); variables
+are read from .env in the working directory, too. Commands exit with
 0 done, 1 failed, 2 wrong usage or preset, 3 data refused by validation.
 """
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported only when one of them is asked for."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Read `.env`, then do what the arguments say; exits 2 where the file is wrong."""
+        try:
+            env_file.apply(Path.cwd())
+        except env_file.EnvironmentFileError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+        return super().main(*args, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the help text."""

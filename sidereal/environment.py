@@ -10,29 +10,12 @@ from pathlib import Path
 
 from feature_store.settings import REPOSITORY, Settings
 from pipelines.java_options import driver_java_options
+from sidereal.env_file import PATHS, read_variables
 
 ONE_MACHINE = REPOSITORY / "infra" / "one-machine.env"
 
 OWNER = "SIDEREAL_AIRFLOW_OWNER"
 """Marks every process that a run starts, so that none outlives it unseen."""
-
-
-def read_variables(path: Path) -> dict[str, str]:
-    """Variables of an environment file: `NAME=value` lines, `#` comments, nothing is expanded.
-
-    Raises:
-        ValueError: a line is neither; names the file and the line.
-    """
-    variables = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        name, separator, value = text.partition("=")
-        if not separator or not name.isidentifier():
-            raise ValueError(f"{path}, line {number}: {text!r} is not of the form NAME=value")
-        variables[name] = value
-    return variables
 
 
 def airflow_environment(
@@ -61,7 +44,6 @@ def airflow_environment(
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": address,
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
-        "SIDEREAL_HOME": str(settings.home.absolute()),
         "PYTHONPATH": os.pathsep.join(
             filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])
         ),
@@ -71,6 +53,8 @@ def airflow_environment(
         # Airflow's process titles would otherwise be written over the environment, mark and all.
         "SPT_NOENV": "1",
     }
+    # Tasks run in another folder, from which a relative path would lead elsewhere.
+    own |= {name: str(Path(os.environ[name]).absolute()) for name in PATHS if name in os.environ}
     if "OMP_NUM_THREADS" not in os.environ:
         # Two tasks at a time: threads of one that wait for a core of the other's do no work.
         own["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // 2, 1))
@@ -78,6 +62,7 @@ def airflow_environment(
         own["SIDEREAL_SPARK_CONF"] = json.dumps(
             {"spark.driver.extraJavaOptions": driver_java_options(settings)}
         )
+    own["SIDEREAL_HOME"] = str(settings.home.absolute())
     if preset:
         own |= {
             "SIDEREAL_PRESET": preset,

@@ -11,10 +11,11 @@ import click
 from rich.console import Console
 
 from feature_store.errors import FeatureStoreError
-from feature_store.preset import PresetError, load_preset
+from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
 from sidereal.drive import Plan, RunFailed, drive
+from sidereal.preset_check import checked
 from sidereal.schedule import load_schedule
 
 
@@ -72,22 +73,18 @@ def make_plan(
     Raises:
         PresetError: the preset, an override or a day is wrong, or there are no days.
     """
-    from pipelines.config import load_config as load_pipelines
-    from training.config import load_config as load_training
-
+    sections = checked(preset, folder=settings.presets, overrides=overrides, model=model).sections
     changed = (*overrides, *([f"models.challenger={model}"] if model else []))
-    name = load_pipelines(preset, folder=settings.presets, overrides=changed).name
-    load_training(preset, folder=settings.presets, overrides=changed)
     schedule = load_schedule(preset, folder=settings.presets, overrides=changed)
     chosen = _parse_days(days) or schedule.days
     if not chosen:
         raise PresetError(f"preset {preset!r} has no schedule.days; say which with --days")
-    source = load_preset(preset, folder=settings.presets, overrides=changed)["source"]
+    source = sections["source"]
     fetched = source["layout"] == "movielens" and not source.get("path")
     dataset = f"movielens-{source['dataset']}" if fetched else None
     # Tasks run in the folder of the DAGs' project, wherever the command was given.
     given = str(Path(preset).absolute()) if preset.endswith((".yaml", ".yml")) else preset
-    return Plan(given, name, chosen, changed, dataset)
+    return Plan(given, sections["name"], chosen, changed, dataset)
 
 
 def _parse_days(texts: Iterable[str]) -> tuple[date, ...]:

@@ -4,17 +4,23 @@ from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from feature_store.preset import PresetError, load_preset
+from feature_store.preset import Part, Section, load
 
 
-class Schedule(BaseModel):
-    """Days, in the order in which they are run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Schedule(Section):
+    """Which days are run."""
 
     days: tuple[date, ...] = ()
+    """In this order, by `sidereal run` without --day."""
+
+
+class Scheduled(Section):
+    """The runner's part of a preset."""
+
+    schedule: Schedule = Schedule()
+
+
+PART = Part(Scheduled)
 
 
 def load_schedule(preset: str, *, folder: Path, overrides: Iterable[str] = ()) -> Schedule:
@@ -23,13 +29,5 @@ def load_schedule(preset: str, *, folder: Path, overrides: Iterable[str] = ()) -
     Raises:
         PresetError: the preset can't be read, or its schedule holds an unknown key or no dates.
     """
-    section = load_preset(preset, folder=folder, overrides=overrides).get("schedule") or {}
-    try:
-        return Schedule.model_validate(section)
-    except ValidationError as error:
-        lines = [
-            f"  schedule.{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            f" (found {problem.get('input')!r:.80})"
-            for problem in error.errors()
-        ]
-        raise PresetError(f"preset {preset!r}:\n" + "\n".join(lines)) from error
+    found: Scheduled = load(PART, preset, folder=folder, overrides=overrides)
+    return found.schedule

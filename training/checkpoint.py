@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.fitting import LoopSettings
+from training.fitting import Fitting
 
 FILE_NAME = "checkpoint.safetensors"
 
@@ -95,14 +95,16 @@ def checkpoint_of(directory: Path, fingerprint: str) -> tuple[Checkpoint | None,
 
 
 def fingerprint(
-    model: nn.Module, content: Iterable[np.ndarray], settings: LoopSettings, world_size: int
+    model: nn.Module, content: Iterable[np.ndarray], fitting: Fitting, world_size: int
 ) -> str:
     """SHA-256 of all that determines the losses: a checkpoint of another fit is not continued."""
     digest = hashlib.sha256()
     shape = {
         "family": model.family,
         "config": asdict(model.config),
-        "settings": asdict(settings),
+        "settings": fitting.settings.determining(),
+        "exclude_seen": fitting.exclude_seen,
+        "positive_strength": fitting.positive_strength,
         "world_size": world_size,
         "tensors": {name: list(value.shape) for name, value in model.state_dict().items()},
     }

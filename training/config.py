@@ -2,35 +2,41 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from feature_store.preset import PresetError, load_preset
+from feature_store.preset import Part, Section, load
+from training.preset_rules import RULES
+from training.preset_sections import choice, overrides_by, settings_by, settings_of
+from training.settings import FAMILIES, TOKENIZERS
+from training.settings.alignment import AlignmentConfig
 
-
-class Section(BaseModel):
-    """A preset section: unknown keys are refused, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Family = choice(FAMILIES)
+Places = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 
 class Tokenizer(Section):
     """How item vectors become semantic IDs."""
 
-    kind: str = "rq_kmeans"
-    """A key of `training.tokenizers.TOKENIZERS`."""
+    kind: choice(TOKENIZERS) = "rq_kmeans"
+    """Residual k-means on the vectors, or on what an autoencoder makes of them, plain or taught
+    which items belong together."""
     encoder: str = ""
     """Whose vectors, as `name` or `name@revision` of item_embeddings; empty: the only one there
     is."""
     num_levels: int = Field(default=3, ge=1, le=8)
+    """Codes of a semantic ID."""
     codebook_size: int = Field(default=64, ge=2)
+    """Codes to choose from on each level."""
     iterations: int = Field(default=50, ge=1)
+    """Most passes of k-means."""
     seed: int = 0
+    """Of what is drawn."""
     collisions: Literal["suffix", "reassign", "bucket"] = "suffix"
     """Items with equal codes: a resolving level is added, the last code moves to the next
     nearest free one, or they stay together."""
-    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    settings: settings_by(TOKENIZERS) = Field(default_factory=dict)
     """Per kind, further fields of its own frozen config dataclass (`crq_vae: {epochs: 60}`)."""
     retrain_days: int = Field(default=7, ge=1)
     """A new generation is trained when the current one is this old; new items get codes from
@@ -40,26 +46,33 @@ class Tokenizer(Section):
 class Models(Section):
     """Which family is trained, and what it must face."""
 
-    challenger: str = "tiger"
-    """A key of `training.models.MODELS`."""
-    baselines: tuple[str, ...] = ("sasrec", "item_knn", "popularity")
-    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    challenger: Family = "tiger"
+    """The family that is to serve."""
+    baselines: tuple[Family, ...] = ("sasrec", "item_knn", "popularity")
+    """Families that are trained beside it; a challenger that one of them beats is not promoted."""
+    settings: settings_by(FAMILIES) = Field(default_factory=dict)
     """Per family, fields of its own frozen config dataclass (`tiger: {width: 64}`)."""
 
 
-class Training(Section):
-    """One loop for every neural family; `overrides` changes fields per family."""
+class Loop(Section):
+    """One loop for every neural family."""
 
     seed: int = 0
+    """Of first weights, batches and dropout."""
     max_epochs: int = Field(default=30, ge=1)
+    """Most passes over the training histories."""
     patience_epochs: int = Field(default=3, ge=1)
     """Stop when the validation metric has not improved for so long."""
     tokens_per_batch: int = Field(default=8192, ge=16)
     """Padded input positions per step and process."""
     learning_rate: float = Field(default=1e-3, gt=0)
+    """At its peak."""
     warmup_steps: int = Field(default=50, ge=0)
+    """Steps in which the learning rate rises to its peak."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """Of AdamW."""
     gradient_clip_norm: float = Field(default=1.0, gt=0)
+    """Longer gradients are cut to this length."""
     max_history: int = Field(default=50, ge=1)
     """Events of context per position at training and at serving."""
     window_overlap: int = Field(default=10, ge=0)
@@ -73,6 +86,7 @@ class Training(Section):
     minimum_strength: int = Field(default=-1, ge=-1, le=3)
     """Events below are neither context nor target of next-item training."""
     checkpoint_every_steps: int = Field(default=200, ge=1)
+    """After so many steps a killed fit can go on from where it was."""
     compile_backbone: bool = False
     """On a GPU, train on a compiled backbone: minutes before the first step, faster steps."""
     processes: int = Field(default=1, ge=1)
@@ -84,60 +98,76 @@ class Training(Section):
     """Of `learning_rate`, where a fit begins with earlier weights."""
     warm_start_days: int = Field(default=7, ge=1)
     """How many days back earlier weights are looked for."""
-    overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Training(Loop):
+    """The loop, and what is other in it for some families."""
+
+    overrides: overrides_by(FAMILIES, Loop) = Field(default_factory=dict)
+    """Per family, fields of this section (`tiger: {max_epochs: 5}`)."""
 
 
 class Alignment(Section):
     """What follows the training of a family that learns preferences between slates."""
 
     max_epochs: int = Field(default=2, ge=1)
+    """Most passes over the pairs."""
     learning_rate_share: float = Field(default=0.1, gt=0)
     """Of the training's: what was learnt is to be shifted, not learnt anew."""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """Fields of `training.models.alignment.AlignmentConfig` (`method: dpo`)."""
+    settings: settings_of(AlignmentConfig) = Field(default_factory=dict)
+    """The loss and what may not be lost over it (`method: dpo`)."""
 
 
 class Evaluation(Section):
     """How candidates are measured."""
 
     protocol: Literal["rolling", "leave_last_out"] = "rolling"
+    """`rolling`: the last days are held out; `leave_last_out`: each user's last event."""
     holdout_days: int | None = Field(default=None, ge=1)
     """rolling: the last days, whose events no weight has seen; null: a fifth of the days that the
     log holds, at most 28."""
     validation_days: int | None = Field(default=None, ge=1)
     """rolling: the days before the holdout that early stopping looks at; null: half as many as
     are held out."""
-    cutoffs: tuple[int, ...] = (5, 10, 50)
+    cutoffs: Places = (5, 10, 50)
+    """Lengths of lists that are measured; the metrics `hr@K` and `ndcg@K` have these K."""
     max_targets_per_user: int = Field(default=50, ge=1)
     """Most recent held-out targets kept per user, so that heavy users don't own the mean."""
     exclude_seen: bool = True
     """Whether items of the history are filtered from the lists, for every model alike."""
     target_minimum_strength: int = Field(default=-1, ge=-1, le=3)
+    """Weaker events are no target of lists."""
     positive_strength: int = Field(default=2, ge=0, le=3)
     """Feedback is positive from this strength on: what models that rank are taught and asked."""
     ranking_minimum_strength: int = Field(default=-1, ge=-1, le=3)
     """Weaker events are no target of the ranking metrics, which need both kinds of feedback."""
-    slate_cutoffs: tuple[int, ...] = (5, 10)
+    slate_cutoffs: Places = (5, 10)
     """Places of the slate metrics, which are taken where slates are published."""
     slate_minimum_items: int = Field(default=5, ge=2)
     """Held-out slates that showed fewer items are not asked about."""
     slate_minimum_strength: int = Field(default=1, ge=-1, le=3)
     """Items of a slate were engaged with from this strength on."""
     bootstrap_samples: int = Field(default=2000, ge=100)
+    """Replicates of users behind each interval."""
     light_user_events: int = Field(default=20, ge=1)
     """Users with at most so many training events are the slice `light`."""
     seed: int = 0
+    """Of the bootstrap."""
 
 
 class Gate(Section):
     """When a challenger becomes champion; all differences are paired by user."""
 
     primary_metric: str = "ndcg@10"
+    """What decides: a metric of lists (`ndcg@10`), of slates (`slate_ndcg@5`) or of feedback
+    (`auc`)."""
     guard_metrics: tuple[str, ...] = ("hr@10", "mrr")
+    """What may not get much worse."""
     max_guard_loss: float = Field(default=0.05, ge=0)
     """Largest relative loss tolerated on a guard metric or a slice against the champion."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    floor: str = "popularity"
+    """Of the intervals."""
+    floor: Family = "popularity"
     """The first champion must beat this family's lower bound."""
     champion_rule: Literal["not_worse", "better"] = "not_worse"
     """not_worse: the interval of the difference may include 0 but not a loss above
@@ -154,11 +184,13 @@ class Recommendations(Section):
     """The table the champion writes."""
 
     num_items: int = Field(default=20, ge=1)
+    """Items of each user."""
     exclude_seen: bool = True
+    """Whether items of the history are left out."""
     ranked_candidates: int = Field(default=0, ge=0)
     """Of a champion that can rank: so many items are retrieved and the most likely to be liked are
     written, by that probability; 0: the order of retrieval, as for a champion that can't."""
-    active_days: int | None = None
+    active_days: int | None = Field(default=None, ge=1)
     """Only users with an event in so many last days; null: every user."""
 
 
@@ -166,6 +198,9 @@ class TrainingConfig(Section):
     """Training's part of a preset."""
 
     name: str
+    """What tables, records and models go by; the file's name by default."""
+    description: str = ""
+    """What the data is, for the report."""
     tokenizer: Tokenizer = Tokenizer()
     models: Models = Models()
     training: Training = Training()
@@ -180,6 +215,9 @@ class TrainingConfig(Section):
         return Training.model_validate({**self.training.model_dump(), **changes})
 
 
+PART = Part(TrainingConfig, RULES)
+
+
 def load_config(
     name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()
 ) -> TrainingConfig:
@@ -189,14 +227,5 @@ def load_config(
         PresetError: the preset can't be read, or a key or value is wrong; all problems at once,
             each with its path.
     """
-    sections = load_preset(name_or_path, folder=folder, overrides=overrides)
-    own: dict[str, Any] = {k: v for k, v in sections.items() if k in TrainingConfig.model_fields}
-    try:
-        return TrainingConfig.model_validate(own)
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            f" (found {problem.get('input')!r:.80})"
-            for problem in error.errors()
-        ]
-        raise PresetError(f"preset {name_or_path!r}:\n" + "\n".join(lines)) from error
+    found: TrainingConfig = load(PART, name_or_path, folder=folder, overrides=overrides)
+    return found

@@ -1,9 +1,11 @@
 """What a fit is given and what it gives back; shared by families that loop and those that count."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+_HOW_IT_RUNS = ("checkpoint_every_steps", "compile_backbone")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,10 @@ class LoopSettings:
     max_validation_targets: int = 2000
     checkpoint_every_steps: int = 200
     compile_backbone: bool = False
+
+    def determining(self) -> dict[str, Any]:
+        """The fields that the weights depend on: all but how often is saved and how fast it is."""
+        return {name: value for name, value in asdict(self).items() if name not in _HOW_IT_RUNS}
 
 
 class Observer:

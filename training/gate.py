@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from training.config import Gate
 from training.evaluation.compare import Comparison, Interval
-from training.evaluation.ranking import CHANCE, RANKING_METRICS, SMALLER_IS_BETTER
+from training.evaluation.metric_names import RANKING_METRICS
+from training.evaluation.ranking import CHANCE, SMALLER_IS_BETTER
 from training.evaluation.retrieval import ALL
 
 CHAMPION = "champion"

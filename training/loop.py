@@ -185,7 +185,7 @@ class _Fit:
         self.progress = Progress()
         self.best_weights = weights(model)
         content = chain(course.content(), _bytes_of(fitting.first_weights))
-        self.fingerprint = fingerprint(model, content, self.settings, group.world_size)
+        self.fingerprint = fingerprint(model, content, fitting, group.world_size)
         self.history: dict[str, Any] = {"resumed_from": None}
         self.observers = fitting.observers if group.is_first else ()
 

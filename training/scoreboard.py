@@ -12,8 +12,13 @@ import numpy as np
 from feature_store.preset import PresetError
 from training.config import TrainingConfig
 from training.evaluation.compare import bootstrap_means, compare, interval
-from training.evaluation.ranking import RANKING_METRICS
-from training.evaluation.retrieval import ALL, READINGS, UserMetrics
+from training.evaluation.metric_names import (
+    RANKING_METRICS,
+    READINGS,
+    list_metric_names,
+    slate_metric_names,
+)
+from training.evaluation.retrieval import ALL, UserMetrics
 from training.gate import CHAMPION, PRETRAINED
 
 Facts = dict[str, Any]
@@ -132,13 +137,10 @@ def require_answerable(config: TrainingConfig, names: Iterable[str] | None = Non
             f"gate.floor is {config.gate.floor!r}, which is not evaluated; models has {families}"
         )
     if names is None:
-        cuts = [f"{name}@{k}" for k in config.evaluation.cutoffs for name in ("hr", "ndcg")]
-        names = [prefix + name for prefix in READINGS for name in (*cuts, "mrr")]
-        names += RANKING_METRICS
-        names += [
-            f"slate_{name}@{k}"
-            for k in config.evaluation.slate_cutoffs
-            for name in ("hit", "recall", "ndcg")
+        names = [
+            *list_metric_names(config.evaluation.cutoffs),
+            *RANKING_METRICS,
+            *slate_metric_names(config.evaluation.slate_cutoffs),
         ]
     # A guard of feedback guards those who can rank; it may be that nobody can.
     guards = set(config.gate.guard_metrics) - set(RANKING_METRICS)

@@ -13,23 +13,12 @@ import numpy as np
 from training.config import TrainingConfig
 from training.data.histories import Histories
 from training.data.slates import Slates
+from training.evaluation.metric_names import SLATE_PREFIX
 from training.evaluation.retrieval import ALL, UserMeans, UserMetrics
 from training.evaluation.slate import coverage, intra_list_similarity, repeats, slate_metrics
 from training.scoreboard import SliceBoard
 
 Facts = dict[str, Any]
-PREFIX = "slate_"
-"""Of the metrics' names, so that the gate can tell them from those of single targets."""
-
-
-def slate_metric_names(cutoffs: tuple[int, ...]) -> list[str]:
-    """The metrics that are taken of slates.
-
-    Example:
-        >>> slate_metric_names((5,))
-        ['slate_hit@5', 'slate_recall@5', 'slate_ndcg@5']
-    """
-    return [f"{PREFIX}{name}@{k}" for k in cutoffs for name in ("hit", "recall", "ndcg")]
 
 
 def asked_slates(test: Slates, config: TrainingConfig) -> Slates:
@@ -79,7 +68,7 @@ def slate_scoreboard(
         for name, mask_S in masks.items():
             means = UserMeans(engaged.user, mask_S)
             for metric, values_S in values.items():
-                means.add(PREFIX + metric, values_S)
+                means.add(SLATE_PREFIX + metric, values_S)
             found[label][name] = means.result()
     comparisons: list[Facts] = []
     for name in masks:

@@ -91,7 +91,7 @@ def _events(run: JobRun, log: RawLog, after: date | None) -> DataFrame:
     return judge_events(
         events,
         day=run.day,
-        earliest=date.fromisoformat(run.config.validation.earliest_event),
+        earliest=run.config.validation.earliest_event,
         future_is_refused=log.holds == "day",
     )
 

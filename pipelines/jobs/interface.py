@@ -21,7 +21,8 @@ class JobRun:
     """One run of a job for one day: its settings, and the tables as this run sees them.
 
     A table read twice is read at the same snapshot, whoever commits in between; `inputs` ends up
-    holding the snapshot of every table that was read, which is the lineage of what is written.
+    holding the snapshot of every table that was read, which is the lineage of what is written, and
+    `absent` the tables that were looked for before anything was published to them.
     """
 
     spark: SparkSession
@@ -30,12 +31,14 @@ class JobRun:
     settings: Settings
     day: date
     inputs: dict[str, int] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
 
     def snapshot(self, name: str) -> int | None:
         """The snapshot this run sees of a table; None where nothing is published yet."""
         if name not in self.inputs:
             found = self.store.snapshot_id(name)
             if found is None:
+                self.absent.add(name)
                 return None
             self.inputs[name] = found
         return self.inputs[name]

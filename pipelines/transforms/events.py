@@ -5,7 +5,7 @@ place in the raw files. Refused rows stay in the frame: nothing is dropped befor
 """
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
@@ -312,7 +312,7 @@ def _event_time(how: EventTime) -> Column:
     if how.unit == "timestamp":
         return raw.try_cast("timestamp")
     if how.unit == "order":
-        origin = datetime.fromisoformat(how.origin).replace(tzinfo=UTC)
+        origin = datetime.combine(how.origin, time.min, UTC)
         place = raw.cast("string").try_cast("long")
         start = F.lit(int(origin.timestamp()) * 10**6)
         micros = F.try_add(start, F.try_multiply(place, F.lit(10**6)))

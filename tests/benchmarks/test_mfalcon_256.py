@@ -4,8 +4,8 @@ import torch
 
 from benchmarks import mfalcon_256
 from feature_store.settings import Settings
-from training.models.unigrf.config import UnigrfConfig
 from training.models.unigrf.model import Unigrf
+from training.settings.unigrf import UnigrfConfig
 
 
 def test_the_quick_measure_times_both_ways_on_both_backbones(tmp_path):

@@ -109,5 +109,5 @@ def test_a_preset_may_be_called_like_a_day(settings):
 
 @pytest.mark.parametrize("name", ["", "Shop", "my shop", "-shop", "a.b", "a/b", "é", "s" * 64])
 def test_a_name_that_no_preset_can_have_opens_no_tables(settings, name):
-    with pytest.raises(PresetError, match="can't name tables and folders; expected 1 to 63 lower"):
+    with pytest.raises(PresetError, match="can't name tables and folders, expected 1 to 63 lower"):
         FeatureStore.open(settings, name)

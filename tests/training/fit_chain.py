@@ -56,7 +56,9 @@ class Recorder(Observer):
         self.losses.append((epoch, step, loss))
 
 
-def fit(out, *, family="sasrec", tokens=400, observers=(), dropout=0.2, **changes):
+def fit(
+    out, *, family="sasrec", tokens=400, observers=(), dropout=0.2, exclude_seen=True, **changes
+):
     """Fit with checkpoints in `out`; the model and its report."""
     world = worlds.taste(num_users=80)
     settings = LoopSettings(
@@ -70,7 +72,12 @@ def fit(out, *, family="sasrec", tokens=400, observers=(), dropout=0.2, **change
             **changes,
         }
     )
-    fitting = Fitting(settings, checkpoints=out / "checkpoints", observers=tuple(observers))
+    fitting = Fitting(
+        settings,
+        exclude_seen=exclude_seen,
+        checkpoints=out / "checkpoints",
+        observers=tuple(observers),
+    )
     kind = MODELS[family.partition("_")[0]]
     config = kind.configure({**SHAPES[family], "dropout": dropout})
     model, report = kind.fit(world.split, config, fitting, world.vocabulary)

@@ -122,11 +122,19 @@ def test_a_finished_fit_is_read_and_not_repeated(tmp_path):
     assert repeated.epochs == report.epochs
 
 
-def test_a_checkpoint_of_another_fit_is_not_continued(tmp_path):
+@pytest.mark.parametrize("change", [{"seed": 1}, {"exclude_seen": False}])
+def test_a_checkpoint_of_another_fit_is_not_continued(tmp_path, change):
     fit(tmp_path)
-    _, report = fit(tmp_path, seed=1)
+    _, report = fit(tmp_path, **change)
     assert report.facts["resumed_from"] is None
     assert "is of another fit" in report.facts["checkpoint_refused"]
+
+
+def test_a_checkpoint_is_continued_however_often_is_saved(tmp_path):
+    _, report = fit(tmp_path)
+    _, again = fit(tmp_path, checkpoint_every_steps=3)
+    assert again.epochs == report.epochs
+    assert again.facts["resumed_from"] == {"epoch": 3, "step": 0}
 
 
 def test_a_broken_checkpoint_is_said_and_not_continued(tmp_path, caplog):

@@ -11,8 +11,8 @@ from training.evaluation.slate import said_slates, slate_metrics
 from training.fitting import Fitting, LoopSettings, Observer
 from training.models import MODELS
 from training.models.flat_slate import FlatSlate, FlatSlateConfig
-from training.models.higr.config import HigrConfig
 from training.models.higr.model import Higr
+from training.settings.higr import HigrConfig
 
 SMALL = {"width": 16, "num_heads": 1, "beam_width": 4}
 

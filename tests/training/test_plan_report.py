@@ -4,9 +4,9 @@ import torch
 from tests import worlds
 from training.fitting import Fitting, LoopSettings
 from training.models.higr import FAMILY
-from training.models.higr.config import HigrConfig
 from training.models.higr.diagnostics import plan_report
 from training.models.higr.model import Higr
+from training.settings.higr import HigrConfig
 
 
 @pytest.fixture(scope="module")

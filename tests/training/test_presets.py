@@ -1,5 +1,7 @@
 """Presets that we ship, as training reads them."""
 
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -9,6 +11,9 @@ from training.config import load_config
 from training.fitting import LoopSettings
 from training.models import MODELS
 from training.scoreboard import require_answerable
+from training.settings import FAMILIES, SLATE_FAMILIES, WITH_SEMANTIC_IDS
+from training.settings import TOKENIZERS as KINDS
+from training.tokenizers import TOKENIZERS
 
 FOLDER = Path(__file__).resolve().parents[2] / "presets"
 PRESETS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -39,3 +44,17 @@ def test_unigrf_learns_both_kinds_of_feedback_and_is_guarded_on_both_tasks(prese
     assert evaluation.ranking_minimum_strength < evaluation.positive_strength
     assert {"hr@10", "mrr", "auc", "gauc", "logloss"} <= set(config.gate.guard_metrics)
     assert "unigrf" in config.training.overrides
+
+
+def test_what_presets_can_set_is_what_there_is():
+    assert {name: family.config_class for name, family in MODELS.items()} == FAMILIES
+    assert {kind: each.config_class for kind, each in TOKENIZERS.items()} == KINDS
+    semantic = {name for name, family in MODELS.items() if family.uses_semantic_ids}
+    assert semantic == WITH_SEMANTIC_IDS
+    assert {name for name, family in MODELS.items() if family.uses_slates} == SLATE_FAMILIES
+
+
+def test_settings_of_families_are_known_without_torch():
+    code = "import sys, training.config; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

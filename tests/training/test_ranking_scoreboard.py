@@ -6,7 +6,7 @@ from training.evaluation.compare import user_draws
 from training.evaluation.ranking import Judged, auc
 from training.ranking_scoreboard import ranking_scoreboard
 
-LABELS = ("unigrf", "other", "champion")
+LABELS = ("unigrf", "sasrec", "champion")
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def config():
     return TrainingConfig.model_validate(
         {
             "name": "world",
-            "models": {"challenger": "unigrf", "baselines": ["other"]},
-            "gate": {"floor": "other"},
+            "models": {"challenger": "unigrf", "baselines": ["sasrec"]},
+            "gate": {"floor": "sasrec"},
             "evaluation": {"bootstrap_samples": 300},
         }
     )
@@ -62,7 +62,7 @@ def test_better_is_larger_auc_and_smaller_log_loss(config, judged):
 
 def test_the_same_draws_are_used_for_all(config, judged):
     """A recommender against itself has no difference in any replicate."""
-    twins = {"unigrf": judged["unigrf"], "other": judged["unigrf"]}
+    twins = {"unigrf": judged["unigrf"], "sasrec": judged["unigrf"]}
     _, rows = ranking_scoreboard(config, twins, {})
     for row in rows:
         assert row["difference"] == {"low": 0.0, "point": 0.0, "high": 0.0}
@@ -72,9 +72,9 @@ def test_the_same_draws_are_used_for_all(config, judged):
 def test_a_pairs_interval_is_that_of_the_paired_replicates(config, judged):
     _, rows = ranking_scoreboard(config, judged, {})
     counts = np.concatenate([*user_draws(50, samples=300, seed=0)])
-    ours, theirs = (judged[name].replicates(counts)["auc"] for name in ("unigrf", "other"))
+    ours, theirs = (judged[name].replicates(counts)["auc"] for name in ("unigrf", "sasrec"))
     low, high = np.quantile(ours - theirs, [0.025, 0.975])
-    row = row_of(rows, "unigrf", "other", "auc")
+    row = row_of(rows, "unigrf", "sasrec", "auc")
     assert (row["difference"]["low"], row["difference"]["high"]) == pytest.approx((low, high))
 
 
@@ -83,7 +83,7 @@ def test_slices_are_measured_and_empty_ones_have_no_value(config, judged):
     masks = {"light_users": user < 5, "new_items": np.zeros(400, dtype=bool)}
     facts, rows = ranking_scoreboard(config, judged, masks)
     assert facts["unigrf"]["light_users"]["num_users"] == 5
-    assert row_of(rows, "unigrf", "other", "auc", "light_users")["num_users"] == 5
+    assert row_of(rows, "unigrf", "sasrec", "auc", "light_users")["num_users"] == 5
     assert facts["unigrf"]["new_items"] == {"num_users": 0, "num_targets": 0, "values": {}}
     assert not [row for row in rows if row["slice"] == "new_items"]
 
@@ -98,7 +98,7 @@ def test_a_slice_of_one_label_has_a_log_loss_and_no_order(config, judged):
 def test_few_users_with_few_labels_still_have_an_interval(config):
     """Some draws have one label only: they say nothing about an order and are left out."""
     own = Judged(np.array([0, 0, 1]), np.array([True, False, False]), np.array([0.9, 0.1, 0.2]))
-    facts, rows = ranking_scoreboard(config, {"unigrf": own, "other": own}, {})
+    facts, rows = ranking_scoreboard(config, {"unigrf": own, "sasrec": own}, {})
     assert np.isfinite(list(facts["unigrf"]["all"]["values"]["auc"].values())).all()
     assert rows
 

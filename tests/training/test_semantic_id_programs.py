@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from feature_store.arrow import arrow_schema
-from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
@@ -255,8 +254,6 @@ def test_a_tiny_catalogue_gets_ids(settings, num_items):
 
 
 def test_what_is_missing_is_said(settings):
-    with pytest.raises(PresetError, match=r"tokenizer\.kind is 'rq_dreams', known are"):
-        train(settings, MONDAY, kind="rq_dreams")
     with pytest.raises(ProgramError, match="'item_embeddings' has no rows for 2024-01-01"):
         train(settings, MONDAY)
     with pytest.raises(ProgramError, match="no tokenizer of 2024-01-01 or before"):
@@ -351,15 +348,6 @@ def test_a_tiny_catalogue_gets_ids_of_every_kind(settings, kind):
     trained = train(settings, MONDAY, kind=kind)
     assert any("can't fill 8 codes" in alarm for alarm in trained["alarms"])
     assert build(settings, MONDAY, kind=kind)["rows"] == 3
-
-
-def test_settings_that_no_kind_has_are_refused(settings):
-    with pytest.raises(PresetError, match=r"tokenizer.settings are of \['crq'\], known are"):
-        train(settings, MONDAY, settings={"crq": {}})
-    with pytest.raises(PresetError, match=r"tokenizer.settings.rq_vae: rq_vae has no setting"):
-        train(settings, MONDAY, kind="rq_vae", settings={"rq_vae": {"epcohs": 1}})
-    with pytest.raises(PresetError, match=r"tokenizer.settings.crq_vae: temperature is 0"):
-        train(settings, MONDAY, kind="crq_vae", settings={"crq_vae": {"temperature": 0}})
 
 
 def test_small_work_runs_on_one_thread_and_the_setting_comes_back():

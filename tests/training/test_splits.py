@@ -7,6 +7,7 @@ import pytest
 from tests import worlds
 from training.data.splits import (
     DAY,
+    fit_facts,
     log_days,
     rolling_windows,
     split_leave_last_out,
@@ -93,9 +94,16 @@ def test_midnight_belongs_to_the_day_that_begins():
 
 def test_only_the_most_recent_targets_of_a_user_are_kept():
     split = rolling(histories_on_days(LOG), max_targets_per_user=1)
-    assert pairs(split.validation) == [(0, 3)]
     assert pairs(split.test) == [(0, 5), (1, 6), (2, 2)]
     assert split.test.position.tolist() == [5, 1, 1]
+
+
+def test_what_stops_a_fit_does_not_hang_on_how_many_targets_are_asked_afterwards():
+    one, all_of_them = (rolling(histories_on_days(LOG), max_targets_per_user=n) for n in (1, 9))
+    assert pairs(one.validation) == pairs(all_of_them.validation)
+    assert fit_facts(one.facts) == fit_facts(all_of_them.facts)
+    sixty = histories_on_days([[(number, 6) for number in range(60)]])
+    assert pairs(rolling(sixty).validation) == [(0, number) for number in range(10, 60)]
 
 
 def test_weak_events_are_context_and_no_target():

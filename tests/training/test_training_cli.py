@@ -160,7 +160,7 @@ def test_a_defect_is_not_turned_into_one_line(preset, monkeypatch):
     ("arguments", "problem"),
     [
         (("--preset", "nowhere", "--day", ISO), "no preset at"),
-        (("--set", "gate.flor=popularity"), "gate.flor: Extra inputs are not permitted"),
+        (("--set", "gate.flor=popularity"), "gate.flor: is no key; did you mean 'floor'"),
         (("--day", "yesterday"), "does not match the format"),
     ],
 )

@@ -13,9 +13,9 @@ from training.evaluation.ranking import auc
 from training.fitting import Fitting, LoopSettings
 from training.models import MODELS
 from training.models.interface import PAD, Contexts, as_ranker, contexts_of
-from training.models.unigrf.config import UnigrfConfig
 from training.models.unigrf.interleave import interleave_times, ranking_places, retrieval_places
 from training.models.unigrf.model import Unigrf
+from training.settings.unigrf import UnigrfConfig
 
 SMALL = {
     "width": 16,

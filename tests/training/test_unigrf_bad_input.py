@@ -18,8 +18,8 @@ from training.evaluation.ranking import Judged
 from training.fitting import Fitting, LoopSettings
 from training.models import MODELS
 from training.models.interface import PAD, Contexts
-from training.models.unigrf.config import UnigrfConfig
 from training.models.unigrf.model import Unigrf
+from training.settings.unigrf import UnigrfConfig
 
 SHAPE = {
     "width": 16,

@@ -8,11 +8,11 @@ from tests import worlds
 from training.data.batches import BatchPlan
 from training.data.contexts import Contexts
 from training.models.unigrf import enhancer as enhancer_module
-from training.models.unigrf.config import UnigrfConfig
 from training.models.unigrf.contextual import contextual_scores
 from training.models.unigrf.enhancer import Enhancer, choose, retrieval_scores
 from training.models.unigrf.interleave import interleave_times, retrieval_places
 from training.models.unigrf.model import Unigrf
+from training.settings.unigrf import UnigrfConfig
 
 
 def config(**changes):

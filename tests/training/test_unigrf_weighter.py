@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from training.models.unigrf.alarms import alarms
-from training.models.unigrf.config import UnigrfConfig
 from training.models.unigrf.weighter import Weighter, task_shares
+from training.settings.unigrf import UnigrfConfig
 
 
 def weighter(**changes):

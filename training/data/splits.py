@@ -19,6 +19,9 @@ LONGEST_HOLDOUT_DAYS = 28
 """Held out where the preset doesn't say and the log is long enough."""
 Choice = Callable[[Histories], np.ndarray]
 """Marks events of histories: bool, shape [N]."""
+VALIDATION_TARGETS_PER_USER = 50
+"""Most recent validation targets kept per user: what stops a fit does not hang on how candidates
+are measured after it."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def split_rolling(
         day: the run's day.
         holdout_days: days of the test targets, `day` included.
         validation_days: days before those, of the validation targets.
-        max_targets_per_user: most recent targets kept per user in each of the two.
+        max_targets_per_user: most recent test targets kept per user.
         target_minimum_strength: weaker events are context, never a target.
         light_user_events: users with at most so many training events are `light_users`.
     """
@@ -158,12 +161,13 @@ def split_rolling(
     train = known.before(train_end)
     strong = known.strengths >= target_minimum_strength
 
-    def targets(start: int, stop: int) -> Targets:
+    def targets(start: int, stop: int, per_user: int) -> Targets:
         inside = strong & (known.times >= start) & (known.times < stop)
-        kept = _most_recent(inside, known, max_targets_per_user)
+        kept = _most_recent(inside, known, per_user)
         return _targets(known, kept, train, light_user_events)
 
-    validation, test = targets(train_end, cutoff), targets(cutoff, end)
+    validation = targets(train_end, cutoff, VALIDATION_TARGETS_PER_USER)
+    test = targets(cutoff, end, max_targets_per_user)
     facts = {
         "protocol": "rolling",
         "day": day.isoformat(),
@@ -176,6 +180,15 @@ def split_rolling(
         **_counts(train, validation, test),
     }
     return Split(train, validation, test, facts)
+
+
+def fit_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a split that a fit depends on: how much is asked of it later is not one."""
+    return {
+        name: fit_facts(value) if isinstance(value, Mapping) else value
+        for name, value in facts.items()
+        if name != "max_targets_per_user" and not name.startswith("test_")
+    }
 
 
 def split_leave_last_out(

@@ -21,8 +21,6 @@ from functools import cached_property
 
 import numpy as np
 
-RANKING_METRICS = ("auc", "gauc", "logloss")
-"""What is compared between recommenders."""
 SMALLER_IS_BETTER = frozenset({"logloss"})
 """Metrics of which less is wanted; of all others it is more."""
 CHANCE = {"auc": 0.5, "gauc": 0.5}

@@ -26,8 +26,6 @@ from training.models.interface import PAD, TopK
 
 ALL = "all"
 """The slice of every target."""
-READINGS = ("", "sid_", "expanded_")
-"""Prefixes of metric names: items, distinct semantic IDs, all items of these."""
 
 
 @dataclass(frozen=True)

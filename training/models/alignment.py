@@ -14,8 +14,8 @@ B rows, M places, Q levels, P pairs, S slates, k places asked for.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,37 +36,7 @@ from training.loop import fit_course
 from training.losses.preference import dpo_loss, orpo_loss, simpo_loss
 from training.models.slate_fit import CUTOFF, SlateCourse, learnable
 from training.models.slate_model import SlateModel
-
-
-@dataclass(frozen=True)
-class AlignmentConfig:
-    """How preferences are learnt, and what may not be lost over it."""
-
-    method: Literal["orpo", "dpo", "simpo"] = "orpo"
-    preference_weight: float = 0.1
-    """alpha, of the preference term; the paper's is not known, ORPO's own is 0.1."""
-    dpo_beta: float = 0.1
-    simpo_beta: float = 2.0
-    simpo_margin: float = 0.5
-
-    watched_slates: int = 500
-    """Validation slates, and pairs of them, that are watched; evenly spread."""
-    max_chosen_fall: float = 0.5
-    """Nats per token by which chosen slates may become less likely."""
-    max_perplexity_ratio: float = 1.5
-    """Perplexity per token over that before."""
-    max_invalid_rise: float = 0.2
-    """Of the share of semantic IDs that no item has, where beams are free."""
-    max_similarity_rise: float = 0.1
-    """Of the mean cosine within said slates."""
-    min_coverage_ratio: float = 0.5
-    """Share of the catalogue that is said, over that before."""
-    max_repeats_rise: float = 0.2
-    """Of the share of places that repeat an item, where that is allowed."""
-
-    def __post_init__(self) -> None:
-        if self.preference_weight < 0:
-            raise ValueError(f"preference_weight is {self.preference_weight}, expected 0 or above")
+from training.settings.alignment import AlignmentConfig
 
 
 class Aligned(nn.Module):

@@ -9,8 +9,7 @@ B rows, L events, W slates of a row or beams, M places, Q levels, K codes of a l
 targets, l codes so far, k places asked for.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,26 +23,7 @@ from training.decoding.slate import NextItem, one_by_one
 from training.models.alignment import align
 from training.models.slate_fit import slate_family
 from training.models.slate_model import Read, SlateModel
-
-
-@dataclass(frozen=True)
-class FlatSlateConfig:
-    """Shape of the model; fields that HiGR has, too, mean what they mean there."""
-
-    backbone: Literal["llama", "hstu"] = "llama"
-    width: int = 64
-    num_layers: int = 4
-    """HiGR's planner and generator together."""
-    num_heads: int = 2
-    hidden_width: int = 0
-    dropout: float = 0.1
-    max_history: int = 50
-    longest_slate: int = 64
-    pooling: Literal["sum", "mean", "max"] = "sum"
-    order: Literal["engaged", "exposed"] = "engaged"
-    minimum_strength: int = 1
-    beam_width: int = 8
-    normalisation: Literal["legal", "all"] = "legal"
+from training.settings.families import FlatSlateConfig
 
 
 class FlatSlate(SlateModel):

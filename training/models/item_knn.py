@@ -10,7 +10,7 @@ neighbour speaks for follow by popularity. V items, n neighbours, B contexts, L 
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,25 +24,12 @@ from training.fitting import FitReport, Fitting
 from training.models.interface import PAD, Contexts, Family, TopK
 from training.models.popularity import popularity_scores
 from training.models.ranking import best_items, rows_within
+from training.settings.families import ItemKnnConfig
 
 CHUNK_CELLS = 8_000_000
 """Cells of the widest temporary array, at fitting and at answering."""
 POPULARITY_WEIGHT = 1e-6
 """Far below any similarity: orders only what similarity leaves tied."""
-
-
-@dataclass(frozen=True)
-class ItemKnnConfig:
-    """Shape of the neighbourhood."""
-
-    neighbours: int = 200
-    """Nearest items kept per item."""
-    shrinkage: float = 10.0
-    """Takes weight from pairs that few people met."""
-    recency_decay: float = 0.97
-    """Weight of an event against the one after it; 1 makes the history a set."""
-    max_user_items: int = 500
-    """Most recent items counted per user: pairs grow with the square of them."""
 
 
 class ItemKnn:

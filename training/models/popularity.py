@@ -5,7 +5,7 @@ of age at the last training event.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,10 @@ from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 from training.models.interface import PAD, Contexts, Family, TopK
+from training.settings.families import PopularityConfig
 
 CHUNK_CELLS = 4_000_000
 """Cells of the widest temporary array while answering."""
-
-
-@dataclass(frozen=True)
-class PopularityConfig:
-    """Shape of the popularity list."""
-
-    half_life_days: float | None = None
-    """Age at which an event counts half; None: all events count alike."""
 
 
 class Popularity:

@@ -12,9 +12,8 @@ B rows, L events, D width, V items, H heads, N targets, R negatives.
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -35,34 +34,10 @@ from training.losses.next_item import (
 )
 from training.models.interface import Contexts, Family, TopK
 from training.models.ranking import best_items, rows_within
+from training.settings.families import SasrecConfig
 
 CHUNK_CELLS = 4_000_000
 """Logits, inputs or scores of one layer alive at a time while answering."""
-
-
-@dataclass(frozen=True)
-class SasrecConfig:
-    """Shape of the model."""
-
-    backbone: Literal["attention", "llama", "hstu"] = "attention"
-    """attention: SASRec's own blocks; else a key of `training.backbones.BACKBONES`."""
-    width: int = 64
-    num_layers: int = 2
-    num_heads: int = 2
-    hidden_width: int = 0
-    """Of attention's feed-forward, 0: the width; else as `make_backbone` says."""
-    dropout: float = 0.2
-    max_history: int = 50
-    """Events of context; set by the loop's `max_history`."""
-    similarity: Literal["inner", "cosine"] = "inner"
-    """What an item's logit is: an inner product, or a cosine over the temperature."""
-    temperature: float = 0.05
-    """Of cosines."""
-    loss: Literal["full", "sampled"] = "full"
-    num_negatives: int = 512
-    """Items drawn for the sampled loss, uniformly."""
-    negatives: Literal["batch", "position"] = "batch"
-    """Whether they are drawn once for a batch or for each position anew."""
 
 
 class Block(nn.Module):

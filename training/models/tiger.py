@@ -12,9 +12,8 @@ B rows, L events, Q levels, K codes of a level, D width, V items, W beams, N tar
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -32,28 +31,10 @@ from training.fitting import FitReport, Fitting
 from training.loop import fit_model
 from training.models.interface import Contexts, Family, TopK
 from training.models.ranking import rows_within
+from training.settings.families import TigerConfig
 
 CHUNK_CELLS = 16_000_000
 """Attention scores of one layer and head alive at a time while answering."""
-
-
-@dataclass(frozen=True)
-class TigerConfig:
-    """Shape of the model."""
-
-    backbone: Literal["llama", "hstu"] = "llama"
-    width: int = 64
-    num_layers: int = 2
-    num_heads: int = 2
-    hidden_width: int = 0
-    """Inside the backbone's blocks, as `make_backbone` says; 0: the backbone's own choice."""
-    dropout: float = 0.1
-    max_history: int = 50
-    """Events of context; set by the loop's `max_history`."""
-    beam_width: int = 20
-    """Semantic IDs kept per step; never fewer than the items asked for."""
-    normalisation: Literal["legal", "all"] = "legal"
-    """Whether a beam's probabilities are of the codes that exist below it, or of all."""
 
 
 class Tiger(nn.Module):

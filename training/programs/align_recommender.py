@@ -9,18 +9,18 @@ import logging
 import shutil
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from feature_store.preset import PresetError
-from training.bundle import Bundle, digest_of
+from training.bundle import Bundle
 from training.config import Training
 from training.fitting import Observer
 from training.models import MODELS
 from training.models.alignment import AlignmentConfig
 from training.models.interface import Family, Recommender
 from training.programs.day_inputs import read_pairs
+from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import RunObserver, TerminalObserver
 from training.programs.interface import Facts, ProgramError, Task
 from training.programs.item_vectors import item_matrix, read_item_vectors
@@ -34,7 +34,6 @@ from training.programs.material import (
     read_by,
     training_document,
 )
-from training.programs.train_recommender import config_document
 
 LOG = logging.getLogger(__name__)
 
@@ -43,14 +42,12 @@ def run(task: Task) -> Facts:
     """Align the challenger, or find that it is aligned already, or that there is nothing to do.
 
     Raises:
-        PresetError: the challenger's family is unknown, or a setting of the alignment is.
         ProgramError: the challenger was not trained, or the day has no pairs.
         TrainingDiverged: a loss is not finite.
     """
     name = task.config.models.challenger
-    if name not in MODELS:
-        raise PresetError(f"no family {name!r}; there are {sorted(MODELS)}")
-    family, how = MODELS[name], _configured(task)
+    family, how = MODELS[name], AlignmentConfig(**task.config.alignment.settings)
+    shape = family.configure(task.config.models.settings.get(name, {}))
     if family.align is None:
         return {"status": "unchanged", "message": f"{name} learns no preferences between slates"}
     day = task.day.isoformat()
@@ -62,13 +59,9 @@ def run(task: Task) -> Facts:
     pairs = read_pairs(task, material.split.test.histories, inputs)
     vectors = item_matrix(read_item_vectors(task, inputs), material.vocabulary.num_items)
     material = replace(material, inputs=inputs)
-    digest = digest_of(
-        {
-            "trained": trained.digest,
-            "pairs": inputs["preference_pairs"]["content_hash"],
-            "alignment": task.config.alignment.model_dump(mode="json"),
-        }
-    )
+    training = _training(task, family)
+    config = {**config_document(task, family, shape, training), "alignment": asdict(how)}
+    digest = fit_digest(config, material, trained=trained.digest)
     known = task.registry.find_candidate(day, name)
     if known is not None and known.inputs_digest == digest:
         document = task.registry.fetch(known).document("training")
@@ -78,7 +71,6 @@ def run(task: Task) -> Facts:
 
     def fit(observers: tuple[Observer, ...]) -> tuple[Recommender, Facts]:
         model = family.load(begin.directory / "model", task.device)
-        training = _training(task, family)
         fitting = fitting_of(task, training, checkpoints_of(task, f"{name}-aligned"), observers)
         started = time.perf_counter()
         minimum = training.minimum_strength
@@ -103,7 +95,7 @@ def run(task: Task) -> Facts:
         model, document = fit((RunObserver(tracked), terminal))
         tracked.describe({**document["settings"], **document["alignment"]})
         with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
-            bundle = _keep(task, family, model, material, begin, document, Path(scratch))
+            bundle = _keep(task, family, model, material, config, begin, document, Path(scratch))
             tracked.log_candidate(bundle)
     shutil.rmtree(checkpoints_of(task, f"{name}-aligned"), ignore_errors=True)
     return {
@@ -115,21 +107,6 @@ def run(task: Task) -> Facts:
         "run_id": tracked.run_id,
         "message": _told(name, document),
     }
-
-
-def _configured(task: Task) -> AlignmentConfig:
-    settings = task.config.alignment.settings
-    known = set(AlignmentConfig.__dataclass_fields__)
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise PresetError(
-            f"preset {task.config.name!r}: alignment.settings has no {unknown}; it has"
-            f" {sorted(known)}"
-        )
-    try:
-        return AlignmentConfig(**settings)
-    except (TypeError, ValueError) as error:
-        raise PresetError(f"preset {task.config.name!r}: alignment.settings: {error}") from error
 
 
 def _training(task: Task, family: Family) -> Training:
@@ -147,15 +124,12 @@ def _keep(
     family: Family,
     model: Recommender,
     material: Material,
+    config: Facts,
     begin: Bundle,
     document: Facts,
     scratch: Path,
 ) -> Bundle:
     """The aligned bundle: its document of the training is the pretraining's, with the alignment."""
-    config = {
-        **config_document(task, family),
-        "alignment": task.config.alignment.model_dump(mode="json"),
-    }
     training = {**begin.document("training"), "alignment": document, "trained": begin.digest}
     return keep(task, family, model, material, config, training, scratch)
 

@@ -25,7 +25,8 @@ from training.data.slates import Slates
 from training.data.splits import Split, Targets
 from training.data.vocabulary import Vocabulary
 from training.evaluation.consistency import impossible_values
-from training.evaluation.ranking import RANKING_METRICS, Judged
+from training.evaluation.metric_names import RANKING_METRICS, slate_metric_names
+from training.evaluation.ranking import Judged
 from training.evaluation.retrieval import (
     Meter,
     SidIndex,
@@ -48,13 +49,15 @@ from training.programs.item_vectors import item_matrix, read_item_vectors
 from training.ranking_scoreboard import ranking_scoreboard
 from training.registry_records import Candidate, Version
 from training.scoreboard import headline, in_words, require_answerable, scoreboard
-from training.slate_scoreboard import asked_slates, slate_metric_names, slate_scoreboard
+from training.slate_scoreboard import asked_slates, slate_scoreboard
 
 LOG = logging.getLogger(__name__)
 FACTS = "evaluation.json"
 """The run's file that holds the facts."""
 _ROWS = 2048
 """Targets answered at once."""
+_OF_THE_GATE = ("primary_metric", "guard_metrics", "confidence", "floor")
+"""Fields of `gate` that say what is measured; the others decide from it."""
 _SPLIT_KEYS = ("protocol", "day", "train_until", "validation_until")
 
 
@@ -114,7 +117,8 @@ def run(task: Task) -> Facts:
     digest = evaluation_digest(task.config, bundles, inputs)
     day = task.day.isoformat()
     known = task.registry.find_run(day=day, step=task.step, inputs_digest=digest)
-    if known is not None:
+    # The gate reads the latest one: an older one of these settings does not count.
+    if known is not None and known == task.registry.find_run(day=day, step=task.step):
         facts = task.registry.read_json(known, FACTS)
         return {**facts, "status": "unchanged", "message": "the same bundles on the same rows"}
     measured = _measure_all(task, bundles, questions)
@@ -267,7 +271,8 @@ def evaluation_digest(config: TrainingConfig, bundles: Mapping[str, Bundle], inp
             "bundles": {label: bundle.digest for label, bundle in bundles.items()},
             "inputs": {table: found["content_hash"] for table, found in inputs.items()},
             "evaluation": config.evaluation.model_dump(),
-            "gate": config.gate.model_dump(),
+            "gate": {name: getattr(config.gate, name) for name in _OF_THE_GATE},
+            "challenger": config.models.challenger,
         }
     )
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from training.bundle import Bundle, Origin, write_bundle
 from training.config import Training
 from training.data.histories import Histories
-from training.data.splits import Split, log_days
+from training.data.splits import Split, fit_facts, log_days
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting, LoopSettings, Observer
 from training.models.interface import Family, Recommender
@@ -93,12 +93,17 @@ def material_for(task: Task, family: Family, plain: Material) -> Material:
     return _with_semantic_ids(task, material) if family.uses_semantic_ids else material
 
 
+def loop_settings(training: Training) -> LoopSettings:
+    """What the loop reads of a preset's settings."""
+    return LoopSettings(**{f.name: getattr(training, f.name) for f in fields(LoopSettings)})
+
+
 def fitting_of(
     task: Task, training: Training, checkpoints: Path, observers: tuple[Observer, ...]
 ) -> Fitting:
     """How a family is fitted under these settings."""
     return Fitting(
-        settings=LoopSettings(**{f.name: getattr(training, f.name) for f in fields(LoopSettings)}),
+        settings=loop_settings(training),
         exclude_seen=task.config.evaluation.exclude_seen,
         positive_strength=task.config.evaluation.positive_strength,
         device=task.device,
@@ -151,7 +156,11 @@ def keep(
             generation=material.generation,
         ),
         items=material.items,
-        documents={"split": material.split.facts, "config": config, "training": training},
+        documents={
+            "split": fit_facts(material.split.facts),
+            "config": config,
+            "training": training,
+        },
         save_model=lambda directory: family.save(model, directory),
         semantic_ids=material.semantic_ids,
         tokenizer=tokenizer,

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from feature_store.preset import PresetError
-from training.bundle import digest_of
+from training.config import Training
 from training.fitting import Observer
 from training.models import MODELS
 from training.models.interface import Family, Recommender
+from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import RunObserver, TerminalObserver
 from training.programs.interface import Facts, Task
 from training.programs.material import (
@@ -35,7 +36,7 @@ def run(task: Task) -> Facts:
     """Fit the task's families, one after the other.
 
     Raises:
-        PresetError: a family or one of its settings is unknown.
+        PresetError: a family is unknown.
         ProgramError: the day's histories, catalogue or semantic IDs are missing, or nothing of
             them may be trained on.
         TrainingDiverged: a loss is not finite.
@@ -57,28 +58,27 @@ def run(task: Task) -> Facts:
 
 
 def configured(task: Task) -> dict[str, tuple[Family, Any]]:
-    """The families asked for with their shapes; all problems at once."""
-    shapes, problems = {}, []
-    for name in task.families:
-        if name not in MODELS:
-            problems.append(f"no family {name!r}; there are {sorted(MODELS)}")
-            continue
-        try:
-            shape = MODELS[name].configure(task.config.models.settings.get(name, {}))
-        except (TypeError, ValueError) as error:
-            problems.append(f"models.settings.{name}: {error}")
-            continue
-        shapes[name] = (MODELS[name], shape)
-    if problems:
-        raise PresetError(f"preset {task.config.name!r}: " + "; ".join(problems))
-    return shapes
+    """The families asked for with their shapes.
+
+    Raises:
+        PresetError: there is no family of that name.
+    """
+    unknown = sorted(set(task.families) - set(MODELS))
+    if unknown:
+        raise PresetError(f"no family {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    settings = task.config.models.settings
+    return {
+        name: (MODELS[name], MODELS[name].configure(settings.get(name, {})))
+        for name in task.families
+    }
 
 
 def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
     """Fit one family and keep its bundle, or find that it is there."""
-    config = config_document(task, family)
     start = warm_start(task, family, shape, material)
-    digest = _fit_digest(config, material, start)
+    settings = _training(task, family, start)
+    config = config_document(task, family, shape, settings)
+    digest = fit_digest(config, material, warm_start=start.facts["digest"])
     day = task.day.isoformat()
     # The latest one counts for whoever comes after: an older one of these settings does not.
     known = task.registry.find_candidate(day, family.name, is_aligned=False)
@@ -86,7 +86,7 @@ def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
         training = task.registry.fetch(known).document("training")
         return {**training, "status": "unchanged", "digest": known.digest, "message": "is there"}
     if not task.is_first_process:
-        _fit(task, family, shape, material, start, ())
+        _fit(task, family, shape, material, settings, start, ())
         return {"status": "done", "message": "is the first process's to keep"}
     with (
         task.registry.run(
@@ -95,7 +95,7 @@ def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
         TerminalObserver() as terminal,
     ):
         observers = (RunObserver(tracked), terminal)
-        model, training = _fit(task, family, shape, material, start, observers)
+        model, training = _fit(task, family, shape, material, settings, start, observers)
         tracked.describe({**training["settings"], **training["config"]})
         with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
             bundle = keep(task, family, model, material, config, training, Path(scratch))
@@ -121,21 +121,27 @@ def _told(training: Facts) -> str:
     return told + (f", {len(alarms)} alarm(s): " + "; ".join(alarms) if alarms else "")
 
 
+def _training(task: Task, family: Family, start: WarmStart) -> Training:
+    """The loop's settings, shorter and in smaller steps where the fit begins with weights."""
+    training = task.config.training_for(family.name)
+    if start.weights is None:
+        return training
+    changes = {
+        "max_epochs": training.warm_start_epochs,
+        "learning_rate": training.learning_rate * training.warm_start_learning_rate_share,
+    }
+    return training.model_copy(update=changes)
+
+
 def _fit(
     task: Task,
     family: Family,
     shape: Any,
     material: Material,
+    training: Training,
     start: WarmStart,
     observers: tuple[Observer, ...],
 ) -> tuple[Recommender, Facts]:
-    training = task.config.training_for(family.name)
-    if start.weights is not None:
-        changes = {
-            "max_epochs": training.warm_start_epochs,
-            "learning_rate": training.learning_rate * training.warm_start_learning_rate_share,
-        }
-        training = training.model_copy(update=changes)
     fitting = fitting_of(task, training, checkpoints_of(task, family.name), observers)
     fitting = replace(fitting, first_weights=start.weights)
     split = read_by(material, training)
@@ -143,22 +149,3 @@ def _fit(
     model, report = family.fit(split, shape, fitting, material.vocabulary)
     document = training_document(report, time.perf_counter() - started)
     return model, {**document, "warm_start": start.facts}
-
-
-def config_document(task: Task, family: Family) -> Facts:
-    """The preset's part in what the weights are."""
-    training = task.config.training_for(family.name).model_dump(mode="json")
-    del training["overrides"]
-    return {
-        "family": family.name,
-        "model": dict(task.config.models.settings.get(family.name, {})),
-        "training": training,
-        "evaluation": task.config.evaluation.model_dump(mode="json"),
-    }
-
-
-def _fit_digest(config: Facts, material: Material, start: WarmStart) -> str:
-    """SHA-256 of what determines a fit: rows by content, settings, split, first weights."""
-    tables = {table: found["content_hash"] for table, found in material.inputs.items()}
-    found = {"inputs": tables, "config": config, "split": dict(material.split.facts)}
-    return digest_of({**found, "warm_start": start.facts["digest"]})

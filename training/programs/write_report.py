@@ -11,7 +11,6 @@ from typing import Any
 import jinja2
 import pyarrow.compute as pc
 
-from feature_store.preset import load_preset
 from feature_store.run_record import read_steps
 from feature_store.store import FeatureStore
 from training.programs.interface import Facts, ProgramError, Task
@@ -46,7 +45,7 @@ def run(task: Task) -> Facts:
     page = _template().render(
         preset=task.config.name,
         day=task.day.isoformat(),
-        description=_description(task),
+        description=task.config.description,
         sections=[section for section in found if section is not None],
     )
     path = task.runs / task.day.isoformat() / "report.html"
@@ -60,11 +59,6 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     text = files("training.report").joinpath("template.html").read_text(encoding="utf-8")
     return environment.from_string(text)
-
-
-def _description(task: Task) -> str:
-    sections_of_preset = load_preset(task.config.name, folder=task.settings.presets)
-    return str(sections_of_preset.get("description") or "")
 
 
 def _volume(store: FeatureStore, day: date) -> dict[str, Any] | None:

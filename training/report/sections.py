@@ -6,6 +6,7 @@ A section whose step left no record is left out, so that a report of half a day 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training.evaluation.metric_names import RANKING_METRICS
 from training.report import charts
 from training.report.blocks import Block, Entry, Row, Section, facts, note, picture, shown
 
@@ -20,7 +21,6 @@ STEP_ORDER = (
 )  # fmt: skip
 """The day's chain, as its tasks run."""
 _METRIC_ORDER = ("ndcg", "hr", "mrr")
-_RANKING_METRICS = ("auc", "gauc", "logloss")
 
 
 def verdict(steps: Steps) -> Section | None:
@@ -381,7 +381,7 @@ def ranking(steps: Steps) -> Section | None:
     if not found:
         return None
     first = next(iter(found.values()))["all"]
-    head = ["entrant", *_RANKING_METRICS, "NE", "ECE", "COPC"]
+    head = ["entrant", *RANKING_METRICS, "NE", "ECE", "COPC"]
     blocks = [
         facts(
             ("users", first["num_users"]),
@@ -399,7 +399,7 @@ def ranking(steps: Steps) -> Section | None:
         for row in record["comparisons"]
         if row["ours"] == record["challenger"]
         and row["slice"] == "all"
-        and row["metric"] in _RANKING_METRICS
+        and row["metric"] in RANKING_METRICS
     ]
     if differences:
         heading = f"{record['challenger']} minus each opponent, paired by user"
@@ -460,7 +460,7 @@ def slates(steps: Steps) -> Section | None:
 
 def _ranking_cells(label: str, own: Mapping[str, Any]) -> list[str]:
     cells = [label]
-    for name in _RANKING_METRICS:
+    for name in RANKING_METRICS:
         bounds = own["values"].get(name)
         cells.append(
             f"{bounds['point']:.4f} ({bounds['low']:.4f} to {bounds['high']:.4f})"

@@ -7,7 +7,7 @@ level, P pairs.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from training.losses.quantization import (
     straight_through,
 )
 from training.optimizer import learning_rate_share
+from training.settings.tokenizers import AutoencoderConfig
 from training.tokenizers.autoencoder import QuantizedAutoencoder
 from training.tokenizers.interface import require_items
 
@@ -29,75 +30,6 @@ REVIVAL_SHARE = 0.75
 WARMUP_STEPS = 50
 SMOOTHING = 1e-5
 """Laplace smoothing of the moving counts, so that no code has none (MECHANICS §1.2)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoencoderConfig:
-    """Shape and fit that RQ-VAE and CRQ-VAE share.
-
-    Args:
-        num_levels: Q.
-        codebook_size: K of every level.
-        iterations: most passes of the k-means that the codebooks begin with, per level.
-        seed: of weights, batches and k-means.
-        max_points: of a larger catalogue k-means sees a sample of so many items.
-        latent_width: H.
-        hidden_width: of the perceptrons beside the linear maps of encoder and decoder.
-        sphere: whether latents have one length, so that nearness is cosine.
-        warmup_epochs: passes over the items before k-means makes the codebooks, without
-            quantization.
-        epochs: passes over the items after that.
-        batch_size: B.
-        learning_rate: at its peak.
-        weight_decay: of AdamW, on the weights of encoder and decoder.
-        quantization_weight: λ1.
-        commitment: β, how much a latent is pulled to its codewords.
-        noise: an item is trained on as itself plus `u · noise · (x_i − x_j)/√2`, u uniform in
-            [0, 1) and i, j drawn: what an unseen item near it may be. Reconstructed is the item.
-        codebooks: moved by the loss's gradient, or moving averages of what they stand for.
-        ema_decay: what a moving average keeps of itself per batch.
-    """
-
-    num_levels: int = 3
-    codebook_size: int = 64
-    iterations: int = 50
-    seed: int = 0
-    max_points: int = 262_144
-    latent_width: int = 64
-    hidden_width: int = 256
-    sphere: bool = True
-    warmup_epochs: int = 40
-    epochs: int = 10
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    quantization_weight: float = 1.0
-    commitment: float = 0.25
-    noise: float = 0.0
-    codebooks: Literal["gradient", "ema"] = "ema"
-    ema_decay: float = 0.9
-
-    def __post_init__(self) -> None:
-        problems = self.problems()
-        if problems:
-            raise ValueError("; ".join(problems))
-
-    def problems(self) -> list[str]:
-        """What is wrong with the values, all at once."""
-        least = {
-            "latent_width": 1, "hidden_width": 1, "warmup_epochs": 0, "epochs": 0, "batch_size": 1,
-            "weight_decay": 0, "quantization_weight": 0, "commitment": 0, "noise": 0,
-        }  # fmt: skip
-        found = [
-            f"{name} is {getattr(self, name)}, expected at least {bound}"
-            for name, bound in least.items()
-            if getattr(self, name) < bound
-        ]
-        if self.learning_rate <= 0:
-            found.append(f"learning_rate is {self.learning_rate}, expected a number above 0")
-        if not 0 <= self.ema_decay < 1:
-            found.append(f"ema_decay is {self.ema_decay}, expected at least 0 and below 1")
-        return found
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ Legend: N items, B anchors of a batch, D embedding width, H latent width, Q leve
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -22,9 +22,9 @@ from training.losses.quantization import (
     shared_prefix_loss,
     sibling_loss,
 )
+from training.settings.tokenizers import CrqVaeConfig
 from training.tokenizers.autoencoder_fit import (
     GLOBAL,
-    AutoencoderConfig,
     Encode,
     Encoded,
     fit_autoencoder,
@@ -32,68 +32,6 @@ from training.tokenizers.autoencoder_fit import (
 from training.tokenizers.interface import require_items
 from training.tokenizers.positives import Positives
 from training.tokenizers.rq_vae import AutoencoderTokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrqVaeConfig(AutoencoderConfig):
-    """Shape and fit of CRQ-VAE.
-
-    Args:
-        contrast_weight: λ2; 0 leaves the prefixes to the other terms.
-        warmup_contrast_weight: of the same contrast of the latents themselves, as long as there
-            are no codebooks. Ours.
-        temperature: τ, of latents and of all carriers but assignment; the paper does not say.
-        level_decay: each level's weight is so much of the one above; 0.1 in the only public
-            implementation. Not of assignment.
-        contrasted: what carries the contrast of a level: the chance of sharing the prefix, which
-            is what is asked of codes (assignment, ours), the residual that the codeword stands for
-            (residual), the codeword with its gradient going to the residual as well
-            (straight_through), or to the codebook alone (codeword). The paper does not say. Under
-            straight_through two items that belong together, each with its own code, are moved to
-            the other's code at once, and pass each other; residuals meet in between.
-        softness: the chance of a code is `softmax(−‖r − c‖² / (softness · H))`; of assignment.
-        sibling_weight: of telling items apart by the last level that share the others; of
-            assignment. Ours.
-        sibling_softness: the same as softness, there.
-        num_neighbours: nearest items by embedding that a positive is drawn from.
-        given_share: how often the positive is one of the given pairs', where an anchor has both.
-    """
-
-    warmup_epochs: int = 20
-    epochs: int = 40
-    codebooks: Literal["gradient", "ema"] = "gradient"
-    noise: float = 1.0
-    contrast_weight: float = 1.0
-    warmup_contrast_weight: float = 10.0
-    temperature: float = 0.1
-    level_decay: float = 1.0
-    contrasted: Literal["assignment", "residual", "straight_through", "codeword"] = "assignment"
-    softness: float = 0.1
-    sibling_weight: float = 10.0
-    sibling_softness: float = 0.03
-    num_neighbours: int = 5
-    given_share: float = 0.2
-
-    def problems(self) -> list[str]:
-        """What is wrong with the values, all at once."""
-        found = super().problems()
-        for name in (
-            "contrast_weight", "warmup_contrast_weight", "level_decay", "num_neighbours",
-            "sibling_weight",
-        ):  # fmt: skip
-            if getattr(self, name) < 0:
-                found.append(f"{name} is {getattr(self, name)}, expected at least 0")
-        for name in ("temperature", "softness", "sibling_softness"):
-            if getattr(self, name) <= 0:
-                found.append(f"{name} is {getattr(self, name)}, expected a number above 0")
-        if not 0 <= self.given_share <= 1:
-            found.append(f"given_share is {self.given_share}, expected from 0 to 1")
-        if self.batch_size < 2:
-            found.append(
-                f"batch_size is {self.batch_size}, expected at least 2: the negatives of an item "
-                "are the others of its batch"
-            )
-        return found
 
 
 class CrqVae(AutoencoderTokenizer):

@@ -4,33 +4,14 @@
 `r_d = r_{d−1} − C^d_{c_d}`. No encoder is trained: a strong and stable baseline.
 """
 
-from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from training.settings.tokenizers import RqKMeansConfig
 from training.tokenizers.interface import Tokenizer, require_items
 from training.tokenizers.kmeans import residual_kmeans
-
-
-@dataclass(frozen=True)
-class RqKMeansConfig:
-    """Shape and fit of RQ-KMeans.
-
-    Args:
-        num_levels: Q.
-        codebook_size: K of every level.
-        iterations: most k-means passes per level.
-        seed: of the sample and of the seeding.
-        max_points: a larger catalogue is fitted on a sample of so many items; all are encoded.
-    """
-
-    num_levels: int = 3
-    codebook_size: int = 64
-    iterations: int = 50
-    seed: int = 0
-    max_points: int = 262_144
 
 
 class RqKMeans(Tokenizer):

@@ -5,19 +5,14 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 from torch import Tensor
 
+from training.settings.tokenizers import RqVaeConfig
 from training.tokenizers.autoencoder import QuantizedAutoencoder
-from training.tokenizers.autoencoder_fit import LAYERWISE, AutoencoderConfig, fit_autoencoder
+from training.tokenizers.autoencoder_fit import LAYERWISE, fit_autoencoder
 from training.tokenizers.interface import Tokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class RqVaeConfig(AutoencoderConfig):
-    """Shape and fit of RQ-VAE."""
 
 
 class AutoencoderTokenizer(Tokenizer):

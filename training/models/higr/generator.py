@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from training.backbones import make_backbone
 from training.decoding.beam import StepFunction
-from training.models.higr.config import HigrConfig
+from training.settings.higr import HigrConfig
 
 
 class ItemGenerator(nn.Module):

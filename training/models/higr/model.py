@@ -27,9 +27,9 @@ from training.data.contexts import PAD
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.slate import NextItem, all_at_once, one_by_one
-from training.models.higr.config import HigrConfig
 from training.models.higr.generator import ItemGenerator
 from training.models.slate_model import Read, SlateModel
+from training.settings.higr import HigrConfig
 
 
 class Higr(SlateModel):

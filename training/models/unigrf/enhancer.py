@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.models.unigrf.config import UnigrfConfig
+from training.settings.unigrf import UnigrfConfig
 
 MAX_REMEMBERED = 200_000_000
 """Item numbers kept between epochs; more are refused."""

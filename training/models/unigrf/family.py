@@ -15,8 +15,8 @@ from training.fitting import FitReport, Fitting
 from training.loop import fit_model
 from training.models.interface import Family
 from training.models.unigrf.alarms import alarms
-from training.models.unigrf.config import UnigrfConfig
 from training.models.unigrf.model import Unigrf
+from training.settings.unigrf import UnigrfConfig
 
 
 def fit(

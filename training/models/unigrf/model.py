@@ -29,7 +29,6 @@ from training.losses.candidates import candidate_logits, favourites_loss, unit
 from training.losses.next_item import chunked_softmax_loss, position_softmax_loss
 from training.models.interface import Contexts, TopK
 from training.models.unigrf import serving
-from training.models.unigrf.config import UnigrfConfig
 from training.models.unigrf.contextual import contextual_scores
 from training.models.unigrf.enhancer import Enhancer, choose
 from training.models.unigrf.interleave import (
@@ -39,6 +38,7 @@ from training.models.unigrf.interleave import (
     retrieval_places,
 )
 from training.models.unigrf.weighter import Weighter
+from training.settings.unigrf import UnigrfConfig
 
 STRENGTHS = 5
 """Feedback from -1 to 3."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from training.distributed import sum_over_processes
-from training.models.unigrf.config import UnigrfConfig
+from training.settings.unigrf import UnigrfConfig
 
 TASKS = ("retrieval", "ranking")
 _LONG = 5

@@ -3,6 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from training.settings.bounds import (
+    AboveZero,
+    AtLeastOne,
+    AtLeastZero,
+    NotNegative,
+    Share,
+    ShareBelowOne,
+    Strength,
+)
+
 
 @dataclass(frozen=True)
 class UnigrfConfig:
@@ -10,42 +20,46 @@ class UnigrfConfig:
 
     backbone: Literal["hstu", "llama"] = "hstu"
     """A key of `training.backbones.BACKBONES`."""
-    width: int = 64
-    num_layers: int = 2
-    num_heads: int = 2
-    hidden_width: int = 0
+    width: AtLeastOne = 64
+    """Of every position's vector."""
+    num_layers: AtLeastOne = 2
+    """Blocks of the backbone."""
+    num_heads: AtLeastOne = 2
+    """Heads of each block; they share the width."""
+    hidden_width: AtLeastZero = 0
     """Of the backbone's feed-forward, where it has one; 0: its own default."""
-    dropout: float = 0.2
+    dropout: ShareBelowOne = 0.2
+    """Share of what each block adds that is dropped in training."""
     learned_positions: bool = True
     """Whether a vector for its place is added to every token, beside what the backbone does."""
-    max_history: int = 50
+    max_history: AtLeastOne = 50
     """Events of context; set by the loop's `max_history`."""
-    positive_strength: int = 2
+    positive_strength: Strength = 2
     """Feedback is positive (b = 1) from this strength on; set by `evaluation.positive_strength`."""
     feedback_input: Literal["binary", "strength"] = "binary"
     """What a feedback token says: b alone, as in the paper, or the ordinal strength."""
     tasks: Literal["both", "retrieval", "ranking"] = "both"
     """What is learnt; one alone is the single-task control."""
-    retrieval_minimum_strength: int = -1
+    retrieval_minimum_strength: Strength = -1
     """Weaker events are context, and their feedback is learnt, but they are no item to retrieve:
     where exposures are in the histories, what was shown is not what is wanted."""
 
     similarity: Literal["cosine", "inner"] = "cosine"
     """Of the next item's expected vector and an item's: normalised, as in Meta's HSTU runs, or the
     plain inner product that the paper names."""
-    temperature: float = 0.05
+    temperature: AboveZero = 0.05
     """Similarities are divided by it."""
-    num_negatives: int = 128
+    num_negatives: AtLeastZero = 128
     """Items drawn for each position; 0: the full softmax over the catalogue."""
-    head_width: int = 0
+    head_width: AtLeastZero = 0
     """Hidden units of the ranking head; 0: the model's width."""
 
-    hard_negatives: int = 5
+    hard_negatives: AtLeastZero = 5
     """m: how many of the negatives are hard-to-detect disliked items; 0: none are looked for."""
     mining: Literal["in_step", "carried"] = "in_step"
     """Hard negatives are found among `pool` items drawn in the same step, or among an epoch's
     negatives and used in the next one."""
-    pool: int = 256
+    pool: AtLeastZero = 256
     """in_step: items drawn for each position, of which the negatives are chosen."""
     relative_score: Literal["ratio", "difference", "amplified"] = "ratio"
     """Of retrieval score r and ranking score p: r / p, r - p, or r exp(r - p)."""
@@ -55,29 +69,29 @@ class UnigrfConfig:
     scorer: Literal["item", "contextual"] = "item"
     """Whose ranking score: the head on the item's own vector, as the paper writes it, which knows
     no user; or the model's, with the candidate as the row's next item."""
-    scored_candidates: int = 16
+    scored_candidates: AtLeastOne = 16
     """contextual: the so many best by retrieval are scored."""
-    contextual_positions: int = 4
+    contextual_positions: AtLeastOne = 4
     """contextual: positions of each row and step where candidates are scored."""
     favourites: Literal["off", "removed", "positive"] = "removed"
     """Drawn items above the threshold are no negatives; `positive`: nor is that all, each is a
     right item, too."""
-    favourite_threshold: float = 0.9
+    favourite_threshold: Share = 0.9
     """alpha: ranking score from which a drawn item is a potential favourite."""
-    favourite_weight: float = 1.0
+    favourite_weight: NotNegative = 1.0
     """positive: weight of the mean loss of a position's favourites."""
 
     weighter: Literal["epoch", "ema", "off"] = "epoch"
     """Which losses' ratio weighs the tasks: of the last two epochs, of a short and a long running
     mean over steps, or none."""
-    weighter_temperature: float = 0.1
+    weighter_temperature: AboveZero = 0.1
     """T: smaller makes the slower task weigh more."""
-    retrieval_scale: float = 2.0
+    retrieval_scale: NotNegative = 2.0
     """lambda_a; with both scales 2 a weighter begins with the sum of the losses. 0: as 2."""
-    ranking_scale: float = 2.0
+    ranking_scale: NotNegative = 2.0
     """lambda_b; 0: such that both weighted losses are equal in the first step, some ten times as
     much: ranking then learns its training data by heart before retrieval has learnt anything."""
-    ema_steps: int = 100
+    ema_steps: AtLeastOne = 100
     """ema: steps of the short running mean; the long one has five times as many."""
 
     def __post_init__(self) -> None:

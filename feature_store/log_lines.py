@@ -1,0 +1,117 @@
+"""What commands say while they work: plain lines on standard error, for terminals and task logs.
+
+Long work says how far it is often; of these lines one in ten seconds is shown.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+
+OURS = ("feature_store", "pipelines", "training", "sidereal")
+PROGRESS = {"is_progress": True}
+"""`extra=PROGRESS` of a log call marks a line that another one soon makes old."""
+SECONDS_BETWEEN = 10.0
+
+
+def show_log_lines() -> None:
+    """Show our packages' log from INFO on and others' warnings, as bare messages.
+
+    Whoever runs the command adds the time: Airflow does, and so does journald.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(Throttle())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for package in OURS:
+        logging.getLogger(package).setLevel(logging.INFO)
+
+
+class Throttle(logging.Filter):
+    """Passes all but those lines of progress that follow another too soon.
+
+    The first of a logger waits, too: what ends within seconds needs no line of progress.
+
+    Args:
+        seconds: between two lines of progress of one logger.
+        clock: seconds that only rise.
+    """
+
+    def __init__(
+        self, seconds: float = SECONDS_BETWEEN, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._seconds, self._clock = seconds, clock
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is shown."""
+        if not getattr(record, "is_progress", False):
+            return True
+        now = self._clock()
+        if now - self._last.setdefault(record.name, now) < self._seconds:
+            return False
+        self._last[record.name] = now
+        return True
+
+
+class Progress:
+    """How far long work is, with the seconds that are left if it goes on as it did.
+
+    Args:
+        log: of the module that works.
+        work: what is done, as in `recommend: users`.
+        total: how many there are; None where nobody knows.
+    """
+
+    def __init__(
+        self,
+        log: logging.Logger,
+        work: str,
+        total: int | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log, self._work, self._total, self._clock = log, work, total, clock
+        self._started, self._first = clock(), 0
+
+    def begin_at(self, done: int) -> None:
+        """Count from here what is left: so much was done by an earlier run."""
+        self._started, self._first = self._clock(), done
+
+    def at(self, done: int) -> None:
+        """Say that so many are done."""
+        self._log.info("%s", _Told(self, done, self._clock()), extra=PROGRESS)
+
+    def told(self, done: int, now: float) -> str:
+        """The line: `recommend: 4,096 of 120,000 users, 31 s left`."""
+        if self._total is None:
+            return f"{self._work}: {done:,}"
+        told = f"{self._work}: {done:,} of {self._total:,}"
+        newly = done - self._first
+        if newly <= 0 or done >= self._total:
+            return told
+        left = (now - self._started) / newly * (self._total - done)
+        return f"{told}, {in_words(left)} left"
+
+
+class _Told:
+    """A line that is made when it is shown."""
+
+    def __init__(self, progress: Progress, done: int, now: float) -> None:
+        self._progress, self._done, self._now = progress, done, now
+
+    def __str__(self) -> str:
+        return self._progress.told(self._done, self._now)
+
+
+def in_words(seconds: float) -> str:
+    """Seconds for people.
+
+    Example:
+        >>> in_words(41.3), in_words(280), in_words(7900)
+        ('41 s', '5 min', '2.2 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

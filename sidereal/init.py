@@ -1,0 +1,125 @@
+"""`sidereal init`: a folder for one's own data, outside the checkout."""
+
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from feature_store.preset import PresetError, check_name
+from sidereal import env_file
+from sidereal.preset_reference import Key, keys
+
+ENVIRONMENT = """\
+# Read by `sidereal` when it is started in this folder (by hand, `cd` in a crontab, systemd's
+# WorkingDirectory=); Airflow and its tasks inherit it. A variable that is set already wins, and a
+# relative path starts here. All variables: docs/settings.md.
+SIDEREAL_HOME=state
+SIDEREAL_DATA=data
+SIDEREAL_PRESETS=presets
+"""
+HEAD = """\
+# What Sidereal does with your data. All keys: docs/presets.md. What is commented out is the
+# default; `sidereal presets show {name}` says what is in force, `sidereal presets check {name}`
+# what is wrong.
+name: {name}
+description: ""
+
+# Where the log of feedback lies and how it is read. Other layouts (movielens, kuairand) read public
+# sets as they are.
+source:
+  layout: table
+  path: events/{{day}}            # below data/; without {{day}}: one file, or a folder of days
+  format: csv                   # or parquet, json
+  columns:                      # names of your columns
+    user_id: user
+    item_id: item
+    event_time: {{column: time, unit: timestamp}}   # or seconds, milliseconds, …, order
+    # request_id: request       # what was shown together
+    # position: position        # place in it, from 0
+    # dwell_seconds: seconds    # how long it was looked at
+    signals: [action]           # columns that the rules below compare, and that are kept
+  # Spark SQL over your columns → -1 disliked, 0 shown and left, 1 to 3 ever stronger interest. The
+  # first rule that holds wins; a row for which none does is refused.
+  strength:
+    - {{strength: 3, when: "action = 'purchase'"}}
+    - {{strength: 1, when: "action = 'click'"}}
+    - {{strength: 0, when: "TRUE"}}
+  # The items; without it they are known from events alone, and have no text.
+  catalogue:
+    path: items.csv
+    format: csv
+    item_id: item
+    title: title
+    text: [title, description]
+    attributes: [category]
+"""
+WIDTH = 100
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--name", default="shop", show_default=True, help="Of the preset.")
+def init(directory: Path, name: str) -> None:
+    """Make DIRECTORY with a preset for your own data, every section explained, and a .env.
+
+    Nothing that is there is overwritten. Presets, data and state stay in DIRECTORY, outside the
+    checkout. Exit codes: 0 done, 2 the preset is there already or the name can't be one.
+    """
+    try:
+        check_name(name)
+    except PresetError as error:
+        _end(str(error))
+    preset, environment = directory / "presets" / f"{name}.yaml", directory / env_file.NAME
+    if preset.exists():
+        _end(f"{preset} is there already; nothing was written. Choose another --name")
+    texts = {preset: preset_text(name)}
+    if not environment.exists():
+        texts[environment] = ENVIRONMENT
+    try:
+        for folder in ("presets", "data", "state"):
+            (directory / folder).mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        _end(f"{directory} can't be written: {error.strerror}")
+    kept = "" if environment in texts else f" ({environment} is left as it was)"
+    click.echo(f"made {' and '.join(map(str, texts))}{kept}")
+    click.echo(
+        f"Put your log and items below {directory / 'data'}, name your columns in the preset:\n"
+        f"  cd {directory}\n"
+        f"  sidereal presets check {name}\n"
+        f"  sidereal run --preset {name} --day YYYY-MM-DD"
+    )
+
+
+def preset_text(name: str) -> str:
+    """A preset for one's own tables: the source to fill in, all other keys with their defaults."""
+    lines = list(_sections(keys()))
+    return HEAD.format(name=name) + "\n".join(lines) + "\n"
+
+
+def _sections(found: Iterator[Key]) -> Iterator[str]:
+    """Commented lines of every section but the source, a key a line with what it means."""
+    for key in found:
+        parts = key.path.split(".")
+        if parts[0] in ("name", "description", "source") or len(parts) > 2:
+            continue
+        if len(parts) == 1:
+            yield ""
+            yield from _comment(key.meaning, "# ")
+            yield f"# {key.path}:"
+            continue
+        yield from _comment(key.meaning, "#   # ")
+        yield f"#   {parts[1]}: {key.default}"
+
+
+def _comment(text: str, prefix: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=prefix, subsequent_indent=prefix)
+
+
+def _end(message: str) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(2)

@@ -1,0 +1,91 @@
+"""The check of a whole preset, which every command that reads one makes before anything starts."""
+
+import copy
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import wraps
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from feature_store.preset import Part, Preset, PresetError, problems_of, read_preset, refusal
+from feature_store.preset_problems import Problem
+
+OWNERS = ("pipelines.config", "training.config", "sidereal.schedule")
+"""Modules whose `PART` is a share of the preset."""
+
+
+def parts() -> tuple[list[Part], bool]:
+    """The parts that this machine has, and whether these are all: an image may lack a package."""
+    there = [owner for owner in OWNERS if find_spec(owner.partition(".")[0])]
+    return [import_module(owner).PART for owner in there], len(there) == len(OWNERS)
+
+
+def problems_in(preset: Preset) -> list[Problem]:
+    """Everything that is wrong with a preset that could be read, without looking at any data."""
+    own, are_all = parts()
+    return problems_of(preset, own, all_parts=are_all)
+
+
+def checked(
+    name_or_path: str, *, folder: Path, overrides: Sequence[str] = (), model: str | None = None
+) -> Preset:
+    """A preset that is right in all its parts.
+
+    Args:
+        name_or_path: as `read_preset`.
+        folder: where named presets live.
+        overrides: of --set.
+        model: of --model, which sets `models.challenger`.
+    Raises:
+        PresetError: it can't be read, or something is wrong with it; all problems at once.
+    """
+    option = f"models.challenger={model}"
+    preset = read_preset(
+        name_or_path, folder=folder, overrides=(*overrides, *([option] if model else []))
+    )
+    problems = problems_in(preset)
+    if problems:
+        said = [
+            replace(each, place=f"--model {model}") if each.place == f"--set {option}" else each
+            for each in problems
+        ]
+        raise refusal(preset.path, said)
+    return preset
+
+
+def checking(command: click.Command) -> click.Command:
+    """The command, or group of commands, that first checks the preset it is given; exits 2."""
+    command = copy.copy(command)
+    if isinstance(command, click.Group):
+        command.commands = {name: checking(each) for name, each in command.commands.items()}
+        return command
+    names = {parameter.name for parameter in command.params}
+    if "preset" in names and command.callback is not None:
+        command.callback = _after_check(command.callback)
+    return command
+
+
+def _after_check(callback: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(callback)
+    def run(*args: Any, **options: Any) -> Any:
+        if options["preset"]:
+            stop_if_wrong(options["preset"], options.get("overrides", ()))
+        return callback(*args, **options)
+
+    return run
+
+
+def stop_if_wrong(name_or_path: str, overrides: Iterable[str] = ()) -> None:
+    """End the command with exit code 2 where the preset is wrong."""
+    from feature_store.settings import Settings
+
+    try:
+        checked(name_or_path, folder=Settings().presets, overrides=tuple(overrides))
+    except PresetError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)

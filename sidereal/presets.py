@@ -1,0 +1,181 @@
+"""`sidereal presets`: is a preset right, which are there, and what does one say."""
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from feature_store.preset import Part, Preset, PresetError, Section, read_preset
+from feature_store.preset_problems import dotted
+from feature_store.settings import Settings
+from sidereal.preset_check import checked, parts, problems_in
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")
+overriding = click.option(
+    "--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting."
+)
+
+
+@click.group()
+def presets() -> None:
+    """Check, list and show presets.
+
+    A preset is one YAML; NAME is that of a file in SIDEREAL_PRESETS, or a path ending in .yaml.
+    """
+
+
+@presets.command()
+@click.argument("name")
+@overriding
+@click.option("--model", help="Family to train as challenger (models.challenger).")
+@as_json
+def check(name: str, overrides: tuple[str, ...], model: str | None, as_json: bool) -> None:
+    """Say everything that is wrong with preset NAME: each with its line, its path, what was meant.
+
+    Exit codes: 0 right, 2 something in the preset is wrong.
+    """
+    try:
+        preset = checked(name, folder=Settings().presets, overrides=overrides, model=model)
+    except PresetError as error:
+        _refuse(error, as_json)
+    facts = {"preset": preset.sections["name"], "path": str(preset.path), "problems": []}
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+    else:
+        click.echo(f"preset {preset.path} is right")
+
+
+@presets.command("list")
+@as_json
+def list_(as_json: bool) -> None:
+    """Every preset in SIDEREAL_PRESETS: name, layout, what it is, and whether it is right."""
+    folder = Settings().presets
+    facts = [_summary(path) for path in sorted(folder.glob("*.yaml"))]
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    if not facts:
+        click.echo(f"no preset in {folder}; `sidereal init DIR` makes one")
+    for fact in facts:
+        wrong = fact["problems"]
+        state = "right" if not wrong else f"{wrong} wrong"
+        click.echo(f"{fact['name']:<20} {fact['layout']:<10} {state:<8} {fact['description']}")
+    if any(fact["problems"] for fact in facts):
+        click.echo("`sidereal presets check NAME` says what is wrong")
+
+
+@presets.command()
+@click.argument("name")
+@overriding
+@as_json
+def show(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Every value of preset NAME, and what says it: a line of the file, --set, or a default."""
+    try:
+        preset = checked(name, folder=Settings().presets, overrides=overrides)
+    except PresetError as error:
+        _refuse(error, as_json)
+    values = dict(values_of(preset))
+    if as_json:
+        facts = [
+            {"path": path, "value": value, "from": place} for path, (value, place) in values.items()
+        ]
+        click.echo(json.dumps({"path": str(preset.path), "values": facts}, indent=1))
+        return
+    click.echo(f"# {preset.path}")
+    for path, (value, place) in values.items():
+        said = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+        click.echo(f"{path} = {said}  ({place})")
+
+
+@presets.command()
+@click.option("--write", is_flag=True, help="Write docs/presets.md and docs/settings.md.")
+def reference(write: bool) -> None:
+    """Print every key of a preset, with type, default and meaning."""
+    from sidereal.reference import pages, preset_page
+
+    if not write:
+        click.echo(preset_page())
+        return
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {path}")
+
+
+def values_of(preset: Preset) -> Iterator[tuple[str, tuple[Any, str]]]:
+    """By dotted path each value, as JSON has it, and what says it."""
+    told = set()
+    for part in parts()[0]:
+        for path, value in _leaves(_config(part, preset), ()):
+            if path not in told:
+                told.add(path)
+                yield dotted(path), (_plain(value), preset.source(path) or _default(path))
+
+
+def _default(path: tuple[str | int, ...]) -> str:
+    return "the file's name" if path == ("name",) else "default"
+
+
+def _config(part: Part, preset: Preset) -> Section:
+    from feature_store.preset_problems import validated
+
+    known = part.model.model_fields
+    config: Section = validated(
+        part.model, {name: value for name, value in preset.sections.items() if name in known}
+    )
+    return config
+
+
+def _leaves(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    if isinstance(value, Section):
+        for name in type(value).model_fields:
+            yield from _leaves(getattr(value, name), (*path, name))
+    elif isinstance(value, dict) and value:
+        for name, inside in value.items():
+            yield from _leaves(inside, (*path, name))
+    elif isinstance(value, tuple) and any(isinstance(each, Section) for each in value):
+        for place, inside in enumerate(value):
+            yield from _leaves(inside, (*path, place))
+    else:
+        yield path, value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    try:
+        preset = read_preset(str(path), folder=path.parent)
+    except PresetError as error:
+        return {
+            "name": path.stem, "path": str(path), "layout": "", "description": "",
+            "problems": max(len(error.problems), 1),
+        }  # fmt: skip
+    source = preset.sections.get("source")
+    return {
+        "name": str(preset.sections["name"]),
+        "path": str(path),
+        "layout": str(source.get("layout", "")) if isinstance(source, dict) else "",
+        "description": str(preset.sections.get("description") or ""),
+        "problems": len(problems_in(preset)),
+    }
+
+
+def _refuse(error: PresetError, as_json: bool) -> Any:
+    if as_json:
+        from dataclasses import asdict
+
+        problems = [asdict(problem) for problem in error.problems]
+        click.echo(json.dumps({"error": str(error), "problems": problems}, indent=1))
+    else:
+        click.echo(f"error: {error}", err=True)
+    sys.exit(2)

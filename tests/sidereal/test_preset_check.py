@@ -1,0 +1,303 @@
+"""Everything that can be wrong with a preset, generated from its schema, and what is said of it."""
+
+import re
+from itertools import islice
+
+import pytest
+import yaml
+from pydantic_core import PydanticUndefined
+
+from feature_store.preset import PresetError, problems_of, read_preset
+from feature_store.preset_problems import choices_of, dotted, members, sections_of
+from feature_store.settings import REPOSITORY
+from sidereal.preset_check import checked, parts
+
+PYDANTIC = re.compile(r"[Ii]nput should|valid dictionary|instance of|Extra inputs|Field required|"
+                      r"\[type=|unable to|extracted using|pydantic")  # fmt: skip
+RULES = [{"strength": 1, "when": "TRUE"}]
+BASES = {
+    "movielens": {"layout": "movielens", "dataset": "100k", "strength": RULES},
+    "kuairand": {"layout": "kuairand", "path": "k", "strength": RULES},
+    "table": {
+        "layout": "table",
+        "path": "log",
+        "columns": {"user_id": "u", "item_id": "i", "event_time": {"column": "t"}},
+        "strength": RULES,
+        "catalogue": {"path": "items.csv", "item_id": "i"},
+    },
+}
+
+
+def fields(model, path=()):
+    """Every field of a model and what is inside it: (path, annotation, metadata, layout)."""
+    for name, field in model.model_fields.items():
+        here = (*path, name)
+        yield here, field, None
+        sections = sections_of(field.annotation)
+        for section in sections:
+            layout = None
+            if len(sections) > 1:
+                layout = choices_of(section.model_fields["layout"].annotation)[0]
+            for inner_path, inner, inner_layout in fields(section, here):
+                yield inner_path, inner, layout or inner_layout
+
+
+FIELDS = {
+    (path, layout): field
+    for part in parts()[0]
+    for path, field, layout in fields(part.model)
+    if path != ("name",)
+}
+
+
+def wrong_value(field):
+    """A value that the field can't have, whatever its type."""
+    kinds = {getattr(each, "__origin__", each) for each in members(field.annotation)}
+    if kinds & {tuple, list} or sections_of(field.annotation):
+        return 7
+    return {"a": 1} if kinds == {str} else ["a", "b"]
+
+
+def beyond(field):
+    """A number out of each bound."""
+    for bound in field.metadata:
+        for name, step in (("ge", -1), ("gt", 0), ("le", 1), ("lt", 0)):
+            if (value := getattr(bound, name, None)) is not None:
+                yield value + step
+
+
+def mistakes():
+    for (path, layout), field in FIELDS.items():
+        if path == ("source", "layout"):
+            continue
+        yield f"type of {dotted(path)}", path, wrong_value(field), layout, path
+        if path[-1] != "name":
+            misspelt = (*path[:-1], path[-1] + "_")
+            yield f"key like {dotted(path)}", misspelt, 1, layout, misspelt
+        for value in beyond(field):
+            yield f"{dotted(path)} = {value}", path, value, layout, path
+        choices = [each for each in choices_of(field.annotation) if isinstance(each, str)]
+        if choices and path[-1] != "layout":
+            yield f"choice of {dotted(path)}", path, choices[0] + "x", layout, path
+        if {bool, int, float} & set(members(field.annotation)):
+            yield f"text for {dotted(path)}", path, "yes", layout, path
+            yield f"nothing for {dotted(path)}", path, "[]", layout, path
+
+
+MISTAKES = list(mistakes())
+
+
+def data_with(path, value, layout):
+    data = {"name": "shop", "source": dict(BASES[layout or "table"])}
+    target = data
+    for key in path[:-1]:
+        target[key] = dict(target[key]) if isinstance(target.get(key), dict) else {}
+        target = target[key]
+    target[path[-1]] = value
+    return data
+
+
+@pytest.fixture
+def problems(tmp_path):
+    def find(data, *overrides):
+        path = tmp_path / "shop.yaml"
+        path.write_text(data if isinstance(data, str) else yaml.safe_dump(data, sort_keys=False))
+        own, are_all = parts()
+        preset = read_preset(str(path), folder=tmp_path, overrides=overrides)
+        return problems_of(preset, own, all_parts=are_all)
+
+    return find
+
+
+@pytest.mark.parametrize("layout", BASES)
+def test_the_presets_that_mistakes_are_made_in_are_right(problems, layout):
+    assert problems({"name": "shop", "source": BASES[layout]}) == []
+
+
+def test_the_corpus_reaches_every_field():
+    assert len(MISTAKES) > 600
+    assert {dotted(path) for path, _ in FIELDS} >= {
+        "source.catalogue.path",
+        "models.settings.unigrf.mining",
+        "training.overrides.tiger.max_epochs",
+        "tokenizer.settings.crq_vae.temperature",
+        "alignment.settings.method",
+        "schedule.days",
+    }
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_every_mistake_is_told_with_its_path_line_and_in_our_words(problems, part):
+    for what, path, value, layout, expected in islice(MISTAKES, part, None, 8):
+        found = problems(data_with(path, value, layout))
+        told = [problem.path for problem in found]
+        assert any(each == dotted(expected) or each.startswith(dotted(expected) + ".")
+                   for each in told), (what, told)  # fmt: skip
+        for problem in found:
+            assert problem.place.startswith("line "), (what, problem)
+            assert not PYDANTIC.search(str(problem)), (what, problem)
+            assert str(problem).count("\n") == 0
+
+
+def test_what_must_be_there_is_missed(problems):
+    needed = [
+        (path, layout) for (path, layout), field in FIELDS.items()
+        if field.default is PydanticUndefined and field.default_factory is None
+        and not {"strength"} & set(path[2:])
+    ]  # fmt: skip
+    assert (("source", "columns", "event_time", "column"), "table") in needed
+    for path, layout in needed:
+        data = data_with(path, 1, layout)
+        target = data
+        for key in path[:-1]:
+            target = target[key]
+        del target[path[-1]]
+        found = problems(data)
+        assert any(p.path == dotted(path) and "is missing" in p.found for p in found), path
+
+
+SAID = {
+    "training.overrides.tiger.max_epoch=5": "is no key; did you mean 'max_epochs'?",
+    "models.settings.tigre={width: 3}": "models.settings.tigre: is no key; did you mean 'tiger'?",
+    "models.settings.tiger.dropout=2": "found 2, expected below 1",
+    "models.settings.tiger.num_heads=3": "a width of 64 is no multiple of twice num_heads (6)",
+    "models.settings.sasrec.num_heads=3": "3 heads can't share a width of 64",
+    "models.settings.unigrf.hidden_width=3": "2 heads can't share a width of 3",
+    "models.settings.unigrf.hard_negatives=500": "hard_negatives is 500, expected 0 to num_negat",
+    "models.challenger=tigr": "found the text 'tigr'; did you mean 'tiger'?",
+    "models.challenger=null": "found nothing, expected one of higr, flat_slate, tiger",
+    "models.baselines=[sasrec, knn]": "models.baselines.1: found the text 'knn'",
+    "models.baselines=[popularity, popularity]": "'popularity' is there twice",
+    "gate.floor=higr": "which is not evaluated, expected one of tiger, sasrec",
+    "gate.primary_metric=ndcg@11": "and 11 is not among evaluation.cutoffs; did you mean 'ndcg@10'",
+    "gate.primary_metric=slate_ndcg@7": "and 7 is not among evaluation.slate_cutoffs",
+    "gate.primary_metric=auc": "and tiger does not rank",
+    "gate.guard_metrics=[hr@10, mmr]": "gate.guard_metrics.1: found the text 'mmr'; did you mean",
+    "evaluation.cutoffs=[5]": "gate.primary_metric: found the text 'ndcg@10', and 10 is not among",
+    "evaluation.cutoffs=[]": "found an empty list, expected a list of at least 1",
+    "tokenizer.kind=rqvae": "found the text 'rqvae', expected one of rq_kmeans, rq_vae",
+    "tokenizer.settings.rq_vae.epoch=3": "tokenizer.settings.rq_vae.epoch: is no key; did you mean",
+    "tokenizer.settings.crq_vae.batch_size=1": "expected at least 2: the negatives of an item",
+    "training.overrides.sasrec.warm_start_epochs=3": "sasrec has weights of each item",
+    "training.overrides.tiger.processes=true": "found true, expected a whole number",
+    "training.validation_metric=aux": "expected one of ndcg@10, auc, loss; did you mean 'auc'?",
+    "training.max_epochs=5.5": "found 5.5, expected a whole number",
+    "training.max_epochs='5'": "found the text '5' (in quotes, or it would be a number)",
+    "training.learning_rate=.nan": "found nan, expected a finite number",
+    "training.protocol=rolling": "is no key here, but of evaluation",
+    "alignment.settings.methd=dpo": "is no key; did you mean 'method'?",
+    "name=My Shop": "expected 1 to 63 lower-case letters",
+    "description=5": "found 5 (put it in quotes), expected text",
+    "validation.earliest_event=1990": "found 1990, expected a day such as 2024-03-01",
+    "validation.earliest_event=2024-02-30": "found the text '2024-02-30', expected a day",
+    "source.columns.event_time.origin=July": "found the text 'July', expected a day such as",
+    "schedule.days=[1998-04-20, April]": "schedule.days.1: found the text 'April', expected a day",
+    "schedule.day=1998-04-20": "is no key, expected one of days; did you mean 'days'?",
+    "source.columns.event_time=ts": "found the text 'ts', expected a mapping such as {column: ts}",
+    "source.columns=[a, b]": "found a list of 2, expected a mapping of user_id, item_id, ev",
+    "source.layout=tabel": "expected one of movielens, kuairand, table; did you mean 'table'?",
+    "source={path: x}": "source.layout: is missing, expected one of movielens, kuairand, table",
+    "source=x.csv": "source: found the text 'x.csv', expected a mapping",
+    "source.dataset=100k": "source.dataset: is no key, expected one of layout, path",
+    "sorce.path=x": "sorce: is no section; did you mean 'source'?",
+    "preferences.negative_strength=2": "preferences: negative_strength 2 is not below",
+    "tokenizer.num_levels=9": "found 9, expected at most 8",
+}
+
+
+@pytest.mark.parametrize("override", SAID)
+def test_what_is_said(problems, override):
+    found = [
+        str(problem) for problem in problems({"name": "s", "source": BASES["table"]}, override)
+    ]
+    assert any(SAID[override] in said for said in found), found
+    assert all(said.startswith(f"--set {override}: ") for said in found) or "cutoffs" in override
+
+
+def test_stopping_by_what_a_family_does_not_learn_is_refused(problems):
+    base = {"name": "s", "source": BASES["table"]}
+    higr = problems(base, "models.challenger=higr", "training.overrides.higr.validation_metric=auc")
+    assert "is 'auc', which higr does not learn, expected one of loss, ndcg@10" in str(higr[0])
+    ranking = ["models.challenger=unigrf", "models.settings.unigrf.tasks=ranking"]
+    assert "is 'ndcg@10', which unigrf does not learn" in str(problems(base, *ranking)[0])
+    semantic = ["models.challenger=unigrf", "gate.primary_metric=sid_hr@10"]
+    assert "and unigrf has no semantic IDs, expected 'hr@10'" in str(problems(base, *semantic)[0])
+    ranks = ["models.challenger=unigrf", "gate.primary_metric=auc"]
+    assert problems(base, *ranks) == []
+
+
+def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(tmp_path):
+    text = (
+        "name: shop\nsource:\n  layout: table\n  path: log\n  colums: {}\n"
+        "training:\n  max_epochs: many\ngate:\n  primary_metric: ndcg@7\n"
+    )
+    (tmp_path / "shop.yaml").write_text(text)
+    with pytest.raises(PresetError, match="has 6 problems") as caught:
+        checked("shop", folder=tmp_path, model="tigr")
+    assert [(each.place, each.path) for each in caught.value.problems] == [
+        ("--model tigr", "models.challenger"),
+        ("line 2", "source.columns"),
+        ("line 2", "source.strength"),
+        ("line 5", "source.colums"),
+        ("line 7", "training.max_epochs"),
+        ("line 9", "gate.primary_metric"),
+    ]
+
+
+YAML = {
+    "a: 1\n\tb: 2\n": "line 2: a tab; YAML is indented by blanks",
+    "source:\n\t- b\n": "line 2: a tab",
+    "name: a\nname: b\n": "line 2: 'name' is there twice, first in line 1",
+    "source: {path: a, path: b}\n": "line 1: 'path' is there twice",
+    "- a\n- b\n": "holds a list of 2, expected a mapping of sections",
+    "": "is empty, expected a mapping of sections",
+    "# only a comment\n": "is empty, expected a mapping",
+    "just text\n": "holds the text 'just text', expected a mapping",
+    "name: a\n---\nname: b\n": "a second document",
+    "name: a: b\n": "line 1: a colon where none can be",
+    "name: [a\n": "line 2: no YAML: while parsing a flow sequence",
+    "name: @shop\n": "line 1: no YAML: while scanning for the next token",
+    "name: !!python/object:os.system x\n": "line 1: the tag .* asks for an object",
+    "1: x\n": "line 1: the key '1' is no text; put it in quotes",
+    "name: *nope\n": "line 1: no YAML: found undefined alias 'nope'",
+    "name: &x [*x]\n": "an alias names what it stands in",
+    "name: {<<: 3}\n": "'<<' merges mappings, and this is none",
+}
+
+
+@pytest.mark.parametrize("text", YAML)
+def test_what_yaml_makes_wrong_is_one_line_with_its_number(problems, text):
+    with pytest.raises(PresetError, match=YAML[text]):
+        problems(text)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "shop.yaml").write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(PresetError, match=r"is not UTF-8 text \(byte 9\)"):
+        read_preset("shop", folder=tmp_path)
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(PresetError, match="no preset at"):
+        read_preset("folder", folder=tmp_path)
+
+
+def test_words_that_yaml_1_1_takes_for_booleans_and_dates_are_text(problems):
+    source = BASES["table"] | {
+        "columns": {"user_id": "no", "item_id": "on", "event_time": {"column": "y"}}
+    }
+    text = yaml.safe_dump({"name": "s", "source": source}).replace("'", "")
+    text = text.replace("TRUE", "1 = 1")
+    assert "user_id: no\n" in text
+    assert problems(text) == []
+    assert problems(text, "source.columns.event_time.origin=2014-07-23") == []
+    assert problems(text, "training.learning_rate=1e-3") == []
+
+
+def test_the_readmes_preset_is_right(problems):
+    blocks = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+    shop = [block for block in blocks if "layout: table" in block]
+    assert shop and all(problems(block) == [] for block in shop)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "presets").glob("*.yaml")), ids=str)
+def test_presets_that_we_ship_are_right(path):
+    assert checked(str(path), folder=path.parent).sections["name"] == path.stem

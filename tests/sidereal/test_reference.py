@@ -1,0 +1,30 @@
+"""The pages about presets and variables are those that the code makes."""
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from sidereal.cli import main
+from sidereal.preset_reference import keys
+from sidereal.reference import pages
+
+PAGES = {path.name: (path, text) for path, text in pages().items()}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_committed_page_is_current(name):
+    path, text = PAGES[name]
+    assert path.read_text() == text, "run `sidereal presets reference --write`"
+
+
+def test_every_key_says_what_it_means():
+    assert [key.path for key in keys() if not key.meaning and key.path != "source.layout"] == []
+
+
+def test_a_key_is_told_with_its_type_bounds_default_and_meaning():
+    text = CliRunner().invoke(main, ["presets", "reference"]).output
+    assert "| `max_guard_loss` | number, at least 0 | `0.05` | Largest relative loss" in text
+    assert "| `path` | text | **must be there** | " in text
+    assert "### `models.settings.unigrf`" in text
+    assert len(re.findall(r"^\| `", text, re.M)) > 250

@@ -1,0 +1,1 @@
+"""Recommendations, out of the feature store and into files and Redis."""

@@ -1,0 +1,153 @@
+"""What a model of sections can't say about training's part of a preset: what depends on what."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from feature_store.preset import Rule
+from feature_store.preset_problems import Problem, near, one_of, shown
+from training.evaluation.metric_names import (
+    RANKING_METRICS,
+    READINGS,
+    list_metric_names,
+    slate_metric_names,
+)
+from training.settings import FAMILIES, RANKERS, SLATE_FAMILIES, WITH_SEMANTIC_IDS
+
+if TYPE_CHECKING:
+    from training.config import TrainingConfig
+
+Found = Iterator[tuple[tuple[str | int, ...], Problem]]
+
+
+def _metrics(config: "TrainingConfig") -> Found:
+    """The gate asks for what the evaluation measures."""
+    known = _measured(config)
+    for path, name in _asked(config):
+        if name not in known:
+            said = f"found {shown(name)}{_why_unmeasured(name)}"
+            problem = Problem(
+                path="", found=said, expected=one_of(known), nearest=near(name, known)
+            )
+            yield path, problem
+
+
+def _metrics_of_challenger(config: "TrainingConfig") -> Found:
+    """The gate asks for what the challenger can be measured by."""
+    challenger = config.models.challenger
+    ranks = challenger in RANKERS and _tasks(config) != "retrieval"
+    for path, name in _asked(config):
+        if name not in _measured(config):
+            continue
+        if name.startswith(READINGS[1:]) and challenger not in WITH_SEMANTIC_IDS:
+            said = f"found {shown(name)}, and {challenger} has no semantic IDs"
+            yield path, Problem(path="", found=said, expected=f"{name.partition('_')[2]!r}")
+        # A guard of feedback guards those who can rank; it may be that nobody can.
+        if name in RANKING_METRICS and not ranks and path[-1] == "primary_metric":
+            said = f"found {shown(name)}, and {challenger} does not rank"
+            expected = "a metric of lists or slates, or a challenger that ranks (unigrf)"
+            yield path, Problem(path="", found=said, expected=expected)
+
+
+def _measured(config: "TrainingConfig") -> list[str]:
+    evaluation = config.evaluation
+    lists = list_metric_names(evaluation.cutoffs)
+    return [*lists, *slate_metric_names(evaluation.slate_cutoffs), *RANKING_METRICS]
+
+
+def _asked(config: "TrainingConfig") -> list[tuple[tuple[str | int, ...], str]]:
+    gate = config.gate
+    guards = [(("gate", "guard_metrics", n), name) for n, name in enumerate(gate.guard_metrics)]
+    return [(("gate", "primary_metric"), gate.primary_metric), *guards]
+
+
+def _why_unmeasured(name: str) -> str:
+    metric, _, cutoff = name.partition("@")
+    for reading in READINGS[1:]:
+        metric = metric.removeprefix(reading)
+    if cutoff.isdigit() and metric in ("hr", "ndcg"):
+        return f", and {cutoff} is not among evaluation.cutoffs"
+    if cutoff.isdigit() and metric in ("slate_hit", "slate_recall", "slate_ndcg"):
+        return f", and {cutoff} is not among evaluation.slate_cutoffs"
+    return ""
+
+
+def _entrants(config: "TrainingConfig") -> Found:
+    """The floor is evaluated, and nobody faces itself."""
+    models, floor = config.models, config.gate.floor
+    entrants = (models.challenger, *models.baselines)
+    if floor not in entrants:
+        said = f"found {shown(floor)}, which is not evaluated"
+        expected = f"{one_of(entrants)} (models.challenger and models.baselines)"
+        yield ("gate", "floor"), Problem(path="", found=said, expected=expected)
+    for place, name in enumerate(models.baselines):
+        if name in models.baselines[:place]:
+            yield ("models", "baselines", place), Problem(path="", found=f"{name!r} is there twice")
+
+
+def _stopping(config: "TrainingConfig") -> Found:
+    """What stops a training is what its family learns."""
+    for family in (config.models.challenger, *config.models.baselines):
+        metric = config.training_for(family).validation_metric
+        allowed = {"ndcg@10", "auc", "loss"}
+        if family in SLATE_FAMILIES:
+            allowed -= {"auc"}
+        if family in RANKERS:
+            allowed -= {"retrieval": {"auc"}, "ranking": {"ndcg@10"}}.get(_tasks(config), set())
+        if metric not in allowed:
+            yield (
+                ("training", "overrides", family, "validation_metric"),
+                Problem(
+                    path="",
+                    found=f"is {metric!r}, which {family} does not learn",
+                    expected=one_of(sorted(allowed)),
+                ),
+            )
+
+
+def _warm_start(config: "TrainingConfig") -> Found:
+    """Earlier weights fit a catalogue that has grown only where items have no weights."""
+    for family in (config.models.challenger, *config.models.baselines):
+        epochs = config.training_for(family).warm_start_epochs
+        if epochs and family not in WITH_SEMANTIC_IDS and family not in ("item_knn", "popularity"):
+            yield (
+                ("training", "overrides", family, "warm_start_epochs"),
+                Problem(
+                    path="",
+                    found=f"is {epochs}, but {family} has weights of each item, which don't fit a "
+                    "catalogue that has grown",
+                    expected="0",
+                ),
+            )
+
+
+def _heads(config: "TrainingConfig") -> Found:
+    """Heads share a width."""
+    for family, settings in config.models.settings.items():
+        shape = FAMILIES[family](**settings)
+        heads, width = getattr(shape, "num_heads", 0), getattr(shape, "width", 0)
+        if not heads:
+            continue
+        backbone = getattr(shape, "backbone", "llama")
+        if backbone == "llama" and width % (2 * heads):
+            wrong = f"a width of {width} is no multiple of twice num_heads ({2 * heads})"
+        elif backbone == "hstu" and (shape.hidden_width or width) % heads:
+            wrong = f"{heads} heads can't share a width of {shape.hidden_width or width}"
+        elif backbone == "attention" and width % heads:
+            wrong = f"{heads} heads can't share a width of {width}"
+        else:
+            continue
+        yield ("models", "settings", family), Problem(path="", found=wrong)
+
+
+def _tasks(config: "TrainingConfig") -> str:
+    return str(config.models.settings.get("unigrf", {}).get("tasks", "both"))
+
+
+RULES = (
+    Rule(("evaluation", "gate"), _metrics),
+    Rule(("models", "evaluation", "gate"), _metrics_of_challenger),
+    Rule(("models.challenger", "models.baselines", "gate.floor"), _entrants),
+    Rule(("models", "training"), _stopping),
+    Rule(("models.challenger", "models.baselines", "training"), _warm_start),
+    Rule(("models.settings",), _heads),
+)

@@ -1,0 +1,122 @@
+"""What can be chosen about the smaller families; `higr` and `unigrf` have files of their own."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from training.settings.bounds import (
+    AboveZero,
+    AtLeastOne,
+    AtLeastZero,
+    NotNegative,
+    Share,
+    ShareBelowOne,
+    Strength,
+)
+
+
+@dataclass(frozen=True)
+class TigerConfig:
+    """Shape of the model."""
+
+    backbone: Literal["llama", "hstu"] = "llama"
+    """A key of `training.backbones.BACKBONES`."""
+    width: AtLeastOne = 64
+    """Of every position's vector."""
+    num_layers: AtLeastOne = 2
+    """Blocks of the backbone."""
+    num_heads: AtLeastOne = 2
+    """Heads of each block; they share the width."""
+    hidden_width: AtLeastZero = 0
+    """Inside the backbone's blocks, as `make_backbone` says; 0: the backbone's own choice."""
+    dropout: ShareBelowOne = 0.1
+    """Share of what each block adds that is dropped in training."""
+    max_history: AtLeastOne = 50
+    """Events of context; set by the loop's `max_history`."""
+    beam_width: AtLeastOne = 20
+    """Semantic IDs kept per step; never fewer than the items asked for."""
+    normalisation: Literal["legal", "all"] = "legal"
+    """Whether a beam's probabilities are of the codes that exist below it, or of all."""
+
+
+@dataclass(frozen=True)
+class SasrecConfig:
+    """Shape of the model."""
+
+    backbone: Literal["attention", "llama", "hstu"] = "attention"
+    """attention: SASRec's own blocks; else a key of `training.backbones.BACKBONES`."""
+    width: AtLeastOne = 64
+    """Of every position's vector."""
+    num_layers: AtLeastOne = 2
+    """Blocks of the backbone."""
+    num_heads: AtLeastOne = 2
+    """Heads of each block; they share the width."""
+    hidden_width: AtLeastZero = 0
+    """Of attention's feed-forward, 0: the width; else as `make_backbone` says."""
+    dropout: ShareBelowOne = 0.2
+    """Share of what each block adds that is dropped in training."""
+    max_history: AtLeastOne = 50
+    """Events of context; set by the loop's `max_history`."""
+    similarity: Literal["inner", "cosine"] = "inner"
+    """What an item's logit is: an inner product, or a cosine over the temperature."""
+    temperature: AboveZero = 0.05
+    """Of cosines."""
+    loss: Literal["full", "sampled"] = "full"
+    """Softmax over the whole catalogue, or over drawn items."""
+    num_negatives: AtLeastZero = 512
+    """Items drawn for the sampled loss, uniformly."""
+    negatives: Literal["batch", "position"] = "batch"
+    """Whether they are drawn once for a batch or for each position anew."""
+
+
+@dataclass(frozen=True)
+class FlatSlateConfig:
+    """Shape of the model; fields that HiGR has, too, mean what they mean there."""
+
+    backbone: Literal["llama", "hstu"] = "llama"
+    """A key of `training.backbones.BACKBONES`."""
+    width: AtLeastOne = 64
+    """Of every position's vector."""
+    num_layers: AtLeastOne = 4
+    """HiGR's planner and generator together."""
+    num_heads: AtLeastOne = 2
+    """Heads of each block; they share the width."""
+    hidden_width: AtLeastZero = 0
+    """Inside the blocks; 0: the backbone's own choice."""
+    dropout: ShareBelowOne = 0.1
+    """Share of what each block adds that is dropped in training."""
+    max_history: AtLeastOne = 50
+    """Events of context; set by the loop's `max_history`."""
+    longest_slate: AtLeastOne = 64
+    """Places of a slate that it has room for."""
+    pooling: Literal["sum", "mean", "max"] = "sum"
+    """How the codes' embeddings become the vector of an item."""
+    order: Literal["engaged", "exposed"] = "engaged"
+    """Slates are learnt by feedback strength and dwell, or as shown."""
+    minimum_strength: Strength = 1
+    """Weaker items of a slate are not learnt."""
+    beam_width: AtLeastOne = 8
+    """Semantic IDs kept per step, inside an item."""
+    normalisation: Literal["legal", "all"] = "legal"
+    """Whether a beam's probabilities are of the codes that exist below it, or of all."""
+
+
+@dataclass(frozen=True)
+class ItemKnnConfig:
+    """Shape of the neighbourhood."""
+
+    neighbours: AtLeastOne = 200
+    """Nearest items kept per item."""
+    shrinkage: NotNegative = 10.0
+    """Takes weight from pairs that few people met."""
+    recency_decay: Share = 0.97
+    """Weight of an event against the one after it; 1 makes the history a set."""
+    max_user_items: AtLeastOne = 500
+    """Most recent items counted per user: pairs grow with the square of them."""
+
+
+@dataclass(frozen=True)
+class PopularityConfig:
+    """Shape of the popularity list."""
+
+    half_life_days: AboveZero | None = None
+    """Age at which an event counts half; None: all events count alike."""
