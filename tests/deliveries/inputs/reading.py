@@ -16,7 +16,11 @@ WITH_ITEMS = ("build_items", "ingest_interactions")
 
 def one(name, files, preset=None, **expected):
     """An input of one night."""
-    return Input(name=name, preset=preset or own(), nights=[Night(files=files, **expected)])
+    return Input(
+        name=name,
+        preset=own() if preset is None else preset,
+        nights=[Night(files=files, **expected)],
+    )
 
 
 def read(name, files, preset=None, **expected):
