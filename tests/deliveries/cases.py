@@ -86,7 +86,7 @@ CASES: dict[str, tuple[Night, ...]] = {
         ),
     ),
     "type-changes-between-parts": (
-        Night(exit_code=3, says=["p1.parquet has user as INT64, p0.parquet as string"]),
+        Night(exit_code=3, says=["p1.parquet has user as INT64, ", "p0.parquet as string"]),
     ),
     "withdrawn-item": (
         Night(steps=WITH_ITEMS, published=2, table=[("u1", "a", 2), ("u2", "b", 2)]),

@@ -79,7 +79,6 @@ class Night:
         """Rows of the delivered files that are data, by an independent count."""
         if self.rows_in is not None:
             return self.rows_in
-        names = tuple(f"/{name}" for name in self.left_out)
         return sum(
             rows_in(path, content, separator=self.separator, lines_are_rows=self.lines_are_rows)
             for path, content in self.files.items()

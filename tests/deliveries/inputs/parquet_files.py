@@ -336,14 +336,14 @@ SHAPES = [
         parquet(events("u1")),
         parquet(events("u2", item=pa.array([7]))),
         exit_code=3,
-        says=["p1.parquet has item as INT64, p0.parquet as string"],
+        says=["p1.parquet has item as INT64, ", "p0.parquet as string"],
     ),
     parts(
         "a signal as a number and as text",
         parquet(events("u1")),
         parquet(events("u2", liked=pa.array(["1"]))),
         exit_code=3,
-        says=["p1.parquet has liked as string, p0.parquet as INT64"],
+        says=["p1.parquet has liked as string, ", "p0.parquet as INT64"],
     ),
     parts(
         "a column that nobody needs, of two types",
