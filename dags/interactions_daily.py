@@ -12,6 +12,10 @@ partition key (`%Y-%m-%d`), in the UI or by
 
 Running a day again gives the same rows, and commits nothing where nothing changed.
 
+Days that were missed: `sidereal run --from 1998-04-18 --to 1998-04-20`, or the POST above with
+`"conf": {"first_day": "1998-04-18"}`. The days are brought in one after the other; what comes later
+starts once, for the last of them.
+
 ## Triage
 
 * `ingest_interactions` **failed at once, exit code 3**: validation refused the day. Nothing was
@@ -39,4 +43,4 @@ with DAG(
     tags=[Tag.DAILY, Tag.SPARK, Tag.TABLES],
     **dag_defaults(),
 ) as dag:
-    launch.spark_jobs({"build_items": [], "ingest_interactions": ["build_items"]})
+    launch.spark_jobs({"build_items": [], "ingest_interactions": ["build_items"]}, fills=True)

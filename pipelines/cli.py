@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import click
@@ -33,22 +33,43 @@ JOB_NAMES = (
 @click.argument("names", nargs=-1, required=True, type=click.Choice(JOB_NAMES))
 @click.option("--preset", required=True, help="A preset's name, or a path ending in .yaml.")
 @click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The partition.")
+@click.option(
+    "--from",
+    "first",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Run the days from this one on before it, in order.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a preset's key.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts of each run as JSON.")
 def job(
-    names: tuple[str, ...], preset: str, day: datetime, overrides: tuple[str, ...], as_json: bool
+    names: tuple[str, ...],
+    preset: str,
+    day: datetime,
+    first: datetime | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Run Spark jobs for one day, one after the other, and publish their tables.
 
-    A run sees events before the end of the day (UTC). Running a day again gives the same rows.
-    Several jobs share one Spark application; the first that fails is the last that runs.
+    A run sees events before the end of the day (UTC). Running a day again gives the same rows, and
+    does nothing where neither files, tables, preset nor code have changed. Several jobs share one
+    Spark application; the first that fails is the last that runs.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("pipelines").setLevel(logging.INFO)
-    for name in names:
-        with _exit_codes(name):
-            facts = _run(name, preset, day.date(), overrides)
-        click.echo(json.dumps(facts, default=str, indent=1) if as_json else describe(facts))
+    days = _days(first, day)
+    for each in days:
+        for name in names:
+            with _exit_codes(name if len(days) == 1 else f"{name} {each}"):
+                facts = _run(name, preset, each, overrides)
+            click.echo(json.dumps(facts, default=str, indent=1) if as_json else describe(facts))
+
+
+def _days(first: datetime | None, last: datetime) -> list[date]:
+    if first is not None and first > last:
+        raise click.UsageError(f"--from {first.date()} is after --day {last.date()}")
+    num_days = (last - (first or last)).days + 1
+    return [(last - timedelta(days=back)).date() for back in reversed(range(num_days))]
 
 
 @click.command()

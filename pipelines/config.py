@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from feature_store.preset import Part, Section, load
+from pipelines.preset_rules import RULES
 
 
 class StrengthRule(Section):
@@ -16,7 +17,9 @@ class StrengthRule(Section):
     strength: int = Field(ge=-1, le=3)
     """-1 disliked, 0 shown and left, 1 to 3 ever stronger interest."""
     when: str
-    """Spark SQL condition over the source's raw columns, e.g. `rating >= 4.5`."""
+    """Spark SQL condition over the source's raw columns, e.g. `rating >= 4.5`: a function of the
+    row alone. Columns that came as text are read as the rules compare them (with a number, with
+    text, as a condition of their own)."""
 
 
 class MovieLensSource(Section):
@@ -76,7 +79,8 @@ class ColumnMapping(Section):
     dwell_unit: Literal["seconds", "milliseconds"] = "seconds"
     """Of that column."""
     signals: tuple[str, ...] = ()
-    """Numeric columns to keep as they came; strength rules compare them as numbers."""
+    """Columns to keep as they came, be they text, numbers or true and false. Strength rules may
+    compare any raw column, kept or not."""
 
 
 class CatalogueMapping(Section):
@@ -217,6 +221,28 @@ class Cooccurrence(Section):
     """Of a slate, the strongest; pairs grow with the square of it."""
 
 
+class ValidationRule(Section):
+    """A rule of one's own about a table, run with ours on the rows that would be published."""
+
+    name: str
+    """What Data Docs and refusals call it: lower-case letters, digits and _, a letter first."""
+    table: Literal[
+        "items",
+        "interactions",
+        "item_embeddings",
+        "user_sequences",
+        "slates",
+        "preference_pairs",
+        "item_cooccurrence",
+    ]
+    """The table that it is about."""
+    condition: str
+    """Spark SQL over the table's columns; a row for which it is false breaks the rule, null breaks
+    nothing."""
+    share: float = Field(default=0.0, ge=0, lt=1)
+    """Of the rows, how many may break it; with more nothing is published."""
+
+
 class Validation(Section):
     """Rules a contract can't say; a share is of rows, a factor multiplies the trailing median."""
 
@@ -236,6 +262,8 @@ class Validation(Section):
     """Whether a day without events is published."""
     earliest_event: date = date(1990, 1, 1)
     """Events before are quarantined: they are a default or a unit mistake, not feedback."""
+    rules: tuple[ValidationRule, ...] = ()
+    """Rules of one's own, beside those that every table has."""
 
 
 class PipelineConfig(Section):
@@ -254,7 +282,7 @@ class PipelineConfig(Section):
     validation: Validation = Validation()
 
 
-PART = Part(PipelineConfig)
+PART = Part(PipelineConfig, RULES)
 
 
 def load_config(

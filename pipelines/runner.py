@@ -30,6 +30,7 @@ from pipelines.sources.raw_files import readable
 from pipelines.unchanged import RawFiles, digest, raw_files
 from pipelines.validation import gate
 from pipelines.validation.interface import ValidationContext
+from pipelines.validation.own_rules import check_own_rules
 
 log = logging.getLogger(__name__)
 Facts = dict[str, Any]
@@ -86,6 +87,7 @@ def _recorded(facts: Facts, settings: Settings, day: date) -> Iterator[None]:
 
 
 def _run(job: Job, run: JobRun, facts: Facts) -> None:
+    check_own_rules(run.spark, job.outputs, run.config.validation)
     # Stages are opened before anything is read: a commit by someone else between our read and
     # our commit then counts as a conflict, not as rows to overwrite.
     stages = {

@@ -5,6 +5,7 @@ submitted with; started by Python, it takes them from the settings. The rest (ti
 type, commit protocol) is the same everywhere, because the tables' contents depend on it.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -63,6 +64,9 @@ def build_session(settings: Settings, *, name: str = "sidereal") -> SparkSession
         conf.setIfMissing(key, value)
     if conf.get("spark.master").startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    # Both print what Spark refuses as JSON with a Java stack trace, caught or not.
+    for logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        logging.getLogger(logger).disabled = True
     return SparkSession.builder.config(conf=conf).appName(name).getOrCreate()
 
 

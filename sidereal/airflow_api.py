@@ -1,7 +1,7 @@
 """What we ask of Airflow's REST API, as plain values."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import takewhile
@@ -79,9 +79,9 @@ class AirflowApi:
         """Let a DAG's runs start, or not."""
         self._ask("PATCH", f"/dags/{dag_id}", json={"is_paused": not on})
 
-    def trigger(self, dag_id: str, day: date) -> str:
+    def trigger(self, dag_id: str, day: date, conf: Mapping[str, str] | None = None) -> str:
         """Start a run for a day; returns the time from which its chain's runs are counted."""
-        body = {"logical_date": None, "partition_key": day.isoformat()}
+        body = {"logical_date": None, "partition_key": day.isoformat(), "conf": dict(conf or {})}
         answer = self._ask("POST", f"/dags/{dag_id}/dagRuns", json=body)
         return str(answer["run_after"])
 

@@ -45,11 +45,13 @@ class DayChain:
     Args:
         api: of the running Airflow.
         day: the partition key.
+        first_day: of the days that are brought in before it; the day itself where there are none.
         check: called at each poll; raises when Airflow itself has died.
     """
 
     api: AirflowApi
     day: date
+    first_day: date
     check: Callable[[], None]
     _ended: dict[str, list[Task]] = field(default_factory=dict)
 
@@ -60,7 +62,8 @@ class DayChain:
             AirflowError: a component died, or a DAG that was waited for never started.
         """
         order = {dag_id: self.api.task_ids(dag_id) for dag_id in CHAIN}
-        since = self.api.trigger(CHAIN[0], self.day)
+        filled = {"first_day": self.first_day.isoformat()} if self.first_day < self.day else {}
+        since = self.api.trigger(CHAIN[0], self.day, filled)
         idle_since = time.monotonic()
         while True:
             self.check()

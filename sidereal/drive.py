@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -34,6 +34,8 @@ class Plan:
         preset: name, or path of a YAML, as the steps are given it.
         name: the preset's name, by which its tables and records go.
         days: in order; each starts when the one before it is done.
+        first_day: where days are filled in, the first that is brought in before the only one of
+            `days`, for which alone all that follows is done; else that day itself.
         overrides: `section.key=value` texts for every step.
         dataset: what to fetch before; None where the preset brings its own data.
     """
@@ -41,8 +43,15 @@ class Plan:
     preset: str
     name: str
     days: tuple[date, ...]
+    first_day: date
     overrides: tuple[str, ...]
     dataset: str | None
+
+    @property
+    def filled_days(self) -> list[date]:
+        """Days that are brought in and get no models of their own."""
+        num_days = (self.days[0] - self.first_day).days
+        return [self.first_day + timedelta(days=number) for number in range(num_days)]
 
 
 class RunFailed(Exception):
@@ -89,12 +98,17 @@ def _run_day(
 ) -> dict[str, Any]:
     started = time.monotonic()
     with day_view(console) as view:
-        for progress in DayChain(api, day, airflow.check).follow():
+        for progress in DayChain(api, day, min(day, plan.first_day), airflow.check).follow():
             view.show(progress)
-    facts = summarize(settings, plan.name, progress, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    filled = plan.filled_days if day == plan.days[0] else []
+    facts = summarize(
+        settings, plan.name, progress, seconds=seconds, given=plan.preset, filled=filled
+    )
     path = write_summary(settings, facts)
     if progress.failed:
-        raise RunFailed(explain(api, progress), exit_code(settings, plan.name, progress))
+        code = exit_code(settings, plan.name, progress, filled)
+        raise RunFailed(explain(api, progress), code)
     print_summary(console, facts, path)
     return facts
 

@@ -1,5 +1,6 @@
 """What a person needs when a task has failed: the end of its log and what the runbook says."""
 
+from collections.abc import Iterable
 from datetime import date
 
 from feature_store.run_record import read_steps
@@ -30,10 +31,13 @@ def triage(runbook: str) -> str:
     return section.strip()
 
 
-def exit_code(settings: Settings, preset: str, progress: Progress) -> int:
-    """3 where validation refused the data, else 1."""
+def exit_code(
+    settings: Settings, preset: str, progress: Progress, filled: Iterable[date] = ()
+) -> int:
+    """3 where validation refused the data of the day or of one filled in before it, else 1."""
     failed = {step for task in progress.failures for step in task.steps}
-    return 3 if _refused(settings, preset, progress.day) & failed else 1
+    days = (progress.day, *filled)
+    return 3 if any(_refused(settings, preset, day) & failed for day in days) else 1
 
 
 def _refused(settings: Settings, preset: str, day: date) -> set[str]:

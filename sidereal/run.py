@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import NoReturn
@@ -14,23 +14,40 @@ from feature_store.errors import FeatureStoreError
 from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
+from sidereal.days import which_days
 from sidereal.drive import Plan, RunFailed, drive
 from sidereal.preset_check import checked
+from sidereal.retention import tidy
 from sidereal.schedule import load_schedule
 
 
 @click.command()
 @click.option("--preset", default="movielens-100k", show_default=True, help="Name or path.")
 @click.option("--day", "--days", "days", multiple=True, help="Days to run: D1,D2 (or repeated).")
+@click.option("--yesterday", "before_today", is_flag=True, help="Run the day that ended last, UTC.")
+@click.option("--from", "first", metavar="DAY", help="Bring in the days from this one on, first.")
+@click.option("--to", "last", metavar="DAY", help="With --from: the last day, which is run whole.")
 @click.option("--model", help="Family to train as challenger (models.challenger).")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")
+@click.option(
+    "--refusal-exit-code",
+    type=click.IntRange(0, 125),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Exit code where all went well and the gate refused a challenger.",
+)
 @click.option("--keep-airflow", is_flag=True, help="Serve the Airflow UI afterwards, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as JSON, nothing else.")
 def run(
     preset: str,
     days: tuple[str, ...],
+    before_today: bool,
+    first: str | None,
+    last: str | None,
     model: str | None,
     overrides: tuple[str, ...],
+    refusal_exit_code: int,
     keep_airflow: bool,
     as_json: bool,
 ) -> None:
@@ -40,15 +57,23 @@ def run(
     starts the first for each day in turn and follows the others, which are started by what is
     published. Ends Airflow again, also when interrupted. Without --days, the preset's own days.
 
-    Exit codes: 0 done (also when the gate refused: that is an outcome), 1 a task failed,
-    2 wrong usage or preset, 3 validation refused the data.
+    --from D1 --to D2 (or --from D1 --yesterday) fills in days that were missed: each is brought in,
+    in order, and everything after the tables is done once, for the last.
+
+    Once a week of data the tables are tidied afterwards, as `sidereal tables maintain` does it.
+
+    Exit codes: 0 done (also when the gate refused: that is an outcome; --refusal-exit-code makes
+    it another), 1 a task failed, 2 wrong usage or preset, 3 validation refused the data,
+    130 interrupted.
     """
     settings = Settings()
     console = Console(stderr=as_json)
     try:
-        plan = make_plan(preset, days, model, overrides, settings)
+        chosen, begin = which_days(days, first=first, last=last, before_today=before_today)
+        plan = make_plan(preset, chosen, model, overrides, settings, first_day=begin)
         FeatureStore.open(settings, plan.name)  # what stands in the way is said before any wait
         summaries = drive(plan, settings, console, keep_airflow=keep_airflow)
+        _tidy(settings, plan, console)
     except PresetError as error:
         _end(f"error: {error}", 2)
     except FeatureStoreError as error:
@@ -59,24 +84,40 @@ def run(
         _end("interrupted; Airflow and all its tasks were ended", 130)
     if as_json:
         click.echo(json.dumps(summaries, indent=1, default=str))
+    if any(facts["gate"].get("decision") == "refuse" for facts in summaries):
+        sys.exit(refusal_exit_code)
+
+
+def _tidy(settings: Settings, plan: Plan, console: Console) -> None:
+    try:
+        went = tidy(settings, plan.name, max(plan.days))
+    except FeatureStoreError as error:
+        raise RunFailed(f"error: the days are done, but not tidied up after: {error}", 1) from error
+    if went is not None:
+        console.print(
+            f"tables tidied: {went['snapshots_expired']} snapshots expired, "
+            f"{went['files_deleted']} files ({went['bytes_deleted'] / 1e6:,.1f} MB) deleted"
+        )
 
 
 def make_plan(
     preset: str,
-    days: Iterable[str],
+    days: Sequence[date],
     model: str | None,
     overrides: Sequence[str],
     settings: Settings,
+    *,
+    first_day: date | None = None,
 ) -> Plan:
     """What to run; everything that can be wrong with the preset is found here, before any wait.
 
     Raises:
-        PresetError: the preset, an override or a day is wrong, or there are no days.
+        PresetError: the preset or an override is wrong, or there are no days.
     """
     sections = checked(preset, folder=settings.presets, overrides=overrides, model=model).sections
     changed = (*overrides, *([f"models.challenger={model}"] if model else []))
     schedule = load_schedule(preset, folder=settings.presets, overrides=changed)
-    chosen = _parse_days(days) or schedule.days
+    chosen = tuple(days) or schedule.days
     if not chosen:
         raise PresetError(f"preset {preset!r} has no schedule.days; say which with --days")
     source = sections["source"]
@@ -84,19 +125,7 @@ def make_plan(
     dataset = f"movielens-{source['dataset']}" if fetched else None
     # Tasks run in the folder of the DAGs' project, wherever the command was given.
     given = str(Path(preset).absolute()) if preset.endswith((".yaml", ".yml")) else preset
-    return Plan(given, sections["name"], chosen, changed, dataset)
-
-
-def _parse_days(texts: Iterable[str]) -> tuple[date, ...]:
-    days = []
-    for text in ",".join(texts).split(","):
-        if not text.strip():
-            continue
-        try:
-            days.append(date.fromisoformat(text.strip()))
-        except ValueError as error:
-            raise PresetError(f"--days: {text!r} is not a day such as 1998-04-20") from error
-    return tuple(days)
+    return Plan(given, sections["name"], chosen, first_day or chosen[0], changed, dataset)
 
 
 def _end(message: str, exit_code: int) -> NoReturn:

@@ -1,7 +1,7 @@
 """The facts of a day's run, gathered from its run records, the tables and Airflow's own clock."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,15 @@ _ALL = "all"
 """The slice of all targets, as `training.evaluation` names it."""
 
 
-def summarize(settings: Settings, preset: str, progress: Progress, *, seconds: float) -> Facts:
+def summarize(
+    settings: Settings,
+    preset: str,
+    progress: Progress,
+    *,
+    seconds: float,
+    given: str = "",
+    filled: Iterable[date] = (),
+) -> Facts:
     """What happened on a day, as plain data; parts whose step has not run are empty.
 
     Args:
@@ -26,11 +34,14 @@ def summarize(settings: Settings, preset: str, progress: Progress, *, seconds: f
         preset: the name of what was run.
         progress: the day as it ended.
         seconds: from the first trigger to the last task.
+        given: the preset as the command was given it, by which it is found again.
+        filled: days that were brought in before it.
     """
     steps = read_steps(settings.runs_of(preset), progress.day)
     return {
         "day": progress.day.isoformat(),
         "preset": preset,
+        "preset_given": given or preset,
         "status": "done" if progress.done else "failed",
         "seconds": round(seconds, 1),
         "tasks": [_task(task) for task in progress.tasks if task.run_id],
@@ -40,10 +51,11 @@ def summarize(settings: Settings, preset: str, progress: Progress, *, seconds: f
             if task.run_id
             for name in task.steps
         ],
-        "delivery": _chosen(
-            steps.get("ingest_interactions", {}),
-            ("rows_in", "published", "duplicates", "quarantined"),
-        ),
+        "delivery": _delivery(steps),
+        "filled": [
+            {"day": day.isoformat(), **_delivery(read_steps(settings.runs_of(preset), day))}
+            for day in filled
+        ],
         "tables": _tables(settings, preset, steps),
         "validation": _validation(steps),
         "tokenizer": _tokenizer(steps),
@@ -81,6 +93,11 @@ def _step(task: Task, name: str, facts: Facts) -> Facts:
         "status": facts.get("status"),
         "message": facts.get("message") or facts.get("reason"),
     }
+
+
+def _delivery(steps: Steps) -> Facts:
+    named = ("rows_in", "published", "duplicates", "quarantined", "missing_days")
+    return _chosen(steps.get("ingest_interactions", {}), named)
 
 
 def _tables(settings: Settings, preset: str, steps: Steps) -> Facts:

@@ -13,6 +13,10 @@ from rich.text import Text
 Facts = Mapping[str, Any]
 
 SHOWN_METRICS = ("ndcg@10", "hr@10", "mrr", "auc")
+_ACCOUNT = (
+    "{rows_in:,} rows in = {published:,} published + {duplicates:,} duplicates + "
+    "{quarantined:,} quarantined"
+)
 _GOOD, _BAD = "green", "bold red"
 
 
@@ -28,6 +32,7 @@ def print_summary(console: Console, facts: Facts, path: Path) -> None:
 def _parts(facts: Facts) -> Iterator[RenderableType | None]:
     yield _tasks(facts["tasks"], facts["steps"])
     yield _tables(facts["tables"], facts["delivery"])
+    yield _other_days(facts)
     yield _validation(facts["validation"])
     yield _tokenizer(facts["tokenizer"])
     yield _metrics(facts["metrics"])
@@ -71,11 +76,27 @@ def _tables(tables: Facts, delivery: Facts) -> RenderableType | None:
         )
     if not delivery:
         return table
-    account = (
-        "  {rows_in:,} rows in = {published:,} published + {duplicates:,} duplicates + "
-        "{quarantined:,} quarantined\n"
-    )
-    return Group(table, Text(account.format_map(delivery), "dim"))
+    return Group(table, Text(f"  {_ACCOUNT.format_map(delivery)}\n", "dim"))
+
+
+def _other_days(facts: Facts) -> RenderableType | None:
+    """Days that were brought in before this one, and those that are still missing."""
+    lines = [
+        Text(f"  {each['day']}: {_ACCOUNT.format_map(each)}", "dim")
+        for each in facts["filled"]
+        if "rows_in" in each
+    ]
+    if missing := facts["delivery"].get("missing_days"):
+        days = missing[0] if len(missing) == 1 else f"{missing[0]} to {missing[-1]}"
+        lines.append(
+            Text(
+                f"  {len(missing)} day(s) before this one were never brought in: {days}. Fill them "
+                f"in: sidereal run --preset {facts['preset_given']} --from {missing[0]} "
+                f"--to {facts['day']}",
+                _BAD,
+            )
+        )
+    return Group(*lines, "") if lines else None
 
 
 def _validation(checks: list[Facts]) -> Table | None:

@@ -25,6 +25,13 @@ DAY = "{{ partition_key }}"
 """The day a run is for, as `%Y-%m-%d`. Never the logical date: asset-triggered runs have none."""
 
 
+FIRST_DAY = (
+    "{{ (dag_run.conf or {}).get('first_day', partition_key) if dag_run is defined "
+    "else partition_key }}"
+)
+"""The first of the days that a run fills in: `first_day` of its conf, else its day alone."""
+
+
 class Tag(StrEnum):
     """The closed list of tags; the test of the DAGs refuses any other."""
 

@@ -31,7 +31,7 @@ from airflow.sdk import Asset, BaseOperator
 
 from dags.common.assets import produced_by
 from dags.common.command import CommandOperator
-from dags.common.defaults import preset_arguments
+from dags.common.defaults import FIRST_DAY, preset_arguments
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUBMIT = REPOSITORY / "pipelines" / "submit.py"
@@ -42,7 +42,7 @@ STATE = "/state"
 _PINNED = re.compile(r".+@sha256:[0-9a-f]{64}")
 
 
-def spark_jobs(upstream: Mapping[str, Sequence[str]]) -> None:
+def spark_jobs(upstream: Mapping[str, Sequence[str]], *, fills: bool = False) -> None:
     """The Spark jobs of a DAG: a task each, or one for all of them.
 
     A task each shows where time goes, runs what it can side by side, and repeats after a failure
@@ -51,13 +51,16 @@ def spark_jobs(upstream: Mapping[str, Sequence[str]]) -> None:
 
     Args:
         upstream: by job the jobs whose tables it reads.
+        fills: whether a run may be asked for several days in order, of which the last is its own.
+            With a task each, the last day's catalogue is there before the first day's events.
     Raises:
         ValueError: SIDEREAL_TASK_PER is neither step nor dag.
     """
     if _steps_share():
-        _spark_application(SPARK_JOBS, list(TopologicalSorter(upstream).static_order()))
+        jobs = list(TopologicalSorter(upstream).static_order())
+        _spark_application(SPARK_JOBS, jobs, fills=fills)
         return
-    tasks = {job: _spark_application(job, [job]) for job in upstream}
+    tasks = {job: _spark_application(job, [job], fills=fills) for job in upstream}
     for job, waits_for in upstream.items():
         tasks[job].set_upstream([tasks[each] for each in waits_for])
 
@@ -69,7 +72,7 @@ def _steps_share() -> bool:
     return per == "dag"
 
 
-def _spark_application(task_id: str, jobs: list[str]) -> BaseOperator:
+def _spark_application(task_id: str, jobs: list[str], *, fills: bool) -> BaseOperator:
     """Jobs of `pipelines.jobs`, submitted to whatever master the connection names."""
     # The import pulls in two Kubernetes clients, a second that DAGs without Spark needn't pay.
     from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
@@ -79,7 +82,7 @@ def _spark_application(task_id: str, jobs: list[str]) -> BaseOperator:
         name=f"sidereal-{task_id}",
         conn_id="spark_default",
         application=os.environ.get("SIDEREAL_SPARK_APPLICATION", str(SUBMIT)),
-        application_args=[*jobs, *preset_arguments()],
+        application_args=[*jobs, *preset_arguments(), *(["--from", FIRST_DAY] if fills else [])],
         conf=json.loads(os.environ.get("SIDEREAL_SPARK_CONF", "{}")),
         driver_memory=os.environ.get("SIDEREAL_SPARK_DRIVER_MEMORY", "2g"),
         outlets=_made_by(jobs),

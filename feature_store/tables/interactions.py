@@ -30,8 +30,9 @@ INTERACTIONS = Contract(
         ),
         Column(
             name="signals",
-            type="map<string,double>",
-            meaning="the source's raw signals by name, as they came (rating, is_click, …)",
+            type="map<string,string>",
+            meaning="the source's raw signals by name, as they came (rating, action, …): text as "
+            "it is, numbers in their shortest text, true and false",
         ),
         Column(
             name="strength",

@@ -11,7 +11,8 @@ from pipelines.jobs.interface import JobRun
 from pipelines.sources.interface import RawLog, Source
 from pipelines.sources.raw_files import RawFiles
 from pipelines.sources.raw_rows import read_rows
-from pipelines.transforms.events import judge_events, of_the_run, parse_events
+from pipelines.transforms.events import judge_events, of_the_run
+from pipelines.transforms.parsing import parse_events
 
 
 @dataclass(frozen=True, kw_only=True)

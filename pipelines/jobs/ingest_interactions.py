@@ -29,6 +29,7 @@ from pipelines.transforms.events import (
     refuse_unknown_items,
     refused,
 )
+from pipelines.transforms.identifiers import refused_columns
 
 ROWS_PER_FILE = 4_000_000
 """A day with more rows is written as several files, by user."""
@@ -64,7 +65,7 @@ def build(run: JobRun) -> JobOutput:
         replace={"quarantine": [run.day]},
         facts=_facts(tally, run, delivery, bootstrap=not before.days),
         account=_accountant(tally, rows_published, lambda: int(dropped.get["rows"])),
-        refusal=lambda: excess(tally, run.config.validation),
+        refusal=lambda: refused_columns(tally.reasons) or excess(tally, run.config.validation),
         known_items=items,
         trailing=_trailing(run, before),
         raw_files=delivery.files,

@@ -11,6 +11,8 @@ from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.classic.column import Column as ClassicColumn
 
+_EXPRESSIONS = "org.apache.spark.sql.catalyst.expressions"
+
 
 def parse(condition: str) -> Any:
     """The Catalyst expression of a condition, not resolved against any columns.
@@ -35,17 +37,55 @@ def kind(node: Any) -> str:
     return str(node.getClass().getSimpleName())
 
 
-def null_where_it_fails(column: Column, *, guard: Column) -> Column:
-    """The column's value; null in a row for which its evaluation raises.
+def is_a(node: Any, ancestor: str) -> bool:
+    """Whether a node's class extends a class of Catalyst's expressions."""
+    return bool(_class(f"{_EXPRESSIONS}.{ancestor}").isInstance(node))
+
+
+def is_implicit(cast: Any) -> bool:
+    """Whether Spark put a Cast there, and not who wrote the expression."""
+    tag = _jvm().org.apache.spark.sql.catalyst.expressions.Cast.USER_SPECIFIED_CAST()
+    return not cast.getTagValue(tag).isDefined()
+
+
+def is_foldable(node: Any) -> bool:
+    """Whether a node's value is the same for every row."""
+    return bool(node.foldable())
+
+
+def value_of(node: Any) -> str | None:
+    """The value of a foldable node, as text."""
+    value = node.eval(None)
+    return None if value is None else str(value.toString() if hasattr(value, "toString") else value)
+
+
+def replaced(plan: Any) -> Any:
+    """An analysed plan whose expressions are those that are evaluated: `nvl` is `coalesce`."""
+    return _jvm().org.apache.spark.sql.catalyst.optimizer.ReplaceExpressions.apply(plan)
+
+
+def condition_of(expression: Any) -> Column:
+    """A Catalyst expression as a column."""
+    return _column(expression)
+
+
+def integer_or(column: Column, instead: Column, *, guard: Column) -> Column:
+    """The column's value; in a row for which its evaluation raises, another one.
 
     Args:
-        column: any expression.
-        guard: true in every row, which Spark must not be able to prove. Spark evaluates an
-            expression that occurs twice ahead of the whole projection, outside of what catches
-            its errors; it doesn't do so with what stands behind a condition.
+        column: an integer that is never null.
+        instead: evaluated in such rows alone.
+        guard: true in every row, which Spark must not be able to prove.
     """
+    # Three rules of Spark's optimizer don't know that TryEval catches errors:
+    # - an expression that occurs twice is evaluated ahead of the projection, unless it stands
+    #   behind a condition (the guard);
+    # - a CASE as its argument takes TryEval into its branches, and its conditions go without
+    #   (the inner coalesce);
+    # - to be null is asked of its argument (so that it's never asked).
+    guarded = F.coalesce(F.when(guard, column), F.lit(0))
     expressions = _jvm().org.apache.spark.sql.catalyst.expressions
-    return _column(expressions.TryEval(_expression(F.when(guard, column))))
+    return F.coalesce(_column(expressions.TryEval(_expression(guarded))), instead)
 
 
 def composed(text: Column) -> Column:

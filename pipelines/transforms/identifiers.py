@@ -8,6 +8,9 @@ r"""Raw ids as text: the one rule for events and the catalogue.
 - Whole numbers in a column of floats or decimals are integers: 42.0 is `42`. Text stays: `42.0`.
 """
 
+import re
+from collections.abc import Iterable
+
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -32,6 +35,7 @@ BLANKS = "".join(
     ]
 )
 """Characters that an id neither begins nor ends with."""
+_FLOATS = re.compile(r"(user|item)_id: column .* holds floats", re.DOTALL)
 _MISSING = ("", "nan", "null", "none", "\\n", "<na>")
 _LONGEST_MISSING = max(map(len, _MISSING))
 _EXACT_INTEGERS = {"double": 2**53, "float": 2**24}
@@ -94,6 +98,22 @@ def holds_floats(column: Column, kind: DataType) -> Column | None:
 def floats_refused(role: str, name: str) -> str:
     """What is said of an id column in which `holds_floats` is true anywhere."""
     return f"{role}: column {name!r} holds floats"
+
+
+def refused_columns(reasons: Iterable[str]) -> str | None:
+    """Why a delivery is refused as a whole, by the reasons against its rows; None: it isn't.
+
+    Which ids such a column held before they became floats can't be told, so that its whole
+    numbers are no better than the rest.
+    """
+    columns = [reason for reason in reasons if _FLOATS.fullmatch(reason)]
+    if not columns:
+        return None
+    return (
+        f"{'; '.join(columns)}; ids are text or whole numbers below 2^53 (2^24 in 32-bit floats). "
+        "The rows are in the quarantine; interactions stays as it was. Deliver the ids as text or "
+        "integers and run the day again"
+    )
 
 
 def present_text(text: Column) -> Column:

@@ -6,33 +6,70 @@ exposures without a click.
 """
 
 import difflib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
+from typing import Any
 
-from pyspark.errors import AnalysisException, ParseException
+from pyspark.errors import ParseException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructType
 
 from feature_store.preset import PresetError
 from pipelines.config import StrengthRule
-from pipelines.transforms.catalyst import kind, nodes, parse
+from pipelines.sources.raw_rows import ROW
+from pipelines.transforms.catalyst import integer_or, parse
+from pipelines.transforms.readings import (
+    Reading,
+    column_names,
+    first_line,
+    frame_of,
+    names_in,
+    settle,
+    uses,
+)
+from pipelines.transforms.row_functions import foreign_name, foreign_node
 
-_NAMES = ("UnresolvedAttribute", "UnresolvedNamedLambdaVariable")
-_QUOTED = re.compile(r"`([^`]+)`")
+NO_RULE = 4
+"""The outcome of a row that meets no rule; strengths are below it."""
+_FAILED = -1
+"""The outcome of a row on which rule n fails is this less n; strengths are above it."""
 
 
-def strength_of(rules: Sequence[StrengthRule]) -> Column:
-    """Strength of the first rule that holds; null where none does.
+def outcome_of(rules: Sequence[StrengthRule], *, guard: Column) -> Column:
+    """What the rules say of a row: the strength of the first that holds.
+
+    Args:
+        rules: ordered; an earlier rule that holds decides, whatever a later one would do.
+        guard: true in every row, which Spark can't prove (see `integer_or`).
+
+    Returns:
+        A strength, `NO_RULE`, or `failure(n)` where rule n can't be evaluated on the row.
 
     Example:
         With `is_click = 1 → 1` before `TRUE → 0`, a row with is_click = 1 has strength 1, and one
         whose is_click is 0 or null has strength 0.
     """
-    cases = [(F.expr(rule.when), F.lit(rule.strength)) for rule in rules]
-    none = F.lit(None).cast("int")
-    return reduce(lambda rest, case: F.when(*case).otherwise(rest), reversed(cases), none)
+    conditions = [F.expr(rule.when) for rule in rules]
+    cases = list(zip(conditions, (F.lit(rule.strength) for rule in rules), strict=True))
+    # Asked only where the rules fail as a whole, and in order: those before it hold nowhere.
+    fails = [
+        integer_or(F.coalesce(each, F.lit(False)).cast("int"), F.lit(_FAILED), guard=guard)
+        == F.lit(_FAILED)
+        for each in conditions
+    ]
+    numbers = (F.lit(failure(number)) for number in range(1, len(rules) + 1))
+    blamed = _first(zip(fails, numbers, strict=True), F.lit(NO_RULE))
+    return integer_or(_first(cases, F.lit(NO_RULE)), blamed, guard=guard)
+
+
+def failure(number: int) -> int:
+    """The outcome of a row on which the rule of this number, from 1, fails."""
+    return _FAILED - number
+
+
+def strength_of(outcome: Column) -> Column:
+    """Strength by an outcome; null where no rule holds or one fails."""
+    return F.when((outcome > _FAILED - 1) & (outcome < NO_RULE), outcome)
 
 
 def rule_columns(
@@ -49,77 +86,88 @@ def rule_columns(
         no column's is left to `check_rules`, as is a rule that isn't SQL.
     """
     there = list(columns)
-    named = (_names_in(rule.when) for rule in rules)
+    named = (_names(rule.when) for rule in rules)
     return {
         number: tuple(column for column in there if column.lower() in names)
         for number, names in enumerate(named, start=1)
     }
 
 
-def _names_in(condition: str) -> frozenset[str]:
-    """Names in a condition, in lower case: columns, and the arguments of its lambdas."""
-    try:
-        tree = parse(condition)
-    except ParseException:
-        return frozenset()
-    parts = (node.nameParts().apply(0) for node in nodes(tree) if kind(node) in _NAMES)
-    return frozenset(str(part).lower() for part in parts)
-
-
-def check_rules(rules: Sequence[StrengthRule], rows: DataFrame) -> None:
-    """Refuse rules that can't be evaluated on rows like these; reads no row.
+def check_rules(rules: Sequence[StrengthRule], rows: DataFrame) -> dict[str, Reading]:
+    """How the rules see each raw column that they name; reads no row.
 
     Args:
         rules: of the preset's source.
-        rows: raw columns; signals are numbers, the rest has the source's own types.
+        rows: raw columns of the source's own types; `_row` is ours.
+
+    Returns:
+        Readings by the column's name in lower case.
 
     Raises:
-        PresetError: a rule isn't SQL, isn't a condition, names a column that isn't there, or
-            compares a text column with a number; all rules at once.
+        PresetError: a rule isn't SQL, isn't a condition, names a column that isn't there, depends
+            on anything but the row, or compares what can't be compared; all rules at once.
     """
-    empty = rows.sparkSession.createDataFrame([], StructType(rows.schema.fields))
-    problems = [
-        f"source.strength.{place} ({rule.when!r}): {problem}"
+    columns = [field for field in rows.schema.fields if field.name != ROW]
+    schema = {field.name.lower(): field.dataType for field in columns}
+    spelt = [field.name for field in columns]
+    problems = {place: _problem_by_name(rule.when, spelt) for place, rule in enumerate(rules)}
+    every = [
+        use
         for place, rule in enumerate(rules)
-        if (problem := _problem(rule, empty))
+        if problems[place] is None
+        for use in uses(place + 1, parse(rule.when), schema)
     ]
-    if problems:
-        raise PresetError("strength rules:\n  " + "\n  ".join(problems))
-
-
-def _problem(rule: StrengthRule, empty: DataFrame) -> str | None:
+    problems |= {use.rule - 1: use.problem for use in every if not use.ways}
+    _refuse(rules, problems)
     try:
-        # A filter, because it refuses aggregates and everything that isn't a condition.
-        plan = empty.where(F.expr(rule.when))._jdf.queryExecution().analyzed().toString()
+        readings = settle(every, schema)
+    except ValueError as error:
+        raise PresetError(f"strength rules: {error}") from error
+    conditions = frame_of(readings, readings, schema)
+    _refuse(rules, {place: _foreign(rule.when, conditions) for place, rule in enumerate(rules)})
+    return readings
+
+
+def _problem_by_name(when: str, columns: Sequence[str]) -> str | None:
+    """What a rule's text alone speaks against it."""
+    try:
+        tree = parse(when)
     except ParseException as error:
-        return f"not Spark SQL: {_first_line(error)}"
-    except AnalysisException as error:
-        return _analysis_problem(error, empty)
-    return _cast_of_text(str(plan), empty)
-
-
-def _analysis_problem(error: AnalysisException, empty: DataFrame) -> str:
-    if not (error.getCondition() or "").startswith("UNRESOLVED_COLUMN"):
-        return _first_line(error)
-    found = _QUOTED.search(str(error))
-    name = found[1] if found else "?"
-    columns = [column for column in empty.columns if not column.startswith("_")]
-    near = difflib.get_close_matches(name, columns, n=1)
+        return f"not Spark SQL: {first_line(error)}"
+    folded = [name.lower() for name in columns]
+    foreign = foreign_name(tree, when, folded)
+    absent = next((name for name in column_names(tree) if name.lower() not in folded), None)
+    if foreign or absent is None:
+        return foreign
+    near = difflib.get_close_matches(absent, columns, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"no raw column {name!r}{hint}; there are {columns}"
+    return f"no raw column {absent!r}{hint}; there are {list(columns)}"
 
 
-def _cast_of_text(plan: str, empty: DataFrame) -> str | None:
-    """Spark would read the text as the literal's type: '3.5' >= 3 as an int, 'n/a' as an error."""
-    for field in empty.schema.fields:
-        number = rf"\bcast\({re.escape(field.name)}#\d+ as (?:\w*int|double|float|decimal)"
-        if isinstance(field.dataType, StringType) and re.search(number, plan):
-            return (
-                f"{field.name!r} is text and is compared with a number; list it under "
-                "source.columns.signals, so that it is read as a number"
-            )
-    return None
+def _foreign(when: str, rows: DataFrame) -> str | None:
+    """What an analysed rule depends on besides the row."""
+    filtered: Any = rows.where(F.expr(when))
+    return foreign_node(filtered._jdf.queryExecution().analyzed())
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def _refuse(rules: Sequence[StrengthRule], problems: Mapping[int, str | None]) -> None:
+    lines = [
+        f"source.strength.{place} ({rules[place].when!r}): {problem}"
+        for place, problem in sorted(problems.items())
+        if problem
+    ]
+    if lines:
+        raise PresetError("strength rules:\n  " + "\n  ".join(lines))
+
+
+def _first(cases: Iterable[tuple[Column, Column]], otherwise: Column) -> Column:
+    return reduce(
+        lambda rest, case: F.when(*case).otherwise(rest), reversed(list(cases)), otherwise
+    )
+
+
+def _names(condition: str) -> frozenset[str]:
+    try:
+        return names_in(parse(condition))
+    except ParseException:
+        return frozenset()

@@ -26,7 +26,9 @@ def examples(frame: DataFrame, rule: Rule, contract: Contract) -> tuple[str, ...
             counted = frame.groupBy(*rule.columns).agg(F.count(F.lit(1)).alias("rows"))
             rows = counted.where("rows > 1").orderBy(*rule.columns).limit(LIMIT).collect()
         case RowRule():
-            mentioned = [c for c in contract.column_names if _mentions(rule.condition, c)]
+            mentioned = rule.shown
+            if mentioned is None:
+                mentioned = tuple(c for c in contract.column_names if _mentions(rule.condition, c))
             shown = dict.fromkeys((*contract.key, *mentioned))
             broken = frame.where(f"NOT ({rule.condition})").orderBy(*contract.key)
             rows = broken.select(*shown).limit(LIMIT).collect()

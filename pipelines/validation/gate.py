@@ -14,6 +14,7 @@ from feature_store.contract import Contract
 from pipelines.validation.examples import examples
 from pipelines.validation.interface import (
     KNOWN_INDEX,
+    RowRule,
     Rule,
     RuleInputs,
     RuleResult,
@@ -22,6 +23,7 @@ from pipelines.validation.interface import (
     ValidationContext,
     ValidationResult,
 )
+from pipelines.validation.own_rules import with_own_conditions
 from pipelines.validation.suites import (
     SCHEMA_DESCRIPTION,
     SCHEMA_RULE,
@@ -80,6 +82,8 @@ def validate(
     fits = not schema_differences(expected_columns(contract), found)
     rules = suite_rules(contract, _inputs(context)) if fits else ()
     frame = _with_known_items(staged, context)
+    if fits:
+        frame = with_own_conditions(frame, contract, context.config)
     judged = _judge(contract, rules, frame)
     results = _results(contract, rules, frame, judged)
     spark.sparkContext.setJobDescription("")
@@ -212,7 +216,9 @@ def _rule_result(
         failed, observed, expected = None, _number(found["observed_value"]), _bounds(rule)
     else:
         failed = int(found["unexpected_count"])
-        observed, expected = f"{failed:,} of {found['element_count']:,} rows", "0 rows"
+        share = rule.share if isinstance(rule, RowRule) else 0.0
+        expected = f"at most {share:.3g} of the rows" if share else "0 rows"
+        observed = f"{failed:,} of {found['element_count']:,} rows"
     return RuleResult(
         rule=rule.name,
         column=rule.column,

@@ -81,6 +81,10 @@ class RowRule:
     condition: str
     """Spark SQL over the table's columns, never raising under ANSI rules."""
     column: str | None = None
+    share: float = 0.0
+    """Of the rows, how many may break it."""
+    shown: tuple[str, ...] | None = None
+    """Columns that an example shows; None: those that the condition names."""
     severity: Severity = "refuse"
 
 

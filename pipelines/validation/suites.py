@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from feature_store.contract import Column, Contract
 from pipelines.schema import spark_schema
 from pipelines.validation.interface import KeyRule, RowRule, Rule, RuleInputs
+from pipelines.validation.own_rules import own_rules
 from pipelines.validation.rules import table_rules
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def schema_differences(expected: dict[str, str], found: dict[str, str]) -> list[
 
 
 def suite_rules(contract: Contract, inputs: RuleInputs) -> tuple[Rule, ...]:
-    """Every rule of a table but its schema: those of the contract, then the hand-written ones."""
-    return (*contract_rules(contract), *table_rules(contract.name, inputs))
+    """Every rule of a table but its schema: the contract's, the hand-written, the preset's own."""
+    own = own_rules(contract, inputs.config)
+    return (*contract_rules(contract), *table_rules(contract.name, inputs), *own)
 
 
 def contract_rules(contract: Contract) -> tuple[Rule, ...]:

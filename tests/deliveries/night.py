@@ -82,7 +82,9 @@ class Night:
         return sum(
             rows_in(path, content, separator=self.separator, lines_are_rows=self.lines_are_rows)
             for path, content in self.files.items()
-            if content is not None and path.startswith("events") and not path.endswith(names)
+            if content is not None
+            and path.startswith("events")
+            and not any(f"/{name}/" in f"{path}/" for name in self.left_out)
         )
 
 

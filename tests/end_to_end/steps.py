@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 from click.testing import CliRunner
 
+from dags.common.defaults import DAY, FIRST_DAY
 from sidereal.chain import CHAIN
 from sidereal.cli import main
 
@@ -30,7 +31,7 @@ def daily_steps(preset, overrides=(), **variables):
 
         def run(day):
             for task in steps:
-                arguments = [part.replace("{{ partition_key }}", str(day)) for part in task]
+                arguments = [str(day) if part in (DAY, FIRST_DAY) else part for part in task]
                 result = CliRunner().invoke(main, arguments)
                 assert result.exit_code == 0, f"{arguments}\n{result.output}\n{result.exception!r}"
 

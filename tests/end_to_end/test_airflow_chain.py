@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import httpx
 import pytest
@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 GOOD, REFUSED, LEFT = date(1998, 4, 20), date(1998, 4, 21), date(1998, 4, 22)
+LATER = date(1998, 4, 25)
 
 # Fails recommend once, and refuses train_tokenizer of one day.
 STAND_IN = """#!{python}
@@ -74,10 +75,10 @@ def airflow(tmp_path_factory):
     assert descendants(home) == []
 
 
-def follow(airflow, day):
+def follow(airflow, day, first=None):
     """The day's progress as it ended."""
     processes, api, _ = airflow
-    *_, last = DayChain(api, day, processes.check).follow()
+    *_, last = DayChain(api, day, first or day, processes.check).follow()
     return last
 
 
@@ -131,6 +132,14 @@ def test_every_command_gets_the_preset_the_overrides_and_the_day(airflow, good_d
     assert {"--master local[*]" in " ".join(call) for call in calls if "program" not in call} == {
         True
     }
+
+
+def test_a_range_is_brought_in_and_the_rest_is_done_once_for_its_last_day(airflow):
+    assert follow(airflow, LATER, first=LATER - timedelta(days=2)).done
+    ingested, *others = [call for call in airflow[2]() if "--day" in call and str(LATER) in call]
+    assert ingested[-2:] == ["--from", "1998-04-23"]
+    assert others
+    assert not any("--from" in call for call in others)
 
 
 def test_refused_data_fails_at_once_and_stops_what_depends_on_it(airflow):

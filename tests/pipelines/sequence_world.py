@@ -45,7 +45,7 @@ def interactions(rows):
             **{name: events[name] for name in events.column_names},
             "request_id": pa.array([str(place) for place in range(number)], pa.string()),
             "position": pa.nulls(number, pa.int32()),
-            "signals": pa.array([[] for _ in range(number)], pa.map_(pa.string(), pa.float64())),
+            "signals": pa.array([[] for _ in range(number)], pa.map_(pa.string(), pa.string())),
             "dwell_seconds": pa.nulls(number, pa.float32()),
             "source_file": pa.array(["raw.csv"] * number, pa.string()),
         }

@@ -97,7 +97,7 @@ class World:
                 "event_time": pa.array(times, pa.timestamp("us", tz="UTC")),
                 "request_id": pa.nulls(number, pa.string()),
                 "position": pa.nulls(number, pa.int32()),
-                "signals": pa.array([[]] * number, pa.map_(pa.string(), pa.float64())),
+                "signals": pa.array([[]] * number, pa.map_(pa.string(), pa.string())),
                 "strength": pa.array(strengths, pa.int32()),
                 "dwell_seconds": pa.nulls(number, pa.float32()),
                 "source_file": ["raw.csv"] * number,

@@ -11,6 +11,7 @@ from pipelines.transforms.identifiers import (
     holds_floats,
     identifier,
     refuse_id_column,
+    refused_columns,
 )
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
@@ -77,7 +78,9 @@ def test_numbers_that_are_no_exact_integers_speak_against_their_column(spark):
     assert read(spark, refused, "double") == [(None, True)] * 4
     assert read(spark, [0.5, 16_777_216.0], "float") == [(None, True)] * 2
     assert read(spark, [Decimal("42.50")], "decimal(9,2)") == [(None, True)]
-    assert floats_refused("item_id", "item") == "item_id: column 'item' holds floats"
+    reasons = ["user_id is missing", floats_refused("item_id", "item")]
+    assert refused_columns(reasons[:1]) is None
+    assert refused_columns(reasons).startswith("item_id: column 'item' holds floats; ids are text")
 
 
 COLUMNS = {

@@ -88,6 +88,30 @@ def test_several_jobs_run_in_turn_until_one_fails(monkeypatch):
     assert CliRunner().invoke(job, ARGUMENTS[1:]).exit_code == 2
 
 
+def test_a_range_runs_day_after_day_until_one_fails(monkeypatch):
+    ran = []
+
+    def job_run(name, preset, day, overrides):
+        ran.append((name, day.day))
+        if (name, day.day) == ("ingest_interactions", 14):
+            raise DataRefused("half a day")
+        return {**FACTS, "step": name, "day": day}
+
+    monkeypatch.setattr(cli, "_run", job_run)
+    said = CliRunner().invoke(job, ["build_items", *ARGUMENTS, "--from", "1998-04-13"])
+    assert ran == [
+        ("build_items", 13),
+        ("ingest_interactions", 13),
+        ("build_items", 14),
+        ("ingest_interactions", 14),
+    ]
+    assert said.exit_code == 3
+    assert said.stderr == "ingest_interactions 1998-04-14: DataRefused: half a day\n"
+    wrong = CliRunner().invoke(job, [*ARGUMENTS, "--from", "1998-04-16"])
+    assert wrong.exit_code == 2
+    assert "--from 1998-04-16 is after --day 1998-04-15" in wrong.output
+
+
 def test_a_defect_keeps_its_trace(invoke):
     said = invoke(KeyError("oops"))
     assert said.exit_code == 1

@@ -61,7 +61,7 @@ def test_kuairand_days_arrive_one_by_one_with_their_duplicates(run, shared_data)
     rows = store.read("interactions", columns=["dwell_seconds", "signals", "strength"])
     sample = rows.slice(0, 1).to_pylist()[0]
     signals = dict(sample["signals"])
-    assert sample["dwell_seconds"] == pytest.approx(signals["play_time_ms"] / 1000)
+    assert sample["dwell_seconds"] == pytest.approx(float(signals["play_time_ms"]) / 1000)
     assert store.row_count("items") == 7583
 
 

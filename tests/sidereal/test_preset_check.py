@@ -201,6 +201,15 @@ SAID = {
     "source.dataset=100k": "source.dataset: is no key, expected one of layout, path",
     "sorce.path=x": "sorce: is no section; did you mean 'source'?",
     "preferences.negative_strength=2": "preferences: negative_strength 2 is not below",
+    "source.strength=[{strength: 9, when: a}]": "source.strength.0.strength: found 9, expected at",
+    "source.strength=[{strenght: 1, when: a}]": "source.strength.0.strenght: is no key, expected",
+    "source.strength=[{strength: 1, when: true}]": "found true (put it in quotes), expected text",
+    "source.strength=[]": "found an empty list, so that no row has a strength",
+    "source.strength=[{strength: 1, when: a = 'x}]": "source.strength.0.when: a quote that is not",
+    "validation.rules=[{name: a, table: itms, condition: x}]": "rules.0.table: found the text 'itm",
+    "validation.rules=[{name: a, table: items, condition: titel > ''}]": "has no column 'titel'",
+    "validation.rules=[{name: a, table: items}]": "validation.rules.0.condition: is missing",
+    "validation.rules=[{name: A b, table: items, condition: 'TRUE'}]": "found the text 'A b'",
     "tokenizer.num_levels=9": "found 9, expected at most 8",
 }
 

@@ -1,16 +1,23 @@
 """What `sidereal run` is going to do, and what it refuses before anything starts."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
 
 from feature_store.preset import PresetError
+from sidereal.days import which_days
 from sidereal.run import make_plan, run
 
 
-def plan(settings, preset="movielens-100k", days=(), model=None, overrides=()):
-    return make_plan(preset, days, model, overrides, settings)
+def plan(settings, preset="movielens-100k", days=(), model=None, overrides=(), **range_):
+    chosen, first = which_days(
+        days,
+        first=range_.get("first"),
+        last=range_.get("last"),
+        before_today=range_.get("before_today", False),
+    )
+    return make_plan(preset, chosen, model, overrides, settings, first_day=first)
 
 
 def test_without_days_the_presets_own_are_run(settings):
@@ -22,6 +29,40 @@ def test_without_days_the_presets_own_are_run(settings):
 def test_days_may_be_listed_or_repeated(settings):
     found = plan(settings, days=("1998-04-20,1998-04-21", "1998-04-22"))
     assert [day.day for day in found.days] == [20, 21, 22]
+
+
+def test_a_range_runs_its_last_day_and_brings_in_the_others(settings):
+    found = plan(settings, first="1998-04-18", last="1998-04-20")
+    assert found.days == (date(1998, 4, 20),)
+    assert found.filled_days == [date(1998, 4, 18), date(1998, 4, 19)]
+    assert plan(settings, first="1998-04-20", last="1998-04-20").filled_days == []
+    assert plan(settings).filled_days == []
+
+
+def test_yesterday_is_the_day_before_the_clock_s(settings):
+    before = datetime.now(UTC).date()
+    [day] = plan(settings, before_today=True).days
+    after = datetime.now(UTC).date()
+    assert before - timedelta(days=1) <= day <= after - timedelta(days=1)
+    found = plan(settings, first=(day - timedelta(days=2)).isoformat(), before_today=True)
+    assert len(found.filled_days) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"days": ("1998-04-20",), "before_today": True}, "--day, --to and --yesterday each say"),
+        ({"first": "1998-04-18", "last": "1998-04-20", "before_today": True}, "give one of them"),
+        ({"last": "1998-04-20"}, "--to needs --from: the first of the days"),
+        ({"first": "1998-04-20"}, "--from needs --to or --yesterday: the last of the days"),
+        ({"first": "1998-04-21", "last": "1998-04-20"}, "--from 1998-04-21 is after 1998-04-20"),
+        ({"first": "18.4.", "last": "1998-04-20"}, r"--from: '18\.4\.' is not a day such as"),
+        ({"first": "1998-04-18", "last": "soon"}, "--to: 'soon' is not a day such as"),
+    ],
+)
+def test_days_that_contradict_each_other_are_refused(settings, asked, message):
+    with pytest.raises(PresetError, match=message):
+        plan(settings, **asked)
 
 
 def test_the_model_is_one_more_override(settings):
@@ -41,7 +82,7 @@ def test_a_preset_without_a_schedule_asks_for_days(settings, tmp_path):
 
 
 def test_what_is_no_day_is_refused(settings):
-    with pytest.raises(PresetError, match=r"--days: '20\.4\.1998' is not a day such as"):
+    with pytest.raises(PresetError, match=r"--day: '20\.4\.1998' is not a day such as"):
         plan(settings, days=("20.4.1998",))
 
 
@@ -51,4 +92,13 @@ def test_a_misspelt_key_ends_the_command_before_airflow_starts(override, tmp_pat
     result = CliRunner().invoke(run, ["--set", override])
     assert result.exit_code == 2
     assert override.split("=")[0].split(".")[1] in result.output
+    assert not (tmp_path / "airflow").exists()
+
+
+def test_an_old_home_ends_the_command_before_airflow_starts(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIDEREAL_HOME", str(tmp_path))
+    (tmp_path / "runs" / "1998-04-20" / "steps").mkdir(parents=True)
+    result = CliRunner().invoke(run)
+    assert result.exit_code == 2
+    assert "of an earlier version, which did not keep presets apart" in result.output
     assert not (tmp_path / "airflow").exists()

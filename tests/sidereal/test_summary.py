@@ -238,6 +238,32 @@ def test_steps_that_share_a_task_are_shown_and_judged_one_by_one(records):
     assert exit_code(records, "mine", failed) == 3
 
 
+def test_days_that_were_filled_in_and_those_still_missing_are_shown(records):
+    account = {"rows_in": 9, "published": 8, "duplicates": 1, "quarantined": 0}
+    runs, before = records.runs_of("mine"), date(1998, 4, 19)
+    write_step(runs, before, "ingest_interactions", account)
+    missing = {**account, "missing_days": ["1998-04-16", "1998-04-17"]}
+    write_step(runs, DAY, "ingest_interactions", missing)
+    found = summarize(
+        records, "mine", progress(task("x")), seconds=1.0, given="/x/mine.yaml", filled=[before]
+    )
+    assert found["filled"] == [{"day": "1998-04-19", **account}]
+    console = Console(width=200, record=True)
+    print_summary(console, found, write_summary(records, found))
+    text = console.export_text()
+    assert "1998-04-19: 9 rows in = 8 published + 1 duplicates + 0 quarantined" in text
+    assert "2 day(s) before this one were never brought in: 1998-04-16 to 1998-04-17" in text
+    assert "sidereal run --preset /x/mine.yaml --from 1998-04-16 --to 1998-04-20" in text
+
+
+def test_a_day_refused_while_it_was_filled_in_ends_with_3(settings):
+    before = date(1998, 4, 19)
+    write_step(settings.runs_of("mine"), before, "ingest_interactions", {"status": "refused"})
+    failed = progress(task("spark_jobs", "failed", steps=["ingest_interactions"]), done=False)
+    assert exit_code(settings, "mine", failed) == 1
+    assert exit_code(settings, "mine", failed, [before]) == 3
+
+
 def test_the_triage_section_is_what_follows_its_heading():
     assert triage("Makes.\n\n## Triage\n\n* do this\n") == "* do this"
     assert triage("no such section") == ""

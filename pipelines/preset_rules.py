@@ -1,0 +1,65 @@
+"""What a model of sections can't say about the pipelines' part of a preset; starts no Spark."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from feature_store.preset import Rule
+from feature_store.preset_problems import Problem, near, one_of, shown
+from feature_store.tables import CATALOG
+from pipelines.sql_words import words_of
+
+if TYPE_CHECKING:
+    from pipelines.config import PipelineConfig
+
+Found = Iterator[tuple[tuple[str | int, ...], Problem]]
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def _own_rules(config: "PipelineConfig") -> Found:
+    """Rules of one's own have names of their own and speak of columns that there are."""
+    named: set[tuple[str, str]] = set()
+    for place, rule in enumerate(config.validation.rules):
+        path = ("validation", "rules", place)
+        if not _NAME.fullmatch(rule.name):
+            expected = "lower-case letters, digits and _, a letter first"
+            said = f"found {shown(rule.name)}"
+            yield (*path, "name"), Problem(path="", found=said, expected=expected)
+        if (rule.table, rule.name) in named:
+            said = f"{rule.table} has a rule {rule.name!r} already"
+            yield (*path, "name"), Problem(path="", found=said)
+        named.add((rule.table, rule.name))
+        words = words_of(rule.condition)
+        if words.problem:
+            yield (*path, "condition"), Problem(path="", found=words.problem)
+            continue
+        columns = CATALOG[rule.table].column_names
+        known = {column.lower() for column in columns}
+        for name in words.columns:
+            if name.lower() not in known:
+                yield (
+                    (*path, "condition"),
+                    Problem(
+                        path="",
+                        found=f"{rule.table} has no column {name!r}",
+                        expected=one_of(columns),
+                        nearest=near(name, columns),
+                    ),
+                )
+
+
+def _strength_rules(config: "PipelineConfig") -> Found:
+    """Rules of strength are conditions; their columns are known once the log is read."""
+    if not config.source.strength:
+        said = "found an empty list, so that no row has a strength"
+        yield ("source", "strength"), Problem(path="", found=said, expected="at least one rule")
+    for place, rule in enumerate(config.source.strength):
+        problem = words_of(rule.when).problem
+        if problem:
+            yield ("source", "strength", place, "when"), Problem(path="", found=problem)
+
+
+RULES = (
+    Rule(("validation.rules",), _own_rules),
+    Rule(("source",), _strength_rules),
+)

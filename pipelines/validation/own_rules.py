@@ -1,0 +1,85 @@
+"""Rules that a preset brings: they run with a table's own and stand beside them in Data Docs."""
+
+from collections.abc import Sequence
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from feature_store.contract import Contract
+from feature_store.preset import PresetError
+from pipelines.config import Validation, ValidationRule
+from pipelines.schema import spark_schema
+from pipelines.sql_words import words_of
+from pipelines.validation.interface import RowRule
+
+
+def own_rules(contract: Contract, config: Validation) -> tuple[RowRule, ...]:
+    """The rules of a preset about a table, as the gate runs them on `with_own_conditions`."""
+    return tuple(
+        RowRule(
+            name=f"preset.{rule.name}",
+            description=f"{rule.name}: {rule.condition} (a rule of the preset{_allowance(rule)}).",
+            condition=_column(rule),
+            share=rule.share,
+            shown=_columns(rule, contract),
+        )
+        for rule in _of(contract, config)
+    )
+
+
+def with_own_conditions(frame: DataFrame, contract: Contract, config: Validation) -> DataFrame:
+    """The rows with whether they keep each of the preset's rules, beside their columns."""
+    kept = {_column(rule): F.expr(rule.condition) for rule in _of(contract, config)}
+    return frame.withColumns(kept) if kept else frame
+
+
+def check_own_rules(spark: SparkSession, contracts: Sequence[Contract], config: Validation) -> None:
+    """Refuse rules that can't be evaluated on their tables; reads no row.
+
+    Raises:
+        PresetError: a rule isn't Spark SQL, isn't a condition, or names what isn't there; all
+            rules at once.
+    """
+    problems = []
+    for contract in contracts:
+        empty = spark.createDataFrame([], spark_schema(contract))
+        for rule in _of(contract, config):
+            problem = _problem(rule, empty)
+            if problem:
+                place = config.rules.index(rule)
+                problems.append(f"validation.rules.{place} ({rule.condition!r}): {problem}")
+    if problems:
+        raise PresetError("\n  ".join(["rules of the preset:", *problems]))
+
+
+def _problem(rule: ValidationRule, empty: DataFrame) -> str | None:
+    try:
+        # A filter, because it refuses aggregates and everything that isn't a condition.
+        empty.where(F.expr(rule.condition)).schema  # noqa: B018  # analysed when it is asked
+    except ParseException as error:
+        return f"not Spark SQL: {_first_line(error)}"
+    except AnalysisException as error:
+        return _first_line(error)
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _of(contract: Contract, config: Validation) -> list[ValidationRule]:
+    return [rule for rule in config.rules if rule.table == contract.name]
+
+
+def _columns(rule: ValidationRule, contract: Contract) -> tuple[str, ...]:
+    named = {name.lower() for name in words_of(rule.condition).columns}
+    return tuple(name for name in contract.column_names if name.lower() in named)
+
+
+def _column(rule: ValidationRule) -> str:
+    return f"_keeps_{rule.name}"
+
+
+def _allowance(rule: ValidationRule) -> str:
+    return f"; {rule.share:.3g} of the rows may break it" if rule.share else ""
