@@ -39,13 +39,13 @@ TEXT = [
             f"{D}.csv": csv(
                 [
                     ('"Doe, J."', '"the ""best"""', TIME, 1),
-                    ('"u\r\n2"', '"a\nb"', TIME, 0),
+                    ('"u\n2"', '"a\nb"', TIME, 0),
                     ("u3", "c", TIME, 1),
                 ]
             )
         },
         published=3,
-        table=[("Doe, J.", 'the "best"', 2), ("u\r\n2", "a\nb", 0), ("u3", "c", 2)],
+        table=[("Doe, J.", 'the "best"', 2), ("u\n2", "a\nb", 0), ("u3", "c", 2)],
     ),
     one(
         "a quoted line break that looks like a row",
@@ -226,7 +226,7 @@ SEPARATORS = [
         "tabs that the preset doesn't say",
         {f"{D}.csv": csv(rows("u1"), separator="\t")},
         exit_code=3,
-        says=["source.separator", "tab"],
+        says=["source.separator", "\\t"],
     ),
 ]
 
