@@ -21,7 +21,7 @@ FORMS = [
         {f"{D}.json": json.dumps([event("u1"), event("u2")]).encode()},
         JSON,
         exit_code=3,
-        says=["2024-03-10.json", "array", "one object per line"],
+        says=["2024-03-10.json", "array", "one object a line"],
     ),
     one(
         "a JSON array over lines, packed",
@@ -35,7 +35,7 @@ FORMS = [
         {f"{D}.json": json.dumps(event("u1"), indent=2).encode() * 2},
         JSON,
         exit_code=3,
-        says=["2024-03-10.json", "one object per line"],
+        says=["2024-03-10.json", "one object a line"],
     ),
     one(
         "a JSON array in one part of two",
