@@ -7,7 +7,8 @@ a crashed job had staged.
 day.
 
 **Runs** on Sundays at 04:00 UTC, when no daily run is expected; the catalog lets one writer at
-a time commit, so an overlap costs waiting and not data.
+a time commit, so an overlap costs waiting and not data. `sidereal run`, whose Airflow ends with
+the day, leaves this DAG paused and tidies by itself once a week of data.
 
 ## Triage
 

@@ -196,10 +196,13 @@ def load(part: Part, name_or_path: str, *, folder: Path, overrides: Iterable[str
     problems = problems_of(preset, [part])
     if problems:
         raise refusal(preset.path, problems)
-    own = {
-        name: preset.sections[name] for name in part.model.model_fields if name in preset.sections
-    }
-    return validated(part.model, own)
+    return instance(part, preset)
+
+
+def instance(part: Part, preset: Preset) -> Any:
+    """A part of a preset that has no problems: an instance of `part.model`."""
+    known = part.model.model_fields
+    return validated(part.model, {n: value for n, value in preset.sections.items() if n in known})
 
 
 def problems_of(preset: Preset, parts: Sequence[Part], *, all_parts: bool = False) -> list[Problem]:

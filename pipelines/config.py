@@ -83,13 +83,19 @@ class ColumnMapping(Section):
     compare any raw column, kept or not."""
 
 
+Separator = Annotated[str, Field(min_length=1, pattern=r'^[^"\r\n]+$')]
+
+
 class CatalogueMapping(Section):
     """Raw columns of a person's own catalogue."""
 
     path: str
-    """One file or folder, below `SIDEREAL_DATA` or absolute."""
+    """One file or folder, below `SIDEREAL_DATA` or absolute; with `{day}` in it, the newest of up
+    to the run's day is read."""
     format: Literal["parquet", "csv", "json"] = "csv"
     """Of its files."""
+    separator: Separator = ","
+    """Between two fields of a CSV's line."""
     item_id: str
     """As the events name it."""
     title: str | None = None
@@ -110,6 +116,8 @@ class TableSource(Section):
     like) are one delivery a day; any other folder is read as one log."""
     format: Literal["parquet", "csv", "json"] = "parquet"
     """Of the log's files."""
+    separator: Separator = ","
+    """Between two fields of a CSV's line."""
     columns: ColumnMapping
     strength: tuple[StrengthRule, ...]
     """Signals → strength; the first rule that holds wins, a row without one is refused."""
@@ -237,8 +245,8 @@ class ValidationRule(Section):
     ]
     """The table that it is about."""
     condition: str
-    """Spark SQL over the table's columns; a row for which it is false breaks the rule, null breaks
-    nothing."""
+    """Spark SQL over the table's columns, a function of the row alone. A row for which it is false
+    or fails breaks the rule; null breaks nothing."""
     share: float = Field(default=0.0, ge=0, lt=1)
     """Of the rows, how many may break it; with more nothing is published."""
 

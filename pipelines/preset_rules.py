@@ -8,6 +8,7 @@ from feature_store.preset import Rule
 from feature_store.preset_problems import Problem, near, one_of, shown
 from feature_store.tables import CATALOG
 from pipelines.sql_words import words_of
+from pipelines.transforms.row_function_names import OF_THE_ROW, ROW_FUNCTIONS
 
 if TYPE_CHECKING:
     from pipelines.config import PipelineConfig
@@ -29,9 +30,9 @@ def _own_rules(config: "PipelineConfig") -> Found:
             said = f"{rule.table} has a rule {rule.name!r} already"
             yield (*path, "name"), Problem(path="", found=said)
         named.add((rule.table, rule.name))
-        words = words_of(rule.condition)
-        if words.problem:
-            yield (*path, "condition"), Problem(path="", found=words.problem)
+        words, problem = words_of(rule.condition), _no_condition(rule.condition)
+        if problem:
+            yield (*path, "condition"), Problem(path="", found=problem)
             continue
         columns = CATALOG[rule.table].column_names
         known = {column.lower() for column in columns}
@@ -54,9 +55,20 @@ def _strength_rules(config: "PipelineConfig") -> Found:
         said = "found an empty list, so that no row has a strength"
         yield ("source", "strength"), Problem(path="", found=said, expected="at least one rule")
     for place, rule in enumerate(config.source.strength):
-        problem = words_of(rule.when).problem
+        problem = _no_condition(rule.when)
         if problem:
             yield ("source", "strength", place, "when"), Problem(path="", found=problem)
+
+
+def _no_condition(text: str) -> str:
+    """Why a text is no condition about one row; empty where it may be one."""
+    words = words_of(text)
+    foreign = [name for name in words.functions if name not in ROW_FUNCTIONS]
+    if words.problem or not foreign:
+        return words.problem
+    nearest = near(foreign[0], ROW_FUNCTIONS)
+    hint = f"; did you mean {nearest!r}?" if nearest else ""
+    return f"it uses {foreign[0]}, and {OF_THE_ROW}{hint}"
 
 
 RULES = (

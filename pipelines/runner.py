@@ -200,7 +200,7 @@ def _state(run: JobRun, name: str, written: Facts, raw: RawFiles | None) -> Fact
     """What the rows follow from, for `pipelines.unchanged`; None where it can't be told."""
     after = {table: published["snapshot_id"] for table, published in written.items()}
     versions = {**dict.fromkeys(run.absent), **run.inputs, **after}
-    found = digest(name, run.config, run.settings, run.day, run.store, versions, raw)
+    found = digest(name, run.config, run.day, run.store, versions, raw)
     if found is None:
         return None
     return {"digest": found, "tables": sorted(versions), "outputs": sorted(after)}

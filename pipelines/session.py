@@ -22,6 +22,8 @@ _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
     # Spark's own default is INT96, which Iceberg refuses.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # Spark has no nanoseconds; the raw files' reader cuts them to microseconds.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.adaptive.enabled": "true",
     # Few files: small shuffle partitions are merged up to the advisory size (64 MB), also where

@@ -1,10 +1,10 @@
 """What a job's rows follow from, as one digest: equal digests, equal rows, nothing to do.
 
 The digest is taken twice: by a run that has committed, into its record, and before the next run of
-that day builds a Spark session. It holds the job and its code's revision, the day, the pipelines'
-part of the preset, the content of the tables that the job read and wrote, and, for jobs that read
-raw files, name, size and time of change of every file that the source may read. Nothing here
-imports Spark.
+that day builds a Spark session. It holds the job, the day, the source files of this package and of
+the feature store, the pipelines' part of the preset, the content of the tables that the job read
+and wrote, and, for jobs that read raw files, name, size and time of change of every file that the
+source may read. Nothing here imports Spark.
 """
 
 import hashlib
@@ -13,12 +13,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import feature_store
 from feature_store.run_record import read_steps, write_step
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
@@ -57,7 +59,7 @@ def unchanged(name: str, config: PipelineConfig, settings: Settings, day: date) 
     heads = {table: store.snapshot_id(table) for table in state["tables"]}
     tagged = all(store.snapshot_id(table, at=day) for table in state["outputs"])
     raw = raw_files(name, config, settings, day)
-    if not tagged or digest(name, config, settings, day, store, heads, raw) != state["digest"]:
+    if not tagged or digest(name, config, day, store, heads, raw) != state["digest"]:
         return None
     facts |= {"status": "unchanged", "seconds": round(perf_counter() - started, 3)}
     write_step(runs, day, name, facts)
@@ -67,7 +69,6 @@ def unchanged(name: str, config: PipelineConfig, settings: Settings, day: date) 
 def digest(
     name: str,
     config: PipelineConfig,
-    settings: Settings,
     day: date,
     store: FeatureStore,
     versions: Mapping[str, int | None],
@@ -78,7 +79,6 @@ def digest(
     Args:
         name: the job.
         config: the pipelines' part of the preset.
-        settings: has the code's revision.
         day: the partition.
         store: the preset's tables.
         versions: snapshot id of each table that the job reads or writes; None: nothing is
@@ -92,13 +92,24 @@ def digest(
     state = {
         "job": name,
         "day": day.isoformat(),
-        "code": [version("sidereal"), settings.resolved_code_revision],
+        "code": [version("pyspark"), _code()],
         "preset": config.model_dump(mode="json"),
         "tables": {table: _content(name, store, table, at, day) for table, at in versions.items()},
         "raw_files": raw,
     }
     text = json.dumps(state, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Digest of the source files that a job's rows are made by."""
+    found = hashlib.sha256()
+    for package in (Path(__file__).parent, Path(feature_store.__file__).parent):
+        for path in sorted(package.rglob("*.py")):
+            found.update(f"{path.relative_to(package.parent)}\0".encode())
+            found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def _content(name: str, store: FeatureStore, table: str, at: int | None, day: date) -> str | None:

@@ -4,12 +4,13 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import date, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from feature_store.preset import Part, Preset, PresetError, Section, read_preset
+from feature_store.preset import Preset, PresetError, Section, instance, read_preset
 from feature_store.preset_problems import dotted
 from feature_store.settings import Settings
 from sidereal.preset_check import checked, parts, problems_in
@@ -32,21 +33,41 @@ def presets() -> None:
 @click.argument("name")
 @overriding
 @click.option("--model", help="Family to train as challenger (models.challenger).")
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Default: the newest there is.")
+@click.option("--no-data", is_flag=True, help="Look at the preset alone, which takes no Spark.")
 @as_json
-def check(name: str, overrides: tuple[str, ...], model: str | None, as_json: bool) -> None:
+def check(
+    name: str,
+    overrides: tuple[str, ...],
+    model: str | None,
+    day: datetime | None,
+    no_data: bool,
+    as_json: bool,
+) -> None:
     """Say everything that is wrong with preset NAME: each with its line, its path, what was meant.
 
-    Exit codes: 0 right, 2 something in the preset is wrong.
+    Where its data is at hand the first rows are read, too, as a run would read them (Spark starts,
+    nothing is published): columns and types, what each strength rule matches, why rows would be
+    refused, and ten rows as they will be published.
+
+    Exit codes: 0 right, 1 the delivery is not there, 2 the preset is wrong, 3 the data is.
     """
+    settings = Settings()
     try:
-        preset = checked(name, folder=Settings().presets, overrides=overrides, model=model)
+        preset = checked(name, folder=settings.presets, overrides=overrides, model=model)
     except PresetError as error:
         _refuse(error, as_json)
     facts = {"preset": preset.sections["name"], "path": str(preset.path), "problems": []}
-    if as_json:
-        click.echo(json.dumps(facts, indent=1))
-    else:
+    if not as_json:
         click.echo(f"preset {preset.path} is right")
+    if not no_data and find_spec("pyspark"):
+        from sidereal.preset_data import look
+
+        code = look(preset, settings, day.date() if day else None, facts, quiet=as_json)
+        if code:
+            sys.exit(code)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1, default=str))
 
 
 @presets.command("list")
@@ -110,7 +131,7 @@ def values_of(preset: Preset) -> Iterator[tuple[str, tuple[Any, str]]]:
     """By dotted path each value, as JSON has it, and what says it."""
     told = set()
     for part in parts()[0]:
-        for path, value in _leaves(_config(part, preset), ()):
+        for path, value in _leaves(instance(part, preset), ()):
             if path not in told:
                 told.add(path)
                 yield dotted(path), (_plain(value), preset.source(path) or _default(path))
@@ -118,16 +139,6 @@ def values_of(preset: Preset) -> Iterator[tuple[str, tuple[Any, str]]]:
 
 def _default(path: tuple[str | int, ...]) -> str:
     return "the file's name" if path == ("name",) else "default"
-
-
-def _config(part: Part, preset: Preset) -> Section:
-    from feature_store.preset_problems import validated
-
-    known = part.model.model_fields
-    config: Section = validated(
-        part.model, {name: value for name, value in preset.sections.items() if name in known}
-    )
-    return config
 
 
 def _leaves(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:

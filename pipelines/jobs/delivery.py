@@ -85,7 +85,7 @@ def read_delivery(run: JobRun, source: Source, before: Before) -> Delivery:
 
 
 def _events(run: JobRun, log: RawLog, after: date | None) -> DataFrame:
-    rows = read_rows(run.spark, RawFiles(run.spark, run.settings.data_path), log)
+    rows = read_rows(run.spark, RawFiles(run.spark, run.settings.data_path), log).frame
     events = parse_events(rows, log.columns, run.config.source.strength)
     if log.holds == "dump":
         events = of_the_run(events, day=run.day, after=after)

@@ -1,12 +1,13 @@
 """What a source of raw feedback must say: which files a run reads, and what their columns mean."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from pyspark.sql import DataFrame
 
-from pipelines.config import ColumnMapping
+from pipelines.config import ColumnMapping, StrengthRule
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ class RawLog:
             all times: the rows of this run are those that no earlier run took.
         root: the folder that files are named from: below `k`, `k/log/2022-04-25.csv` is
             `log/2022-04-25.csv`.
+        rules: strength rules, whose columns must be there, too.
         days: of each file, in the same order, the day whose delivery it is; empty for a dump.
+        delivered: the days whose deliveries were read, those without a row included; empty for a
+            dump.
         left_out: what lies beside the files and isn't read.
     """
 
@@ -60,8 +64,19 @@ class RawLog:
     columns: ColumnMapping
     holds: Literal["day", "dump"]
     root: str
+    rules: tuple[StrengthRule, ...] = ()
     days: tuple[date, ...] = ()
+    delivered: tuple[date, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+
+    def of_days(self, files: Mapping[date, Sequence[object]]) -> Self:
+        """The same files as deliveries of days, given how many of them, in order, are each day's.
+
+        Example:
+            Three files of which two are the 9th's and one the 10th's have the days 9, 9 and 10.
+        """
+        days = tuple(day for day, of_day in files.items() for _ in of_day)
+        return replace(self, holds="day", days=days, delivered=tuple(files))
 
     def name(self, file: str) -> str:
         """What tables and messages call a file of it."""

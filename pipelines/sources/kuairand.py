@@ -6,8 +6,7 @@ columns), either as one file a night in `log/<day>.csv[.gz]`, or as the official
 used: `time_ms` is the epoch.
 """
 
-import re
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -16,8 +15,9 @@ from pyspark.sql import functions as F
 from feature_store.settings import Settings
 from pipelines.config import ColumnMapping, EventTime, KuaiRandSource
 from pipelines.errors import DeliveryUnreadable
+from pipelines.sources.discovery import days_in, deliveries, is_never_data
 from pipelines.sources.interface import Catalogue, Delimited, RawLog
-from pipelines.sources.raw_files import RawFiles
+from pipelines.sources.raw_files import RawFiles, literal
 
 SIGNALS = (
     "is_click",
@@ -43,7 +43,6 @@ _COLUMNS = ColumnMapping(
     dwell_unit="milliseconds",
     signals=SIGNALS,
 )
-_DAILY = re.compile(r"(\d{4}-\d{2}-\d{2})\.csv(\.gz)?")
 _CATEGORIES = {
     "author": "author_id",
     "music": "music_id",
@@ -66,16 +65,19 @@ class KuaiRand:
 
     def logs(self, day: date, *, bootstrap: bool) -> list[RawLog]:
         """The day's file; to begin with, the history and every earlier day's file, too."""
-        daily = self._daily()
-        if not daily:
+        days = days_in(self._files, f"{self._folder}/log", "csv")
+        if not days.forms:
             return [self._log(self._official())]
-        if day not in daily:
+        if day not in days.forms:
             raise DeliveryUnreadable(
-                f"no delivery log/{day}.csv or .csv.gz in {self._folder}; there are {len(daily)} "
-                f"from {min(daily)} to {max(daily)}. Run the day again when it has arrived"
+                f"no delivery log/{day}.csv or .csv.gz in {self._folder}; there are "
+                f"{len(days.forms)} from {min(days.forms)} to {max(days.forms)}. Run the day again "
+                "when it has arrived"
             )
-        days = [earlier for earlier in sorted(daily) if earlier <= day] if bootstrap else [day]
-        logs = [self._log([daily[each] for each in days], days=days)]
+        wanted = [each for each in sorted(days.forms) if each <= day] if bootstrap else [day]
+        files, left_out = deliveries(self._files, days, wanted, "csv")
+        parts = self._log([file.address for of_day in files.values() for file in of_day])
+        logs = [replace(parts, left_out=left_out).of_days(files)]
         if bootstrap and self._config.history:
             logs.append(self._log([self._history()]))
         return logs
@@ -101,23 +103,18 @@ class KuaiRand:
         """The users' features as they came, all as text, one row per user."""
         return self._features(self._feature_files("user_features_*"))
 
-    def _log(self, files: list[str], *, days: Sequence[date] = ()) -> RawLog:
+    def _log(self, files: list[str]) -> RawLog:
         return RawLog(
             files=tuple(files),
             format=Delimited(),
             columns=_COLUMNS,
-            holds="day" if days else "dump",
+            holds="dump",
             root=self._folder,
-            days=tuple(days),
+            rules=self._config.strength,
         )
 
-    def _daily(self) -> dict[date, str]:
-        folder = f"{self._folder}/log"
-        found = [(name, _DAILY.fullmatch(name)) for name in self._files.names(folder)]
-        return {date.fromisoformat(m[1]): f"{folder}/{name}" for name, m in found if m}
-
     def _official(self) -> list[str]:
-        names = [n for n in self._files.names(self._folder) if n.startswith("log_standard_")]
+        names = self._names("log_standard_")
         if not names:
             raise DeliveryUnreadable(
                 f"no logs in {self._folder}; expected log/<day>.csv, log/<day>.csv.gz or "
@@ -134,14 +131,17 @@ class KuaiRand:
         return address
 
     def _feature_files(self, pattern: str) -> list[str]:
-        prefix = pattern.rstrip("*")
-        names = [name for name in self._files.names(self._folder) if name.startswith(prefix)]
+        names = self._names(pattern.rstrip("*"))
         if not names:
             raise DeliveryUnreadable(f"no {pattern}.csv or .csv.gz in {self._folder}")
         return [f"{self._folder}/{name}" for name in names]
 
+    def _names(self, prefix: str) -> list[str]:
+        names = self._files.names(self._folder)
+        return [name for name in names if name.startswith(prefix) and not is_never_data(name)]
+
     def _features(self, files: list[str]) -> DataFrame:
-        return self._spark.read.csv(files, header=True, escape='"')
+        return self._spark.read.csv([literal(file) for file in files], header=True, escape='"')
 
 
 def _whole(column: str) -> Column:

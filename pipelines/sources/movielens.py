@@ -21,7 +21,7 @@ from feature_store.settings import Settings
 from pipelines.config import ColumnMapping, EventTime, MovieLensSource
 from pipelines.errors import DeliveryUnreadable
 from pipelines.sources.interface import Catalogue, Delimited, RawLog
-from pipelines.sources.raw_files import RawFiles
+from pipelines.sources.raw_files import RawFiles, literal
 
 RATING_COLUMNS = ("user_id", "item_id", "rating", "timestamp")
 """What the four columns are called in strength rules, whatever the layout calls them."""
@@ -85,6 +85,7 @@ class MovieLens:
                 columns=_COLUMNS,
                 holds="dump",
                 root=self._folder,
+                rules=self._config.strength,
             )
         ]
 
@@ -97,7 +98,7 @@ class MovieLens:
                 f"no {layout.films} beside {layout.ratings} in {self._folder}; "
                 f"`sidereal fetch movielens-{self._config.dataset}` gets both"
             )
-        rows = _described(layout.read_films(self._spark, address))
+        rows = _described(layout.read_films(self._spark, literal(address)))
         return Catalogue(rows=rows, files=(address,))
 
     def _layout(self) -> _Layout:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,22 @@ _SPARK_CANT_READ = re.compile(
     r"\[(?:FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER)[^\]]*\][^\n]*?(?P<file>\w+:/\S+?)\.?\s"
 )
 _CAUSE = re.compile(r"Caused by: (?P<kind>[\w.$]+)(?:: (?P<text>[^\n]+))?")
-_BOM = "\ufeff"
 _GLOB = re.compile(r"([\[\]{}*?\\])")
 
 
 def literal(address: str) -> str:
     """An address as Spark's readers take it without looking for a pattern in it."""
     return _GLOB.sub(r"\\\1", address)
+
+
+@dataclass(frozen=True, order=True)
+class RawFile:
+    """A file or folder as a listing gives it: its name below the folder listed, and its size."""
+
+    name: str
+    address: str
+    num_bytes: int
+    is_folder: bool = False
 
 
 class RawFiles:
@@ -64,14 +74,34 @@ class RawFiles:
 
     def names(self, folder: str) -> list[str]:
         """Names in a folder, sorted, hidden ones left out; [] where there is no folder."""
+        names = [entry.name for entry in self.entries(folder)]
+        return [name for name in names if not name.startswith((".", "_"))]
+
+    def entries(self, folder: str) -> list[RawFile]:
+        """Everything in a folder, sorted by name; [] where there is no folder."""
         if not self.is_folder(folder):
             return []
         path = self._path(folder)
-        found = [str(status.getPath().getName()) for status in self._system(path).listStatus(path)]
-        return sorted(name for name in found if not name.startswith((".", "_")))
+        return sorted(
+            self._raw_file(status, folder) for status in self._system(path).listStatus(path)
+        )
 
-    def first_line(self, file: str) -> str | None:
-        """The first line of a text file, plain or compressed; None where the file is empty.
+    def walk(self, folder: str) -> list[RawFile]:
+        """Every file in a folder and its sub-folders, sorted by name."""
+        path = self._path(folder)
+        listing = self._system(path).listFiles(path, True)
+        files = []
+        while listing.hasNext():
+            files.append(self._raw_file(listing.next(), folder))
+        return sorted(files)
+
+    def file(self, address: str) -> RawFile:
+        """A file or folder by its address."""
+        path = self._path(address)
+        return self._raw_file(self._system(path).getFileStatus(path), address.rpartition("/")[0])
+
+    def head(self, file: str, num_bytes: int) -> bytes:
+        """The first bytes of a file, decompressed.
 
         Raises:
             DeliveryUnreadable: the file can't be opened or decompressed.
@@ -83,11 +113,34 @@ class RawFiles:
             stream = self._system(path).open(path)
             try:
                 plain = stream if codec is None else codec.createInputStream(stream)
-                lines = self._jvm.java.io.InputStreamReader(plain, "UTF-8")
-                line = self._jvm.java.io.BufferedReader(lines).readLine()
+                return bytes(plain.readNBytes(num_bytes))
             finally:
                 stream.close()
-        return None if line is None else str(line).removeprefix(_BOM)
+
+    def parquet_columns(self, file: str) -> list[tuple[str, str, Any]]:
+        """A Parquet file's columns: name, what the footer declares as text, and as a Java object.
+
+        Raises:
+            DeliveryUnreadable: the footer can't be read.
+        """
+        hadoop = self._jvm.org.apache.parquet.hadoop
+        with readable(file):
+            source = hadoop.util.HadoopInputFile.fromPath(self._path(file), self._configuration)
+            reader = hadoop.ParquetFileReader.open(source)
+            try:
+                fields = reader.getFileMetaData().getSchema().getFields()
+                return [(str(field.getName()), str(field.toString()), field) for field in fields]
+            finally:
+                reader.close()
+
+    def _raw_file(self, status: Any, folder: str) -> RawFile:
+        address = str(status.getPath().toString())
+        return RawFile(
+            name=address.removeprefix(f"{folder}/"),
+            address=address,
+            num_bytes=int(status.getLen()),
+            is_folder=bool(status.isDirectory()),
+        )
 
     def _path(self, address: str) -> Any:
         return self._jvm.org.apache.hadoop.fs.Path(address)

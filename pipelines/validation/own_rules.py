@@ -1,9 +1,10 @@
 """Rules that a preset brings: they run with a table's own and stand beside them in Data Docs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from feature_store.contract import Contract
@@ -11,6 +12,9 @@ from feature_store.preset import PresetError
 from pipelines.config import Validation, ValidationRule
 from pipelines.schema import spark_schema
 from pipelines.sql_words import words_of
+from pipelines.transforms.catalyst import integer_or, parse
+from pipelines.transforms.readings import first_line
+from pipelines.transforms.row_functions import foreign_name, foreign_node
 from pipelines.validation.interface import RowRule
 
 
@@ -30,16 +34,24 @@ def own_rules(contract: Contract, config: Validation) -> tuple[RowRule, ...]:
 
 def with_own_conditions(frame: DataFrame, contract: Contract, config: Validation) -> DataFrame:
     """The rows with whether they keep each of the preset's rules, beside their columns."""
-    kept = {_column(rule): F.expr(rule.condition) for rule in _of(contract, config)}
+    kept = {_column(rule): _keeps(rule, contract) for rule in _of(contract, config)}
     return frame.withColumns(kept) if kept else frame
+
+
+def _keeps(rule: ValidationRule, contract: Contract) -> Column:
+    """Whether a row keeps a rule; one on which it fails (a division by zero) does not."""
+    key = F.col(contract.key[0]).cast("string")
+    guard = F.coalesce(F.octet_length(key), F.lit(0)) >= 0
+    keeps = F.coalesce(F.expr(rule.condition), F.lit(True)).cast("int")
+    return integer_or(keeps, F.lit(0), guard=guard) == 1
 
 
 def check_own_rules(spark: SparkSession, contracts: Sequence[Contract], config: Validation) -> None:
     """Refuse rules that can't be evaluated on their tables; reads no row.
 
     Raises:
-        PresetError: a rule isn't Spark SQL, isn't a condition, or names what isn't there; all
-            rules at once.
+        PresetError: a rule isn't Spark SQL, isn't a condition, names what isn't there, or depends
+            on anything but the row; all rules at once.
     """
     problems = []
     for contract in contracts:
@@ -55,17 +67,16 @@ def check_own_rules(spark: SparkSession, contracts: Sequence[Contract], config: 
 
 def _problem(rule: ValidationRule, empty: DataFrame) -> str | None:
     try:
+        foreign = foreign_name(parse(rule.condition), rule.condition, empty.columns)
+        if foreign:
+            return foreign
         # A filter, because it refuses aggregates and everything that isn't a condition.
-        empty.where(F.expr(rule.condition)).schema  # noqa: B018  # analysed when it is asked
+        filtered: Any = empty.where(F.expr(rule.condition))
+        return foreign_node(filtered._jdf.queryExecution().analyzed())
     except ParseException as error:
-        return f"not Spark SQL: {_first_line(error)}"
+        return f"not Spark SQL: {first_line(error)}"
     except AnalysisException as error:
-        return _first_line(error)
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+        return first_line(error)
 
 
 def _of(contract: Contract, config: Validation) -> list[ValidationRule]:

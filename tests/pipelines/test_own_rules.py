@@ -40,7 +40,7 @@ RIGHT = {
     "size(filter(map_keys(signals), k -> k <> 'x')) > 0": ("signals",),
     "aggregate(array(strength), 0, (total, s) -> total + s) >= 0": ("strength",),
     "event_time >= DATE'2024-01-01' AND extract(YEAR FROM event_time) < 2100": ("event_time",),
-    "event_time > current_date() - INTERVAL 3 DAYS": ("event_time",),
+    "event_time > TIMESTAMP'2024-01-01 00:00:00' - INTERVAL 3 DAYS": ("event_time",),
     "CASE WHEN strength IS NULL THEN FALSE ELSE CAST(strength AS int) <= 3 END": ("strength",),
     "`user_id` RLIKE '^u' -- a comment": ("user_id",),
     "upper(item_id) LIKE 'I%' AND position BETWEEN 0 AND 1e3": ("item_id", "position"),
@@ -63,6 +63,9 @@ WRONG = {
     "strength >= 0; DROP": "more than one statement",
     "strength > (SELECT 1)": "it uses SELECT: a condition is about one row",
     "": "is empty",
+    "rand() < 0.5": "it uses rand, and a rule is a function of the row's columns alone",
+    "event_time < current_timestamp()": "it uses current_timestamp, and a rule is a function",
+    "upr(user_id) = 'U'": "columns alone; did you mean 'upper'?",
 }
 
 
@@ -83,9 +86,14 @@ def test_names_are_words_and_used_once_for_a_table():
 
 
 def test_strength_rules_are_read_too():
-    assert problems(strength="rating > 'x")["source.strength.0.when"] == (
-        "a quote that is not closed"
+    assert problems(strength="rating > 'x") == {
+        "source.strength.0.when": "a quote that is not closed"
+    }
+    assert (
+        "it uses java_method"
+        in problems(strength="java_method('java.lang.Math', 'random')")["source.strength.0.when"]
     )
+    assert problems(strength="user = 'x' AND length(item) > 2") == {}
 
 
 def test_the_tables_are_those_that_jobs_publish_after_a_check():
@@ -134,6 +142,12 @@ class TestOnRows:
         rules = [rule("dwell_seconds < 0")]
         assert check(spark, settings, "interactions", rows, rules=rules).success
 
+    def test_a_row_on_which_it_fails_breaks_it(self, spark, settings):
+        rules = [rule("100 / (dwell_seconds - 20) < 50")]
+        result = check(spark, settings, "interactions", self.rows(), rules=rules)
+        assert failures(result) == {"preset.mine": 1}
+        assert "dwell_seconds=20" in result.refusal()
+
     def test_rules_of_other_tables_are_not_asked(self, spark, settings):
         rules = [rule("title IS NOT NULL", table="items")]
         assert check(spark, settings, "interactions", self.rows(), rules=rules).success
@@ -144,7 +158,9 @@ class TestOnRows:
         [
             ("strength >", "not Spark SQL"),
             ("strength + 1", "DATATYPE_MISMATCH"),
-            ("sum(strength) > 1", "INVALID_WHERE_CONDITION"),
+            ("sum(strength) > 1", "it uses sum, and a rule is a function"),
+            ("rand() > 0", "it uses rand, and a rule is a function"),
+            ("event_time < current_date", "it uses current_date, and a rule"),
             ("strngth > 1", "UNRESOLVED_COLUMN"),
         ],
     )

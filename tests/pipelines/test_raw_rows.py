@@ -1,8 +1,11 @@
 """Files as rows: lines, fields, places, and what is wrong with a line."""
 
 import gzip
+import json
 from datetime import date
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config import ColumnMapping, EventTime
@@ -15,6 +18,7 @@ from tests.pipelines.raw_worlds import COLUMNS, DAY, write_csv, write_json
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
 LATER = date(2024, 3, 11)
+MAPPED = ("user", "item", "ts", "seconds", "liked")
 PLACE = ("source_file", "delivery_day", "line", "raw", "problem")
 MAPPING = ColumnMapping(
     user_id="user",
@@ -36,7 +40,7 @@ def read(spark, tmp_path):
             root=(root or paths[0].parent).as_uri(),
             days=days,
         )
-        return read_rows(spark, RawFiles(spark, tmp_path), log)
+        return read_rows(spark, RawFiles(spark, tmp_path), log).frame
 
     return run
 
@@ -89,7 +93,7 @@ def test_a_line_that_is_not_what_it_should_be_keeps_its_text_and_says_why(read, 
         None,
         "line does not have 5 fields",
         "line does not have 5 fields",
-        "line does not have 5 fields",
+        "a quote that is not closed",
         "line is not valid UTF-8",
         "line is longer than 65,536 characters",
         None,
@@ -104,6 +108,120 @@ def test_a_byte_order_mark_and_windows_line_ends_change_nothing(read, tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + ",".join(COLUMNS).encode() + b"\r\nu1,a,t,1,2\r\n")
     (row,) = read(path).collect()
     assert (row.user, row.seconds, row[ROW].line) == ("u1", "2", 0)
+
+
+def test_records_that_span_lines_are_one_row_and_what_is_never_closed_is_refused_alone(
+    read, tmp_path
+):
+    lines = [
+        'u1,"two\nlines, ""quoted""",t,1,2',
+        ("u2", "a", "t", 1, 2),
+        'u3,"never closed,t,1,2',
+        b'u4,"\xff\n",t,1,2',
+        ("u5", 'a"b', "t", 1, 2),
+        'u6,"a\nb",t,1',
+        'u7,"a,t,1,2',
+        ("u8", "a", "t", 1, 2),
+    ]
+    path = write_csv(tmp_path / "log.csv", lines)
+    rows = read(path).orderBy(f"{ROW}.line").collect()
+    assert [(row[ROW].line, row.user, row[ROW].problem) for row in rows] == [
+        (0, "u1", None),
+        (2, "u2", None),
+        (3, None, "a quote that is not closed"),
+        (4, None, "line is not valid UTF-8"),
+        (6, "u5", None),
+        (7, "u6", "line does not have 5 fields"),
+        (9, None, "a quote that is not closed"),
+        (10, "u8", None),
+    ]
+    assert rows[0].item == 'two\nlines, "quoted"'
+    assert rows[4].item == 'a"b'
+    assert rows[5][ROW].raw == 'u6,"a\nb",t,1'
+
+
+def test_a_repeated_header_is_no_row_and_is_counted(spark, tmp_path):
+    header = ",".join(COLUMNS)
+    row = ("u1", "a", "t", 1, 2)
+    one = write_csv(tmp_path / "one.csv", [row, header, "\ufeff" + header, row])
+    two = write_csv(tmp_path / "two.csv", [row, 'u2,"a\nb",t,1,2', header, row])
+    log = RawLog(
+        files=(one.as_uri(), two.as_uri()),
+        format=Delimited(),
+        columns=MAPPING,
+        holds="dump",
+        root=tmp_path.as_uri(),
+    )
+    rows = read_rows(spark, RawFiles(spark, tmp_path), log)
+    assert (rows.frame.count(), rows.header_repeats) == (5, 3)
+
+
+def test_headers_may_be_quoted_span_lines_and_hold_the_separator(spark, read, tmp_path):
+    header = '"user","item","ts","liked","seconds","a, ""b""\nc"'
+    path = write_csv(tmp_path / "log.csv", [header, 'u1,a,t,1,2,"x"', 'u2,b,t,1,2,"y"'], header=())
+    rows = read(path).orderBy("user").collect()
+    assert [(row.user, row['a, "b"\nc'], row[ROW].problem) for row in rows] == [
+        ("u1", "x", None),
+        ("u2", "y", None),
+    ]
+
+
+def test_columns_are_found_by_name_whatever_their_case_and_order(read, tmp_path):
+    csv = write_csv(
+        tmp_path / "log.csv",
+        [(1, 2, "t", "a", "u", 0)],
+        ("LIKED", "Seconds", "Ts", "iTem", "USER", "_id"),
+    )
+    parquet = pa.table({"LIKED": [1], "Ts": ["t"], "USER": ["u"], "iTem": ["a"], "Seconds": [2]})
+    pq.write_table(parquet, tmp_path / "log.parquet")
+    lines = write_json(tmp_path / "log.json", [{"USER": "u", "iTem": "a", "Ts": "t", "LIKED": 1}])
+    for path, kind in ((csv, None), (tmp_path / "log.parquet", "parquet"), (lines, "json")):
+        (row,) = read(path, file_format=kind).collect()
+        assert (row["user"], row["item"], row["ts"], str(row["liked"])) == ("u", "a", "t", "1")
+        assert {*MAPPED, ROW} == set(row.__fields__), kind
+
+
+def test_columns_that_differ_in_case_only_are_refused_where_they_are_needed(read, tmp_path):
+    names = (*COLUMNS, "Item", "other", "OTHER")
+    says = r"columns 'item' and 'Item', which differ in the case of their letters only, which sou"
+    csv = write_csv(tmp_path / "log.csv", [], names)
+    pq.write_table(pa.table({name: ["x"] for name in names}), tmp_path / "log.parquet")
+    lines = write_json(tmp_path / "log.json", [dict.fromkeys(sorted(names, reverse=True), "x")])
+    for path, kind in ((csv, None), (tmp_path / "log.parquet", "parquet"), (lines, "json")):
+        with pytest.raises(DataRefused, match=says if kind != "json" else "case of their letters"):
+            read(path, file_format=kind)
+    names = (*COLUMNS, "other", "OTHER")
+    csv = write_csv(tmp_path / "log.csv", [tuple("u" * 7)], names)
+    pq.write_table(pa.table({name: ["u"] for name in names}), tmp_path / "log.parquet")
+    for path, kind in ((csv, None), (tmp_path / "log.parquet", "parquet")):
+        (row,) = read(path, file_format=kind).collect()
+        assert (row.user, set(row.__fields__)) == ("u", {*MAPPED, ROW})
+
+
+def test_text_that_is_not_utf_8_and_json_documents_are_told_apart(read, tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes(",".join(COLUMNS).encode("utf-16"))
+    with pytest.raises(DataRefused, match=r"log\.csv is UTF-16; expected UTF-8"):
+        read(path)
+    path.write_bytes(",".join(COLUMNS).encode("utf-16-le"))
+    with pytest.raises(DataRefused, match=r"log\.csv is UTF-16; expected UTF-8"):
+        read(path)
+    path.write_text('user,"item,ts\nu,a,t\n')
+    with pytest.raises(DataRefused, match=r"log\.csv: its header has a quote that is not closed"):
+        read(path)
+    good = {"user": 1, "item": "a", "ts": "t"}
+    documents = {
+        "a JSON array": (json.dumps([good, good]), json.dumps([good, good], indent=1)),
+        "a JSON object over several lines": (json.dumps(good, indent=1), "{\n}"),
+    }
+    path = tmp_path / "log.json"
+    for says, texts in documents.items():
+        for text in texts:
+            path.write_text(text)
+            with pytest.raises(DataRefused, match=rf"log\.json is {says}; expected JSON lines"):
+                read(path, file_format="json")
+    write_json(path, ['{"user": 1, "item', good, "[1]"])
+    assert [row.user for row in read(path, file_format="json").collect()] == [None, "1", None]
 
 
 def test_json_lines_give_text_columns_and_lacking_signals_are_null(read, tmp_path):
@@ -136,22 +254,22 @@ def test_all_missing_columns_are_named_with_what_resembles_them(read, tmp_path):
     with pytest.raises(DataRefused) as refused:
         read(path)
     text = str(refused.value)
-    assert "column 'user' is missing (renamed to 'usr'?)" in text
-    assert "column 'seconds' is missing" in text
-    assert "column 'item' is there more than once" in text
-    assert "liked" not in text.split("Found")[0]
-    assert "Found ['usr', 'item', 'ts', 'LIKED', 'item'], expected ['user', 'item', 'ts'" in text
+    assert "log.csv has column 'item' more than once, which source.columns.item_id needs" in text
+    assert "no column 'user' (renamed to 'usr'?), which source.columns.user_id needs" in text
+    assert "no column 'seconds', which source.columns.dwell_seconds needs" in text
+    assert "no column 'liked'" not in text
+    assert "Its columns are ['usr', 'item', 'ts', 'LIKED', 'item']" in text
 
 
 def test_a_json_log_without_an_id_is_refused(read, tmp_path):
     path = write_json(tmp_path / "log.json", [{"uid": 1, "item": "a", "ts": "t"}])
-    with pytest.raises(DataRefused, match="column 'user' is missing"):
+    with pytest.raises(DataRefused, match=r"no column 'user', which source\.columns\.user_id"):
         read(path, file_format="json")
 
 
 def test_a_file_without_a_header_is_refused(read, tmp_path):
     path = tmp_path / "log.csv"
-    path.write_bytes(b"")
+    path.write_bytes(b"\n \n")
     with pytest.raises(DataRefused, match=r"log\.csv is empty: not even a header"):
         read(path)
 

@@ -67,7 +67,7 @@ def test_every_movielens_layout_gives_the_same_ratings_and_films(spark, movielen
         source = movielens(layout)
         (log,) = source.logs(APRIL, bootstrap=True)
         assert log.holds == "dump"
-        rows = read_rows(spark, RawFiles(spark, tmp_path), log)
+        rows = read_rows(spark, RawFiles(spark, tmp_path), log).frame
         (event,) = parse_events(rows, log.columns, source._config.strength).collect()
         written = "5.0" if layout == "20m" else "5"
         assert (event.user_id, event.item_id) == ("1", "1"), layout
@@ -127,6 +127,24 @@ def test_kuairand_reads_the_official_logs_where_there_are_no_daily_ones(kuairand
     write_csv(tmp_path / "official" / "log_random_4_22_to_5_08_pure.csv", [])
     (log,) = kuairand("official").logs(date(2022, 4, 26), bootstrap=False)
     assert (names(log), log.holds) == (["log_standard_4_08_to_4_21_pure.csv"], "dump")
+
+
+def test_kuairands_days_are_found_by_the_same_rules_as_anyone_elses(kuairand, tmp_path):
+    log = tmp_path / "k" / "log"
+    for name in ("2022-04-26.csv.tmp", "2022-02-30.csv", "notes.txt"):
+        write_csv(log / name, [])
+    (nightly,) = kuairand().logs(date(2022, 4, 26), bootstrap=False)
+    assert names(nightly) == ["2022-04-26.csv"]
+    assert {left.file: left.why for left in nightly.left_out} == {
+        "2022-04-26.csv.tmp": "hidden or temporary",
+        "2022-02-30.csv": "no day of the calendar",
+        "notes.txt": "no day's csv",
+    }
+    write_csv(log / "2022-04-26.csv.gz", [])
+    with pytest.raises(DataRefused, match=r"two forms: 2022-04-26\.csv and 2022-04-26\.csv\.gz"):
+        kuairand().logs(date(2022, 4, 26), bootstrap=False)
+    (other,) = kuairand().logs(date(2022, 4, 27), bootstrap=False)
+    assert (names(other), other.delivered) == (["2022-04-27.csv"], (date(2022, 4, 27),))
 
 
 def test_kuairand_says_what_is_not_there(kuairand, tmp_path):
@@ -208,13 +226,17 @@ def test_a_table_says_what_is_not_there(table, tmp_path):
         table("else/{day}.csv").logs(DAY, bootstrap=False)
     with pytest.raises(DeliveryUnreadable, match=r"source\.path: nothing at .*absent"):
         table("absent").logs(DAY, bootstrap=False)
-    with pytest.raises(DeliveryUnreadable, match=r"no parquet files in .*expected names ending in"):
+    with pytest.raises(
+        DataRefused, match=r"no parquet files in .*other: there are a\.csv\. source"
+    ):
         write_csv(tmp_path / "other" / "a.csv", [])
         table("other", file_format="parquet").logs(DAY, bootstrap=False)
     with pytest.raises(DeliveryUnreadable, match=r"source\.catalogue\.path: nothing at"):
         table("files").catalogue(DAY)
     write_csv(tmp_path / "items.csv", [], header=("id", "title"))
-    with pytest.raises(DataRefused, match=r"columns \['about', 'kind', 'name'\] are missing"):
+    with pytest.raises(
+        DataRefused, match=r"items\.csv has .*no column 'about', which .*\.text needs"
+    ):
         table("files").catalogue(DAY)
 
 
@@ -246,3 +268,67 @@ def test_a_tables_catalogue_is_read_through_its_mapping(spark, table, tmp_path):
     assert (row.item_id, row.text, row.attributes) == ("7", None, {"kind": "p|q"})
     assert table("x", catalogue=None).catalogue(DAY) is None
     assert not table("x", catalogue=None).has_catalogue
+
+
+ITEMS = ("id", "name", "about", "kind")
+
+
+def test_the_newest_catalogue_of_up_to_the_day_is_read(table, tmp_path):
+    source = table("x", catalogue="items/{day}.csv")
+    with pytest.raises(DeliveryUnreadable, match=r"no catalogue of 2024-03-10 or before it at"):
+        source.catalogue(DAY)
+    for day, item in ((8, "a"), (9, "b"), (11, "c")):
+        write_csv(tmp_path / "items" / f"2024-03-{day:02}.csv", [(item, "", "", "")], ITEMS)
+    write_csv(tmp_path / "items" / "2024-03-10.csv.tmp", [("d", "", "", "")], ITEMS)
+    newest = source.catalogue(DAY)
+    assert [row.item_id for row in newest.rows.collect()] == ["b"]
+    assert (newest.holds, newest.day, len(newest.files)) == ("day", date(2024, 3, 9), 1)
+    write_csv(tmp_path / "items" / "2024-03-09.csv.gz", [], ITEMS)
+    with pytest.raises(DataRefused, match=r"two forms: 2024-03-09\.csv and 2024-03-09\.csv\.gz"):
+        source.catalogue(DAY)
+    folders = table("x", catalogue="parts/{day}")
+    write_csv(tmp_path / "parts" / "2024-03-10" / "p0.csv", [("a", "", "", "")], ITEMS)
+    write_csv(tmp_path / "parts" / "2024-03-10" / "more" / "p1.csv", [("b", "", "", "")], ITEMS)
+    assert folders.catalogue(DAY).rows.count() == 2
+    (tmp_path / "items.csv").write_bytes(b"")
+    with pytest.raises(DataRefused, match=r"source\.catalogue: items\.csv has zero bytes"):
+        table("x").catalogue(DAY)
+
+
+def test_a_catalogues_lines_are_all_read_or_it_is_refused_with_file_and_line(table, tmp_path):
+    long = "x" * 200_000
+    write_csv(tmp_path / "items.csv", [("a", long, f'"{long}\n{long}"', "k"), "b,,,"], ITEMS)
+    rows = {row.item_id: row for row in table("x").catalogue(DAY).rows.collect()}
+    assert set(rows) == {"a", "b"}
+    assert len(rows["a"].text) == 3 * len(long) + 2
+    write_csv(
+        tmp_path / "items.csv", ["a,,,", '9,"unclosed,x,y', "10,,,", '11,"last",x,y', "12"], ITEMS
+    )
+    with pytest.raises(DataRefused) as refused:
+        table("x").catalogue(DAY)
+    assert "source.catalogue: items.csv line 3: a quote that is not closed; " in str(refused.value)
+    assert "items.csv line 6: line does not have 4 fields. No item was" in str(refused.value)
+    write_csv(tmp_path / "items.csv", ["12"] * 9, ITEMS)
+    with pytest.raises(DataRefused, match=r"items\.csv line 2: .*line 6: line .*; and 4 more\. No"):
+        table("x").catalogue(DAY)
+    write_json(tmp_path / "items.json", [{"id": "a"}, "{"])
+    in_json = {"catalogue": {"path": "items.json", "format": "json", "item_id": "id"}}
+    with pytest.raises(DataRefused, match=r"items\.json line 2: line is not a JSON object\. No"):
+        table("x", source=in_json).catalogue(DAY)
+
+
+def test_a_catalogues_ids_follow_the_rules_of_the_logs(spark, table, tmp_path):
+    mapping = {"catalogue": {"path": "items", "format": "parquet", "item_id": "id"}}
+    frame = spark.createDataFrame([(42.0,), (None,)], "id double")
+    frame.write.parquet((tmp_path / "items").as_uri())
+    ids = {row.item_id for row in table("x", source=mapping).catalogue(DAY).rows.collect()}
+    assert ids == {"42", None}
+    spark.createDataFrame([(0.5,)], "id double").write.mode("overwrite").parquet(
+        (tmp_path / "items").as_uri()
+    )
+    with pytest.raises(DataRefused, match=r"source\.catalogue\.item_id: column 'id' holds floats"):
+        table("x", source=mapping).catalogue(DAY)
+    write_csv(tmp_path / "items.csv", ["\ufeff a\u00a0 ;x;y;z"], ITEMS, separator=";")
+    cut = table_config("x").source.catalogue.model_copy(update={"separator": ";"})
+    (row,) = table("x", source={"catalogue": cut.model_dump()}).catalogue(DAY).rows.collect()
+    assert (row.item_id, row.title) == ("a", "x")

@@ -1,6 +1,7 @@
 """A job that could change nothing: found out without Spark, and never taken for one that could."""
 
 import os
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -14,6 +15,7 @@ from feature_store.store import FeatureStore
 from pipelines.jobs import JOBS
 from pipelines.runner import run_job
 from pipelines.unchanged import READS_RAW_FILES, raw_files, unchanged
+from tests.conftest import REPOSITORY
 from tests.pipelines.raw_worlds import DAY, good_rows, table_config, write_catalogue, write_csv
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
@@ -34,7 +36,7 @@ print(done.output, done.exit_code, [name for name in ("pyspark", "torch") if nam
 def world(spark, tmp_path_factory):
     """A home in which a day's first steps were run, and the config."""
     folder = tmp_path_factory.mktemp("unchanged")
-    settings = Settings(home=folder / "home", spark_master="local[2]", code_revision="one")
+    settings = Settings(home=folder / "home", spark_master="local[2]")
     write_catalogue(settings.data_path)
     write_csv(settings.data_path / "log" / f"{DAY}.csv", good_rows())
     config = table_config()
@@ -66,11 +68,7 @@ def test_the_command_finds_out_without_spark(world, tmp_path):
     command = ["job", *STEPS, "--preset", str(preset), "--day", str(DAY)]
     told = subprocess.run(
         [sys.executable, "-c", ASKS_AGAIN, *command],
-        env={
-            **os.environ,
-            "SIDEREAL_HOME": str(settings.home),
-            "SIDEREAL_CODE_REVISION": "one",
-        },
+        env={**os.environ, "SIDEREAL_HOME": str(settings.home)},
         capture_output=True,
         text=True,
         check=True,
@@ -107,13 +105,43 @@ def test_other_raw_files_are_read_again(world, what):
     assert asked(world) == [True, True, True]
 
 
-def test_another_preset_or_code_does_the_work(world):
-    settings, config = world
+def test_another_preset_does_the_work(world):
+    _, config = world
     assert asked(world, config=table_config(sequences={"max_events": 7})) == [False] * 3
-    newer = settings.model_copy(update={"code_revision": "two"})
-    assert asked(world, settings=Settings(**newer.model_dump())) == [False] * 3
     elsewhere = config.model_copy(update={"name": "other"})
     assert asked(world, config=elsewhere) == [False] * 3
+
+
+def test_other_code_does_the_work(world, tmp_path):
+    settings, config = world
+    for package in ("pipelines", "feature_store", "sidereal"):
+        shutil.copytree(REPOSITORY / package, tmp_path / package)
+    preset = tmp_path / "own.yaml"
+    preset.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    ask = """
+import sys
+from datetime import date
+from pathlib import Path
+from feature_store.settings import Settings
+from pipelines.config import load_config
+from pipelines.unchanged import unchanged
+config = load_config(sys.argv[1], folder=Path())
+print(unchanged("build_items", config, Settings(), date.fromisoformat(sys.argv[2])) is not None)
+"""
+    told = []
+    for more in ("", "\nANYTHING = 1\n"):
+        with (tmp_path / "pipelines" / "errors.py").open("a") as file:
+            file.write(more)
+        done = subprocess.run(
+            [sys.executable, "-c", ask, str(preset), str(DAY)],
+            env={**os.environ, "SIDEREAL_HOME": str(settings.home), "PYTHONPATH": str(tmp_path)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told.append(done.stdout.strip())
+    assert told == ["True", "False"]
 
 
 @pytest.mark.parametrize("status", ["failed", "refused"])

@@ -1,0 +1,264 @@
+"""Text files as rows: JSON lines, and records of delimited text, which may span lines."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import groupby, islice
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.errors import DataRefused
+from pipelines.sources.csv_records import fields, records
+from pipelines.sources.interface import Delimited
+from pipelines.sources.parts import FILE, LINE, PROBLEM, TEXT, Parts, RawRows, together
+from pipelines.sources.raw_columns import quoted, resolved
+from pipelines.sources.raw_files import RawFiles, literal
+from pipelines.sources.text_heads import BOM, header_of, json_keys
+
+_BROKEN = "_broken"
+_INDEX_BITS = 33  # monotonically_increasing_id: the row within its Spark partition
+_JOINED_AT_ONCE = 4096
+_OTHER_SEPARATORS = (";", "\t", "|")
+
+
+def json_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> RawRows:
+    """Objects as text columns, one for each key of the files' first lines and each needed one.
+
+    Raises:
+        DataRefused: a file is a JSON document, or has no key for what every row needs.
+        DeliveryUnreadable: a file can't be opened.
+    """
+    heads = together(lambda file: json_keys(raw_files, file, parts.names[file]), parts.files)
+    keys = sorted(frozenset().union(*heads.values()))
+    folded = {key.lower() for key in keys}
+    # A signal may be absent from many rows, an id or a time may not.
+    needs = {
+        name: by
+        for name, by in parts.needs.among(keys).items()
+        if name.lower() in folded or (keys and name in parts.needs.rows)
+    }
+    columns = resolved(parts.names[parts.files[0]], keys, needs)
+    names = {keys[place]: name for place, name in columns.items()}
+    names |= {name: name for name in parts.needs.columns if name not in names.values()}
+    options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _BROKEN}
+    objects = F.from_json(_parsable(parts.longest), _text_schema(names), options)
+    lines = _lines(spark, parts.files, parts.longest, objects, has_header=False)
+    given = lines.where(F.trim(TEXT) != "")
+    return RawRows(frame=_unpacked(given, names, "line is not a JSON object"))
+
+
+def delimited_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> RawRows:
+    """Records of delimited text as text columns; headers and blank lines are no rows.
+
+    Most files are read line by line. One that has a line with an odd number of quotes is read in
+    one piece and in order, because only then can its lines be joined.
+
+    Raises:
+        DataRefused: a file has no header, or its header lacks a needed column.
+        DeliveryUnreadable: a file can't be opened.
+    """
+    layout = parts.format
+    assert isinstance(layout, Delimited)
+    headers = dict.fromkeys(parts.files, "")
+    if layout.names is None:
+        headers = together(
+            lambda file: header_of(raw_files, file, parts.names[file], layout), parts.files
+        )
+    names = {header: _column_names(layout, header) for header in set(headers.values())}
+    needs = parts.needs.among(name for each in names.values() for name in each)
+    spanning, repeats = _survey(spark, raw_files, layout, headers)
+    frames = []
+    for header in sorted(names):
+        files = [file for file in parts.files if headers[file] == header]
+        _refuse_other_separator(parts.names[files[0]], names[header], layout)
+        columns = resolved(parts.names[files[0]], names[header], needs)
+        kind = _Kind(layout, header, len(names[header]), columns, parts.longest)
+        whole = [file for file in files if file not in spanning]
+        joined = [file for file in files if file in spanning]
+        frames += [_by_line(spark, whole, kind)] if whole else []
+        frames += [_by_record(spark, joined, kind)] if joined else []
+    return RawRows(
+        frame=reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames),
+        header_repeats=repeats,
+    )
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What files with one header have in common."""
+
+    layout: Delimited
+    header: str
+    num_fields: int
+    columns: Mapping[int, str]
+    longest: int
+
+    @property
+    def field_names(self) -> list[str]:
+        """What fields are called while they are parsed: by place, since names may be alike."""
+        return [f"_{place}" for place in range(self.num_fields)]
+
+    def parsed(self, text: Column) -> Column:
+        """A record as a struct of text."""
+        options = {
+            "sep": self.layout.separator,
+            "quote": '"' if self.layout.quoted else "",
+            "escape": '"' if self.layout.quoted else "\\",
+            "mode": "PERMISSIVE",
+            "columnNameOfCorruptRecord": _BROKEN,
+        }
+        return F.from_csv(text, _text_schema(self.field_names), options)
+
+    def rows(self, lines: DataFrame) -> DataFrame:
+        """Lines with their fields as rows; headers and blank lines are none."""
+        text = F.col(TEXT)
+        lines = lines.where(F.trim(text) != "")
+        if self.header:
+            lines = lines.where(~text.isin(self.header, BOM + self.header))
+        columns = {f"_{place}": name for place, name in self.columns.items()}
+        return _unpacked(lines, columns, f"line does not have {self.num_fields} fields")
+
+
+def _by_line(spark: SparkSession, files: Sequence[str], kind: _Kind) -> DataFrame:
+    parsed = kind.parsed(_parsable(kind.longest))
+    return kind.rows(_lines(spark, files, kind.longest, parsed, has_header=bool(kind.header)))
+
+
+def _by_record(spark: SparkSession, files: Sequence[str], kind: _Kind) -> DataFrame:
+    """Records of files that have to be read in order: each of them as one piece."""
+    lines = spark.read.text([literal(file) for file in files]).select(
+        F.col("_metadata.file_path").alias(FILE),
+        _line_number(has_header=bool(kind.header)).alias(LINE),
+        # Arrow takes no text that isn't UTF-8.
+        F.col("value").cast("binary").alias(TEXT),
+    )
+    join = partial(_joined, separator=kind.layout.separator, longest=kind.longest)
+    schema = f"{FILE} string, {LINE} bigint, {TEXT} binary, {PROBLEM} string"
+    together_in_order = lines.repartition(len(files), FILE).sortWithinPartitions(FILE, LINE)
+    text = F.col(TEXT)
+    joined = (
+        together_in_order.mapInArrow(join, schema)
+        .withColumn(TEXT, text.cast("string"))
+        .withColumn(PROBLEM, F.coalesce(PROBLEM, _problem(text, kind.longest)))
+        .withColumn("fields", kind.parsed(F.when(F.col(PROBLEM).isNull(), text)))
+    )
+    return kind.rows(joined)
+
+
+def _joined(
+    batches: Iterator[pa.RecordBatch], *, separator: str, longest: int
+) -> Iterator[pa.RecordBatch]:
+    """Lines of files, each whole and in order, as records."""
+    lines = (
+        (file, line, text.decode(errors="surrogateescape"))
+        for batch in batches
+        for file, line, text in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    )
+    for file, of_file in groupby(lines, key=lambda line: line[0]):
+        found = records(
+            ((line, text) for _, line, text in of_file), separator=separator, longest=longest
+        )
+        while some := list(islice(found, _JOINED_AT_ONCE)):
+            yield pa.RecordBatch.from_pydict(
+                {
+                    FILE: pa.array([file] * len(some), pa.string()),
+                    LINE: pa.array([each.line for each in some], pa.int64()),
+                    TEXT: pa.array(
+                        [each.text.encode(errors="surrogateescape") for each in some], pa.binary()
+                    ),
+                    PROBLEM: pa.array([each.problem for each in some], pa.string()),
+                }
+            )
+
+
+def _survey(
+    spark: SparkSession, raw_files: RawFiles, layout: Delimited, headers: Mapping[str, str]
+) -> tuple[frozenset[str], int]:
+    """Files that have a line with an odd number of quotes, and how many headers are repeated."""
+    if not layout.quoted:
+        return frozenset(), 0
+    value, lone = F.col("value"), [header for header in set(headers.values()) if header]
+    is_header = value.isin(*lone, *(BOM + header for header in lone)) if lone else F.lit(False)
+    quotes = F.octet_length(value) - F.octet_length(F.replace(value, F.lit('"'), F.lit("")))
+    lines = spark.read.text([literal(file) for file in headers])
+    counts = (
+        lines.where(F.contains(value, F.lit('"')) | is_header)
+        .groupBy(F.col("_metadata.file_path").alias(FILE))
+        .agg(F.bool_or(quotes % 2 == 1).alias("is_odd"), F.count_if(is_header).alias("headers"))
+        .collect()
+    )
+    by_uri = {uri: file for file in headers for uri in raw_files.uris(file)}
+    repeats = sum(max(int(each["headers"]) - 1, 0) for each in counts)
+    return frozenset(by_uri[each[FILE]] for each in counts if each["is_odd"]), repeats
+
+
+def _column_names(layout: Delimited, header: str) -> tuple[str, ...]:
+    if layout.names is not None:
+        return layout.names
+    called = dict(layout.rename)
+    cells = [cell.strip() for cell in fields(header, layout.separator, quoted=layout.quoted)]
+    return tuple(called.get(cell, cell) for cell in cells)
+
+
+def _refuse_other_separator(file: str, names: Sequence[str], layout: Delimited) -> None:
+    if len(names) > 1:
+        return
+    others = [each for each in _OTHER_SEPARATORS if each in names[0] and each != layout.separator]
+    if others:
+        raise DataRefused(
+            f"{file}: its header {names[0]!r} has one column by the separator "
+            f"{layout.separator!r}, and more by {others[0]!r}. Set source.separator (of a "
+            "catalogue: source.catalogue.separator) to the one that is delivered"
+        )
+
+
+def _lines(
+    spark: SparkSession,
+    files: Sequence[str],
+    longest: int,
+    parsed: Column,
+    *,
+    has_header: bool,
+) -> DataFrame:
+    """Lines with file, number, problem (as text) and fields.
+
+    The row counter makes this one select a barrier: Spark would otherwise push filters over the
+    columns below the parser, and parse a line anew for each column that they name.
+    """
+    return spark.read.text([literal(file) for file in files]).select(
+        F.col("value").alias(TEXT),
+        F.col("_metadata.file_path").alias(FILE),
+        _line_number(has_header=has_header).alias(LINE),
+        _problem(F.col("value"), longest).alias(PROBLEM),
+        parsed.alias("fields"),
+    )
+
+
+def _line_number(*, has_header: bool) -> Column:
+    """The line in its split, plus the split's first byte; a header is before line 0."""
+    start = F.col("_metadata.file_block_start")
+    index = F.monotonically_increasing_id().bitwiseAND(F.lit((1 << _INDEX_BITS) - 1))
+    return start + index - (F.when(start == 0, 1).otherwise(0) if has_header else F.lit(0))
+
+
+def _problem(text: Column, longest: int) -> Column:
+    return F.when(~F.is_valid_utf8(text), "line is not valid UTF-8").when(
+        F.length(text) > longest, f"line is longer than {longest:,} characters"
+    )
+
+
+def _parsable(longest: int) -> Column:
+    return F.when(_problem(F.col("value"), longest).isNull(), F.col("value"))
+
+
+def _text_schema(names: Iterable[str]) -> str:
+    return ", ".join(f"{quoted(name)} STRING" for name in [*names, _BROKEN])
+
+
+def _unpacked(lines: DataFrame, names: Mapping[str, str], unparsable: str) -> DataFrame:
+    """Lines with their fields as rows: the fields by name, and what says where they stood."""
+    broken = F.when(F.col(f"fields.{_BROKEN}").isNotNull(), unparsable)
+    columns = [F.col(f"fields.{quoted(key)}").alias(name) for key, name in names.items()]
+    return lines.select(*columns, FILE, LINE, TEXT, F.coalesce(PROBLEM, broken).alias(PROBLEM))
