@@ -81,11 +81,15 @@ def tables() -> None:
 @as_json
 def list_(preset: str, as_json: bool) -> None:
     """Every table that was published, with its rows and newest snapshot."""
-    with _store(preset) as store:
-        heads = [store.describe(name) for name in store.tables()]
+    nothing, heads = "no table was published yet", []
+    try:
+        with _store(preset) as store:
+            heads = [store.describe(name) for name in store.tables()]
+    except _NothingThere as error:
+        nothing = error.message
     facts = [head.to_json() for head in heads]
     lines = [{"table": fact["table"]} | snapshot_line(fact) for fact in facts]
-    output(facts, as_json, lambda: print_rows(lines, "no table was published yet"))
+    output(facts, as_json, lambda: print_rows(lines, nothing))
 
 
 @tables.command()
@@ -290,15 +294,25 @@ def _store(preset: str) -> Iterator["FeatureStore"]:
 
     from feature_store.errors import FeatureStoreError
     from feature_store.preset import PresetError, preset_name
+    from feature_store.run_record import refuse_old_records
     from feature_store.settings import Settings
-    from feature_store.store import FeatureStore
 
     try:
         settings = Settings()
     except ValidationError as error:
         raise _Refusal(f"settings (SIDEREAL_…) can't be read: {error}", 2) from error
     try:
-        yield FeatureStore.open(settings, preset_name(preset, folder=settings.presets))
+        name = preset_name(preset, folder=settings.presets)
+        if not settings.has_catalog:
+            refuse_old_records(settings.runs_path)
+            raise _NothingThere(
+                f"no table was published yet: there is no catalog at "
+                f"{settings.resolved_catalog_uri.removeprefix('sqlite:///')}; "
+                f"`sidereal run --preset {preset}` makes one"
+            )
+        from feature_store.store import FeatureStore  # a second of imports
+
+        yield FeatureStore.open(settings, name)
     except PresetError as error:
         raise _Refusal(str(error), 2) from error
     except FeatureStoreError as error:
@@ -309,6 +323,13 @@ class _Refusal(click.ClickException):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code  # type: ignore[misc]  # click documents it as settable
+
+
+class _NothingThere(_Refusal):
+    """There is no catalog; nothing was made."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 2)
 
 
 def _first_rows(store: "FeatureStore", name: str, at: At, count: int) -> list[dict[str, Any]]:

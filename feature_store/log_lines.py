@@ -1,17 +1,22 @@
 """What commands say while they work: plain lines on standard error, for terminals and task logs.
 
-Long work says how far it is often; of these lines one in ten seconds is shown.
+Long work says how far it is often; of these lines one in ten seconds is shown. Where nothing is
+said for twenty seconds, a line says what is at work.
 """
 
 import logging
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 OURS = ("feature_store", "pipelines", "training", "sidereal")
 PROGRESS = {"is_progress": True}
 """`extra=PROGRESS` of a log call marks a line that another one soon makes old."""
 SECONDS_BETWEEN = 10.0
+QUIET_SECONDS = 20.0
+LOG = logging.getLogger(__name__)
 
 
 def show_log_lines() -> None:
@@ -19,12 +24,50 @@ def show_log_lines() -> None:
 
     Whoever runs the command adds the time: Airflow does, and so does journald.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     handler.addFilter(Throttle())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for package in OURS:
         logging.getLogger(package).setLevel(logging.INFO)
+
+
+class _Lines(logging.StreamHandler):  # type: ignore[type-arg]  # not generic when it runs
+    """Shows lines, and knows when the last one was."""
+
+    last = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a line."""
+        super().emit(record)
+        _Lines.last = time.monotonic()
+
+
+@contextmanager
+def at_work(what: str, quiet_seconds: float = QUIET_SECONDS) -> Iterator[None]:
+    """Say what is at work, and for how long, whenever no line was shown for a while.
+
+    Args:
+        what: as in `train_recommender 2026-03-01`.
+        quiet_seconds: without a line.
+    """
+    started = _Lines.last = time.monotonic()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(max(_Lines.last + quiet_seconds - time.monotonic(), 0.05)):
+            now = time.monotonic()
+            if now - _Lines.last >= quiet_seconds:
+                LOG.info("%s: at work for %s", what, in_words(now - started))
+                _Lines.last = now  # also where nobody shows lines
+
+    watcher = threading.Thread(target=watch, name="at-work", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 class Throttle(logging.Filter):

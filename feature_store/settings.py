@@ -63,6 +63,13 @@ class Settings(BaseSettings):
         """Catalog address with the default filled in."""
         return self.catalog_uri or f"sqlite:///{self.home.absolute() / 'catalog.db'}"
 
+    @property
+    def has_catalog(self) -> bool:
+        """Whether there is a catalog to look into; one at another address is taken to be there."""
+        address = self.resolved_catalog_uri
+        file = address.removeprefix("sqlite:///")
+        return file == address or Path(file).is_file()
+
     @cached_property
     def resolved_mlflow_tracking_uri(self) -> str:
         """MLflow address with the default filled in."""

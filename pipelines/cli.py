@@ -1,8 +1,6 @@
 """`sidereal job` and `sidereal fetch`; Spark is imported once a job really runs."""
 
 import json
-import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -11,6 +9,7 @@ from typing import Any
 import click
 
 from feature_store.errors import FeatureStoreError
+from feature_store.log_lines import at_work, show_log_lines
 from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from pipelines.errors import DataRefused, DeliveryUnreadable, RowsUnaccounted
@@ -55,12 +54,14 @@ def job(
     does nothing where neither files, tables, preset nor code have changed. Several jobs share one
     Spark application; the first that fails is the last that runs.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("pipelines").setLevel(logging.INFO)
+    show_log_lines()
     days = _days(first, day)
     for each in days:
         for name in names:
-            with _exit_codes(name if len(days) == 1 else f"{name} {each}"):
+            with (
+                _exit_codes(name if len(days) == 1 else f"{name} {each}"),
+                at_work(f"{name} {each}"),
+            ):
                 facts = _run(name, preset, each, overrides)
             click.echo(json.dumps(facts, default=str, indent=1) if as_json else describe(facts))
 

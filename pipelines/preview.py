@@ -22,7 +22,8 @@ from pipelines.errors import DataRefused
 from pipelines.jobs.delivery import reason_counts
 from pipelines.session import build_session
 from pipelines.sources import open_source
-from pipelines.sources.interface import RawLog
+from pipelines.sources.discovery import is_never_data
+from pipelines.sources.interface import LeftOut, RawLog
 from pipelines.sources.raw_files import RawFiles, readable
 from pipelines.sources.raw_rows import ROW, read_rows
 from pipelines.transforms.events import accepted, judge_events, refuse_unknown_items
@@ -43,6 +44,7 @@ class Preview:
     Args:
         day: whose delivery it is.
         files: raw files of the delivery, all of them.
+        left_out: what lies beside them and isn't read.
         columns: raw columns with their types, as Spark calls them.
         rows: raw rows that were read.
         matches: by strength rule its condition, strength, and the rows that it is the first for.
@@ -53,6 +55,7 @@ class Preview:
 
     day: date
     files: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
     columns: dict[str, str]
     rows: int
     matches: list[dict[str, Any]]
@@ -80,7 +83,8 @@ def newest_day(config: PipelineConfig, settings: Settings) -> date | None:
     place = source_place(config, settings)
     if place is None or not place.is_dir():
         return None
-    named = (match[0] for entry in place.rglob("*") for match in _DAY.finditer(entry.name))
+    names = (entry.name for entry in place.rglob("*") if not is_never_data(entry.name))
+    named = (match[0] for name in names for match in _DAY.finditer(name))
     return max((day for text in named if (day := _day(text))), default=None)
 
 
@@ -122,7 +126,7 @@ def _preview(
 ) -> Preview:
     log = logs[-1]
     files = RawFiles(spark, settings.data_path)
-    rows = read_rows(spark, files, log).limit(ROWS).cache()
+    rows = read_rows(spark, files, log).frame.limit(ROWS).cache()
     try:
         events = _judged(rows, log, config, day, items).cache()
         found = events.groupBy("reasons").agg(F.count(F.lit(1)).alias("rows")).collect()
@@ -133,6 +137,7 @@ def _preview(
         return Preview(
             day=day,
             files=tuple(file for each in logs for file in each.files),
+            left_out=tuple(dict.fromkeys(each for log in logs for each in log.left_out)),
             columns={
                 name: kind.simpleString()
                 for name, kind in ((f.name, f.dataType) for f in rows.schema.fields)

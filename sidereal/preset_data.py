@@ -13,6 +13,9 @@ from pipelines.config import PART, PipelineConfig
 from pipelines.errors import DataRefused, DeliveryUnreadable
 from pipelines.preview import Preview, newest_day, preview, source_place
 
+LEFT_OUT = 5
+"""Files that are not read, of which the names are shown."""
+
 
 def look(
     preset: Preset, settings: Settings, day: date | None, facts: dict[str, Any], *, quiet: bool
@@ -54,6 +57,10 @@ def look(
 def _print(found: Preview) -> None:
     files = f"{len(found.files)} file(s), the first {found.files[0]}"
     click.echo(f"{found.rows:,} rows of {found.day} read; {files}")
+    for left in found.left_out[:LEFT_OUT]:
+        click.echo(f"not read: {left.file} ({left.why})")
+    if len(found.left_out) > LEFT_OUT:
+        click.echo(f"not read: {len(found.left_out) - LEFT_OUT} more")
     click.echo("columns: " + ", ".join(f"{n} {kind}" for n, kind in found.columns.items()))
     click.echo("strength:")
     for match in found.matches:

@@ -1,11 +1,12 @@
 """A day's summary for a person's eyes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -22,20 +23,20 @@ _GOOD, _BAD = "green", "bold red"
 
 def print_summary(console: Console, facts: Facts, path: Path) -> None:
     """Print what the summary holds; parts that are empty are left out."""
-    parts = [part for part in _parts(facts) if part is not None]
+    parts = [part for part in _parts(facts, console) if part is not None]
     title = f"{facts['preset']}, day {facts['day']}: {facts['status']} in {facts['seconds']:.0f} s"
     console.rule(f"[bold]{title}")
     console.print(Group(*parts))
     console.print(f"summary: {path}", soft_wrap=True)
 
 
-def _parts(facts: Facts) -> Iterator[RenderableType | None]:
+def _parts(facts: Facts, console: Console) -> Iterator[RenderableType | None]:
     yield _tasks(facts["tasks"], facts["steps"])
     yield _tables(facts["tables"], facts["delivery"])
     yield _other_days(facts)
     yield _validation(facts["validation"])
     yield _tokenizer(facts["tokenizer"])
-    yield _metrics(facts["metrics"])
+    yield _metrics(facts["metrics"], console)
     yield _gate(facts["gate"])
     yield _paths(facts["paths"])
 
@@ -48,7 +49,7 @@ def _tasks(tasks: list[Facts], steps: list[Facts]) -> Table:
         worked = [step["seconds"] for step in own if step["seconds"] is not None]
         tries = f"{task['tries']} tries. " if task["tries"] > 1 else ""
         table.add_row(
-            task["task"],
+            f"{task['dag']}.{task['task']}",
             _number(task["seconds"], ".1f"),
             _number(sum(worked) if worked else None, ".1f"),
             _said(own[0] if len(own) == 1 else {}, tries),
@@ -60,18 +61,20 @@ def _tasks(tasks: list[Facts], steps: list[Facts]) -> Table:
 
 def _said(step: Facts, before: str = "") -> Text:
     said = step.get("message") or step.get("status") or ""
-    return Text(before + said, "dim", overflow="ellipsis")
+    return Text(before + said, "dim", overflow="fold")
 
 
 def _tables(tables: Facts, delivery: Facts) -> RenderableType | None:
     if not tables:
         return None
-    table = _table("Tables", "table", "rows", "of the step", "", text=("table", ""))
+    columns = ("this run's rows", "+ others", "= rows in all")
+    table = _table("Tables", "table", *columns, "", text=("table", ""))
     for name, found in tables.items():
+        own, total = found.get("rows"), found["total_rows"]
+        others = None if own is None or total is None else total - own
         table.add_row(
             name,
-            _number(found["total_rows"], ","),
-            _number(found.get("rows"), ","),
+            *(_number(rows, ",") for rows in (own, others, total)),
             Text("new snapshot" if found.get("changed") else "unchanged", "dim"),
         )
     if not delivery:
@@ -132,10 +135,16 @@ def _tokenizer(found: Facts) -> RenderableType | None:
         f"  {found['items']:,} items, {collision['share']:.1%} not told apart before collisions "
         f"are resolved, largest bucket {collision['largest_bucket']}\n"
     )
-    return Group(table, Text(told, "dim"))
+    return Group(table, *_alarms(found.get("alarms") or ()), Text(told, "dim"))
 
 
-def _metrics(found: Facts) -> Table | None:
+def _alarms(alarms: Sequence[str]) -> Iterator[Text]:
+    for alarm in alarms:
+        yield Text(f"  alarm: {alarm}", _BAD)
+
+
+def _metrics(found: Facts, console: Console) -> Table | None:
+    """A row per entrant, or, where the console is too narrow for that, per entrant and metric."""
     if not found:
         return None
     title = (
@@ -149,21 +158,30 @@ def _metrics(found: Facts) -> Table | None:
     primary = found["primary_metric"]
     metrics = [primary, *(name for name in SHOWN_METRICS if name != primary)]
     metrics = [name for name in metrics if any(name in values for values in known.values())]
-    against = f"{found['challenger']} − this, {primary}"
-    table = _table(title, "", *metrics, against, text=("",))
     differences = {
         row["theirs"]: row["difference"] for row in found["comparisons"] if row["metric"] == primary
     }
     order = [found["challenger"], *found["baselines"]]
-    entrants = sorted(found["entrants"].items(), key=lambda entry: _place(entry[0], order))
-    for label, entrant in entrants:
-        named = label if label == entrant["family"] else f"{label} ({entrant['family']})"
-        table.add_row(
-            Text(named, "bold" if label == found["challenger"] else ""),
-            *(_interval(known[label].get(metric)) for metric in metrics),
-            _difference(differences[label]) if label in differences else Text(""),
+    labels = sorted(found["entrants"], key=lambda label: _place(label, order))
+    against = f"{found['challenger']} − this, {primary}"
+    wide = _table(title, "", *metrics, against, text=("",))
+    narrow = _table(f"{title}; difference: {against}", "", "metric", "value", text=("", "metric"))
+    for label in labels:
+        family = found["entrants"][label]["family"]
+        named = Text(
+            label if label == family else f"{label} ({family})",
+            "bold" if label == found["challenger"] else "",
         )
-    return table
+        values = [_interval(known[label].get(metric)) for metric in metrics]
+        difference = _difference(differences[label]) if label in differences else Text("")
+        wide.add_row(named, *values, difference)
+        for metric, value in zip(metrics, values, strict=True):
+            narrow.add_row(named if metric == metrics[0] else "", metric, value)
+        if label in differences:
+            narrow.add_row("", "difference", difference)
+    unbounded = console.options.update(width=1000)
+    fits = Measurement.get(console, unbounded, wide).maximum <= console.width
+    return wide if fits else narrow
 
 
 def _place(label: str, order: list[str]) -> int:

@@ -43,12 +43,12 @@ def _serve(settings: Settings) -> None:
     port, home = free_port(AIRFLOW_PORT), airflow_home(settings)
     environment = airflow_environment(settings, port=port)
     with (
-        running_airflow(home, environment, components=["api-server"]) as airflow,
+        running_airflow(home, environment, components=["api-server", "triggerer"]) as airflow,
         _mlflow(settings, environment) as (mlflow_port, mlflow),
     ):
         addresses = {
             "Airflow": f"http://127.0.0.1:{port}",
-            "MLflow": f"http://127.0.0.1:{mlflow_port}",
+            "MLflow": f"http://127.0.0.1:{mlflow_port}/#/models",
         }
         deadline = time.monotonic() + START_SECONDS
         for name, address in addresses.items():
@@ -61,7 +61,10 @@ def _serve(settings: Settings) -> None:
                     )
                 time.sleep(0.5)
             click.echo(f"{name:8}{address}")
-        click.echo("Ctrl-C ends both")
+        click.echo(
+            "Airflow's home shows scheduler and DAG processor as failed: neither runs here, so "
+            "nothing starts. Ctrl-C ends both"
+        )
         while True:
             airflow.check()
             _check(mlflow, settings)

@@ -5,6 +5,7 @@ Under torchrun every process runs the command; only the first prints and writes 
 
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ import click
 if TYPE_CHECKING:
     from training.programs.interface import Facts, Task
     from training.registry import Registry
+    from training.registry_view import View
 
 PROGRAMS = {
     "train_tokenizer": "Train a tokenizer on the day's item embeddings, when one is due.",
@@ -69,8 +71,12 @@ def program(
     for name in names:
         if family and _MODULES.get(name, name) != "train_recommender":
             raise click.UsageError(f"--family says what is trained; {name} has no use for it")
+    from feature_store.log_lines import at_work, show_log_lines
+
+    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        show_log_lines()
     for name in names:
-        with _one_line_errors(name):
+        with _one_line_errors(name), at_work(f"{name} {day.date()}"):
             task = _task(name, preset, day, overrides, family)
             facts = _run(name, task)
         if task.is_first_process:
@@ -134,7 +140,7 @@ def _registry_options(command: Callable[..., None]) -> Callable[..., None]:
 def list_(preset: str, as_json: bool) -> None:
     """Every version, newest last, with its aliases and the gate's last word."""
     with _one_line_errors():
-        found = _open_registry(preset).versions()
+        found = _look(preset).versions()
     if as_json:
         click.echo(_as_json([asdict(version) for version in found]))
         return
@@ -154,7 +160,7 @@ def list_(preset: str, as_json: bool) -> None:
 def history(preset: str, as_json: bool) -> None:
     """Every move of the champion, oldest first, with its reason."""
     with _one_line_errors():
-        moves = _open_registry(preset).history()
+        moves = _look(preset).history()
     if as_json:
         click.echo(_as_json([asdict(move) for move in moves]))
         return
@@ -177,7 +183,7 @@ def verify(preset: str, as_json: bool, number: int | None) -> None:
     from training.registry_records import RegistryError
 
     with _one_line_errors():
-        registry = _open_registry(preset)
+        registry = _look(preset)
         chosen = [registry.version(number)] if number is not None else registry.versions()
     facts = []
     for version in chosen:
@@ -192,6 +198,8 @@ def verify(preset: str, as_json: bool, number: int | None) -> None:
         for fact in facts:
             found = f"whole, {fact['bytes']:,} bytes" if fact["ok"] else fact["error"]
             click.echo(f"version {fact['version']}: {found}")
+        if not facts:
+            click.echo("no version is registered yet")
     if not all(fact["ok"] for fact in facts):
         sys.exit(1)
 
@@ -225,6 +233,16 @@ def rollback(preset: str, as_json: bool, reason: str) -> None:
         click.echo(f"version {move.to_version} is champion again, {move.from_version} is previous")
 
 
+def _look(preset: str) -> "View":
+    """The registry for a command that only looks: nothing is made, MLflow stays unimported."""
+    from feature_store.preset import preset_name
+    from feature_store.settings import Settings
+    from training.registry_view import look
+
+    settings = Settings()
+    return look(settings, preset_name(preset, folder=settings.presets))
+
+
 def _open_registry(preset: str) -> "Registry":
     from feature_store.settings import Settings
     from training.config import load_config
@@ -239,12 +257,17 @@ def _one_line_errors(who: str = "error") -> Iterator[None]:
     """Turn what a person can act on into a message and an exit code; a defect keeps its trace."""
     from feature_store.errors import FeatureStoreError
     from feature_store.preset import PresetError
+    from training.bundle import BundleError
+    from training.registry_records import RegistryError
 
     try:
         yield
     except PresetError as error:
         click.echo(f"{who}: {error}", err=True)
         sys.exit(2)
+    except (BundleError, RegistryError) as error:
+        click.echo(f"{who}: {error}", err=True)
+        sys.exit(1)
     except FeatureStoreError as error:
         click.echo(f"{who}: {error}", err=True)
         sys.exit(error.exit_code)
@@ -256,17 +279,14 @@ def _one_line_errors(who: str = "error") -> Iterator[None]:
 
 
 def _is_expected(error: Exception) -> bool:
-    from training.bundle import BundleError
     from training.checkpoint import CheckpointError
     from training.loop import TrainingDiverged
     from training.programs.interface import ProgramError
-    from training.registry_records import RegistryError
     from training.tokenizers.collisions import CodesExhaustedError
     from training.tokenizers.interface import TokenizerCorruptError
 
-    of_bundles = BundleError | RegistryError
     of_training = CheckpointError | CodesExhaustedError | TokenizerCorruptError | TrainingDiverged
-    return isinstance(error, ProgramError | of_bundles | of_training)
+    return isinstance(error, ProgramError | of_training)
 
 
 def _as_json(facts: Any) -> str:

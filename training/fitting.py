@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+PROGRESS = {"is_progress": True}
+"""`extra=PROGRESS` marks a line of the log that another one soon makes old."""
 _HOW_IT_RUNS = ("checkpoint_every_steps", "compile_backbone")
 
 

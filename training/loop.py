@@ -31,7 +31,7 @@ from training.checkpoint import (
 from training.course import Course, Lesson, NextItems
 from training.data.splits import Split
 from training.distributed import Processes, processes
-from training.fitting import FitReport, Fitting, LoopSettings
+from training.fitting import PROGRESS, FitReport, Fitting, LoopSettings
 from training.optimizer import learning_rate_share, make_optimizer
 
 log = logging.getLogger(__name__)
@@ -276,6 +276,9 @@ class _Fit:
         if isinstance(self.model, RemembersTraining):
             curve |= self.model.end_epoch(self.group.sum)
         started = time.perf_counter()
+        if self.group.is_first:
+            of_what = (self.model.family, progress.epoch + 1, settings.max_epochs)
+            log.info("%s: epoch %d of %d, validating", *of_what, extra=PROGRESS)
         found = self.course.validate(self.model, self.fitting, self.group)
         curve |= found | {
             "learning_rate": self.optimizer.param_groups[0]["lr"],
@@ -295,8 +298,7 @@ class _Fit:
         for observer in self.observers:
             observer.on_epoch(curve)
         if self.group.is_first:
-            facts = ", ".join(f"{name} {amount:.4g}" for name, amount in curve.items())
-            log.info("%s: %s", self.model.family, facts)
+            log.info("%s: %s", self.model.family, _told(curve, settings.max_epochs))
 
     def save(self) -> None:
         """Write the checkpoint, if one is asked for."""
@@ -363,6 +365,13 @@ class _Fit:
             **self.history,
         }
         return FitReport(progress.curves, facts)
+
+
+def _told(curve: Mapping[str, float], max_epochs: int) -> str:
+    validation = f", validation {curve['validation']:.4f}" if "validation" in curve else ""
+    seconds = curve["seconds"] + curve["validation_seconds"]
+    epoch = f"epoch {curve['epoch']:.0f} of {max_epochs}"
+    return f"{epoch}: loss {curve['loss']:.3f}{validation}, {seconds:.1f} s"
 
 
 def begin_with(model: nn.Module, path: Path) -> None:

@@ -25,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from feature_store.settings import Settings
-from training.bundle import Bundle, BundleCorruptError, open_bundle
+from training.bundle import Bundle
 from training.registry_records import (
     Candidate,
     Move,
@@ -37,6 +37,7 @@ from training.registry_records import (
     tokenizer_from,
     version_from,
 )
+from training.registry_view import BUNDLE, opened, version_of
 from training.serving import write_model_files
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -47,8 +48,8 @@ PREVIOUS = "previous"
 ALIGNMENT = "align_recommender"
 """The step whose bundles are of aligned models."""
 _MODEL = "model"
-_BUNDLE = "model/artifacts/bundle"
 _TOKENIZER = "tokenizer"
+_NONE = ""  # the id of an experiment that isn't there
 _BATCH = 500  # metrics per call; MLflow allows 1,000
 
 
@@ -95,7 +96,7 @@ class TrackedRun:
             wrapper = Path(scratch) / _MODEL
             write_model_files(wrapper)
             self._client.log_artifacts(self.run_id, str(wrapper), _MODEL)
-        self._client.log_artifacts(self.run_id, str(bundle.directory), _BUNDLE)
+        self._client.log_artifacts(self.run_id, str(bundle.directory), BUNDLE)
         self.tag({"bundle": bundle.digest, "bytes": str(bundle.num_bytes)})
 
     def log_tokenizer(self, directory: Path, generation: str) -> None:
@@ -120,12 +121,13 @@ class Registry:
         self._experiment_id = experiment_id
 
     @classmethod
-    def open(cls, settings: Settings, preset: str) -> Self:
+    def open(cls, settings: Settings, preset: str, *, makes_experiment: bool = True) -> Self:
         """Connect; creates the database, the experiment and nothing else where they are missing.
 
         Args:
             settings: addresses.
             preset: names the experiment and the registered model.
+            makes_experiment: False for who only looks; there are no runs then.
         Raises:
             RegistryError: the address can't be reached.
         """
@@ -136,11 +138,12 @@ class Registry:
             with _one_at_a_time(Path(uri.removeprefix("sqlite:///"))) if local else nullcontext():
                 client = MlflowClient(uri, uri)
                 found = client.get_experiment_by_name(preset)
-                experiment_id = (
-                    found.experiment_id
-                    if found
-                    else client.create_experiment(preset, f"{artifacts}/{preset}" or None)
-                )
+                if found:
+                    experiment_id = found.experiment_id
+                elif makes_experiment:
+                    experiment_id = client.create_experiment(preset, f"{artifacts}/{preset}")
+                else:
+                    experiment_id = _NONE
         except (MlflowException, OSError) as error:
             raise RegistryError(f"MLflow can't be opened at its address: {error}") from error
         return cls(client, preset, experiment_id)
@@ -242,16 +245,10 @@ class Registry:
             BundleError: the bundle is corrupt, or is not the one that was logged.
         """
         try:
-            path = self._local(holder.run_id, _BUNDLE)
+            path = self._local(holder.run_id, BUNDLE)
         except (MlflowException, OSError) as error:
             raise RegistryError(f"run {holder.run_id} holds no bundle any more: {error}") from error
-        bundle = open_bundle(path)
-        if bundle.digest != holder.digest:
-            raise BundleCorruptError(
-                f"bundle at {path} has digest {bundle.digest:.12}…, "
-                f"the registry recorded {holder.digest:.12}…"
-            )
-        return bundle
+        return opened(path, holder.digest)
 
     def register(self, candidate: Candidate) -> Version:
         """The version of a candidate's bundle, verified; made only where its digest has none.
@@ -296,12 +293,7 @@ class Registry:
         Raises:
             RegistryError: there is none of that number; the message lists those that exist.
         """
-        known = {version.number: version for version in self.versions()}
-        if number not in known:
-            raise RegistryError(
-                f"{self.name!r} has no version {number}; it has {sorted(known) or 'none'}"
-            )
-        return known[number]
+        return version_of(self.versions(), number, self.name)
 
     def champion(self) -> Version | None:
         """The version that serves."""
@@ -391,7 +383,7 @@ class Registry:
         clauses = [f"tags.`sidereal.{k}` = '{v}'" for k, v in tags.items() if v is not None]
         clauses += ["attributes.status = 'FINISHED'"] if finished_only else []
         found: list[Run] = []
-        token: str | None = ""
+        token: str | None = "" if self._experiment_id != _NONE else None
         while token is not None:
             page = self._client.search_runs(
                 [self._experiment_id],

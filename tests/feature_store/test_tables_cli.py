@@ -52,9 +52,17 @@ def test_list_shows_every_published_table(store, run):
     assert "user_sequences" in told and items["snapshot_id"] in told and "head" in told
 
 
-def test_list_of_an_empty_store_says_so(run):
+def test_list_of_an_empty_store_says_so(store, run):
     assert run("list") == "no table was published yet\n"
     assert json.loads(run("list", "--json")) == []
+
+
+def test_where_there_is_no_store_none_is_made(run, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    assert "no table was published yet: there is no catalog at" in run("list")
+    assert json.loads(run("list", "--json")) == []
+    assert "`sidereal run --preset" in run("show", "items", expect=2)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_show_tells_the_contract_the_version_and_some_rows(store, run):
@@ -169,7 +177,7 @@ def test_maintain_tells_what_it_took_away(store, run):
         (["rollback", "items", "5", "--reason", " "], 2, "say what was wrong with the snapshot"),
     ],
 )
-def test_mistakes_end_with_one_clear_line(run, words, code, message):
+def test_mistakes_end_with_one_clear_line(store, run, words, code, message):
     assert message in run(*words, expect=code)
 
 

@@ -2,10 +2,13 @@
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from feature_store.settings import REPOSITORY
 from sidereal.environment import OWNER, airflow_environment, free_port, read_variables
 
 
@@ -20,6 +23,25 @@ def test_everything_stays_below_the_home_and_on_loopback(settings):
     assert found["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:1234/execution/"
     assert json.loads(found["SIDEREAL_OVERRIDES"]) == ["a.b=c d"]
     assert json.loads(found["AIRFLOW_CONN_SPARK_DEFAULT"])["host"] == "local[*]"
+
+
+def test_neither_mlflow_s_server_nor_its_ui_tells_anybody_what_runs_here(settings):
+    code = (
+        "import os\n"
+        "os.environ['_MLFLOW_SERVER_ARTIFACT_ROOT'] = '.'\n"
+        "from mlflow.server import app\n"
+        "from mlflow.server.handlers import get_ui_telemetry_handler\n"
+        "from mlflow.telemetry.utils import is_telemetry_disabled\n"
+        "with app.test_request_context():\n"
+        "    print(is_telemetry_disabled(), get_ui_telemetry_handler().json)\n"
+    )
+    environment = airflow_environment(settings, port=1)
+    told = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    disabled, _, ui = told.strip().partition(" ")
+    assert disabled == "True"
+    assert "'disable_ui_telemetry': True" in ui
+    for path in (REPOSITORY / "infra" / "cluster.env", REPOSITORY / "infra/kubernetes/config.yaml"):
+        assert "MLFLOW_DISABLE_TELEMETRY" in path.read_text()
 
 
 def test_a_variable_that_is_set_wins_over_the_file(settings, monkeypatch):

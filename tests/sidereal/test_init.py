@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from feature_store.settings import REPOSITORY, Settings
 from sidereal import env_file
 from sidereal.cli import main
+from sidereal.init import preset_text
 from sidereal.preset_check import checked
 from sidereal.preset_reference import keys
 
@@ -129,3 +130,9 @@ def test_the_preset_that_is_made_has_every_section(sidereal, tmp_path):
     written = set(yaml.safe_load(text))
     commented = set(re.findall(r"^# ([a-z_]+):$", text, re.M))
     assert written | commented == {key.path for key in keys() if "." not in key.path}
+
+
+def test_what_was_only_shown_is_no_interest_to_begin_with():
+    sections = yaml.safe_load(preset_text("shop"))
+    assert sections["training"] == {"minimum_strength": 1}
+    assert sections["evaluation"] == {"cutoffs": [5, 10], "target_minimum_strength": 1}

@@ -48,9 +48,11 @@ def check(spark, tmp_path, monkeypatch):
 
 def test_the_newest_delivery_is_read_and_shown_as_it_will_be_published(check):
     days = {"2026-03-01.csv": ["junk"], "2026-03-02.csv": [HEADER, *GOOD]}
+    days |= {"2026-02-31.csv": ["no day"], "2026-03-03.csv.tmp": [HEADER]}
     done = check(days=days)
     assert done.exit_code == 0, done.output
     assert "4 rows of 2026-03-02 read" in done.output
+    assert "not read: 2026-02-31.csv" in done.output
     assert "user string, item string, time string, action string, price string" in done.output
     assert "1 rows  action = 'purchase'" in done.output
     assert "2 rows  action = 'click'" in done.output

@@ -78,7 +78,12 @@ def records(settings):
                 "docs_path": "/docs/interactions/index.html",
             },
         },
-        "build_semantic_ids": {"generation": "1998-04-20-abc", "quality": quality, "points": [1]},
+        "build_semantic_ids": {
+            "generation": "1998-04-20-abc",
+            "quality": quality,
+            "points": [1],
+            "alarms": ["78% of items are not told apart by their codes (alarm above 30%)"],
+        },
         "evaluate_recommender": {
             "challenger": "tiger",
             "baselines": ["sasrec"],
@@ -169,6 +174,65 @@ def test_the_printed_summary_shows_every_part(records):
         assert part in text
 
 
+def text_of(records, *tasks, width, tables=None):
+    """The printed summary, without what rich makes bold."""
+    facts = summarize(records, "mine", progress(*tasks), seconds=12.0)
+    facts["tables"] = tables or facts["tables"]
+    console = Console(width=width, record=True)
+    print_summary(console, facts, write_summary(records, facts))
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_no_interval_is_cut_on_a_narrow_console(records, width):
+    path = records.runs_of("mine") / "1998-04-20" / "steps" / "evaluate_recommender.json"
+    facts = json.loads(path.read_text())
+    facts["entrants"]["tiger"]["ranking"] = {"all": {"values": {"auc": bounds(0.75)}}}
+    write_step(records.runs_of("mine"), DAY, "evaluate_recommender", facts)
+    text = text_of(records, task("ingest_interactions"), width=width)
+    assert max(len(line) for line in text.splitlines() if "summary: " not in line) <= width
+    assert "…" not in text
+    for interval in (
+        "0.0800 [0.0700, 0.0900]",
+        "0.1000 [0.0900, 0.1100]",
+        "0.7500 [0.7400, 0.7600]",
+        "-0.0200 [-0.0300, -0.0100]",
+    ):
+        assert interval in text
+    lines = text.splitlines()
+    assert any("tiger" in line and "ndcg@10" in line for line in lines)
+    assert any("difference" in line and "-0.0200" in line for line in lines)
+
+
+def test_tasks_are_named_with_their_dag(records):
+    text = text_of(records, task("spark_jobs", dag="features_daily"), width=80)
+    assert "features_daily.spark_jobs" in text
+
+
+def test_alarms_of_the_tokenizer_stand_below_its_table(records):
+    text = text_of(records, task("recommend"), width=100)
+    assert "alarm: 78% of items are not told apart by their codes" in text
+
+
+def test_rows_of_a_table_add_up(records):
+    tables = {
+        "interactions": {"rows": 120, "total_rows": 2_795, "changed": True},
+        "items": {"rows": 1_682, "total_rows": 1_682, "changed": False},
+        "slates": {"total_rows": None},
+    }
+    lines = text_of(records, task("recommend"), width=80, tables=tables).splitlines()
+    (head,) = [line for line in lines if "this run's rows" in line]
+    assert head.split() == "table this run's rows + others = rows in all".split()
+    cells = {
+        line.split()[0]: line.split()[1:4]
+        for line in lines
+        if line.split()[:1] and line.split()[0] in tables
+    }
+    assert cells["interactions"] == ["120", "2,675", "2,795"]
+    assert cells["items"] == ["1,682", "0", "1,682"]
+    assert cells["slates"] == ["–", "–", "–"]
+
+
 def test_feedback_is_shown_where_an_entrant_ranks(records):
     path = records.runs_of("mine") / "1998-04-20" / "steps" / "evaluate_recommender.json"
     facts = json.loads(path.read_text())
@@ -231,7 +295,7 @@ def test_steps_that_share_a_task_are_shown_and_judged_one_by_one(records):
     console = Console(width=120, record=True)
     print_summary(console, found, write_summary(records, found))
     lines = [line.split() for line in console.export_text().splitlines()]
-    assert ["spark_jobs", "3.2", "11.0"] in lines
+    assert ["interactions_daily.spark_jobs", "3.2", "11.0"] in lines
     assert ["ingest_interactions", "11.0", "done"] in lines
     write_step(records.runs_of("mine"), DAY, "ingest_interactions", {"status": "refused"})
     failed = progress(task("spark_jobs", "failed", steps=["ingest_interactions"]), done=False)

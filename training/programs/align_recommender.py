@@ -21,7 +21,7 @@ from training.models.alignment import AlignmentConfig
 from training.models.interface import Family, Recommender
 from training.programs.day_inputs import read_pairs
 from training.programs.fit_digest import config_document, fit_digest
-from training.programs.fit_observers import RunObserver, TerminalObserver
+from training.programs.fit_observers import LineObserver, RunObserver
 from training.programs.interface import Facts, ProgramError, Task
 from training.programs.item_vectors import item_matrix, read_item_vectors
 from training.programs.material import (
@@ -88,11 +88,8 @@ def run(task: Task) -> Facts:
     if not task.is_first_process:
         fit(())
         return {"status": "done", "message": "is the first process's to keep"}
-    with (
-        task.registry.run(day=day, step=task.step, family=name, inputs_digest=digest) as tracked,
-        TerminalObserver() as terminal,
-    ):
-        model, document = fit((RunObserver(tracked), terminal))
+    with task.registry.run(day=day, step=task.step, family=name, inputs_digest=digest) as tracked:
+        model, document = fit((RunObserver(tracked), LineObserver()))
         tracked.describe({**document["settings"], **document["alignment"]})
         with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
             bundle = _keep(task, family, model, material, config, begin, document, Path(scratch))

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feature_store.log_lines import Progress
 from training.answering import Answerer, on_all_cores
 from training.bundle import Bundle, digest_of
 from training.config import Evaluation, TrainingConfig
@@ -313,10 +314,10 @@ def _measure_all(
     for label, bundle in bundles.items():
         if bundle.digest not in by_digest:
             own = shared if bundle is challenger else _sid_index(bundle)
+            LOG.info("evaluating %s, %d of %d", label, len(measured) + 1, len(bundles))
             found = _measure(task, bundle, questions, own, own or shared)
             by_digest[bundle.digest] = found
         measured[label] = by_digest[bundle.digest]
-        LOG.info("%s answered %d targets", label, len(questions.split.test))
     return measured
 
 
@@ -367,8 +368,11 @@ def _answers(answerer: Answerer, split: Split, evaluation: Evaluation) -> Iterat
     def answer(contexts: Contexts) -> TopK:
         return answerer.model.recommend(contexts, max(evaluation.cutoffs))
 
+    progress, done = Progress(LOG, f"{answerer.bundle.family}: next items", len(split.test)), 0
     for contexts in _questions(answerer, split.test, exclude_seen=evaluation.exclude_seen):
         yield on_all_cores(answer, contexts, device=answerer.device)
+        done += len(contexts)
+        progress.at(done)
 
 
 def _said(answerer: Answerer, slates: Slates | None, evaluation: Evaluation) -> np.ndarray | None:
@@ -381,6 +385,7 @@ def _said(answerer: Answerer, slates: Slates | None, evaluation: Evaluation) -> 
         return answerer.model.recommend(contexts, longest)
 
     asked, said = answerer.ask(slates.histories), []
+    progress = Progress(LOG, f"{answerer.bundle.family}: slates", len(slates))
     for start in range(0, len(slates), _ROWS):
         part = slice(start, start + _ROWS)
         contexts = asked.contexts(
@@ -390,6 +395,7 @@ def _said(answerer: Answerer, slates: Slates | None, evaluation: Evaluation) -> 
             exclude_seen=evaluation.exclude_seen,
         )
         said.append(on_all_cores(answer, contexts, device=answerer.device).items_Bk)
+        progress.at(min(start + _ROWS, len(slates)))
     return np.concatenate(said)
 
 
@@ -399,9 +405,11 @@ def _judged(answerer: Answerer, feedback: Targets, evaluation: Evaluation) -> Ju
     if ranker is None or not len(feedback):
         return None
     said, row, items = [], 0, feedback.items
+    progress = Progress(LOG, f"{answerer.bundle.family}: feedback", len(feedback))
     for contexts in _questions(answerer, feedback, exclude_seen=False):
         said.append(ranker.rank(contexts, items[row : row + len(contexts), None])[:, 0])
         row += len(contexts)
+        progress.at(row)
     strengths = feedback.histories.strengths[feedback.events]
     return Judged(
         feedback.user,

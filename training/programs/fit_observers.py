@@ -1,15 +1,14 @@
-"""Who watches a fit: the registry's run, and the person at the terminal."""
+"""Who watches a fit: the registry's run, and whoever reads the log."""
 
-import sys
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+from feature_store.log_lines import PROGRESS, in_words
 from training.fitting import Observer
 from training.registry import TrackedRun
+
+LOG = logging.getLogger(__name__)
 
 
 class RunObserver(Observer):
@@ -30,50 +29,35 @@ class RunObserver(Observer):
         self._run.flush()
 
 
-class TerminalObserver(Observer):
-    """A progress bar of the epoch's steps where standard error is a terminal; else nothing."""
+class LineObserver(Observer):
+    """Log lines of how far a fit is, with the seconds that are left at most."""
 
-    def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[told]}"),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
-        self._family, self._max_epochs, self._told = "", 0, ""
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        self._task = self._bar.add_task("", total=None, told="")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._family, self._max_epochs = "", 0
+        self._validated = ""
+        self._started, self._steps = 0.0, 0
 
     def on_start(self, family: str, max_epochs: int, curves: Sequence[Mapping[str, float]]) -> None:
-        """Remember whose fit it is."""
+        """Say whose fit begins, or goes on."""
         self._family, self._max_epochs = family, max_epochs
+        self._started, self._steps = self._clock(), 0
+        gone_on = f", going on after {len(curves)} of them" if curves else ""
+        LOG.info("%s: training for at most %d epochs%s", family, max_epochs, gone_on)
 
     def on_step(self, epoch: int, step: int, num_steps: int, loss: float) -> None:
-        """Move the bar."""
-        self._bar.update(
-            self._task,
-            description=f"{self._family} epoch {epoch + 1}/{self._max_epochs}",
-            completed=step,
-            total=num_steps,
-            told=f"loss {loss:.3f} {self._told}",
+        """Say how far it is; lines that follow too soon are not shown."""
+        self._steps += 1
+        ahead = (self._max_epochs - epoch) * num_steps - step
+        left = (self._clock() - self._started) / self._steps * ahead
+        LOG.info(
+            "%s: epoch %d of %d, step %d of %d, loss %.3f%s, at most %s left",
+            *(self._family, epoch + 1, self._max_epochs, step, num_steps, loss, self._validated),
+            in_words(left),
+            extra=PROGRESS,
         )
 
     def on_epoch(self, epoch: Mapping[str, float]) -> None:
-        """Keep the last validation beside the bar."""
+        """Keep the last validation, which the loop has told, for the lines that follow."""
         if "validation" in epoch:
-            self._told = f"· validation {epoch['validation']:.4f}"
+            self._validated = f", validation {epoch['validation']:.4f}"

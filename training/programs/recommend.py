@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_store.arrow import arrow_schema
+from feature_store.log_lines import Progress
 from feature_store.tables import CATALOG
 from training.answering import Answerer
 from training.data.histories import COLUMNS, Histories
@@ -84,6 +85,8 @@ def _batches(
     """Rows of the table, some thousand users at a time."""
     wanted = task.config.recommendations
     schema = arrow_schema(CATALOG[_TABLE])
+    total = task.store.row_count("user_sequences", partition=task.day)
+    progress = Progress(LOG, "recommend: users", total)
     reader = task.store.scan("user_sequences", partition=task.day, columns=list(COLUMNS))
     for batch in reader:
         for start in range(0, batch.num_rows, _USERS):
@@ -101,7 +104,7 @@ def _batches(
             require_promises(top, answerer.num_items)
             counts["users"] += histories.num_users
             counts["places_empty"] += int((top.items_Bk == PAD).sum())
-            LOG.info("%d users answered", counts["users"])
+            progress.at(counts["users"] + counts["users_left_out"])
             yield _rows(task, answerer, champion, histories, top, schema)
 
 

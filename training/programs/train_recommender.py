@@ -17,7 +17,7 @@ from training.fitting import Observer
 from training.models import MODELS
 from training.models.interface import Family, Recommender
 from training.programs.fit_digest import config_document, fit_digest
-from training.programs.fit_observers import RunObserver, TerminalObserver
+from training.programs.fit_observers import LineObserver, RunObserver
 from training.programs.interface import Facts, Task
 from training.programs.material import (
     Material,
@@ -88,13 +88,10 @@ def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
     if not task.is_first_process:
         _fit(task, family, shape, material, settings, start, ())
         return {"status": "done", "message": "is the first process's to keep"}
-    with (
-        task.registry.run(
-            day=day, step=task.step, family=family.name, inputs_digest=digest
-        ) as tracked,
-        TerminalObserver() as terminal,
-    ):
-        observers = (RunObserver(tracked), terminal)
+    with task.registry.run(
+        day=day, step=task.step, family=family.name, inputs_digest=digest
+    ) as tracked:
+        observers = (RunObserver(tracked), LineObserver())
         model, training = _fit(task, family, shape, material, settings, start, observers)
         tracked.describe({**training["settings"], **training["config"]})
         with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:

@@ -112,7 +112,10 @@ def _kept(
         tracked.log_tokenizer(Path(scratch), generation)
     share = quality["quality"]["collision"]["share"]
     told = f"{generation}: {share:.1%} of items not told apart before collisions are resolved"
-    return {**facts, "message": f"{told} ({reason})"}
+    for alarm in quality["alarms"]:
+        LOG.warning("tokenizer: alarm: %s", alarm)
+    alarms_told = f"; {len(quality['alarms'])} alarm(s)" if quality["alarms"] else ""
+    return {**facts, "message": f"{told} ({reason}){alarms_told}"}
 
 
 def _why_due(
@@ -165,10 +168,12 @@ def _fit_and_measure(
             tokenizer = kind.fit(on_device_ND, config, pairs_P2).to("cpu")
         except ValueError as error:
             raise ProgramError(str(error)) from error
+        LOG.info("tokenizer: measuring its codes")
         codes_NQ = tokenizer.encode(embeddings_ND)
         quality = measure_codes(tokenizer, embeddings_ND, codes_NQ, pairs_P2=pairs_P2)
         if len(embeddings_ND) >= _LEAST_TO_HOLD_OUT:
             is_unseen_N = held_out_items(len(embeddings_ND), _UNSEEN_SHARE, seed=config.seed)
+            LOG.info("tokenizer: fitting a twin that has not seen %d items", int(is_unseen_N.sum()))
             twin = fit_without(kind, on_device_ND, config, is_unseen_N, pairs_P2).to("cpu")
             quality["held_out"] = measure_unseen(
                 twin, embeddings_ND, is_unseen_N, seed=config.seed, pairs_P2=pairs_P2

@@ -35,12 +35,18 @@ def verdict(steps: Steps) -> Section | None:
         for reason in found["reasons"]
     ]
     warnings = steps.get("evaluate_recommender", {}).get("warnings", ())
-    reasons += [Entry(text, "warn") for text in warnings]
+    reasons += [Entry(text, "warn") for text in (*warnings, *_tokenizer_alarms(steps))]
     return Section(
         anchor="verdict", title="Verdict", headline=headline, tone=tone,
         say=record.get("message", ""),
         blocks=[Block(kind="list", heading="Every rule that was applied", entries=reasons)],
     )  # fmt: skip
+
+
+def _tokenizer_alarms(steps: Steps) -> list[str]:
+    """What is wrong with the semantic IDs that the models were taught."""
+    facts = {**steps.get("train_tokenizer", {}), **steps.get("build_semantic_ids", {})}
+    return [f"tokenizer: {alarm}" for alarm in facts.get("alarms") or ()]
 
 
 def _headline(found: Mapping[str, Any]) -> tuple[Any, str]:

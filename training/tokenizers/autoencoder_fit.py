@@ -4,7 +4,9 @@ Legend: N items, B items of a batch, D embedding width, H latent width, Q levels
 level, P pairs.
 """
 
+import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.fitting import PROGRESS
 from training.losses.quantization import (
     global_loss,
     global_targets,
@@ -24,6 +27,8 @@ from training.optimizer import learning_rate_share
 from training.settings.tokenizers import AutoencoderConfig
 from training.tokenizers.autoencoder import QuantizedAutoencoder
 from training.tokenizers.interface import require_items
+
+log = logging.getLogger(__name__)
 
 REVIVAL_SHARE = 0.75
 """Of the epochs, from the first on, dead codes are revived; what was revived settles after that."""
@@ -139,6 +144,7 @@ class _Fit:
         contrast: Contrast | None,
     ) -> None:
         self.config, self.quantization, self.contrast = config, quantization, contrast
+        self._started = time.perf_counter()
         self.generator = torch.Generator().manual_seed(config.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -160,10 +166,10 @@ class _Fit:
         """All epochs."""
         warmup = self.config.warmup_epochs
         revived_Q = torch.zeros(self.config.num_levels, dtype=torch.int64)
-        epochs = [self._epoch(epoch) for epoch in range(warmup)]
+        epochs = [self._told(epoch) for epoch in range(warmup)]
         begun = self._make_codebooks()
         for epoch in range(self.config.epochs):
-            epochs.append(self._epoch(warmup + epoch))
+            epochs.append(self._told(warmup + epoch))
             if epoch + 1 <= REVIVAL_SHARE * self.config.epochs:
                 revived_QK = self.network.revive_codes(self.x_ND)
                 revived_Q += revived_QK.sum(1).cpu()
@@ -208,6 +214,15 @@ class _Fit:
 
     def _coders(self) -> list[torch.nn.Parameter]:
         return [*self.network.encoder.parameters(), *self.network.decoder.parameters()]
+
+    def _told(self, epoch: int) -> dict[str, float]:
+        """An epoch, and a line of the log about it with the seconds that are left."""
+        found, total = self._epoch(epoch), self.config.warmup_epochs + self.config.epochs
+        left = (time.perf_counter() - self._started) / (epoch + 1) * (total - epoch - 1)
+        losses = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+        told = (epoch + 1, total, losses, left)
+        log.info("tokenizer: epoch %d of %d, %s, %.0f s left", *told, extra=PROGRESS)
+        return found
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the items in an order of its own; mean losses over its batches."""

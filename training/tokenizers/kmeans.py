@@ -3,13 +3,17 @@
 Legend: N points, H width, Q levels, K codes.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from training.fitting import PROGRESS
 from training.tokenizers.quantize import cluster_sums, nearest
+
+log = logging.getLogger(__name__)
 
 SEEDING_POINTS_PER_CODE = 64
 """k-means++ reads at most so many points per code: it passes over them K times."""
@@ -151,7 +155,8 @@ def residual_kmeans(
         residual_NH = residual_NH[chosen.to(residual_NH.device)]
     num_points, energy = len(residual_NH), float(residual_NH.square().sum(1).mean())
     codebooks, used, levels = [], [], []
-    for _ in range(num_levels):
+    for level in range(num_levels):
+        log.info("k-means: level %d of %d, %d points", level + 1, num_levels, num_points)
         found = kmeans(residual_NH, num_codes, iterations=iterations, generator=generator)
         residual_NH = residual_NH - found.codebook_KH[found.code_N]
         codebooks.append(found.codebook_KH)
@@ -175,6 +180,7 @@ def _lloyd(
     revived = passes = 0
     for _ in range(iterations):
         passes += 1
+        log.info("k-means: pass %d of at most %d", passes, iterations, extra=PROGRESS)
         sums_KH, count_K = cluster_sums(points_NH, code_N, num_codes)
         is_used_K = count_K > 0
         codebook_KH = sums_KH / count_K.clamp(min=1).unsqueeze(1)
