@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.spark,
     pytest.mark.xdist_group("chain"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
 ]
 
 DAYS = (date(2026, 3, 1), date(2026, 3, 2))
