@@ -211,13 +211,17 @@ LATE_EVENTS = [
         "a row that moves to the next day's delivery",
         again(TWO, published=2),
         Night(
-            files={f"{D}.csv": csv([row("u1")]), f"{E}.csv": csv([row("u2", minute=1)])},
+            files={
+                f"{D}.csv": csv([row("u1")]),
+                f"{E}.csv": csv([row("u2", minute=1), row("u3", day="2024-03-11")]),
+            },
             day=ELEVEN,
-            rows_in=1,
-            published=1,
-            table=TWO_OUT,
+            rows_in=2,
+            published=2,
+            table=OF_TWO_DAYS,
+            facts={"late_rows": 1},
         ),
-        Night(rows_in=1, published=1, table=TWO_OUT, facts={"withdrawn": 0}),
+        Night(rows_in=1, published=1, table=OF_TWO_DAYS, facts={"withdrawn": 0}),
     ),
     nights(
         "the first run reads several days, of which one is delivered again",
@@ -272,11 +276,11 @@ def taken(content, day, before=None, until=None):
 G1 = log(("u1", NINE), ("u2", TEN), ("u3", ELEVEN))
 G2 = (
     G1
-    + log(("u4", TEN), ("u5", "a", "soon", 1), ("", ELEVEN), ("u6", ELEVEN))[
+    + log(row("u4", minute=30), ("u5", "a", "soon", 1), ("", ELEVEN), ("u6", ELEVEN))[
         len(",".join(HEADER)) + 1 :
     ]
 )
-G3 = log(("u4", TEN), ("u3", ELEVEN), ("u6", ELEVEN), ("u7", TWELVE))
+G3 = log(row("u4", minute=30), ("u3", ELEVEN), ("u6", ELEVEN), ("u7", TWELVE))
 
 
 def grown(content, day, *expected, **more):
@@ -379,11 +383,11 @@ ONE_FILE = [
 
 
 def listed(outcome, **expected):
-    """(item_index, last listed day of March 2024) by item."""
+    """(item_index, day of March 2024 on which it was last listed, None: it still is) by item."""
     rows_ = outcome.store.read("items").to_pylist()
     found = {row["item_id"]: (row["item_index"], row["last_listed_day"]) for row in rows_}
-    wanted = {item: (index, date(2024, 3, day)) for item, (index, day) in expected.items()}
-    assert found == wanted
+    wanted = {item: (index, day and date(2024, 3, day)) for item, (index, day) in expected.items()}
+    assert found == wanted, found
 
 
 def catalogue(day, *items, **last):
@@ -405,9 +409,9 @@ def catalogue(day, *items, **last):
 WITHDRAWN = [
     nights(
         "an item that the catalogue withdraws and lists again",
-        catalogue(TEN, "a", "b", a=(0, 10), b=(1, 10)),
-        catalogue(ELEVEN, "a", "c", a=(0, 11), b=(1, 10), c=(2, 11)),
-        catalogue(TWELVE, "c", "a", "b", a=(0, 12), b=(1, 12), c=(2, 12)),
+        catalogue(TEN, "a", "b", a=(0, None), b=(1, None)),
+        catalogue(ELEVEN, "a", "c", a=(0, None), b=(1, 10), c=(2, None)),
+        catalogue(TWELVE, "c", "a", "b", a=(0, None), b=(1, None), c=(2, None)),
         preset=own(catalogue={"path": "items/{day}.csv", "item_id": "id", "title": "name"}),
     ),
 ]
