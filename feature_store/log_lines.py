@@ -44,12 +44,15 @@ class _Lines(logging.StreamHandler):  # type: ignore[type-arg]  # not generic wh
 
 
 @contextmanager
-def at_work(what: str, quiet_seconds: float = QUIET_SECONDS) -> Iterator[None]:
+def at_work(
+    what: str, quiet_seconds: float = QUIET_SECONDS, detail: Callable[[], str] = str
+) -> Iterator[None]:
     """Say what is at work, and for how long, whenever no line was shown for a while.
 
     Args:
         what: as in `train_recommender 2026-03-01`.
         quiet_seconds: without a line.
+        detail: what else the line says, asked for when it is due.
     """
     started = _Lines.last = time.monotonic()
     done = threading.Event()
@@ -58,7 +61,7 @@ def at_work(what: str, quiet_seconds: float = QUIET_SECONDS) -> Iterator[None]:
         while not done.wait(max(_Lines.last + quiet_seconds - time.monotonic(), 0.05)):
             now = time.monotonic()
             if now - _Lines.last >= quiet_seconds:
-                LOG.info("%s: at work for %s", what, in_words(now - started))
+                LOG.info("%s: at work for %s%s", what, in_words(now - started), detail())
                 _Lines.last = now  # also where nobody shows lines
 
     watcher = threading.Thread(target=watch, name="at-work", daemon=True)

@@ -169,6 +169,17 @@ class FeatureStore:
         found = {file.partition for file in version.files()} if version else set()
         return sorted(value for value in found if value is not None)
 
+    def partitions_reaching(
+        self, name: str, column: str, day: date, at: At = None
+    ) -> list[PartitionValue]:
+        """Partitions that may hold rows whose `column`, a date, is `day` or later, sorted.
+
+        The bounds of the files say so; no file is opened.
+        """
+        version = self._version(name, at)
+        found = set() if version is None else version.partitions_reaching(column, day)
+        return sorted(value for value in found if value is not None)
+
     def row_count(self, name: str, at: At = None, partition: PartitionValue | None = None) -> int:
         """Rows of a version, or of one of its partitions; 0 where nothing was published."""
         version = self._version(name, at)

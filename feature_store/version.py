@@ -19,6 +19,8 @@ from feature_store.iceberg.snapshots import (
     Table,
     day_tags,
     files_of,
+    may_reach,
+    partition_of,
     plain_file,
     summary_of,
 )
@@ -52,6 +54,14 @@ class Version:
 
     def _plain(self, partitions: Collection[PartitionValue] | None) -> list[DataFile]:
         return [plain_file(file, self.contract) for file in self.iceberg_files(partitions)]
+
+    def partitions_reaching(self, column: str, day: date) -> set[PartitionValue | None]:
+        """Partitions with a file whose bounds allow `column`, a date, to be `day` or later."""
+        return {
+            partition_of(file, self.contract)
+            for file in self.iceberg_files(None)
+            if may_reach(self.table, file, column, day)
+        }
 
     def digests(self, files: Sequence[DataFile]) -> dict[PartitionValue | None, Digest]:
         """Digest of the rows of these files, by partition."""

@@ -1,6 +1,7 @@
 """`sidereal job` and `sidereal fetch`; Spark is imported once a job really runs."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -60,10 +61,28 @@ def job(
         for name in names:
             with (
                 _exit_codes(name if len(days) == 1 else f"{name} {each}"),
-                at_work(f"{name} {each}"),
+                at_work(f"{name} {each}", detail=_spark_tasks),
             ):
                 facts = _run(name, preset, each, overrides)
             click.echo(json.dumps(facts, default=str, indent=1) if as_json else describe(facts))
+
+
+def _spark_tasks() -> str:
+    """How many tasks of the running stages are done; empty while Spark does nothing."""
+    pyspark = sys.modules.get("pyspark")
+    context = pyspark.SparkContext._active_spark_context if pyspark else None
+    if context is None:
+        return ""
+    from py4j.protocol import Py4JError
+
+    tracker = context.statusTracker()
+    try:
+        found = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    except (Py4JError, OSError):  # Spark is ending
+        return ""
+    stages = [stage for stage in found if stage is not None]
+    done, total = (sum(getattr(s, n) for s in stages) for n in ("numCompletedTasks", "numTasks"))
+    return f", {done:,} of {total:,} Spark tasks done" if stages else ""
 
 
 def _days(first: datetime | None, last: datetime) -> list[date]:
@@ -94,14 +113,54 @@ def fetch(dataset: str) -> None:
 def describe(facts: dict[str, Any]) -> str:
     """A run in a line or two, for people."""
     head = f"{facts['step']} {facts['day']}: {facts['status']} in {facts['seconds']:.1f} s"
-    lines = [head, f"  {facts['table']}: {facts['rows']:,} rows, snapshot {facts['snapshot_id']}"]
+    rows = f"{facts['rows']:,} rows in the partitions of this run"
+    lines = [head, f"  {facts['table']}: {rows}, snapshot {facts['snapshot_id']}"]
     if "rows_in" in facts:
         lines.append(
             f"  {facts['rows_in']:,} rows in = {facts['published']:,} published + "
             f"{facts['duplicates']:,} duplicates + {facts['quarantined']:,} quarantined"
         )
         lines += [f"    {rows:,} × {reason}" for reason, rows in facts["reasons"].items()]
+        lines += _changes(facts)
+    if "catalogue_rows" in facts:
+        lines += _catalogue(facts)
     return "\n".join(lines)
+
+
+def _catalogue(facts: dict[str, Any]) -> list[str]:
+    """What a catalogue lists, and what of it is no item or no longer one."""
+    named = {
+        "rows_without_id": ("rows without an id", "without_id"),
+        "rows_of_an_item_again": ("rows of items that are there already", "again"),
+    }
+    lines = [
+        f"    {facts[count]:,} {what}: {', '.join(map(str, facts.get(names, ())))}"
+        for count, (what, names) in named.items()
+        if facts[count]
+    ]
+    lines += [f"    not read: {left}" for left in facts["left_out"]]
+    withdrawn = f", {facts['withdrawn_items']:,} withdrawn" if facts["withdrawn_items"] else ""
+    return [f"    {facts['listed_items']:,} items listed{withdrawn}", *lines]
+
+
+def _changes(facts: dict[str, Any]) -> list[str]:
+    """What a delivery changed, which files weren't read, and which days are missing."""
+    fates = ("added", "corrected", "unchanged", "withdrawn")
+    counts = ", ".join(f"{facts[fate]:,} {fate}" for fate in fates if facts[fate])
+    late = f"; {facts['late_rows']:,} of earlier days" if facts["late_rows"] else ""
+    lines = [f"    events: {counts}{late}"] if counts else []
+    lines += [f"    not read: {left}" for left in facts["left_out"]]
+    if repeats := facts.get("header_repeats"):
+        lines.append(f"    {repeats:,} lines repeat the header and are no rows")
+    unlisted = facts["num_left_out"] - len(facts["left_out"])
+    lines += [f"    not read: {unlisted:,} more files"] if unlisted else []
+    if missing := facts["missing_days"]:
+        days = f"{missing[0]} has" if len(missing) == 1 else f"{len(missing)} days have"
+        lines.append(
+            f"    {days} no delivery; to fill in: sidereal run --preset {facts['preset']} "
+            f"--from {missing[0]} --to {facts['day']}"
+        )
+    return lines
 
 
 def _run(name: str, preset: str, day: date, overrides: tuple[str, ...]) -> dict[str, Any]:

@@ -128,12 +128,16 @@ def _preview(
     files = RawFiles(spark, settings.data_path)
     rows = read_rows(spark, files, log).frame.limit(ROWS).cache()
     try:
-        events = _judged(rows, log, config, day, items).cache()
+        events = _judged(rows, log, config, items).cache()
         found = events.groupBy("reasons").agg(F.count(F.lit(1)).alias("rows")).collect()
         counts = [(list(group["reasons"]), int(group["rows"])) for group in found]
         if not counts:
             raise DataRefused(f"no rows for {day} in {', '.join(log.files)}")
-        shown = _told(accepted(events).drop("source_file")).limit(SHOWN).collect()
+        shown = (
+            _told(accepted(events).drop("source_file", "delivery_day", "also_delivered"))
+            .limit(SHOWN)
+            .collect()
+        )
         return Preview(
             day=day,
             files=tuple(file for each in logs for file in each.files),
@@ -144,7 +148,7 @@ def _preview(
                 if name != ROW
             },
             rows=sum(count for _, count in counts),
-            matches=_matches(rows, log, config, day, items),
+            matches=_matches(rows, log, config, items),
             reasons=reason_counts([each for each in counts if each[0]]),
             published=[row.asDict(recursive=True) for row in shown],
             catalogue=_first(items),
@@ -157,24 +161,19 @@ def _judged(
     rows: DataFrame,
     log: RawLog,
     config: PipelineConfig,
-    day: date,
     items: DataFrame | None,
     rules: Sequence[StrengthRule] | None = None,
 ) -> DataFrame:
     events = parse_events(rows, log.columns, rules or config.source.strength)
-    events = judge_events(
-        events,
-        day=day,
-        earliest=config.validation.earliest_event,
-        future_is_refused=log.holds == "day",
-    )
+    events = judge_events(events, earliest=config.validation.earliest_event)
     if items is not None and config.items.unknown_items == "quarantine":
-        events = refuse_unknown_items(events, items)
+        listed = items.withColumn("last_listed_day", F.lit(None).cast("date"))
+        events = refuse_unknown_items(events, listed)
     return events
 
 
 def _matches(
-    rows: DataFrame, log: RawLog, config: PipelineConfig, day: date, items: DataFrame | None
+    rows: DataFrame, log: RawLog, config: PipelineConfig, items: DataFrame | None
 ) -> list[dict[str, Any]]:
     """By rule, the rows that it decides: those that meet it and no earlier one."""
     rules = config.source.strength
@@ -185,7 +184,7 @@ def _matches(
             rule.model_copy(update={"strength": int(each == place)})
             for each, rule in enumerate(rules)
         ]
-        events = _judged(rows, log, config, day, items, marked).where("strength = 1")
+        events = _judged(rows, log, config, items, marked).where("strength = 1")
         good = F.count_if(F.size("reasons") == 0)
         parts.append(
             events.agg(F.count(F.lit(1)).alias("rows"), good.alias("accepted")).withColumn(

@@ -125,7 +125,7 @@ def _stage_check_commit(
         published = _publish(run, stages[contract.name], output)
         del stages[contract.name]
         facts["tables"][contract.name] = _published_facts(published)
-    main = job.outputs[-1].name
+    main = job.main or job.outputs[-1].name
     facts |= {"table": main, **facts["tables"][main]}
     changed = any(table["changed"] for table in facts["tables"].values())
     facts["status"] = "done" if changed else "unchanged"
@@ -192,7 +192,8 @@ def _validate(
         trailing=output.trailing,
     )
     result = gate.validate(run.spark, contract, run.read(contract, stage.files()), context=context)
-    facts["validation"] = result.facts()
+    # Of several tables the first one's stay: what follows it is notes on the run.
+    facts.setdefault("validation", result.facts())
     _refuse_if(result.refusal())
 
 

@@ -64,13 +64,15 @@ def baselines(
     that are there already, under the same settings, are not fitted again: a stopped run goes on
     where it was.
     """
+    from feature_store.preset import preset_name
     from feature_store.settings import Settings
 
     outer = Settings()
-    last = day.date() if day else LAST_DAYS.get(preset)
+    known = preset_name(preset, folder=outer.presets, overrides=overrides)
+    last = day.date() if day else LAST_DAYS.get(known)
     if last is None:
-        raise click.UsageError(f"--day is needed: nothing says where the data of {preset} ends")
-    root, name = outer.home.absolute() / "reproduce", _named(preset, overrides)
+        raise click.UsageError(f"--day is needed: nothing says where the data of {known} ends")
+    root, name = outer.home.absolute() / "reproduce", _named(known, overrides)
     settings = outer.model_copy(update={"home": root / name, "data": outer.data_path})
     _build_tables(preset, last, settings.home, settings.data_path, overrides)
     own = ("evaluation.cutoffs=[5, 10, 50]", "evaluation.protocol=leave_last_out")
@@ -119,14 +121,13 @@ def unigrf(
     unigrf-hstu, unigrf-hstu-no-enhancer, unigrf-hstu-no-weighter, unigrf-hstu-no-both, hstu-ft-a,
     hstu-ft-b.
     """
-    import logging
-
+    from feature_store.log_lines import show_log_lines
     from feature_store.settings import Settings
     from pipelines.sources.fetch import FetchFailed, fetch
     from training.reproduce.movielens import read_movielens
     from training.reproduce.unigrf import ROWS, Experiment, markdown, run
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    show_log_lines()
     unknown = sorted(set(only) - set(ROWS))
     if unknown:
         raise click.UsageError(f"--only: no row {unknown}; there are {list(ROWS)}")
@@ -206,11 +207,10 @@ def higr(
     Writes var/reproduce/higr-DATASET.{json,md} and pictures beside them, with --set
     higr-DATASET-DIGEST. Fits that are there already, under the same settings, are not repeated.
     """
-    import logging
-
+    from feature_store.log_lines import show_log_lines
     from feature_store.settings import Settings
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    show_log_lines()
     outer = Settings()
     root = outer.home.absolute() / "reproduce"
     last, names = day.date() if day else LAST_DAYS[dataset], only or _EXPERIMENTS[dataset]
@@ -324,9 +324,11 @@ class _Asked:
 def _require_what_there_is(asked: _Asked, only: tuple[str, ...]) -> None:
     """Refuse a setting or a row that isn't there, before anything is built for it."""
     from feature_store.preset import PresetError
+    from sidereal.preset_check import checked
     from training.reproduce.higr_slates import rows_of
 
     try:
+        checked(asked.dataset, folder=asked.settings.presets, overrides=asked.overrides)
         config = asked.config()
     except PresetError as error:
         raise click.UsageError(str(error)) from error
@@ -413,10 +415,14 @@ def _build_tables(
     overrides: tuple[str, ...],
     steps: tuple[tuple[str, str], ...] = DATA_STEPS,
 ) -> None:
+    from feature_store.preset import preset_name
+    from feature_store.settings import Settings
+
+    own = preset_name(preset, folder=Settings().presets, overrides=overrides)
     environment = {**os.environ, "SIDEREAL_HOME": str(home), "SIDEREAL_DATA": str(data)}
     settings = [part for override in overrides for part in ("--set", override)]
     for kind, name in steps:
-        record = home / "runs" / preset / day.isoformat() / "steps" / f"{name}.json"
+        record = home / "runs" / own / day.isoformat() / "steps" / f"{name}.json"
         done = record.is_file() and json.loads(record.read_text()).get("status") in (
             "done", "unchanged",
         )  # fmt: skip

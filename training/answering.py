@@ -8,14 +8,14 @@ before the model is asked, the same way at evaluation, in the daily table and in
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from training.bundle import Bundle, BundleFormatError
-from training.data.contexts import asked_times
+from training.data.contexts import NO_ITEMS, asked_times
 from training.data.histories import Histories
 from training.models import MODELS
 from training.models.interface import PAD, Contexts, Recommender, TopK, as_ranker
@@ -32,6 +32,7 @@ class Asked:
         context: those of them that the model reads.
         known_before: per event of the original histories, how many events of `known` come before
             it, int64, shape [N + 1]; `context_before` the same for `context`.
+        unlisted: items that nobody may be answered, as `Contexts` has them.
     """
 
     original: Histories
@@ -39,15 +40,24 @@ class Asked:
     context: Histories
     known_before: np.ndarray
     context_before: np.ndarray
+    unlisted: np.ndarray = field(default_factory=lambda: NO_ITEMS)
 
     @classmethod
-    def of(cls, histories: Histories, *, num_items: int, minimum_strength: int) -> "Asked":
+    def of(
+        cls,
+        histories: Histories,
+        *,
+        num_items: int,
+        minimum_strength: int,
+        unlisted: np.ndarray = NO_ITEMS,
+    ) -> "Asked":
         """Histories without what a model does not know or read.
 
         Args:
             histories: of the users who are asked about.
             num_items: V, items that the model knows.
             minimum_strength: weaker events are not read, but were seen all the same.
+            unlisted: items that nobody may be answered; they stay in the contexts.
         """
         is_known = histories.items < num_items
         is_read = is_known & (histories.strengths >= minimum_strength)
@@ -57,6 +67,7 @@ class Asked:
             context=histories.where(is_read),
             known_before=_counts_before(is_known),
             context_before=_counts_before(is_read),
+            unlisted=unlisted,
         )
 
     def contexts(
@@ -75,6 +86,7 @@ class Asked:
             # In the original histories: what is predicted may itself be no event of the context.
             asked_at=asked_times(self.original, user, position),
         )
+        contexts = replace(contexts, unlisted=self.unlisted)
         if not exclude_seen:
             return contexts
         seen = self.known_before[ends] - self.known_before[starts]
@@ -93,6 +105,7 @@ class Answerer:
         max_history: events of context that it was trained with.
         minimum_strength: weaker events are not read.
         device: where the weights are, `cpu` or `cuda`.
+        unlisted: items that nobody may be answered today, int32, ascending.
     """
 
     bundle: Bundle
@@ -101,10 +114,17 @@ class Answerer:
     max_history: int
     minimum_strength: int
     device: str
+    unlisted: np.ndarray = field(default_factory=lambda: NO_ITEMS)
 
     @classmethod
-    def of(cls, bundle: Bundle, *, device: str) -> "Answerer":
+    def of(cls, bundle: Bundle, *, device: str, unlisted: np.ndarray = NO_ITEMS) -> "Answerer":
         """Load a verified bundle's weights.
+
+        Args:
+            bundle: of a family that this code has.
+            device: `cpu` or `cuda`.
+            unlisted: items that the catalogue of the day no longer lists, as
+                `training.programs.day_inputs.read_unlisted` gives them: the bundle doesn't know.
 
         Raises:
             BundleFormatError: the bundle is of a family that this code does not have.
@@ -115,10 +135,12 @@ class Answerer:
                 f"this code has {sorted(MODELS)}"
             )
         training = bundle.document("config")["training"]
+        item_ids = bundle.items()["item_id"].combine_chunks()
         return cls(
             bundle=bundle,
             model=MODELS[bundle.family].load(bundle.directory / "model", device),
-            item_ids=bundle.items()["item_id"].combine_chunks(),
+            item_ids=item_ids,
+            unlisted=unlisted[unlisted < len(item_ids)],
             max_history=training["max_history"],
             minimum_strength=training["minimum_strength"],
             device=device,
@@ -131,7 +153,12 @@ class Answerer:
 
     def ask(self, histories: Histories) -> Asked:
         """Histories without what this model does not know or read."""
-        return Asked.of(histories, num_items=self.num_items, minimum_strength=self.minimum_strength)
+        return Asked.of(
+            histories,
+            num_items=self.num_items,
+            minimum_strength=self.minimum_strength,
+            unlisted=self.unlisted,
+        )
 
     def next_items(
         self, histories: Histories, k: int, *, exclude_seen: bool, ranked_candidates: int = 0

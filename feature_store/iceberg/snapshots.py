@@ -42,6 +42,7 @@ __all__ = [
     "day_tags",
     "expire",
     "files_of",
+    "may_reach",
     "partition_of",
     "plain_file",
     "referenced_files",
@@ -106,6 +107,18 @@ def partition_of(file: IcebergFile, contract: Contract) -> PartitionValue | None
     if contract.column(contract.partition).type == "date":
         return _EPOCH + timedelta(days=value)
     return value  # type: ignore[no-any-return]
+
+
+def may_reach(table: Table, file: IcebergFile, column: str, day: date) -> bool:
+    """Whether a file may hold a row whose column, a date, is `day` or later, by its bounds."""
+    number = table.schema().find_field(column).field_id
+    bound = (file.upper_bounds or {}).get(number)
+    if bound is not None:
+        # Iceberg writes a date as days since 1970, four bytes, the lowest first.
+        return int.from_bytes(bound, "little", signed=True) >= (day - _EPOCH).days
+    # Nulls alone have no bound, nor has a file that was written before the column was there.
+    values = (file.value_counts or {}).get(number, 0)
+    return values > (file.null_value_counts or {}).get(number, 0)
 
 
 def plain_file(file: IcebergFile, contract: Contract) -> DataFile:

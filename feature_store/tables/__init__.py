@@ -1,6 +1,7 @@
 """Every table there is."""
 
 from feature_store.contract import Contract
+from feature_store.tables.deliveries import DELIVERIES
 from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.item_cooccurrence import ITEM_COOCCURRENCE
 from feature_store.tables.item_embeddings import ITEM_EMBEDDINGS
@@ -17,6 +18,7 @@ CATALOG: dict[str, Contract] = {
     for table in (
         INTERACTIONS,
         QUARANTINE,
+        DELIVERIES,
         ITEMS,
         ITEM_EMBEDDINGS,
         USER_SEQUENCES,

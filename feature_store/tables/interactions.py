@@ -51,5 +51,17 @@ INTERACTIONS = Contract(
             meaning="time spent on the item, where the source measures it",
         ),
         Column(name="source_file", type="string", meaning="the raw file the row came from"),
+        Column(
+            name="delivery_day",
+            type="date",
+            nullable=True,
+            meaning="the day whose delivery says so, of several the last; null: a log of all days",
+        ),
+        Column(
+            name="also_delivered",
+            type="map<string,string>",
+            meaning="what other days' deliveries say of the event (`log`: a log of all days), as "
+            "JSON: it stands once the later delivery no longer holds the event",
+        ),
     ),
 )

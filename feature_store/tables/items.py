@@ -26,6 +26,19 @@ ITEMS = Contract(
             "item_id order",
         ),
         Column(name="first_day", type="date", meaning="the day whose run first saw the item"),
+        Column(
+            name="first_listed_day",
+            type="date",
+            nullable=True,
+            meaning="the first day whose catalogue listed it; null: it is known from events alone",
+        ),
+        Column(
+            name="last_listed_day",
+            type="date",
+            nullable=True,
+            meaning="the last day whose catalogue listed a withdrawn item, which nobody is "
+            "recommended after that day; null: it isn't withdrawn",
+        ),
         Column(name="title", type="string", nullable=True, meaning="for people; null: no title"),
         Column(
             name="text",

@@ -8,10 +8,11 @@ from functools import reduce
 from pyspark.sql import DataFrame
 
 from pipelines.jobs.interface import JobRun
-from pipelines.sources.interface import RawLog, Source
+from pipelines.jobs.ledger import Ledger
+from pipelines.sources.interface import LeftOut, RawLog, Source
 from pipelines.sources.raw_files import RawFiles
 from pipelines.sources.raw_rows import read_rows
-from pipelines.transforms.events import judge_events, of_the_run
+from pipelines.transforms.events import judge_events, up_to
 from pipelines.transforms.parsing import parse_events
 
 
@@ -19,7 +20,7 @@ from pipelines.transforms.parsing import parse_events
 class Before:
     """What `interactions` held before the first run for this run's day.
 
-    A rerun must read and judge what the first run did, so that it can't go by what is there now.
+    A rerun is compared with what the first run was, not with what came later.
 
     Args:
         snapshot: None where nothing was published.
@@ -36,15 +37,29 @@ class Before:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """The raw rows of one run.
+    """The raw rows that a run looks at.
 
     Args:
-        events: one per raw row, with every reason against it.
+        events: one per raw row, with every reason against it but the catalogue's; of a log, those
+            up to the run's day.
+        days: whose deliveries they are; empty for a log of all days.
+        has_log: whether a log is in it: alone, or beside the days to begin with.
         files: the raw files.
+        left_out: what lies beside them and isn't read.
+        header_repeats: lines that repeat a header: no rows.
     """
 
     events: DataFrame
+    days: frozenset[date]
+    has_log: bool
     files: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    header_repeats: int
+
+    @property
+    def is_log(self) -> bool:
+        """Whether it is one log of all days, so that the run must find out what is new in it."""
+        return not self.days
 
 
 def state_before(run: JobRun) -> Before:
@@ -67,7 +82,7 @@ def state_before(run: JobRun) -> Before:
     return Before(snapshot=at, days=[day for day in days if isinstance(day, date)])
 
 
-def read_delivery(run: JobRun, source: Source, before: Before) -> Delivery:
+def read_delivery(run: JobRun, source: Source, ledger: Ledger) -> Delivery:
     """The delivery of a run's day, judged by everything but the catalogue; reads no row yet.
 
     Raises:
@@ -75,26 +90,26 @@ def read_delivery(run: JobRun, source: Source, before: Before) -> Delivery:
         DeliveryUnreadable: a file is absent.
         PresetError: a strength rule can't be evaluated.
     """
-    logs = source.logs(run.day, bootstrap=not before.days)
-    earlier = next(iter(before.last(run.day, 1)), None)
-    parts = [_events(run, log, earlier) for log in logs]
+    logs = source.logs(run.day, bootstrap=ledger.begins_at(run.day))
+    parts = [_events(run, log) for log in logs]
     return Delivery(
-        events=reduce(DataFrame.unionByName, parts),
+        events=reduce(DataFrame.unionByName, (events for events, _ in parts)),
+        header_repeats=sum(repeats for _, repeats in parts),
+        days=frozenset(day for log in logs for day in log.delivered),
+        has_log=any(log.holds == "dump" for log in logs),
         files=tuple(file for log in logs for file in log.files),
+        left_out=tuple(dict.fromkeys(file for log in logs for file in log.left_out)),
     )
 
 
-def _events(run: JobRun, log: RawLog, after: date | None) -> DataFrame:
-    rows = read_rows(run.spark, RawFiles(run.spark, run.settings.data_path), log).frame
-    events = parse_events(rows, log.columns, run.config.source.strength)
+def _events(run: JobRun, log: RawLog) -> tuple[DataFrame, int]:
+    """A log's events, and how many lines repeat the header."""
+    raw = read_rows(run.spark, RawFiles(run.spark, run.settings.data_path), log)
+    events = parse_events(raw.frame, log.columns, run.config.source.strength)
     if log.holds == "dump":
-        events = of_the_run(events, day=run.day, after=after)
-    return judge_events(
-        events,
-        day=run.day,
-        earliest=run.config.validation.earliest_event,
-        future_is_refused=log.holds == "day",
-    )
+        events = up_to(events, run.day)
+    judged = judge_events(events, earliest=run.config.validation.earliest_event)
+    return judged, raw.header_repeats
 
 
 def reason_counts(tally: Iterable[tuple[list[str], int]]) -> dict[str, int]:

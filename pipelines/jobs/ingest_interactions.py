@@ -1,70 +1,87 @@
 """ingest_interactions: raw feedback → interactions, and what was refused → quarantine.
 
-The raw files are read once: the judged events are kept (in memory, then on disk) while they are
-counted, and both tables are written from them. The quarantine is published even when the
-interactions are refused, so that what was wrong can be looked at; a rerun replaces it.
+The raw files are read once (a log of all days twice, to find out what is new in it): the judged
+events are kept (in memory, then on disk) while they are counted, and both tables are written from
+them. The quarantine is published even when the interactions are refused, so that what was wrong
+can be looked at; a rerun replaces it. What was taken is noted in `deliveries` last: a run that is
+killed before that is run again as if it were the first.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
+from feature_store.stage import Stage
+from feature_store.tables.deliveries import DELIVERIES
 from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.quarantine import QUARANTINE
 from pipelines.config import Validation
 from pipelines.errors import DataRefused, RowsUnaccounted
 from pipelines.jobs.delivery import Before, Delivery, read_delivery, reason_counts, state_before
 from pipelines.jobs.interface import Counts, Job, JobOutput, JobRun
+from pipelines.jobs.ledger import Entry, Ledger, Piece
+from pipelines.jobs.log_days import LogDays, days_of_log
 from pipelines.sources import open_source
-from pipelines.sources.raw_rows import one_split_per_task
+from pipelines.sources.raw_rows import ROW, one_split_per_task
 from pipelines.transforms.events import (
     accepted,
     keep_text_of_refused,
-    rank_copies,
     refuse_unknown_items,
     refused,
 )
 from pipelines.transforms.identifiers import refused_columns
+from pipelines.transforms.pieces import piece_of_log
+from pipelines.transforms.redelivery import FATES, holds, merge_deliveries
 
 ROWS_PER_FILE = 4_000_000
 """A day with more rows is written as several files, by user."""
+LISTED = 20
+"""Names or days of a kind that a run record lists; the rest is counted."""
 
 
 def build(run: JobRun) -> JobOutput:
-    """Judge the delivery and set what is accepted beside what is published."""
+    """Judge the delivery and put what it says in the place of what it said before."""
     source = open_source(run.spark, run.config, run.settings)
-    before = state_before(run)
-    delivery = read_delivery(run, source, before)
-    items, events = None, delivery.events
+    before, ledger = state_before(run), Ledger.of(run)
+    delivery = read_delivery(run, source, ledger)
+    log = days_of_log(run, ledger, delivery.events) if delivery.is_log else None
+    events, items = delivery.events if log is None else log.events, None
     if source.has_catalogue and run.config.items.unknown_items == "quarantine":
         items = run.table("items")
         events = refuse_unknown_items(events, items)
+    else:
+        events = events.withColumn("of_withdrawn", F.lit(False))
     events = keep_text_of_refused(events).persist(StorageLevel.MEMORY_AND_DISK)
     with one_split_per_task(run.spark):
-        tally = count_events(events)
+        tally = count_events(events, is_log=delivery.is_log)
     _refuse_empty(tally, run, delivery)
-    published = run.table("interactions", partitions=tally.days)
-    rows_published = published.count()
-    largest_day = max(tally.rows_by_day.values(), default=0) + rows_published
-    buckets = 1 + largest_day // ROWS_PER_FILE
-    dropped = Observation()
-    interactions = (
-        rank_copies(accepted(events), published, buckets=buckets)
-        .observe(dropped, F.count_if(F.col("_rank") > 1).alias("rows"))
-        .where("_rank = 1")
-        .drop("_rank")
+    days = sorted({*tally.days, *_days_held(run, delivery, log)})
+    published = run.table("interactions", partitions=days)
+    rows_before = published.count()
+    largest_day = max(tally.rows_by_day.values(), default=0) + rows_before
+    counted = Observation()
+    merged = merge_deliveries(
+        accepted(events),
+        published,
+        replaced=_replaced(delivery, tally.first_micros if log is None else log.first_micros),
+        buckets=1 + largest_day // ROWS_PER_FILE,
     )
+    interactions = merged.observe(counted, *_changes()).where("_fate <> 'withdrawn'")
     return JobOutput(
-        frames={"quarantine": refused(events, run.day), "interactions": interactions},
+        frames={
+            "quarantine": refused(events, run.day),
+            "interactions": interactions.drop("_fate", "_copies"),
+        },
+        writers={"deliveries": lambda stage: _note(stage, ledger, _taken(tally, delivery, log))},
         always=frozenset({"quarantine"}),
-        replace={"quarantine": [run.day]},
-        facts=_facts(tally, run, delivery, bootstrap=not before.days),
-        account=_accountant(tally, rows_published, lambda: int(dropped.get["rows"])),
+        replace={"quarantine": [run.day], "interactions": days, "deliveries": [run.day]},
+        facts=_facts(tally, run, delivery, ledger, log),
+        account=_accountant(tally, rows_before, lambda: dict(counted.get)),
         refusal=lambda: refused_columns(tally.reasons) or excess(tally, run.config.validation),
         known_items=items,
         trailing=_trailing(run, before),
@@ -75,12 +92,23 @@ def build(run: JobRun) -> JobOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """Raw rows of a run: how many, how many refused and why, and the days of the rest."""
+    """Raw rows of a run: how many, how many refused and why, and the days of the rest.
+
+    Args:
+        taken: rows by delivered day, or by day of a log.
+        late_rows: accepted rows of days before the one whose delivery brought them.
+        of_withdrawn: accepted rows of items that the catalogue no longer listed on their day.
+        first_micros: the earliest time that was accepted, microseconds since 1970.
+    """
 
     rows_in: int
     refused: int
     reasons: dict[str, int]
     rows_by_day: dict[date, int]
+    taken: dict[Piece, Entry]
+    late_rows: int = 0
+    of_withdrawn: int = 0
+    first_micros: int | None = None
 
     @property
     def days(self) -> list[date]:
@@ -88,18 +116,38 @@ class Tally:
         return sorted(self.rows_by_day)
 
 
-def count_events(events: DataFrame) -> Tally:
-    """Count judged events, in one pass."""
-    day = F.when(F.size("reasons") == 0, F.to_date("event_time")).alias("day")
-    groups = events.groupBy(day, "reasons").agg(F.count(F.lit(1)).alias("rows")).collect()
+def count_events(events: DataFrame, *, is_log: bool) -> Tally:
+    """Count judged events, in one pass.
+
+    Args:
+        events: as `judge_events` gives them, with `of_withdrawn`.
+        is_log: whether they are of a log of all days.
+    """
+    piece = piece_of_log() if is_log else F.col(f"{ROW}.delivery_day")
+    day = F.when(F.size("reasons") == 0, F.to_date("event_time"))
+    groups = (
+        events.groupBy(piece.alias("piece"), day.alias("day"), "reasons")
+        .agg(
+            F.count(F.lit(1)).alias("rows"),
+            F.count_if("of_withdrawn").alias("of_withdrawn"),
+            F.unix_micros(F.min("event_time")).alias("first"),
+        )
+        .collect()
+    )
     bad = [(list(group["reasons"]), int(group["rows"])) for group in groups if group["reasons"]]
-    good = {group["day"]: int(group["rows"]) for group in groups if not group["reasons"]}
-    refused_rows = sum(rows for _, rows in bad)
+    good = [group for group in groups if not group["reasons"]]
+    by_day: dict[date, int] = {}
+    for group in good:
+        by_day[group["day"]] = by_day.get(group["day"], 0) + int(group["rows"])
     return Tally(
-        rows_in=refused_rows + sum(good.values()),
-        refused=refused_rows,
+        rows_in=sum(int(group["rows"]) for group in groups),
+        refused=sum(rows for _, rows in bad),
         reasons=reason_counts(bad),
-        rows_by_day=good,
+        rows_by_day=by_day,
+        taken=_entries(groups),
+        late_rows=sum(int(g["rows"]) for g in good if g["piece"] and g["day"] < g["piece"]),
+        of_withdrawn=sum(int(group["of_withdrawn"]) for group in good),
+        first_micros=min((group["first"] for group in good), default=None),
     )
 
 
@@ -108,8 +156,8 @@ def balance(*, rows_in: int, published: int, duplicates: int, quarantined: int) 
 
     Args:
         rows_in: raw rows, counted as they were read.
-        published: rows the table has more than before, counted in the staged files.
-        duplicates: rows dropped because another had the same key, counted as they were dropped.
+        published: events of the run's deliveries, counted as they were written.
+        duplicates: rows that say the same event again, counted as they were dropped.
         quarantined: refused rows, counted in the staged files.
 
     Raises:
@@ -129,6 +177,20 @@ def balance(*, rows_in: int, published: int, duplicates: int, quarantined: int) 
     }
 
 
+def refuse_imbalance(*, staged: int, before: int, added: int, withdrawn: int) -> None:
+    """Compare the staged rows with the published ones of the same days and what became of them.
+
+    Raises:
+        RowsUnaccounted: staged = before + added - withdrawn doesn't hold.
+    """
+    if staged != before + added - withdrawn:
+        raise RowsUnaccounted(
+            f"interactions: {staged:,} rows staged ≠ {before:,} before + {added:,} added - "
+            f"{withdrawn:,} withdrawn; nothing was published. This is a defect: please report it "
+            "with the run record"
+        )
+
+
 def excess(tally: Tally, limits: Validation) -> str | None:
     """Why a delivery that lost this many rows is refused as a whole; None: it isn't."""
     share = tally.refused / max(tally.rows_in, 1)
@@ -143,40 +205,126 @@ def excess(tally: Tally, limits: Validation) -> str | None:
     )
 
 
+def _entries(groups: list[Any]) -> dict[Piece, Entry]:
+    taken: dict[Piece, Entry] = {}
+    for group in groups:
+        rows, so_far = int(group["rows"]), taken.get(group["piece"], Entry(rows=0, quarantined=0))
+        taken[group["piece"]] = Entry(
+            rows=so_far.rows + rows,
+            quarantined=so_far.quarantined + (rows if group["reasons"] else 0),
+        )
+    return taken
+
+
+def _days_held(run: JobRun, delivery: Delivery, log: LogDays | None) -> list[date]:
+    """Published days with events that the run's deliveries held before."""
+    at = run.snapshot("interactions")
+    if at is None:
+        return []
+    if log is not None:
+        there = run.store.partitions("interactions", at=at)
+        return [day for day in there if isinstance(day, date) and day in log.pieces]
+    first, last = min(delivery.days), max(delivery.days)
+    reaching = run.store.partitions_reaching("interactions", "delivery_day", first, at=at)
+    # Nothing is delivered before it happens, and the last delivery of an event is its row's.
+    candidates = [day for day in reaching if isinstance(day, date) and day <= last]
+    if not candidates:
+        return []
+    rows = run.table("interactions", partitions=candidates)
+    held = rows.where(holds(tuple(map(str, sorted(delivery.days))))).select("day").distinct()
+    return [row["day"] for row in held.collect()]
+
+
+def _replaced(delivery: Delivery, first_micros: int | None) -> Column:
+    """What published deliveries said that the run's say anew.
+
+    A log speaks for the time since its first event: what is older has left its window.
+    """
+    replaced = F.col("delivery_day").isin(sorted(delivery.days))
+    if delivery.has_log and first_micros is not None:
+        since = F.timestamp_micros(F.lit(first_micros))
+        of_log = F.col("delivery_day").isNull() & (F.col("event_time") >= since)
+        replaced = F.coalesce(replaced, F.lit(False)) | of_log
+    return replaced
+
+
+def _changes() -> list[Column]:
+    """What is counted of the merged events as they are written."""
+    is_the_runs, copies = F.col("_copies") > 0, F.col("_copies")
+    counts = [F.count_if(F.col("_fate") == fate).alias(fate) for fate in FATES]
+    return [
+        F.count_if(is_the_runs).alias("published"),
+        F.sum(F.when(copies > 1, copies - 1).otherwise(0)).alias("duplicates"),
+        *counts,
+    ]
+
+
 def _accountant(
-    tally: Tally, rows_before: int, dropped: Callable[[], int]
+    tally: Tally, rows_before: int, changes: Callable[[], Mapping[str, Any]]
 ) -> Callable[[Counts], dict[str, Any]]:
     def account(staged: Counts) -> dict[str, Any]:
-        return dict(
-            balance(
-                rows_in=tally.rows_in,
-                published=staged["interactions"] - rows_before,
-                duplicates=dropped(),
-                quarantined=staged["quarantine"],
-            )
+        counts = {name: int(number or 0) for name, number in changes().items()}
+        refuse_imbalance(
+            staged=staged["interactions"],
+            before=rows_before,
+            added=counts["added"],
+            withdrawn=counts["withdrawn"],
         )
+        account = balance(
+            rows_in=tally.rows_in,
+            published=counts["published"],
+            duplicates=counts["duplicates"],
+            quarantined=staged["quarantine"],
+        )
+        return account | {fate: counts[fate] for fate in FATES}
 
     return account
+
+
+def _note(stage: Stage, ledger: Ledger, taken: Mapping[Piece, Entry]) -> int:
+    """Stage what the run took; returns the rows."""
+    rows = ledger.rows(stage.day, taken)
+    stage.write(rows)
+    return len(rows)
+
+
+def _taken(tally: Tally, delivery: Delivery, log: LogDays | None) -> dict[Piece, Entry]:
+    """What the run took, by delivered day or by day of the log."""
+    if log is not None:
+        return {piece: replace(e, digest=log.pieces[piece]) for piece, e in tally.taken.items()}
+    # A day may be delivered without rows; rows of a log beside the days are of no day's delivery.
+    none = Entry(rows=0, quarantined=0)
+    return {day: tally.taken.get(day, none) for day in delivery.days}
 
 
 def _refuse_empty(tally: Tally, run: JobRun, delivery: Delivery) -> None:
     if tally.rows_in or run.config.validation.allow_empty_day:
         return
+    places = delivery.files or tuple(f"{each.file} ({each.why})" for each in delivery.left_out)
     raise DataRefused(
-        f"no rows for {run.day} in {', '.join(delivery.files)}. If the day truly had no events, "
+        f"no rows for {run.day} in {', '.join(places)}. If the day truly had no events, "
         "set validation.allow_empty_day; else deliver it again and run the day again"
     )
 
 
-def _facts(tally: Tally, run: JobRun, delivery: Delivery, *, bootstrap: bool) -> dict[str, Any]:
-    late = sum(rows for day, rows in tally.rows_by_day.items() if day < run.day)
-    return {
+def _facts(
+    tally: Tally, run: JobRun, delivery: Delivery, ledger: Ledger, log: LogDays | None
+) -> dict[str, Any]:
+    missing = [] if log else ledger.missing(run.day, delivery.days)
+    facts = {
         "reasons": tally.reasons,
-        "bootstrap": bootstrap,
+        "bootstrap": not delivery.is_log and ledger.begins_at(run.day),
         "days_touched": len(tally.days),
-        "late_rows": 0 if bootstrap else late,
+        "late_rows": tally.late_rows if log is None else log.late_rows,
+        "rows_of_withdrawn_items": tally.of_withdrawn,
         "raw_files": list(delivery.files),
+        "left_out": [f"{left.file}: {left.why}" for left in delivery.left_out[:LISTED]],
+        "num_left_out": len(delivery.left_out),
+        "num_files": len(delivery.files),
+        "header_repeats": delivery.header_repeats,
+        "missing_days": [day.isoformat() for day in missing],
     }
+    return facts if log is None else {**facts, "log": log.facts()}
 
 
 def _trailing(run: JobRun, before: Before) -> DataFrame | None:
@@ -189,4 +337,9 @@ def _trailing(run: JobRun, before: Before) -> DataFrame | None:
     return rows.groupBy("day", "strength").agg(F.count(F.lit(1)).alias("n"))
 
 
-JOB = Job(name="ingest_interactions", outputs=(QUARANTINE, INTERACTIONS), build=build)
+JOB = Job(
+    name="ingest_interactions",
+    outputs=(QUARANTINE, INTERACTIONS, DELIVERIES),
+    main="interactions",
+    build=build,
+)

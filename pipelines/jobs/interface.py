@@ -109,8 +109,16 @@ class JobOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A registered job: `build` reads through the run and calls pure transforms."""
+    """A registered job: `build` reads through the run and calls pure transforms.
+
+    Args:
+        name: the command's, too.
+        outputs: tables, committed in this order.
+        build: makes their rows.
+        main: the table that a run is described by; the last one where it is empty.
+    """
 
     name: str
     outputs: tuple[Contract, ...]
     build: Callable[[JobRun], JobOutput]
+    main: str = ""

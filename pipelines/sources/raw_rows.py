@@ -98,19 +98,27 @@ def one_split_per_task(spark: SparkSession) -> Iterator[None]:
 def _placed(rows: DataFrame, raw_files: RawFiles, parts: Parts, days: Sequence[date]) -> DataFrame:
     """The rows of a reader with `_row` in place of what says where they stood."""
     of = dict(zip(parts.files, days, strict=True)) if days else {}
-    places: list[Any] = [
-        (uri, parts.names[file], of.get(file))
-        for file in parts.files
-        for uri in dict.fromkeys(raw_files.uris(file))
-    ]
-    schema = f"{FILE} string, _row_source_file string, _row_day date"
-    by_file = F.broadcast(rows.sparkSession.createDataFrame(places, schema))
+    name, day = "_row_source_file", "_row_day"
+    if len(parts.files) == 1:
+        (file,) = parts.files
+        there = F.lit(parts.names[file]).alias(name), F.lit(of.get(file)).cast("date").alias(day)
+        rows = rows.select("*", *there)
+    else:
+        places: list[Any] = [
+            (uri, parts.names[file], of.get(file))
+            for file in parts.files
+            for uri in dict.fromkeys(raw_files.uris(file))
+        ]
+        schema = f"{FILE} string, {name} string, {day} date"
+        by_file = F.broadcast(rows.sparkSession.createDataFrame(places, schema))
+        rows = rows.join(by_file, FILE, "left")
     row = F.struct(
-        F.col("_row_source_file").alias("source_file"),
-        F.col("_row_day").alias("delivery_day"),
+        F.col(name).alias("source_file"),
+        F.col(day).alias("delivery_day"),
         F.col(LINE).alias("line"),
         F.col(TEXT).alias("raw"),
         F.col(PROBLEM).alias("problem"),
     )
-    raw = [named(name) for name in rows.columns if name not in (FILE, LINE, TEXT, PROBLEM)]
-    return rows.join(by_file, FILE, "left").select(*raw, row.alias(ROW))
+    ours = (FILE, LINE, TEXT, PROBLEM, name, day)
+    raw = [named(column) for column in rows.columns if column not in ours]
+    return rows.select(*raw, row.alias(ROW))

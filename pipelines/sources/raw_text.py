@@ -45,8 +45,25 @@ def json_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> RawRows
     options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _BROKEN}
     objects = F.from_json(_parsable(parts.longest), _text_schema(names), options)
     lines = _lines(spark, parts.files, parts.longest, objects, has_header=False)
-    given = lines.where(F.trim(TEXT) != "")
-    return RawRows(frame=_unpacked(given, names, "line is not a JSON object"))
+    given = lines.where(_is_given(F.col(TEXT)))
+    frame = _unpacked(given, names, "line is not a JSON object")
+    return RawRows(frame=_with_scalars(frame, sorted(parts.needs.rows)))
+
+
+def _with_scalars(rows: DataFrame, names: Sequence[str]) -> DataFrame:
+    """The same rows; ids and times are single values, and whole numbers among them integers.
+
+    What was a number in JSON, `42.0`, came as text, which no catalogue has.
+    """
+    problem = F.col(PROBLEM)
+    for name in names:
+        value = F.col(quoted(name))
+        is_nested = F.startswith(value, F.lit("{")) | F.startswith(value, F.lit("["))
+        problem = F.coalesce(problem, F.when(is_nested, f"{name} is a list or an object"))
+        integer = F.regexp_replace(value, r"^(-?[0-9]{1,15})\.0$", "$1")
+        is_whole = F.endswith(value, F.lit(".0"))
+        rows = rows.withColumn(name, F.when(is_whole, integer).otherwise(value))
+    return rows.withColumn(PROBLEM, problem)
 
 
 def delimited_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> RawRows:
@@ -68,20 +85,23 @@ def delimited_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> Ra
         )
     names = {header: _column_names(layout, header) for header in set(headers.values())}
     needs = parts.needs.among(name for each in names.values() for name in each)
-    spanning, repeats = _survey(spark, raw_files, layout, headers)
+    survey = _survey(spark, raw_files, parts, layout, headers)
     frames = []
     for header in sorted(names):
         files = [file for file in parts.files if headers[file] == header]
         _refuse_other_separator(parts.names[files[0]], names[header], layout)
         columns = resolved(parts.names[files[0]], names[header], needs)
         kind = _Kind(layout, header, len(names[header]), columns, parts.longest)
-        whole = [file for file in files if file not in spanning]
-        joined = [file for file in files if file in spanning]
-        frames += [_by_line(spark, whole, kind)] if whole else []
+        joined = [file for file in files if file in survey.spanning]
+        whole = [file for file in files if file not in survey.spanning]
+        broken = [file for file in whole if file in survey.broken]
+        sound = [file for file in whole if file not in survey.broken]
+        frames += [_by_line(spark, sound, kind, is_sound=True)] if sound else []
+        frames += [_by_line(spark, broken, kind, is_sound=False)] if broken else []
         frames += [_by_record(spark, joined, kind)] if joined else []
     return RawRows(
         frame=reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames),
-        header_repeats=repeats,
+        header_repeats=survey.header_repeats,
     )
 
 
@@ -114,16 +134,20 @@ class _Kind:
     def rows(self, lines: DataFrame) -> DataFrame:
         """Lines with their fields as rows; headers and blank lines are none."""
         text = F.col(TEXT)
-        lines = lines.where(F.trim(text) != "")
+        lines = lines.where(_is_given(text))
         if self.header:
             lines = lines.where(~text.isin(self.header, BOM + self.header))
         columns = {f"_{place}": name for place, name in self.columns.items()}
         return _unpacked(lines, columns, f"line does not have {self.num_fields} fields")
 
 
-def _by_line(spark: SparkSession, files: Sequence[str], kind: _Kind) -> DataFrame:
-    parsed = kind.parsed(_parsable(kind.longest))
-    return kind.rows(_lines(spark, files, kind.longest, parsed, has_header=bool(kind.header)))
+def _by_line(
+    spark: SparkSession, files: Sequence[str], kind: _Kind, *, is_sound: bool
+) -> DataFrame:
+    """Records that are lines; `is_sound` says that each of them can be parsed."""
+    longest = None if is_sound else kind.longest
+    parsed = kind.parsed(_parsable(longest))
+    return kind.rows(_lines(spark, files, longest, parsed, has_header=bool(kind.header)))
 
 
 def _by_record(spark: SparkSession, files: Sequence[str], kind: _Kind) -> DataFrame:
@@ -173,25 +197,52 @@ def _joined(
             )
 
 
+@dataclass(frozen=True)
+class _Survey:
+    """What one look at every line tells about files.
+
+    Args:
+        spanning: those that have a line with an odd number of quotes.
+        broken: those that have a line which isn't text, or is too long.
+        header_repeats: lines that repeat their file's header.
+    """
+
+    spanning: frozenset[str]
+    broken: frozenset[str]
+    header_repeats: int
+
+
 def _survey(
-    spark: SparkSession, raw_files: RawFiles, layout: Delimited, headers: Mapping[str, str]
-) -> tuple[frozenset[str], int]:
-    """Files that have a line with an odd number of quotes, and how many headers are repeated."""
+    spark: SparkSession,
+    raw_files: RawFiles,
+    parts: Parts,
+    layout: Delimited,
+    headers: Mapping[str, str],
+) -> _Survey:
+    """Look at every line, so that most files need not be looked at closely when they are parsed."""
     if not layout.quoted:
-        return frozenset(), 0
+        return _Survey(frozenset(), frozenset(headers), 0)
     value, lone = F.col("value"), [header for header in set(headers.values()) if header]
     is_header = value.isin(*lone, *(BOM + header for header in lone)) if lone else F.lit(False)
     quotes = F.octet_length(value) - F.octet_length(F.replace(value, F.lit('"'), F.lit("")))
+    is_broken = _problem(value, parts.longest).isNotNull()
     lines = spark.read.text([literal(file) for file in headers])
     counts = (
-        lines.where(F.contains(value, F.lit('"')) | is_header)
+        lines.where(F.contains(value, F.lit('"')) | is_header | is_broken)
         .groupBy(F.col("_metadata.file_path").alias(FILE))
-        .agg(F.bool_or(quotes % 2 == 1).alias("is_odd"), F.count_if(is_header).alias("headers"))
+        .agg(
+            F.bool_or(quotes % 2 == 1).alias("is_odd"),
+            F.bool_or(is_broken).alias("is_broken"),
+            F.count_if(is_header).alias("headers"),
+        )
         .collect()
     )
     by_uri = {uri: file for file in headers for uri in raw_files.uris(file)}
-    repeats = sum(max(int(each["headers"]) - 1, 0) for each in counts)
-    return frozenset(by_uri[each[FILE]] for each in counts if each["is_odd"]), repeats
+    return _Survey(
+        spanning=frozenset(by_uri[each[FILE]] for each in counts if each["is_odd"]),
+        broken=frozenset(by_uri[each[FILE]] for each in counts if each["is_broken"]),
+        header_repeats=sum(max(int(each["headers"]) - 1, 0) for each in counts),
+    )
 
 
 def _column_names(layout: Delimited, header: str) -> tuple[str, ...]:
@@ -217,7 +268,7 @@ def _refuse_other_separator(file: str, names: Sequence[str], layout: Delimited) 
 def _lines(
     spark: SparkSession,
     files: Sequence[str],
-    longest: int,
+    longest: int | None,
     parsed: Column,
     *,
     has_header: bool,
@@ -243,13 +294,25 @@ def _line_number(*, has_header: bool) -> Column:
     return start + index - (F.when(start == 0, 1).otherwise(0) if has_header else F.lit(0))
 
 
-def _problem(text: Column, longest: int) -> Column:
+def _problem(text: Column, longest: int | None) -> Column:
+    """What is wrong with a line as text; nothing where `longest` is None."""
+    if longest is None:
+        return F.lit(None).cast("string")
+    # Bytes are known, characters counted.
+    is_long = (F.octet_length(text) > longest) & (F.length(text) > longest)
     return F.when(~F.is_valid_utf8(text), "line is not valid UTF-8").when(
-        F.length(text) > longest, f"line is longer than {longest:,} characters"
+        is_long, f"line is longer than {longest:,} characters"
     )
 
 
-def _parsable(longest: int) -> Column:
+def _is_given(text: Column) -> Column:
+    """Whether a line isn't blank; most need no look at more than their first character."""
+    return (F.ascii(text) > ord(" ")) | (F.trim(text) != "")
+
+
+def _parsable(longest: int | None) -> Column:
+    if longest is None:
+        return F.col("value")
     return F.when(_problem(F.col("value"), longest).isNull(), F.col("value"))
 
 

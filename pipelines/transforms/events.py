@@ -1,4 +1,4 @@
-"""Raw rows → judged events → one row per event.
+"""Raw rows → judged events → rows of `interactions` and `quarantine`.
 
 An event is a raw row with the columns of `interactions`, every reason against it, and `_row`, its
 place in the raw files. Refused rows stay in the frame: nothing is dropped before it is counted.
@@ -8,77 +8,77 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from feature_store.tables.interactions import INTERACTIONS
+from pipelines.schema import typed
 from pipelines.sources.raw_rows import ROW
 
 RAW_CHARS = 4096
 """Characters of a refused row that are kept."""
+_NOT_OF_THE_EVENT = ("day", "source_file", "delivery_day", "also_delivered")
 
-Reason = tuple[Column, str]
-"""A condition that, where true, speaks against a row, and its text; the text holds no value of the
-row, so that reasons can be counted."""
+Reason = tuple[Column, str | Column]
+"""A condition that, where true, speaks against a row, and its text, or a choice of texts; no text
+holds a value of the row, so that reasons can be counted."""
 
 
-def judge_events(
-    events: DataFrame, *, day: date, earliest: date, future_is_refused: bool
-) -> DataFrame:
-    """The same events with the reasons that depend on the run.
+def judge_events(events: DataFrame, *, earliest: date) -> DataFrame:
+    """The same events with the reasons that depend on when they were delivered.
 
     Args:
-        events: as `parse_events` gives them.
-        day: the run's day.
+        events: as `parse_events` gives them. `_row.delivery_day` is null in a log of all days,
+            whose later events are later runs' business.
         earliest: events before it are a default or a unit mistake.
-        future_is_refused: whether an event after the day speaks against its row (in a delivery
-            of one day) or isn't this run's business (in a dump of all days).
     """
-    end = _instant(day + timedelta(days=1))
     time = F.col("event_time")
+    end = F.date_add(f"{ROW}.delivery_day", 1).cast("timestamp")
     reasons: list[Reason] = [
         (time < _instant(date(1970, 1, 1)), "event_time is negative"),
         (
             (time >= _instant(date(1970, 1, 1))) & (time < _instant(earliest)),
             f"event_time is before {earliest}",
         ),
+        (time >= end, "event_time is after the delivery's day"),
     ]
-    if future_is_refused:
-        reasons.append((time >= end, "event_time is after the run's day"))
     return events.withColumn("reasons", with_reasons(F.col("reasons"), reasons))
 
 
-def of_the_run(events: DataFrame, *, day: date, after: date | None) -> DataFrame:
-    """Those events of a dump that are this run's: after the days already taken, up to its day.
-
-    Args:
-        events: of a dump.
-        day: the run's day.
-        after: the last day that earlier runs took; None: there is none, and rows without a
-            readable time are this run's, too.
-    """
+def up_to(events: DataFrame, day: date) -> DataFrame:
+    """The events before the end of the day, and those without a time that could be read."""
     time = F.col("event_time")
-    until = time < _instant(day + timedelta(days=1))
-    if after is None:
-        return events.where(until | time.isNull())
-    return events.where(until & (time >= _instant(after + timedelta(days=1))))
+    return events.where((time < _instant(day + timedelta(days=1))) | time.isNull())
 
 
 def refuse_unknown_items(events: DataFrame, items: DataFrame) -> DataFrame:
-    """The same events; one whose item isn't in `items` (column item_id) has a reason more."""
-    known = items.select("item_id", F.lit(True).alias("_known"))
+    """The same events; one whose item isn't in `items` has a reason more.
+
+    Args:
+        events: judged.
+        items: item_id, last_listed_day.
+
+    Returns:
+        The events; `of_withdrawn`: whether it happened after the item's last_listed_day, which
+        speaks against nothing: what was shown before is still met.
+    """
+    known = items.select("item_id", "last_listed_day", F.lit(True).alias("_known"))
     unknown = F.col("_known").isNull() & F.col("item_id").isNotNull()
     joined = events.join(known, "item_id", "left")
     reasons = [(unknown, "item_id is not in the catalogue")]
-    return joined.withColumn("reasons", with_reasons(F.col("reasons"), reasons)).drop("_known")
+    after = F.coalesce(F.to_date("event_time") > F.col("last_listed_day"), F.lit(False))
+    judged = {"reasons": with_reasons(F.col("reasons"), reasons), "of_withdrawn": after}
+    return joined.withColumns(judged).drop("_known", "last_listed_day")
 
 
 def accepted(events: DataFrame) -> DataFrame:
     """Rows of `interactions`: the events without a reason against them, not yet de-duplicated."""
     return events.where(F.size("reasons") == 0).select(
         F.to_date("event_time").alias("day"),
-        *(n for n in INTERACTIONS.column_names if n not in ("day", "source_file")),
+        *(n for n in INTERACTIONS.column_names if n not in _NOT_OF_THE_EVENT),
         F.col(f"{ROW}.source_file").alias("source_file"),
+        F.col(f"{ROW}.delivery_day").alias("delivery_day"),
+        typed(F.create_map(), INTERACTIONS, "also_delivered"),
     )
 
 
@@ -93,54 +93,17 @@ def keep_text_of_refused(events: DataFrame) -> DataFrame:
         F.col(f"{ROW}.line").alias("line"),
         F.when(is_refused, F.substring(text, 1, RAW_CHARS)).alias("raw"),
         F.when(is_refused, F.length(text).cast("long")).alias("raw_chars"),
+        F.col(f"{ROW}.delivery_day").alias("delivery_day"),
     )
     return events.withColumn(ROW, row)
 
 
 def refused(events: DataFrame, day: date) -> DataFrame:
     """Rows of `quarantine`: the events of `keep_text_of_refused` with a reason against them."""
+    of_the_row = (f"{ROW}.{name}" for name in ("source_file", "line", "raw", "raw_chars"))
     return events.where(F.size("reasons") > 0).select(
-        F.lit(day).alias("day"), f"{ROW}.*", "reasons"
+        F.lit(day).alias("day"), *of_the_row, "reasons"
     )
-
-
-def rank_copies(fresh: DataFrame, published: DataFrame, *, buckets: int = 1) -> DataFrame:
-    """Rows of `interactions` that arrive and that are there, ranked among those of equal key.
-
-    Rank 1 is the one to keep: the strongest, then the one with the longest dwell (none is
-    shortest), then the published one, then by signals and source_file, which leaves no tie
-    between rows that differ. Null request_id and position are equal to null.
-
-    Args:
-        fresh: rows of `interactions`.
-        published: the published rows of the same days.
-        buckets: parts (by user) of a day that are worked on apart; each becomes a file.
-
-    Returns:
-        Rows of `interactions`, and `_rank` from 1. A day's rows lie together, or in as many
-        places as there are buckets.
-    """
-    both = fresh.withColumn("_published", F.lit(False)).unionByName(
-        published.withColumn("_published", F.lit(True))
-    )
-    # One shuffle serves the ranking and the files: a key lies within a day and a bucket.
-    bucket = F.pmod(F.xxhash64("user_id"), F.lit(buckets))
-    both = both.withColumn("_bucket", bucket).repartition("day", "_bucket")
-    best_first = Window.partitionBy("day", "_bucket", *_key_in_order()).orderBy(
-        F.col("strength").desc(),
-        F.col("dwell_seconds").desc_nulls_last(),
-        F.col("_published").desc(),
-        F.map_entries("signals"),
-        F.col("source_file"),
-    )
-    ranked = both.withColumn("_rank", F.row_number().over(best_first))
-    return ranked.drop("_published", "_bucket")
-
-
-def _key_in_order() -> list[str]:
-    """The key, led by the order within a file, so that one sort serves both."""
-    rest = [name for name in INTERACTIONS.key if name not in INTERACTIONS.order]
-    return [*INTERACTIONS.order, *rest]
 
 
 def with_reasons(before: Column, more: Sequence[Reason]) -> Column:

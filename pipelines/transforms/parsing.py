@@ -59,10 +59,11 @@ def parse_events(
     refuse_id_column("item_id", columns.item_id, kinds[columns.item_id.lower()])
     refuse_time_column(columns.event_time, kinds[columns.event_time.column.lower()])
     readings = check_rules(rules, rows)
-    # Three selects: values are read once, rules evaluated once, reasons gathered from both.
+    # Three selects: values are read once, rules evaluated once, reasons gathered from both. What
+    # needs a lambda (signals, reasons) is in the last, for Spark compiles no such select whole.
     read = _read(rows, columns, readings, kinds)
     judged = read.withColumn("_outcome", outcome_of(rules, guard=_guard()))
-    outcome, time = F.col("_outcome"), F.col("_event.event_time")
+    outcome, time = F.col("_outcome"), _event("event_time")
     reasons = [
         *_parse_reasons(columns, kinds),
         *_reading_reasons(columns, readings, kinds),
@@ -78,13 +79,10 @@ def parse_events(
     # A row that has no columns has that one reason: the others would only follow from it.
     problem = F.col(f"{ROW}.problem")
     return judged.select(
-        "_event.user_id",
-        "_event.item_id",
+        *(_event(name).alias(name) for name in ("user_id", "item_id")),
         F.when(is_in_calendar(time), time).alias("event_time"),
-        "_event.request_id",
-        "_event.position",
-        "_event.dwell_seconds",
-        "_event.signals",
+        *(_event(name).alias(name) for name in ("request_id", "position", "dwell_seconds")),
+        signals_of({n: (_raw(n), kinds[n.lower()]) for n in columns.signals}).alias("signals"),
         strength_of(outcome).alias("strength"),
         F.when(problem.isNotNull(), F.array(problem))
         .otherwise(with_reasons(F.array().cast("array<string>"), _distinct(reasons)))
@@ -102,32 +100,30 @@ def _read(
     """Every value read once: what comes after looks at the results.
 
     Returns:
-        The columns that rules name, as they see them; `_event`, what else could be read; `_raw`,
-        what it was read from, where that may be asked again; `_row`.
+        The columns that rules name, as they see them; `_event_…`, what else could be read;
+        `_raw_…`, what it was read from, where that may be asked again; `_row`. Columns and no
+        structs, because Spark makes an object of each value that it puts into one.
     """
-    signals = {name: (named(name), kinds[name.lower()]) for name in columns.signals}
-    event = F.struct(
-        identifier(named(columns.user_id), kinds[columns.user_id.lower()]).alias("user_id"),
-        identifier(named(columns.item_id), kinds[columns.item_id.lower()]).alias("item_id"),
-        event_time(
-            named(columns.event_time.column),
-            columns.event_time,
-            kinds[columns.event_time.column.lower()],
-        ).alias("event_time"),
-        _request(columns, kinds).alias("request_id"),
-        _position(columns, kinds).alias("position"),
-        _dwell_seconds(columns, kinds).alias("dwell_seconds"),
-        signals_of(signals).alias("signals"),
-    )
-    asked = [columns.user_id, columns.item_id, columns.event_time.column]
-    asked += [name for name in (columns.dwell_seconds, columns.position) if name]
-    raw = F.struct(
-        *(named(name).alias(name) for name in dict.fromkeys(n.lower() for n in [*asked, *readings]))
-    )
+    time = columns.event_time.column
+    event = {
+        "user_id": identifier(named(columns.user_id), kinds[columns.user_id.lower()]),
+        "item_id": identifier(named(columns.item_id), kinds[columns.item_id.lower()]),
+        "event_time": event_time(named(time), columns.event_time, kinds[time.lower()]),
+        "request_id": _request(columns, kinds),
+        "position": _position(columns, kinds),
+        "dwell_seconds": _dwell_seconds(columns, kinds),
+    }
+    asked = [columns.user_id, columns.item_id, time, columns.dwell_seconds, columns.position]
+    raw = dict.fromkeys(name.lower() for name in (*asked, *columns.signals, *readings) if name)
     seen = [
         read_as(named(name), reading, kinds[name]).alias(name) for name, reading in readings.items()
     ]
-    return rows.select(*seen, event.alias("_event"), raw.alias("_raw"), ROW)
+    return rows.select(
+        *seen,
+        *(value.alias(f"_event_{name}") for name, value in event.items()),
+        *(named(name).alias(f"_raw_{name}") for name in raw),
+        ROW,
+    )
 
 
 def _guard() -> Column:
@@ -136,30 +132,30 @@ def _guard() -> Column:
 
 def _parse_reasons(columns: ColumnMapping, kinds: Mapping[str, DataType]) -> list[Reason]:
     """What speaks against a row's ids, time, dwell and position before its run is known."""
-    event, how = F.col("_event"), columns.event_time
+    how, time, dwell = columns.event_time, _event("event_time"), _event("dwell_seconds")
     reasons: list[Reason] = []
     for role, name in (("user_id", columns.user_id), ("item_id", columns.item_id)):
         floats = holds_floats(_raw(name), kinds[name.lower()])
-        missing = F.col(f"_event.{role}").isNull()
+        says = F.lit(f"{role} is missing")
         if floats is not None:
-            reasons.append((floats, floats_refused(role, name)))
-            missing &= ~F.coalesce(floats, F.lit(False))
-        reasons.append((missing, f"{role} is missing"))
-    there = is_there(_raw(how.column), kinds[how.column.lower()])
-    unread = event.event_time.isNull()
-    dateless = lacks_date(_raw(how.column), how, kinds[how.column.lower()])
+            says = F.when(floats, floats_refused(role, name)).otherwise(says)
+        reasons.append((_event(role).isNull(), says))
+    raw, kind = _raw(how.column), kinds[how.column.lower()]
+    says = (
+        F.when(~is_there(raw, kind), "event_time is missing")
+        .when(lacks_date(raw, how, kind), "event_time has no date")
+        .otherwise(f"event_time is not {in_unit(how.unit)}")
+    )
     reasons += [
-        (unread & ~there, "event_time is missing"),
-        (unread & there & ~dateless, f"event_time is not {in_unit(how.unit)}"),
-        (unread & there & dateless, "event_time has no date"),
-        (~is_in_calendar(event.event_time), "event_time is outside of the years 1 to 9999"),
+        (time.isNull(), says),
+        (~is_in_calendar(time), "event_time is outside of the years 1 to 9999"),
     ]
     if columns.dwell_seconds:
         name = columns.dwell_seconds
-        reasons += _number_reasons(name, kinds[name.lower()], event.dwell_seconds)
-        reasons.append((event.dwell_seconds < 0, f"{name} is negative"))
+        reasons += _number_reasons(name, kinds[name.lower()], dwell)
+        reasons.append((dwell < 0, f"{name} is negative"))
     if columns.position:
-        is_place = F.coalesce(event.position >= 0, F.lit(False))
+        is_place = F.coalesce(_event("position") >= 0, F.lit(False))
         is_given = is_there(_raw(columns.position), kinds[columns.position.lower()])
         reasons.append((is_given & ~is_place, f"{columns.position} is not a place"))
     return reasons
@@ -184,11 +180,15 @@ def _reading_reasons(
 
 def _distinct(reasons: Sequence[Reason]) -> list[Reason]:
     """A column may be a signal and a dwell."""
-    return list({text: (condition, text) for condition, text in reasons}.values())
+    return list({str(says): (condition, says) for condition, says in reasons}.values())
 
 
 def _raw(name: str) -> Column:
-    return F.col(f"_raw.`{name}`")
+    return named(f"_raw_{name.lower()}")
+
+
+def _event(name: str) -> Column:
+    return F.col(f"_event_{name}")
 
 
 def _request(columns: ColumnMapping, kinds: Mapping[str, DataType]) -> Column:

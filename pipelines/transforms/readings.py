@@ -113,7 +113,8 @@ def unreadable(raw: Column, read: Column, reading: Reading, kind_: DataType) -> 
         return []
     is_lost = raw.isNotNull() & read.isNull()
     if _is_text(kind_):
-        is_lost &= ~is_missing(F.trim(raw))
+        # Behind a condition, since Spark evaluates both sides of AND where one occurs twice.
+        is_lost = F.when(is_lost, ~is_missing(F.trim(raw)))
     problems = [(is_lost, "is not a number" if reading == "number" else "is not true or false")]
     if reading == "number":
         infinite = read.isin(float("inf"), float("-inf"))

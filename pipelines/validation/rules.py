@@ -143,8 +143,14 @@ def _items(inputs: RuleInputs) -> tuple[Rule, ...]:
         RowRule(
             name="first_day_is_past",
             column="first_day",
-            description=f"No item was first seen after {inputs.day}.",
-            condition=f"first_day <= DATE'{inputs.day}'",
+            description=f"No item that wasn't there before was first seen after {inputs.day}.",
+            condition=_past_or_known(inputs, "first_day"),
+        ),
+        RowRule(
+            name="withdrawn_after_it_was_listed",
+            column="last_listed_day",
+            description="An item is withdrawn by a catalogue after the first that listed it.",
+            condition="coalesce(last_listed_day >= first_listed_day, last_listed_day IS NULL)",
         ),
     ]
     if inputs.num_items is not None:
@@ -164,6 +170,12 @@ def _items(inputs: RuleInputs) -> tuple[Rule, ...]:
             ),
         ]
     return tuple(rules)
+
+
+def _past_or_known(inputs: RuleInputs, column: str) -> str:
+    """A day that was filled in later finds items of the days after it."""
+    past = f"{column} <= DATE'{inputs.day}'"
+    return past if inputs.num_items is None else f"{KNOWN_INDEX} IS NOT NULL OR {past}"
 
 
 def _item_embeddings(inputs: RuleInputs) -> tuple[Rule, ...]:

@@ -14,7 +14,7 @@ from sidereal.cli import main
 
 @contextmanager
 def daily_steps(preset, overrides=(), **variables):
-    """Within it, a function runs all steps of a day.
+    """Within it, a function runs all steps of a day, with the preset as it is given for the day.
 
     Args:
         preset: name or path, as the DAGs are given it.
@@ -29,9 +29,10 @@ def daily_steps(preset, overrides=(), **variables):
             patch.setenv(name, str(value))
         steps = steps_in_order()
 
-        def run(day):
+        def run(day, given=preset):
+            values = {DAY: str(day), FIRST_DAY: str(day), str(preset): str(given)}
             for task in steps:
-                arguments = [str(day) if part in (DAY, FIRST_DAY) else part for part in task]
+                arguments = [values.get(part, part) for part in task]
                 result = CliRunner().invoke(main, arguments)
                 assert result.exit_code == 0, f"{arguments}\n{result.output}\n{result.exception!r}"
 

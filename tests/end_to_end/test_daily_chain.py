@@ -1,7 +1,8 @@
 """The day's commands as the DAGs spell them, one after another on real ratings, for two days.
 
 Airflow's part is tested in test_airflow_chain.py; here every step is the real one, with models that
-are too small to be good.
+are too small to be good. The preset is given by its path: on the first day a relative one, then an
+absolute one.
 """
 
 from datetime import UTC, date, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from feature_store.run_record import read_steps
-from feature_store.settings import Settings
+from feature_store.settings import REPOSITORY, Settings
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from sidereal.airflow_api import Task
@@ -46,11 +47,18 @@ SMALL = (
 def chain(tmp_path_factory, movielens_100k, spark):
     """Runs a day's steps in order and returns their records; state is kept between days."""
     home = tmp_path_factory.mktemp("chain") / "var"
+    preset = home.parent / "films.yaml"
+    preset.write_text((REPOSITORY / "presets" / "movielens-100k.yaml").read_text())
     overrides = [*SMALL, f"source.path={movielens_100k}"]
-    with daily_steps("movielens-100k", overrides, SIDEREAL_HOME=home) as run:
+    places = {"SIDEREAL_HOME": home, "SIDEREAL_PRESET_NAME": "movielens-100k"}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        daily_steps(preset.name, overrides, **places) as run,
+    ):
+        patch.chdir(preset.parent)
 
         def run_day(day):
-            run(day)
+            run(day, preset.name if day == DAYS[0] else str(preset))
             return read_steps(Settings().runs_of("movielens-100k"), day)
 
         yield run_day

@@ -57,7 +57,7 @@ def test_where_nothing_is_said_a_line_says_what_is_at_work():
     code = (
         "import logging, time; from feature_store.log_lines import at_work, show_log_lines\n"
         "show_log_lines()\n"
-        "with at_work('build_items 2026-03-01', 0.3):\n"
+        "with at_work('build_items 2026-03-01', 0.3, lambda: ', 3 of 4 tasks'):\n"
         "    for _ in range(4):\n"
         "        logging.getLogger('pipelines').info('a line'); time.sleep(0.1)\n"
         "    time.sleep(1.0)\n"
@@ -66,7 +66,7 @@ def test_where_nothing_is_said_a_line_says_what_is_at_work():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = done.stderr.splitlines()
     assert lines[:4] == ["a line"] * 4
-    assert lines[4] == "build_items 2026-03-01: at work for 1 s"
+    assert lines[4] == "build_items 2026-03-01: at work for 1 s, 3 of 4 tasks"
     assert lines[-1] == "odd" and "not ours" not in lines
     assert 2 <= len(lines[4:-1]) <= 4
     assert done.stdout == ""

@@ -65,6 +65,20 @@ def test_where_there_is_no_store_none_is_made(run, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_look_changes_no_file(store, run, tmp_path):
+    publish(store, "items", DAY_1, 3)
+    first = store.snapshot_id("items")
+
+    def content():
+        return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    before = content()
+    for look in (["list"], ["show", "items"], ["history", "items"], ["lineage", "items"]):
+        run(*look)
+    run("diff", "items", str(first), "head")
+    assert content() == before
+
+
 def test_show_tells_the_contract_the_version_and_some_rows(store, run):
     publish(store, "user_sequences", DAY_1, 4)
     publish(store, "user_sequences", DAY_2, 5)

@@ -48,6 +48,8 @@ def interactions(rows):
             "signals": pa.array([[] for _ in range(number)], pa.map_(pa.string(), pa.string())),
             "dwell_seconds": pa.nulls(number, pa.float32()),
             "source_file": pa.array(["raw.csv"] * number, pa.string()),
+            "delivery_day": pa.nulls(number, pa.date32()),
+            "also_delivered": pa.array([[]] * number, pa.map_(pa.string(), pa.string())),
         }
     )
 
@@ -60,6 +62,8 @@ def catalogue_rows(first_day=date(2024, 1, 1)):
             "item_id": ITEMS["item_id"],
             "item_index": ITEMS["item_index"],
             "first_day": pa.array([first_day] * number, pa.date32()),
+            "first_listed_day": pa.nulls(number, pa.date32()),
+            "last_listed_day": pa.nulls(number, pa.date32()),
             "title": pa.nulls(number, pa.string()),
             "text": pa.nulls(number, pa.string()),
             "attributes": pa.array([[] for _ in range(number)], pa.map_(pa.string(), pa.string())),

@@ -65,6 +65,8 @@ class World:
             "item_id": [f"i{n}" for n in range(number)],
             "item_index": pa.array(range(number), pa.int32()),
             "first_day": pa.array(first_days or [day(1)] * number, pa.date32()),
+            "first_listed_day": pa.nulls(number, pa.date32()),
+            "last_listed_day": pa.nulls(number, pa.date32()),
             "title": pa.nulls(number, pa.string()),
             "text": pa.nulls(number, pa.string()),
             "attributes": pa.array([[]] * number, pa.map_(pa.string(), pa.string())),
@@ -101,6 +103,8 @@ class World:
                 "strength": pa.array(strengths, pa.int32()),
                 "dwell_seconds": pa.nulls(number, pa.float32()),
                 "source_file": ["raw.csv"] * number,
+                "delivery_day": pa.array([on] * number, pa.date32()),
+                "also_delivered": pa.array([[]] * number, pa.map_(pa.string(), pa.string())),
             }
             self.publish("interactions", pa.table(columns), on)
 

@@ -32,7 +32,7 @@ DIRT = {
     "u,a,yesterday,1,1": "event_time is not a timestamp",
     "u,a,1969-07-20 20:17:00,1,1": "event_time is negative",
     "u,a,1970-01-01 00:00:00,1,1": "event_time is before 1990-01-01",
-    f"u,a,{DAY + timedelta(days=1)} 00:00:00,1,1": "event_time is after the run's day",
+    f"u,a,{DAY + timedelta(days=1)} 00:00:00,1,1": "event_time is after the delivery's day",
     f"u,a,{TIME},7,1": "no strength rule holds",
     f"u,a,{TIME},,1": "no strength rule holds",
     f"u,a,{TIME},1,-3": "seconds is negative",

@@ -1,4 +1,4 @@
-"""Raw rows → judged events → one row per event."""
+"""Raw rows → judged events → rows of interactions and quarantine."""
 
 from datetime import UTC, date, datetime
 
@@ -7,16 +7,15 @@ import pytest
 from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.quarantine import QUARANTINE
 from pipelines.config import ColumnMapping, EventTime, StrengthRule
-from pipelines.schema import conform, spark_schema
+from pipelines.schema import conform
 from pipelines.sources.raw_rows import ROW
 from pipelines.transforms.events import (
     accepted,
     judge_events,
     keep_text_of_refused,
-    of_the_run,
-    rank_copies,
     refuse_unknown_items,
     refused,
+    up_to,
 )
 from pipelines.transforms.parsing import parse_events
 
@@ -47,12 +46,15 @@ def utc(*parts):
     return datetime(*parts, tzinfo=UTC)
 
 
-def raw(spark, cells, problems=None):
+def raw(spark, cells, problems=None, day=DAY):
     """Raw rows as `read_rows` gives them; `problems` by place of the row."""
     schema = ", ".join(f"{name} string" for name in NAMES)
-    row = "struct<source_file: string, line: bigint, raw: string, problem: string>"
+    row = (
+        "struct<source_file: string, delivery_day: date, line: bigint, raw: string, "
+        "problem: string>"
+    )
     rows = [
-        (*cell, ("f.csv", place, "|".join(map(str, cell)), (problems or {}).get(place)))
+        (*cell, ("f.csv", day, place, "|".join(map(str, cell)), (problems or {}).get(place)))
         for place, cell in enumerate(cells)
     ]
     return spark.createDataFrame(rows, f"{schema}, {ROW} {row}")
@@ -60,7 +62,7 @@ def raw(spark, cells, problems=None):
 
 def judged(spark, cells, **options):
     events = parse_events(raw(spark, cells), MAPPING, RULES)
-    options = {"day": DAY, "earliest": date(1990, 1, 1), "future_is_refused": True} | options
+    options = {"earliest": date(1990, 1, 1)} | options
     return keep_text_of_refused(judge_events(events, **options))
 
 
@@ -77,6 +79,7 @@ def test_a_raw_row_becomes_an_event_with_typed_columns(spark):
     assert (full.request_id, full.position, full.dwell_seconds) == ("r1", 0, 1.5)
     assert full.signals == {"rating": "5", "click": "1"}
     assert (full.strength, full.source_file) == (3, "f.csv")
+    assert (full.delivery_day, full.also_delivered) == (DAY, {})
     assert (sparse.request_id, sparse.position, sparse.dwell_seconds) == (None, None, None)
     assert sparse.signals == {"click": "1"}
     assert sparse.strength == 1
@@ -95,7 +98,10 @@ REASONS = {
         with_(ts=str(NOON_MS // 1000)),
         ["event_time is before 1990-01-01"],
     ),
-    "the next day": (with_(ts=str(NOON_MS + 43_200_000)), ["event_time is after the run's day"]),
+    "the next day": (
+        with_(ts=str(NOON_MS + 43_200_000)),
+        ["event_time is after the delivery's day"],
+    ),
     "a NaN rating": (with_(rating="NaN"), ["rating is NaN or infinite"]),
     "an infinite rating": (with_(rating="-Infinity"), ["rating is NaN or infinite"]),
     "a rating that is text": (with_(rating="good"), ["rating is not a number"]),
@@ -119,11 +125,11 @@ REASONS = {
 
 
 def test_every_reason_against_a_row_is_given_and_the_row_is_kept(spark):
-    items = spark.createDataFrame([("i1",)], "item_id string")
+    items = spark.createDataFrame([("i1", None)], "item_id string, last_listed_day date")
     broken = {list(REASONS).index("a line that can't be cut"): "line is not valid UTF-8"}
     rows = raw(spark, [cells for cells, _ in REASONS.values()], broken)
     events = parse_events(rows, MAPPING, RULES)
-    events = judge_events(events, day=DAY, earliest=date(1990, 1, 1), future_is_refused=True)
+    events = judge_events(events, earliest=date(1990, 1, 1))
     events = keep_text_of_refused(refuse_unknown_items(events, items))
     assert accepted(events).count() == 0
     rows = conform(refused(events, DAY), QUARANTINE).orderBy("line").collect()
@@ -139,73 +145,30 @@ def test_what_is_kept_of_a_refused_row_is_valid_text_of_bounded_length(spark):
     assert row.raw_chars == len("|".join(cells[0]))
 
 
-def test_a_dumps_rows_belong_to_the_run_whose_days_they_fall_in(spark):
-    hours = {"old": -72, "yesterday": -24, "today": 0, "tomorrow": 24}
+def test_an_event_after_its_item_was_withdrawn_is_told_and_accepted(spark):
+    days = [("listed", None), ("today", DAY), ("gone", date(2024, 3, 9))]
+    items = spark.createDataFrame(days, "item_id string, last_listed_day date")
+    events = refuse_unknown_items(judged(spark, [with_(item=item) for item, _ in days]), items)
+    told = {row.item_id: (row.of_withdrawn, row.reasons) for row in events.collect()}
+    assert told == {"listed": (False, []), "today": (False, []), "gone": (True, [])}
+
+
+def test_of_a_log_only_what_is_up_to_the_day_is_looked_at(spark):
+    hours = {"old": -72, "today": 11, "tomorrow": 12}
     cells = [with_(user=name, ts=str(NOON_MS + h * 3_600_000)) for name, h in hours.items()]
-    events = parse_events(raw(spark, [*cells, with_(user="timeless", ts="x")]), MAPPING, RULES)
-
-    def users(**options):
-        return {row.user_id for row in of_the_run(events, day=DAY, **options).collect()}
-
-    assert users(after=None) == {"old", "yesterday", "today", "timeless"}
-    assert users(after=date(2024, 3, 8)) == {"yesterday", "today"}
-    assert users(after=date(2024, 3, 9)) == {"today"}
-    later = judge_events(events, day=DAY, earliest=date(1990, 1, 1), future_is_refused=False)
-    assert accepted(later.where("user_id = 'tomorrow'")).count() == 1
+    cells.append(with_(user="timeless", ts="x"))
+    events = up_to(parse_events(raw(spark, cells), MAPPING, RULES), DAY)
+    assert {row.user_id for row in events.collect()} == {"old", "today", "timeless"}
 
 
-def interaction(**changes):
-    row = {
-        "day": DAY,
-        "user_id": "u1",
-        "item_id": "i1",
-        "event_time": utc(2024, 3, 10, 12),
-        "request_id": None,
-        "position": None,
-        "signals": {"click": "1"},
-        "strength": 1,
-        "dwell_seconds": None,
-        "source_file": "new.csv",
-    }
-    return tuple((row | changes).values())
-
-
-def test_of_rows_with_one_key_the_strongest_then_longest_then_published_stays(spark):
-    schema = spark_schema(INTERACTIONS)
-    fresh = [
-        interaction(user_id="strength", strength=3, dwell_seconds=1.0),
-        interaction(user_id="strength", strength=2, dwell_seconds=9.0),
-        interaction(user_id="dwell", dwell_seconds=2.0),
-        interaction(user_id="dwell", dwell_seconds=None),
-        interaction(user_id="tie"),
-        interaction(user_id="tie", signals={"click": "2"}),
-        interaction(user_id="place", position=0),
-        interaction(user_id="place", position=1),
-    ]
-    published = [
-        interaction(user_id="tie", source_file="old.csv", signals={"click": "9"}),
-        interaction(user_id="dwell", dwell_seconds=1.0, source_file="old.csv"),
-        interaction(user_id="kept", source_file="old.csv"),
-    ]
-    old = spark.createDataFrame(published, schema)
-    for rows in (fresh, fresh[::-1]):
-        for buckets in (1, 3):
-            ranked = rank_copies(spark.createDataFrame(rows, schema), old, buckets=buckets)
-            kept = ranked.where("_rank = 1").collect()
-            found = {(r.user_id, r.position): r for r in kept}
-            assert found[("strength", None)].strength == 3
-            assert found[("dwell", None)].dwell_seconds == 2.0
-            assert found[("tie", None)].source_file == "old.csv"
-            assert set(found) == {
-                *((user, None) for user in ("strength", "dwell", "tie", "kept")),
-                ("place", 0),
-                ("place", 1),
-            }
-            assert ranked.count() == len(fresh) + len(published)
-            assert len(kept) == len(found)
-
-
-def test_no_rows_make_no_rows_in_the_right_columns(spark):
-    nothing = spark.createDataFrame([], spark_schema(INTERACTIONS))
-    made = rank_copies(nothing, nothing).drop("_rank")
-    assert conform(made, INTERACTIONS).count() == 0
+def test_an_event_after_its_delivery_is_refused_whatever_the_runs_day(spark):
+    hours = {"in time": 11, "early": 12}
+    cells = [with_(user=name, ts=str(NOON_MS + h * 3_600_000)) for name, h in hours.items()]
+    for day, refused_users in ((DAY, {"early"}), (None, set())):
+        rows = raw(spark, cells, day=day)
+        events = judge_events(parse_events(rows, MAPPING, RULES), earliest=date(1990, 1, 1))
+        bad = events.where("size(reasons) > 0").collect()
+        assert {row.user_id for row in bad} == refused_users
+        assert {reason for row in bad for reason in row.reasons} <= {
+            "event_time is after the delivery's day"
+        }

@@ -6,9 +6,15 @@ import pytest
 
 from feature_store.run_record import read_steps
 from feature_store.store import FeatureStore
+from pipelines.cli import describe
 from pipelines.config import Validation
 from pipelines.errors import DataRefused, RowsUnaccounted
-from pipelines.jobs.ingest_interactions import Tally, balance, excess
+from pipelines.jobs.ingest_interactions import (
+    Tally,
+    balance,
+    excess,
+    refuse_imbalance,
+)
 from pipelines.runner import run_job
 from tests.pipelines.raw_worlds import (
     DAY,
@@ -70,8 +76,9 @@ def test_days_are_published_once_late_rows_in_their_own_day_and_a_rerun_changes_
     rerun = deliver(DAY, None)
     bootstrap = deliver(BEFORE, None)
     assert (rerun["status"], bootstrap["status"]) == ("unchanged", "unchanged")
-    assert account(rerun) == (46, 0, 45, 1)
-    assert account(bootstrap) == (40, 0, 40, 0)
+    assert account(rerun) == account(second)
+    assert account(bootstrap) == account(first)
+    assert (second["added"], rerun["added"], rerun["unchanged"]) == (41, 0, 41)
     assert {name: store.content_hash(name) for name in hashes} == hashes
 
     record = read_steps(settings.runs_of("own"), DAY)["ingest_interactions"]
@@ -90,29 +97,131 @@ def test_days_are_published_once_late_rows_in_their_own_day_and_a_rerun_changes_
     assert store.lineage("items")["inputs"]["raw_files"] == ["items.csv"]
 
 
-def test_the_same_delivery_under_another_name_is_all_duplicates(deliver, store, settings):
-    deliver(DAY, good_rows())
+def strengths(store, day):
+    """Strength by time of day."""
+    rows = store.read("interactions", partition=day).to_pylist()
+    return {row["event_time"].isoformat()[11:19]: row["strength"] for row in rows}
+
+
+def changes(facts):
+    return {
+        fate: facts[fate]
+        for fate in ("added", "corrected", "unchanged", "withdrawn", "kept")
+        if facts[fate]
+    }
+
+
+def test_a_day_delivered_again_takes_the_place_of_its_first_delivery(deliver, store):
+    deliver(BEFORE, good_rows(day=BEFORE))
+    late = ("u1", "a", f"{BEFORE} 23:59:59", 1, 1)
+    deliver(DAY, [*good_rows(), late])
+    deliver(AFTER, good_rows(day=AFTER))
+    files = store.files("interactions", partitions=[AFTER])
+    corrected = [(*row[:3], 1 - row[3], row[4]) for row in good_rows(4)]
+    again = deliver(DAY, [*corrected, *good_rows(39)[4:], ("u1", "a", f"{DAY} 10:00:00", 1, 1)])
+    assert account(again) == (40, 40, 0, 0)
+    assert changes(again) == {
+        "added": 1, "corrected": 4, "unchanged": 35, "withdrawn": 2, "kept": 40
+    }  # fmt: skip
+    assert strengths(store, DAY)["08:00:00"] == 2
+    assert "23:59:59" not in strengths(store, BEFORE), "the late event is withdrawn"
+    assert store.files("interactions", partitions=[AFTER]) == files, "another day isn't written"
+    last = store.history("interactions")[0]
+    diff = store.diff("interactions", last.parent_id, None)
+    assert (diff.rows_added, diff.rows_removed) == (5, 6)
+
+
+def test_an_event_of_two_deliveries_stays_until_neither_holds_it(deliver, store):
+    overlap = good_rows(30)
+    deliver(DAY, [*good_rows(), *good_rows(2)])
     published = store.content_hash("interactions")
-    next_day = [*good_rows(), ("u1", "a", f"{AFTER} 10:00:00", 1, 1)]
-    facts = deliver(AFTER, next_day)
-    assert account(facts) == (41, 1, 40, 0)
+    corrected = [(*overlap[0][:3], 1, 7), *overlap[1:]]
+    facts = deliver(AFTER, [*corrected, *good_rows(day=AFTER)])
+    assert account(facts) == (70, 70, 0, 0)
+    assert changes(facts) == {"added": 40, "corrected": 1, "unchanged": 29, "kept": 10}
+    assert (facts["late_rows"], strengths(store, DAY)["08:00:00"]) == (30, 2)
+    fewer = deliver(DAY, good_rows()[20:])
+    assert account(fewer) == (20, 20, 0, 0)
+    assert changes(fewer) == {"unchanged": 20, "kept": 20}
+    back = deliver(DAY, [*good_rows(), *good_rows(2)])
+    assert account(back) == (42, 40, 2, 0)
+    moved = deliver(AFTER, good_rows(day=AFTER))
+    assert changes(moved) == {"unchanged": 40, "kept": 40}
     assert store.content_hash("interactions", partition=DAY) == published
 
 
-def test_a_better_version_of_an_event_takes_the_place_of_the_published_one(deliver, store):
-    user, item, time, _, seconds = good_rows(1)[0]
-    deliver(DAY, [(user, item, time, 0, seconds), *good_rows()[1:]])
-    facts = deliver(AFTER, [(user, item, time, 1, seconds), ("u", "a", f"{AFTER} 10:00:00", 1, 1)])
-    assert account(facts) == (2, 1, 1, 0)
-    rows = store.read("interactions", partition=DAY).to_pylist()
-    assert {
-        row["strength"]
-        for row in rows
-        if row["event_time"].isoformat()[:16] == time[:16].replace(" ", "T")
-    } == {2}
+def test_a_day_of_the_first_run_is_replaced_alone(deliver, store, settings):
+    write_csv(settings.data_path / "log" / f"{BEFORE}.csv", good_rows(day=BEFORE))
+    first = deliver(DAY, good_rows())
+    assert (first["bootstrap"], account(first)) == (True, (80, 80, 0, 0))
+    files = store.files("interactions", partitions=[DAY])
+    again = deliver(BEFORE, good_rows(30, day=BEFORE))
+    assert (again["bootstrap"], account(again)) == (False, (30, 30, 0, 0))
+    assert (again["withdrawn"], store.row_count("interactions")) == (10, 70)
+    assert store.files("interactions", partitions=[DAY]) == files
+    rerun = deliver(DAY, None)
+    assert (rerun["bootstrap"], account(rerun)) == (True, (70, 70, 0, 0))
 
 
-def test_a_dump_is_taken_up_to_the_day_and_then_day_by_day(deliver, store, settings):
+def test_days_without_a_delivery_are_named(deliver):
+    deliver(BEFORE - timedelta(days=2), good_rows(day=BEFORE - timedelta(days=2)))
+    facts = deliver(DAY, good_rows())
+    assert facts["missing_days"] == [f"{BEFORE - timedelta(days=1)}", f"{BEFORE}"]
+    assert "2 days have no delivery" in describe(facts)
+    assert f"--from {BEFORE - timedelta(days=1)} --to {DAY}" in describe(facts)
+    deliver(BEFORE, good_rows(day=BEFORE))
+    assert deliver(DAY, None)["missing_days"] == []
+    assert deliver(BEFORE, None)["missing_days"] == [f"{BEFORE - timedelta(days=1)}"]
+
+
+def test_what_is_appended_to_a_log_after_a_day_has_run_is_taken_by_the_next_run(
+    deliver, store, settings
+):
+    days = [BEFORE, DAY]
+    rows = [row for day in days for row in good_rows(20, day)]
+    source = {"path": "all.csv", "validation": {"quarantine_share": 0.2}}
+    write_csv(settings.data_path / "all.csv", rows)
+    deliver(DAY, None, **source)
+    files = store.files("interactions", partitions=[BEFORE])
+    appended = [
+        ("u1", "a", f"{DAY} 23:00:00", 1, 1),
+        ("u2", "a", "never", 1, 1),
+        (" ", "b", f"{DAY} 23:10:00", 1, 1),
+    ]
+    write_csv(settings.data_path / "all.csv", [*rows, *appended, *good_rows(20, AFTER)])
+    facts = deliver(AFTER, None, **source)
+    # The day before is settled; of the day all rows are said anew, with the two that came late.
+    assert account(facts) == (43, 41, 0, 2)
+    assert changes(facts) == {"added": 21, "unchanged": 20}
+    assert facts["late_rows"] == 2
+    assert facts["log"] == {"days_taken": 3, "days_settled": 1, "days_gone": 0}
+    assert store.row_count("quarantine", partition=AFTER) == 2
+    assert store.files("interactions", partitions=[BEFORE]) == files
+    rerun = deliver(AFTER, None, **source)
+    assert (account(rerun), rerun["late_rows"]) == (account(facts), 2)
+    assert rerun["status"] == "unchanged"
+
+
+def test_a_log_whose_window_moves_on_loses_no_row_and_corrects_what_it_holds(
+    deliver, store, settings
+):
+    source = {"path": "all.csv", "validation": {"allow_empty_day": True}}
+    rows = [row for day in (BEFORE, DAY) for row in good_rows(20, day)]
+    write_csv(settings.data_path / "all.csv", rows)
+    deliver(DAY, None, **source)
+    # The window begins in the middle of the day; one row there is corrected, one is left out.
+    kept = [(*rows[30][:3], 1 - rows[30][3], rows[30][4]), *rows[32:]]
+    write_csv(settings.data_path / "all.csv", [*kept, *good_rows(20, AFTER)])
+    facts = deliver(AFTER, None, **source)
+    assert facts["log"] == {"days_taken": 2, "days_settled": 0, "days_gone": 1}
+    assert changes(facts) == {
+        "added": 20, "corrected": 1, "unchanged": 8, "withdrawn": 1, "kept": 10
+    }  # fmt: skip
+    assert store.row_count("interactions", partition=BEFORE) == 20
+    assert store.row_count("interactions", partition=DAY) == 19
+
+
+def test_a_log_is_taken_up_to_the_day_and_then_day_by_day(deliver, store, settings):
     days = [BEFORE, DAY, AFTER]
     rows = [row for day in days for row in good_rows(20, day)]
     write_csv(settings.data_path / "all.csv", [*rows, ("u", "a", "never", 1, 1)])
@@ -123,7 +232,7 @@ def test_a_dump_is_taken_up_to_the_day_and_then_day_by_day(deliver, store, setti
     second = deliver(AFTER, None, **source)
     assert account(second) == (20, 20, 0, 0)
     again = deliver(DAY, None, **source)
-    assert (account(again), again["status"]) == ((41, 0, 40, 1), "unchanged")
+    assert (account(again), again["status"]) == ((41, 40, 0, 1), "unchanged")
 
 
 def test_an_empty_day_is_refused_unless_the_preset_allows_it(deliver, store, settings):
@@ -133,6 +242,10 @@ def test_an_empty_day_is_refused_unless_the_preset_allows_it(deliver, store, set
     record = read_steps(settings.runs_of("own"), DAY)["ingest_interactions"]
     assert record["status"] == "refused"
     assert record["reason"].startswith(f"no rows for {DAY}")
+    (settings.data_path / "log" / f"{DAY}.csv").write_bytes(b"")
+    with pytest.raises(DataRefused, match=rf"no rows for {DAY} in {DAY}\.csv \(zero bytes\)\. If"):
+        deliver(DAY, None)
+    assert account(deliver(DAY, None, validation={"allow_empty_day": True})) == (0, 0, 0, 0)
     allowed = deliver(DAY, [], validation={"allow_empty_day": True})
     assert account(allowed) == (0, 0, 0, 0)
     assert allowed["status"] in ("done", "unchanged")
@@ -188,9 +301,14 @@ def test_rows_that_do_not_add_up_are_an_error():
     assert balance(rows_in=6, published=1, duplicates=2, quarantined=3)["rows_in"] == 6
     with pytest.raises(RowsUnaccounted, match=r"rows in 7 ≠ published 1 \+ duplicates 2 \+ "):
         balance(rows_in=7, published=1, duplicates=2, quarantined=3)
+    refuse_imbalance(staged=3, before=2, added=2, withdrawn=1)
+    with pytest.raises(RowsUnaccounted, match=r"4 rows staged ≠ 2 before \+ 2 added - 1 withdrawn"):
+        refuse_imbalance(staged=4, before=2, added=2, withdrawn=1)
 
 
 def test_the_share_that_may_be_refused_is_inclusive():
-    tally = Tally(rows_in=100, refused=5, reasons={"x": 5}, rows_by_day={date(2024, 1, 1): 95})
+    tally = Tally(
+        rows_in=100, refused=5, reasons={"x": 5}, rows_by_day={date(2024, 1, 1): 95}, taken={}
+    )
     assert excess(tally, Validation(quarantine_share=0.05)) is None
     assert "5 × x" in str(excess(tally, Validation(quarantine_share=0.04)))

@@ -15,9 +15,10 @@ from tests.pipelines.raw_worlds import DAY, good_rows, table_config, write_catal
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+TABLES = ("items", "interactions", "quarantine", "deliveries")
 JOBS = ("build_items", "ingest_interactions")
-DIES_BEFORE_COMMITTING_INTERACTIONS = """
-import os, signal
+DIES_BEFORE_COMMITTING = """
+import os, signal, sys
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
 from pipelines.runner import run_job
@@ -26,7 +27,7 @@ from tests.pipelines.raw_worlds import DAY, table_config
 publish = FeatureStore.publish
 
 def die(store, stage, **options):
-    if stage.table == "interactions":
+    if stage.table == sys.argv[1]:
         print(len(stage.files()), "files staged", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     return publish(store, stage, **options)
@@ -44,10 +45,13 @@ def deliver(settings):
 
 def hashes(settings):
     store = FeatureStore.open(settings, "own")
-    return {name: store.content_hash(name) for name in ("items", "interactions", "quarantine")}
+    return {name: store.content_hash(name) for name in TABLES}
 
 
-def test_a_job_killed_before_its_commit_is_run_again_to_the_same_tables(spark, settings, tmp_path):
+@pytest.mark.parametrize("table", ["interactions", "deliveries"])
+def test_a_job_killed_before_a_commit_is_run_again_to_the_same_tables_and_counts(
+    spark, settings, tmp_path, table
+):
     deliver(settings)
     environment = {
         "SIDEREAL_HOME": str(settings.home),
@@ -55,7 +59,7 @@ def test_a_job_killed_before_its_commit_is_run_again_to_the_same_tables(spark, s
         "SIDEREAL_SPARK_DRIVER_MEMORY": "512m",
     }
     killed = subprocess.run(
-        [sys.executable, "-c", DIES_BEFORE_COMMITTING_INTERACTIONS],
+        [sys.executable, "-c", DIES_BEFORE_COMMITTING, table],
         cwd=REPOSITORY,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -64,12 +68,16 @@ def test_a_job_killed_before_its_commit_is_run_again_to_the_same_tables(spark, s
     )
     assert killed.returncode == -signal.SIGKILL
     assert killed.stdout == "1 files staged\n"
-    assert not FeatureStore.open(settings, "own").exists("interactions")
+    store = FeatureStore.open(settings, "own")
+    assert store.exists("interactions") == (table == "deliveries")
+    assert not store.exists("deliveries")
 
     undisturbed = Settings(home=tmp_path / "undisturbed")
     deliver(undisturbed)
     for each in (settings, undisturbed):
         for name in JOBS:
             facts = run_job(name, preset_config=table_config(), settings=each, day=DAY)
-        assert (facts["published"], facts["quarantined"]) == (40, 1)
+        account = {name: facts[name] for name in ("rows_in", "published", "duplicates")}
+        assert account == {"rows_in": 41, "published": 40, "duplicates": 0}
+        assert facts["quarantined"] == 1
     assert hashes(settings) == hashes(undisturbed)

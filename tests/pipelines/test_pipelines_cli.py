@@ -25,6 +25,15 @@ FACTS = {
     "duplicates": 1,
     "quarantined": 1,
     "reasons": {"user_id is missing": 1},
+    "added": 97700,
+    "corrected": 20,
+    "unchanged": 2,
+    "withdrawn": 4,
+    "late_rows": 3,
+    "left_out": ["1998-04-15.csv.tmp: a temporary file"],
+    "num_left_out": 3,
+    "missing_days": ["1998-04-13", "1998-04-14"],
+    "preset": "movielens-100k",
 }
 ARGUMENTS = ["ingest_interactions", "--preset", "movielens-100k", "--day", "1998-04-15"]
 
@@ -51,6 +60,25 @@ def test_facts_are_printed_for_people_or_as_json(invoke):
     assert "97,724 rows in = 97,722 published + 1 duplicates + 1 quarantined" in said.stdout
     assert "    1 × user_id is missing" in said.stdout
     assert json.loads(invoke(FACTS, "--json").stdout) == FACTS
+
+
+def test_what_a_delivery_changed_and_lacks_is_told(invoke):
+    said = invoke(FACTS).stdout
+    assert "events: 97,700 added, 20 corrected, 2 unchanged, 4 withdrawn; 3 of earlier" in said
+    assert "not read: 1998-04-15.csv.tmp: a temporary file\n    not read: 2 more files" in said
+    assert "2 days have no delivery" in said
+    assert "--preset movielens-100k --from 1998-04-13 --to 1998-04-15" in said
+
+
+def test_what_a_catalogue_lists_is_told(invoke):
+    items = {name: FACTS[name] for name in ("step", "day", "status", "seconds", "snapshot_id")}
+    items |= {"table": "items", "rows": 3, "catalogue_rows": 6, "listed_items": 2}
+    items |= {"withdrawn_items": 1, "rows_without_id": 1, "without_id": ["Heat (1995)"]}
+    items |= {"rows_of_an_item_again": 2, "again": ["7", "9"], "left_out": ["x.tmp: hidden"]}
+    said = invoke(items).stdout
+    assert "2 items listed, 1 withdrawn" in said
+    assert "1 rows without an id: Heat (1995)" in said
+    assert "2 rows of items that are there already: 7, 9\n    not read: x.tmp: hidden" in said
 
 
 @pytest.mark.parametrize(

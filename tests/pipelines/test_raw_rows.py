@@ -236,6 +236,22 @@ def test_json_lines_give_text_columns_and_lacking_signals_are_null(read, tmp_pat
     assert problems == [None, None, "line is not a JSON object", "line is not a JSON object"]
 
 
+def test_ids_of_json_are_single_values_and_whole_floats_are_integers(read, tmp_path):
+    ids = ["a", 42, 42.0, "b.0", {"id": 1}, ["a"], None]
+    lines = [{"user": "u", "item": each, "ts": "t"} for each in ids]
+    rows = read(write_json(tmp_path / "log.json", lines), file_format="json").collect()
+    assert [row["item"] for row in rows if row[ROW].problem is None] == [
+        "a",
+        "42",
+        "42",
+        "b.0",
+        None,
+    ]
+    assert [row[ROW].problem for row in rows if row[ROW].problem] == [
+        "item is a list or an object"
+    ] * 2
+
+
 def test_parquet_keeps_its_types_and_its_rows_as_text(read, tmp_path, spark):
     frame = spark.createDataFrame(
         [(1, "a", None, True, 2.5)],

@@ -87,6 +87,14 @@ def test_a_process_that_ignores_the_polite_signal_is_killed(tmp_path, monkeypatc
     assert descendants(tmp_path) == []
 
 
+def test_a_triggerer_that_died_ends_no_run(airflow_stand_in):
+    home, environment = airflow_stand_in()
+    with running_airflow(home, environment, ["triggerer"]) as airflow:
+        airflow.processes["triggerer"].kill()
+        airflow.processes["triggerer"].wait(20)
+        airflow.check()
+
+
 def test_a_component_that_died_is_reported_with_the_end_of_its_log(airflow_stand_in):
     home, environment = airflow_stand_in(dies=True)
     with running_airflow(home, environment, ["api-server"]) as airflow:

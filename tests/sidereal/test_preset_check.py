@@ -5,11 +5,13 @@ from itertools import islice
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from pydantic_core import PydanticUndefined
 
 from feature_store.preset import PresetError, problems_of, read_preset
 from feature_store.preset_problems import choices_of, dotted, members, sections_of
 from feature_store.settings import REPOSITORY
+from sidereal.cli import main
 from sidereal.preset_check import checked, parts
 
 PYDANTIC = re.compile(r"[Ii]nput should|valid dictionary|instance of|Extra inputs|Field required|"
@@ -310,3 +312,28 @@ def test_the_readmes_preset_is_right(problems):
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "presets").glob("*.yaml")), ids=str)
 def test_presets_that_we_ship_are_right(path):
     assert checked(str(path), folder=path.parent).sections["name"] == path.stem
+
+
+ENTRIES = {
+    "run": ["run", "--days", "1998-04-20"],
+    "job": ["job", "build_items", "--day", "1998-04-20"],
+    "program": ["program", "write_report", "--day", "1998-04-20"],
+    "models": ["models", "list"],
+    "reproduce": ["reproduce", "baselines"],
+    "presets check": ["presets", "check"],
+    "presets show": ["presets", "show"],
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_every_command_checks_the_whole_preset_before_anything_starts(entry, tmp_path, monkeypatch):
+    monkeypatch.setenv("SIDEREAL_HOME", str(tmp_path / "home"))
+    wrong = {"name": "shop", "source": BASES["kuairand"] | {"pth": "x"}, "models": {"seed": 3}}
+    path = tmp_path / "shop.yaml"
+    path.write_text(yaml.safe_dump(wrong))
+    named = [] if entry.startswith("presets") else ["--preset"]
+    done = CliRunner().invoke(main, [*ENTRIES[entry], *named, str(path)])
+    assert done.exit_code == 2, done.output
+    assert "source.pth: is no key" in done.output
+    assert "models.seed: is no key here, but of tokenizer" in done.output
+    assert not (tmp_path / "home").exists()

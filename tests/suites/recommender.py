@@ -89,6 +89,20 @@ class RecommenderSuite:
             first, last = contexts.excluded_offsets[row : row + 2]
             assert not set(items.tolist()) & set(contexts.excluded[first:last].tolist())
 
+    def test_no_unlisted_item_is_answered_and_a_list_is_filled_with_others(
+        self, fitted, contexts, world
+    ):
+        before = fitted.recommend(contexts, 4)
+        unlisted = np.unique(before.items_Bk[:, 0])[:3]
+        asked = replace(contexts, unlisted=unlisted.astype(np.int32))
+        answer = fitted.recommend(asked, 4)
+        assert not np.isin(answer.items_Bk, unlisted).any()
+        offered = world.vocabulary.num_items - len(unlisted) - np.diff(contexts.excluded_offsets)
+        assert ((answer.items_Bk != PAD).sum(1) == np.minimum(4, offered)).all()
+        self.same(fitted.recommend(contexts, 4), before)
+        everything = np.arange(world.vocabulary.num_items, dtype=np.int32)
+        assert (fitted.recommend(replace(contexts, unlisted=everything), 4).items_Bk == PAD).all()
+
     def test_a_list_longer_than_the_catalogue_ends_in_no_items(self, fitted, contexts, world):
         answer = fitted.recommend(contexts, 40)
         for row, items in enumerate(answer.items_Bk):

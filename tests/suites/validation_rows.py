@@ -21,6 +21,18 @@ def event(user, **changes):
         "strength": 2,
         "dwell_seconds": None,
         "source_file": "log.csv",
+        "delivery_day": DAY,
+        "also_delivered": {},
+    } | changes
+
+
+def taken(events_of, **changes):
+    return {
+        "day": DAY,
+        "events_of": events_of,
+        "rows": 2,
+        "quarantined": 1,
+        "digest": None,
     } | changes
 
 
@@ -40,6 +52,8 @@ def item(n, **changes):
         "item_id": f"i{n}",
         "item_index": n,
         "first_day": DAY,
+        "first_listed_day": DAY,
+        "last_listed_day": None,
         "title": None,
         "text": None,
         "attributes": {},
@@ -187,13 +201,15 @@ DIRTY = {
     ),
     "items": (
         [
-            *(item(0), item(1), item(2, first_day=DAY_AFTER)),
+            *(item(0), item(1), item(4, first_day=DAY_AFTER)),
+            item(2, first_listed_day=DAY_AFTER, last_listed_day=DAY),
             *(item(7), item(7, item_id="i6"), item(1, item_id="i3")),
         ],
         {
             "item_index_has_no_gaps": None,
             "item_index_is_unique": 2,
             "first_day_is_past": 1,
+            "withdrawn_after_it_was_listed": 1,
             "item_index_is_kept": 1,  # i3 was 3, is 1
         },
     ),
@@ -336,5 +352,6 @@ GOOD = {
     "preference_pairs": [pair("s1"), pair("s1", kind="interest", rejected=[3, 0])],
     "item_cooccurrence": [beside(0, 1), beside(1, 0, score=1.0)],
     "quarantine": [refused_row(0), refused_row(1)],
+    "deliveries": [taken(DAY), taken(None, digest="2-1-1")],
 }
 """Rows of every table that break no rule of a run of DAY."""

@@ -36,6 +36,8 @@ def items(count):
             "item_id": [f"item-{number}" for number in range(count)],
             "item_index": pa.array(range(count), pa.int32()),
             "first_day": pa.array([DAY] * count, pa.date32()),
+            "first_listed_day": pa.nulls(count, pa.date32()),
+            "last_listed_day": pa.nulls(count, pa.date32()),
             "title": none,
             "text": none,
             "attributes": pa.array([[]] * count, pa.map_(pa.string(), pa.string())),

@@ -94,6 +94,8 @@ def publish_items(store):
     items = catalogue()
     attributes = pa.array([[]] * NUM_ITEMS, pa.map_(pa.string(), pa.string()))
     rows = items.append_column("first_day", pa.array([DAY] * NUM_ITEMS, pa.date32()))
+    for name in ("first_listed_day", "last_listed_day"):
+        rows = rows.append_column(name, pa.nulls(NUM_ITEMS, pa.date32()))
     for name in ("title", "text"):
         rows = rows.append_column(name, pa.array([None] * NUM_ITEMS, pa.string()))
     publish(store, "items", rows.append_column("attributes", attributes), DAY)

@@ -179,7 +179,7 @@ def test_chosen_rows_come_with_what_they_are_compared_with(experiment, decoder):
         (("--only", "decoder", "--row", "hgir"), "no row hgir to compare; there are higr, mean"),
         (("--only", "alignment", "--row", "before alignment"), "there are ORPO, DPO, SimPO"),
         (("--row", "higr"), "--row needs the table it is of"),
-        (("--only", "decoder", "--set", "training.epohcs=1"), "training.epohcs: Extra inputs"),
+        (("--only", "decoder", "--set", "training.epohcs=1"), "training.epohcs: is no key"),
         (("--only", "alignment", "--set", "trainin.epochs=1"), "trainin"),
     ],
 )

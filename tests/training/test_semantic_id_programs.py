@@ -30,6 +30,8 @@ def publish_items(settings, day, num_items):
         "item_id": [f"item-{number}" for number in range(num_items)],
         "item_index": pa.array(range(num_items), pa.int32()),
         "first_day": pa.array([day] * num_items, pa.date32()),
+        "first_listed_day": pa.nulls(num_items, pa.date32()),
+        "last_listed_day": pa.nulls(num_items, pa.date32()),
         "title": [None] * num_items,
         "text": [None] * num_items,
         "attributes": [[]] * num_items,

@@ -65,6 +65,8 @@ def publish_world(store):
             "item_id": items["item_id"],
             "item_index": items["item_index"],
             "first_day": pa.array([DAY] * NUM_ITEMS, pa.date32()),
+            "first_listed_day": pa.nulls(NUM_ITEMS, pa.date32()),
+            "last_listed_day": pa.nulls(NUM_ITEMS, pa.date32()),
             "title": [None] * NUM_ITEMS,
             "text": [None] * NUM_ITEMS,
             "attributes": [[]] * NUM_ITEMS,

@@ -4,7 +4,7 @@ B contexts, L events of context, k places in a list.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from training.data.splits import Targets
 
 PAD = -1
 """Stands for no item, in contexts and in lists."""
+NO_ITEMS = np.empty(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Contexts:
         excluded: items that may not be answered, int32; context b owns
             `excluded_offsets[b]` to `excluded_offsets[b + 1]`.
         excluded_offsets: int64, shape [B + 1].
+        unlisted: items that nobody may be answered, because the catalogue no longer lists them;
+            int32, each once, ascending.
     """
 
     items_BL: np.ndarray
@@ -40,6 +43,7 @@ class Contexts:
     lengths_B: np.ndarray
     excluded: np.ndarray
     excluded_offsets: np.ndarray
+    unlisted: np.ndarray = field(default_factory=lambda: NO_ITEMS)
 
     def __len__(self) -> int:
         return len(self.lengths_B)
@@ -107,6 +111,7 @@ class Contexts:
             lengths_B,
             self.excluded[first:last],
             self.excluded_offsets[start : stop + 1] - first,
+            self.unlisted,
         )
 
     def of_known(self, is_known_V: np.ndarray) -> "Contexts":
@@ -174,6 +179,12 @@ class TopK:
     def empty(cls, k: int) -> "TopK":
         """The answer to no context."""
         return cls(np.empty((0, k), dtype=np.int32), np.empty((0, k), dtype=np.float32))
+
+    @classmethod
+    def of_none(cls, num_contexts: int, k: int) -> "TopK":
+        """The answer of a model that has nothing to offer."""
+        shape = (num_contexts, k)
+        return cls(np.full(shape, PAD, dtype=np.int32), np.full(shape, -np.inf, dtype=np.float32))
 
     @classmethod
     def concatenate(cls, parts: list["TopK"]) -> "TopK":

@@ -164,6 +164,33 @@ class CodeTrie:
             self.largest_bucket,
         )
 
+    def without(self, items: np.ndarray) -> "CodeTrie | None":
+        """The tree of the other items; None where there is none.
+
+        Args:
+            items: item indices; an item without an ID is passed over.
+        Example:
+            >>> trie = CodeTrie.from_codes(np.array([[0, 1], [2, 0], [0, 3]]))
+            >>> trie.without(np.array([0])).lookup(torch.tensor([[0, 1], [0, 3]]))
+            tensor([-1,  0])
+        """
+        stays = np.isin(self.slot_item.cpu().numpy(), items, invert=True)
+        if not stays.any():
+            return None
+        codes, slots = self._codes_of_slots().cpu().numpy(), self.slot_item.cpu().numpy()
+        other = CodeTrie.from_codes(codes[stays], num_codes=self.num_codes, items=slots[stays])
+        return other.to(self.device)
+
+    def _codes_of_slots(self) -> Tensor:
+        """The ID of the item of each slot, [N, Q]."""
+        node = torch.arange(self.num_leaves, device=self.device)
+        node = node.repeat_interleave(self.leaf_first.diff())
+        codes = []
+        for branches in reversed(self.branches):
+            codes.append(branches.code[node])
+            node = branches.parent(node)
+        return torch.stack(codes[::-1], 1)
+
     def lookup(self, codes: Tensor) -> Tensor:
         """Leaf of each tuple of codes, -1 where no item has it.
 
@@ -233,6 +260,22 @@ class CodeTrie:
             return depths[::-1]
         any_gone = torch.stack([depth.is_gone_BE.any() for depth in depths]).tolist()
         return [depth if gone else None for depth, gone in zip(depths, any_gone, strict=True)][::-1]
+
+
+class ListedTrie:
+    """A model's tree without what the catalogue no longer lists; the last one is kept."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[CodeTrie, np.ndarray, CodeTrie | None] | None = None
+
+    def of(self, trie: CodeTrie, unlisted: np.ndarray) -> CodeTrie | None:
+        """`trie.without(unlisted)`; None where nothing is left."""
+        if not len(unlisted):
+            return trie
+        kept = self._kept
+        if kept is None or kept[0] is not trie or not np.array_equal(kept[1], unlisted):
+            kept = self._kept = (trie, unlisted, trie.without(unlisted))
+        return kept[2]
 
 
 @dataclass(frozen=True)

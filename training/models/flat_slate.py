@@ -20,6 +20,7 @@ from training.data.contexts import PAD
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.slate import NextItem, one_by_one
+from training.decoding.trie import CodeTrie
 from training.models.alignment import align
 from training.models.slate_fit import slate_family
 from training.models.slate_model import Read, SlateModel
@@ -71,14 +72,21 @@ class FlatSlate(SlateModel):
         return self._listener(self.backbone.reserve(memory, 1), length_B, batch)(None)
 
     def say_after(
-        self, read: Read, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
+        self,
+        read: Read,
+        batch: SlateBatch,
+        k: int,
+        seen_BE: Tensor,
+        *,
+        distinct: bool = True,
+        trie: CodeTrie | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Slates of k items, greedy over places, a beam inside each; and their log-probability."""
         _, memory, length_B = read
         memory = self.backbone.reserve(memory, 1 + k * self.num_levels)
         return one_by_one(
             self._listener(memory, length_B, batch),
-            self.trie,
+            trie or self.trie,
             num_rows=len(length_B),
             num_items=k,
             beam_width=self.config.beam_width,

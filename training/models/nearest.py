@@ -31,30 +31,45 @@ class ItemIndex:
 
     def __init__(self, items_VD: Tensor) -> None:
         self._items_VD = items_VD.float()
+        self._listed: tuple[np.ndarray, np.ndarray, ItemIndex] | None = None
         self._faiss: Any = None
         if len(items_VD) > ALL_AT_ONCE and _faiss() is not None:
             self._faiss = _faiss().IndexFlatIP(items_VD.shape[1])
             self._faiss.add(np.ascontiguousarray(self._items_VD.cpu().numpy()))
 
     def nearest(self, query_BD: Tensor, contexts: Contexts, k: int) -> TopK:
-        """The k items with the largest `query · item`, excluded ones left out.
+        """The k items with the largest `query · item`, excluded and unlisted ones left out.
 
         Args:
             query_BD: a vector per context.
-            contexts: whose excluded items are left out.
+            contexts: whose excluded and unlisted items are left out.
             k: places in a list; places beyond the items on offer hold `PAD`.
         """
         query_BD, num_items = query_BD.float(), len(self._items_VD)
         if num_items <= ALL_AT_ONCE:
             return best_items(query_BD @ self._items_VD.T, contexts, k)
         most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
-        width = min(num_items, k + most_excluded)
-        if self._faiss is not None:
-            queries = np.ascontiguousarray(query_BD.cpu().numpy())
-            scores_BW, items_BW = self._faiss.search(queries, width)
-        else:
-            scores_BW, items_BW = _by_blocks(query_BD, self._items_VD, width)
-        return _struck(scores_BW, items_BW, contexts, k, num_items)
+        listed_N, index = self._without(contexts.unlisted)
+        scores_BW, place_BW = index.search(query_BD, min(len(listed_N), k + most_excluded))
+        return _struck(scores_BW, listed_N[place_BW], contexts, k, num_items)
+
+    def search(self, query_BD: Tensor, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and items of the `width` best of each query, best first."""
+        if self._faiss is None:
+            return _by_blocks(query_BD, self._items_VD, width)
+        queries = np.ascontiguousarray(query_BD.cpu().numpy())
+        scores_BW, items_BW = self._faiss.search(queries, width)
+        return scores_BW, items_BW
+
+    def _without(self, unlisted: np.ndarray) -> "tuple[np.ndarray, ItemIndex]":
+        """The listed items, and an index of them alone; the last one is kept."""
+        if not len(unlisted):
+            return np.arange(len(self._items_VD)), self
+        if self._listed is None or not np.array_equal(self._listed[0], unlisted):
+            listed_N = np.setdiff1d(np.arange(len(self._items_VD)), unlisted)
+            index = ItemIndex(self._items_VD[torch.from_numpy(listed_N)])
+            self._listed = (unlisted, listed_N, index)
+        return self._listed[1:]
 
 
 def _by_blocks(query_BD: Tensor, items_VD: Tensor, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -33,9 +33,9 @@ class Popularity:
         self._rank_V[self._ranked_V] = np.arange(len(scores_V))
 
     def recommend(self, contexts: Contexts, k: int) -> TopK:
-        """The k most popular items that a context does not exclude."""
+        """The k most popular listed items that a context does not exclude."""
         most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
-        width = min(len(self.scores_V), k + most_excluded)
+        width = min(len(self.scores_V), k + most_excluded + len(contexts.unlisted))
         rows = max(1, CHUNK_CELLS // max(1, width))
         starts = range(0, len(contexts), rows)
         return TopK.concatenate(
@@ -46,6 +46,8 @@ class Popularity:
     def _answer(self, contexts: Contexts, k: int, width: int) -> TopK:
         """Strike the excluded from the first `width` ranks; the first k left are the answer."""
         offered = np.ones((len(contexts), width), dtype=bool)
+        unlisted = self._rank_V[contexts.unlisted]
+        offered[:, unlisted[unlisted < width]] = False
         ranks = self._rank_V[contexts.excluded]
         inside = ranks < width
         offered[contexts.excluded_rows[inside], ranks[inside]] = False

@@ -7,7 +7,7 @@ from training.models.interface import PAD, Contexts, TopK
 
 
 def best_items(scores_BV: torch.Tensor, contexts: Contexts, k: int) -> TopK:
-    """The k best-scored items of each context, excluded ones left out.
+    """The k best-scored items of each context, excluded and unlisted ones left out.
 
     Args:
         scores_BV: floats, overwritten where an item is excluded; -inf is never answered.
@@ -17,6 +17,7 @@ def best_items(scores_BV: torch.Tensor, contexts: Contexts, k: int) -> TopK:
     device = scores_BV.device
     rows = torch.from_numpy(contexts.excluded_rows).to(device)
     scores_BV[rows, torch.from_numpy(contexts.excluded).long().to(device)] = -torch.inf
+    scores_BV[:, torch.from_numpy(contexts.unlisted).long().to(device)] = -torch.inf
     best = scores_BV.topk(min(k, scores_BV.shape[1]), dim=1)
     scores_Bk = best.values.float().cpu().numpy()
     items_Bk = best.indices.cpu().numpy().astype(np.int32)

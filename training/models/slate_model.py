@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from training.data.contexts import PAD, Contexts, TopK
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
-from training.decoding.trie import CodeTrie
+from training.decoding.trie import CodeTrie, ListedTrie
 from training.models.ranking import rows_within
 
 CHUNK_CELLS = 4_000_000
@@ -55,6 +55,7 @@ class SlateModel(nn.Module):
         for embedding in (self.tokens, self.strengths):
             nn.init.normal_(embedding.weight, std=0.02)
         self._trie: CodeTrie | None = None
+        self._listed = ListedTrie()
 
     @property
     def num_levels(self) -> int:
@@ -136,13 +137,35 @@ class SlateModel(nn.Module):
         raise NotImplementedError
 
     def say(
-        self, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
+        self,
+        batch: SlateBatch,
+        k: int,
+        seen_BE: Tensor,
+        *,
+        distinct: bool = True,
+        trie: CodeTrie | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Slates of k items and each item's log-probability, as `training.decoding.slate`."""
-        return self.say_after(self.remember(batch), batch, k, seen_BE, distinct=distinct)
+        """Slates of k items and each item's log-probability, as `training.decoding.slate`.
+
+        Args:
+            batch: whose contexts are continued.
+            k: places.
+            seen_BE: items that must not come, right-padded with `PAD`.
+            distinct: whether no item comes twice.
+            trie: the items that may come; None: all of the model's.
+        """
+        read = self.remember(batch)
+        return self.say_after(read, batch, k, seen_BE, distinct=distinct, trie=trie)
 
     def say_after(
-        self, read: Read, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
+        self,
+        read: Read,
+        batch: SlateBatch,
+        k: int,
+        seen_BE: Tensor,
+        *,
+        distinct: bool = True,
+        trie: CodeTrie | None = None,
     ) -> tuple[Tensor, Tensor]:
         """What `say` says, of contexts that `remember` has read; they may be read again."""
         raise NotImplementedError
@@ -170,9 +193,12 @@ class SlateModel(nn.Module):
 
     def _answer(self, contexts: Contexts, k: int) -> TopK:
         device = self.codes_VQ.device
+        trie = self._listed.of(self.trie, contexts.unlisted)
+        if trie is None:
+            return TopK.of_none(len(contexts), k)
         batch = self.questions(contexts)
         seen_BE = torch.from_numpy(contexts.excluded_BE).to(device)
-        items_Bk, scores_Bk = self.say(batch, k, seen_BE)
+        items_Bk, scores_Bk = self.say(batch, k, seen_BE, trie=trie)
         scores_Bk = scores_Bk.float().cumsum(1)
         return TopK(items_Bk.cpu().numpy().astype(np.int32), scores_Bk.cpu().numpy())
 

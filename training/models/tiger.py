@@ -26,7 +26,7 @@ from training.data.batches import Batch
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
 from training.decoding.beam import beam_search, top_items
-from training.decoding.trie import CodeTrie
+from training.decoding.trie import CodeTrie, ListedTrie
 from training.fitting import FitReport, Fitting
 from training.loop import fit_model
 from training.models.interface import Contexts, Family, TopK
@@ -64,6 +64,7 @@ class Tiger(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(config.width, K, bias=False) for K in level_sizes)
         nn.init.normal_(self.tokens.weight, std=0.02)
         self._trie: CodeTrie | None = None
+        self._listed = ListedTrie()
 
     @property
     def trie(self) -> CodeTrie:
@@ -114,6 +115,9 @@ class Tiger(nn.Module):
 
     def _answer(self, contexts: Contexts, k: int, width: int) -> TopK:
         device = self.codes_VQ.device
+        trie = self._listed.of(self.trie, contexts.unlisted)
+        if trie is None:
+            return TopK.of_none(len(contexts), k)
         contexts = contexts.of_known((self.codes_VQ[:, 0] >= 0).cpu().numpy())
         items_BL = torch.from_numpy(contexts.items_BL).long().to(device)
         asked_B = torch.from_numpy(contexts.asked_at_B).to(device)
@@ -135,13 +139,13 @@ class Tiger(nn.Module):
         seen_BE = torch.from_numpy(contexts.excluded_BE).to(device)
         beams = beam_search(
             step,
-            self.trie,
+            trie,
             num_rows=len(x_BTD),
             beam_width=width,
             seen_BE=seen_BE,
             normalisation=self.config.normalisation,
         )
-        items_Bk, scores_Bk = top_items(beams, self.trie, k, seen_BE=seen_BE)
+        items_Bk, scores_Bk = top_items(beams, trie, k, seen_BE=seen_BE)
         return TopK(items_Bk.cpu().numpy().astype(np.int32), scores_Bk.float().cpu().numpy())
 
 

@@ -7,6 +7,7 @@ old day does not see items of later days; histories are a partition of the day i
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -108,6 +109,29 @@ def read_items(task: Task, inputs: Inputs) -> pa.Table:
     _note(task.store, "items", at, None, inputs)
     rows = task.store.read("items", at=at, columns=["item_index", "item_id"])
     return rows.sort_by("item_index")
+
+
+def read_unlisted(store: FeatureStore, day: date, *, asked_on: date | None = None) -> np.ndarray:
+    """Items that nobody may be recommended on a day: the catalogue no longer lists them.
+
+    The one place that says so, for every family: `Answerer` and `Contexts` carry it to them.
+
+    Args:
+        store: its `items`, as the day's run left them.
+        day: the run's day.
+        asked_on: the day that is asked about; default: the run's.
+
+    Returns:
+        item_index, int32, ascending.
+    """
+    rows = store.read(
+        "items",
+        at=version_of_day(store, "items", day),
+        columns=["item_index", "last_listed_day"],
+    )
+    gone = pc.less(rows["last_listed_day"], pa.scalar(asked_on or day))
+    indices = rows["item_index"].filter(pc.fill_null(gone, False))
+    return np.sort(indices.to_numpy().astype(np.int32))
 
 
 def read_semantic_ids(task: Task, generation: str, inputs: Inputs) -> pa.Table:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from feature_store.log_lines import Progress
 from training.answering import Answerer, on_all_cores
 from training.bundle import Bundle, digest_of
 from training.config import Evaluation, TrainingConfig
-from training.data.histories import Histories
+from training.data.contexts import NO_ITEMS
+from training.data.histories import SECOND, Histories
 from training.data.slates import Slates
 from training.data.splits import Split, Targets
 from training.data.vocabulary import Vocabulary
@@ -42,6 +44,7 @@ from training.programs.day_inputs import (
     Inputs,
     read_histories,
     read_slates,
+    read_unlisted,
     split_histories,
     split_slates,
 )
@@ -85,12 +88,14 @@ class Questions:
         feedback: events whose feedback is asked for.
         slates: slates that are asked for, with what was engaged with; None where none are known.
         vectors_VD: a vector per item, float32, [V, D]; None where they don't matter.
+        unlisted: items that were withdrawn before the first target, and are no candidate.
     """
 
     split: Split
     feedback: Targets
     slates: Slates | None
     vectors_VD: np.ndarray | None
+    unlisted: np.ndarray
 
 
 def run(task: Task) -> Facts:
@@ -113,9 +118,10 @@ def run(task: Task) -> Facts:
         feedback_targets(task, histories),
         slates,
         None if slates is None else _item_vectors(task, inputs),
+        _unlisted(task, split),
     )
     _require_same_ground(task, bundles, split, inputs)
-    digest = evaluation_digest(task.config, bundles, inputs)
+    digest = evaluation_digest(task.config, bundles, inputs, questions.unlisted)
     day = task.day.isoformat()
     known = task.registry.find_run(day=day, step=task.step, inputs_digest=digest)
     # The gate reads the latest one: an older one of these settings does not count.
@@ -131,6 +137,7 @@ def run(task: Task) -> Facts:
         **_scored(task.config, measured, questions),
         "primary_metric": task.config.gate.primary_metric,
         "exclude_seen": task.config.evaluation.exclude_seen,
+        "items_unlisted": len(questions.unlisted),
         "split": dict(split.facts),
         "inputs": inputs,
         "warnings": warnings,
@@ -169,6 +176,15 @@ def slate_questions(task: Task, histories: Histories, inputs: Inputs) -> Slates 
     test = split_slates(slates, task.day, task.config.evaluation).test
     asked = asked_slates(test, task.config)
     return asked if len(asked) else None
+
+
+def _unlisted(task: Task, split: Split) -> np.ndarray:
+    """Items that nobody could have been recommended when the first target was asked for."""
+    times = split.test.histories.times[split.test.events]
+    if not len(times):
+        return NO_ITEMS
+    first = datetime.fromtimestamp(int(times.min()) // SECOND, UTC).date()
+    return read_unlisted(task.store, task.day, asked_on=first)
 
 
 def _item_vectors(task: Task, inputs: Inputs) -> np.ndarray:
@@ -265,10 +281,14 @@ def pretrained(task: Task, candidate: Candidate | None) -> Candidate | None:
     return task.registry.find_candidate(day, family, is_aligned=False)
 
 
-def evaluation_digest(config: TrainingConfig, bundles: Mapping[str, Bundle], inputs: Inputs) -> str:
+def evaluation_digest(
+    config: TrainingConfig, bundles: Mapping[str, Bundle], inputs: Inputs, unlisted: np.ndarray
+) -> str:
     """SHA-256 of what determines the evaluation's result."""
+    withdrawn = {"unlisted": unlisted.tolist()} if len(unlisted) else {}
     return digest_of(
-        {
+        withdrawn
+        | {
             "bundles": {label: bundle.digest for label, bundle in bundles.items()},
             "inputs": {table: found["content_hash"] for table, found in inputs.items()},
             "evaluation": config.evaluation.model_dump(),
@@ -329,7 +349,7 @@ def _measure(
     sids: SidIndex | None,
 ) -> Measured:
     evaluation, split = task.config.evaluation, questions.split
-    answerer = Answerer.of(bundle, device=task.device)
+    answerer = Answerer.of(bundle, device=task.device, unlisted=questions.unlisted)
     meter = Meter(
         num_items=answerer.num_items,
         list_length=max(evaluation.cutoffs),

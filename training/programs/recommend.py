@@ -16,8 +16,10 @@ from feature_store.arrow import arrow_schema
 from feature_store.log_lines import Progress
 from feature_store.tables import CATALOG
 from training.answering import Answerer
+from training.data.contexts import NO_ITEMS
 from training.data.histories import COLUMNS, Histories
 from training.models.interface import PAD, TopK, as_ranker
+from training.programs.day_inputs import read_unlisted
 from training.programs.interface import Facts, ProgramError, Task
 from training.registry_records import Version
 
@@ -44,7 +46,9 @@ def run(task: Task) -> Facts:
     source, store = "user_sequences", task.store
     if not store.row_count(source, partition=task.day):
         raise ProgramError(f"{source!r} has no rows for {task.day}; run build_user_sequences first")
-    answerer = Answerer.of(task.registry.fetch(champion), device=task.device)
+    unlisted = read_unlisted(store, task.day)
+    bundle = task.registry.fetch(champion)
+    answerer = Answerer.of(bundle, device=task.device, unlisted=unlisted)
     stage = store.stage(_TABLE, day=task.day, job=task.step)
     counts = {"users": 0, "users_left_out": 0, "places_empty": 0}
     try:
@@ -54,6 +58,7 @@ def run(task: Task) -> Facts:
             replace=[task.day],
             inputs={
                 source: store.snapshot_id(source),
+                "items": store.snapshot_id("items"),
                 "bundle": f"models:/{task.config.name}/{champion.number}#{champion.digest}",
             },
             properties={"sidereal.preset": task.config.name},
@@ -68,7 +73,8 @@ def run(task: Task) -> Facts:
         "snapshot_id": published.snapshot_id,
         "content_hash": published.content_hash,
         "changed": published.changed,
-        "inputs": {source: store.snapshot_id(source)},
+        "inputs": {source: store.snapshot_id(source), "items": store.snapshot_id("items")},
+        "items_unlisted": len(answerer.unlisted),
         "model_version": champion.number,
         "model_family": champion.family,
         "bundle_digest": champion.digest,
@@ -101,7 +107,7 @@ def _batches(
                 exclude_seen=wanted.exclude_seen,
                 ranked_candidates=wanted.ranked_candidates,
             )
-            require_promises(top, answerer.num_items)
+            require_promises(top, answerer.num_items, unlisted=answerer.unlisted)
             counts["users"] += histories.num_users
             counts["places_empty"] += int((top.items_Bk == PAD).sum())
             progress.at(counts["users"] + counts["users_left_out"])
@@ -119,12 +125,13 @@ def _active(rows: pa.RecordBatch, task: Task) -> pa.RecordBatch:
     return rows.filter(pc.greater_equal(last, pa.scalar(end - timedelta(days=days), last.type)))
 
 
-def require_promises(top: TopK, num_items: int) -> None:
+def require_promises(top: TopK, num_items: int, *, unlisted: np.ndarray = NO_ITEMS) -> None:
     """Refuse lists that break what every model promises.
 
     Raises:
-        ProgramError: an item outside the catalogue, an item twice in a list, an item after an
-            empty place, or scores that rise; says how many lists and shows the first.
+        ProgramError: an item outside the catalogue, or one that it no longer lists, an item twice
+            in a list, an item after an empty place, or scores that rise; says how many lists and
+            shows the first.
     """
     items_Bk, scores_Bk = top.items_Bk, top.scores_Bk
     filled_Bk = items_Bk != PAD
@@ -133,6 +140,7 @@ def require_promises(top: TopK, num_items: int) -> None:
     falls_Bk = scores_Bk[:, 1:] <= scores_Bk[:, :-1]
     broken = {
         "items outside the catalogue": ((items_Bk < PAD) | (items_Bk >= num_items)).any(axis=1),
+        "items that the catalogue no longer lists": np.isin(items_Bk, unlisted).any(axis=1),
         "an item twice": same_Bk.any(axis=1),
         "an item after an empty place": (filled_Bk[:, 1:] & ~filled_Bk[:, :-1]).any(axis=1),
         "scores that rise or are no number": (filled_Bk[:, 1:] & ~falls_Bk).any(axis=1),

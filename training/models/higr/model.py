@@ -27,6 +27,7 @@ from training.data.contexts import PAD
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.slate import NextItem, all_at_once, one_by_one
+from training.decoding.trie import CodeTrie
 from training.models.higr.generator import ItemGenerator
 from training.models.slate_model import Read, SlateModel
 from training.settings.higr import HigrConfig
@@ -112,11 +113,18 @@ class Higr(SlateModel):
         return self._listener(memory, length_B, batch, context_BD)(None)
 
     def say_after(
-        self, read: Read, batch: SlateBatch, k: int, seen_BE: Tensor, *, distinct: bool = True
+        self,
+        read: Read,
+        batch: SlateBatch,
+        k: int,
+        seen_BE: Tensor,
+        *,
+        distinct: bool = True,
+        trie: CodeTrie | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Slates of k items by GSBI: items [B, k] and the log-probability of each."""
         context_BD, memory, length_B = read
-        memory = self.backbone.reserve(memory, k)
+        memory, trie = self.backbone.reserve(memory, k), trie or self.trie
         search: dict[str, Any] = {
             "num_rows": len(length_B),
             "num_items": k,
@@ -128,9 +136,9 @@ class Higr(SlateModel):
         if self.to_planner is not None:
             plan_BkD = self._imagined(memory, length_B, batch, k, in_place=True)
             begin_BkD = self.begin(plan_BkD, context_BD)
-            return all_at_once(lambda rows: self._step(begin_BkD[rows], 0), self.trie, **search)
+            return all_at_once(lambda rows: self._step(begin_BkD[rows], 0), trie, **search)
         next_item = self._listener(memory, length_B, batch, context_BD)
-        return one_by_one(next_item, self.trie, **search)
+        return one_by_one(next_item, trie, **search)
 
     def _imagined(
         self,
