@@ -265,7 +265,8 @@ class Validation(Section):
     strength_drift: float = Field(default=0.25, gt=0, le=2)
     """Largest allowed L1 distance between the day's strength mix and the trailing days'."""
     quarantine_share: float = Field(default=0.05, ge=0, le=1)
-    """A delivery that loses a larger share than this is refused as a whole."""
+    """A delivery that loses a larger share than this is refused as a whole; a single row among
+    others is not, but where the share is 0."""
     allow_empty_day: bool = False
     """Whether a day without events is published."""
     earliest_event: date = date(1990, 1, 1)

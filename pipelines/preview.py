@@ -26,7 +26,12 @@ from pipelines.sources.discovery import is_never_data
 from pipelines.sources.interface import LeftOut, RawLog
 from pipelines.sources.raw_files import RawFiles, readable
 from pipelines.sources.raw_rows import ROW, read_rows
-from pipelines.transforms.events import accepted, judge_events, refuse_unknown_items
+from pipelines.transforms.events import (
+    accepted,
+    is_tolerable,
+    judge_events,
+    refuse_unknown_items,
+)
 from pipelines.transforms.parsing import parse_events
 from pipelines.validation.own_rules import check_own_rules
 
@@ -70,7 +75,7 @@ class Preview:
             largest_share: of the rows, as `validation.quarantine_share`.
         """
         refused = self.rows - sum(match["accepted"] for match in self.matches)
-        if self.rows and refused / self.rows <= largest_share:
+        if self.rows and is_tolerable(refused, self.rows, largest_share):
             return None
         return f"{refused:,} of the first {self.rows:,} rows would be refused"
 

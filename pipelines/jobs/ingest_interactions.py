@@ -30,6 +30,7 @@ from pipelines.sources import open_source
 from pipelines.sources.raw_rows import ROW, one_split_per_task
 from pipelines.transforms.events import (
     accepted,
+    is_tolerable,
     keep_text_of_refused,
     refuse_unknown_items,
     refused,
@@ -193,9 +194,9 @@ def refuse_imbalance(*, staged: int, before: int, added: int, withdrawn: int) ->
 
 def excess(tally: Tally, limits: Validation) -> str | None:
     """Why a delivery that lost this many rows is refused as a whole; None: it isn't."""
-    share = tally.refused / max(tally.rows_in, 1)
-    if share <= limits.quarantine_share:
+    if is_tolerable(tally.refused, tally.rows_in, limits.quarantine_share):
         return None
+    share = tally.refused / tally.rows_in
     listed = "".join(f"\n  {rows:,} × {reason}" for reason, rows in tally.reasons.items())
     return (
         f"{tally.refused:,} of {tally.rows_in:,} rows ({share:.1%}) were refused, more than "

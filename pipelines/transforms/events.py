@@ -24,6 +24,17 @@ Reason = tuple[Column, str | Column]
 holds a value of the row, so that reasons can be counted."""
 
 
+def is_tolerable(refused: int, rows: int, largest_share: float) -> bool:
+    """Whether so many refused rows say nothing against the others.
+
+    Up to the share they don't, nor does a single row among few; where the share is 0, any does.
+
+    Example:
+        With a share of 0.05, one of three rows is tolerable, two of six are not.
+    """
+    return refused <= largest_share * rows or (refused == 1 < rows and largest_share > 0)
+
+
 def judge_events(events: DataFrame, *, earliest: date) -> DataFrame:
     """The same events with the reasons that depend on when they were delivered.
 

@@ -16,6 +16,7 @@ from pipelines.jobs.ingest_interactions import (
     refuse_imbalance,
 )
 from pipelines.runner import run_job
+from pipelines.transforms.events import is_tolerable
 from tests.pipelines.raw_worlds import (
     DAY,
     good_rows,
@@ -312,3 +313,11 @@ def test_the_share_that_may_be_refused_is_inclusive():
     )
     assert excess(tally, Validation(quarantine_share=0.05)) is None
     assert "5 × x" in str(excess(tally, Validation(quarantine_share=0.04)))
+
+
+@pytest.mark.parametrize(
+    ("refused", "rows", "share", "tolerable"),
+    [(1, 3, 0.05, True), (2, 6, 0.05, False), (1, 1, 0.05, False), (1, 3, 0, False)],
+)
+def test_a_single_row_does_not_speak_against_the_others(refused, rows, share, tolerable):
+    assert is_tolerable(refused, rows, share) is tolerable
