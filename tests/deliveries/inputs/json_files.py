@@ -76,7 +76,7 @@ VALUES = [
         {f"{D}.json": LINES + json_lines([event({"id": 1}), event("u4", item=["a"])])},
         JSON,
         quarantined=2,
-        reasons=["user_id", "item_id"],
+        reasons=["user is a list or an object", "item is a list or an object"],
     ),
     read(
         "ids that are missing in each way",

@@ -103,7 +103,7 @@ OPTIONS = {
         "use_dictionary": False,
         "column_encoding": {"user": "DELTA_BYTE_ARRAY", "liked": "DELTA_BINARY_PACKED"},
     },
-    **{codec: {"compression": codec} for codec in CODECS},
+    **{f"in {codec}": {"compression": codec} for codec in CODECS},
 }
 
 

@@ -15,6 +15,7 @@ from tests.deliveries.written import HEADER, PACK, events, parquet
 
 NINE, TEN, ELEVEN, TWELVE = (date(2024, 3, day) for day in (9, 10, 11, 12))
 E = "events/2024-03-11"
+MIXED = csv([*rows("u1", "u2"), row("u3", "b")])
 
 
 def nights(name, *several, preset=None):
@@ -140,16 +141,17 @@ CORRECTED = [
     nights(
         "an item that the catalogue lists later",
         Night(
-            files={f"{D}.csv": TWO, "items.csv": b"id,name\nb,B\n"},
+            files={f"{D}.csv": MIXED, "items.csv": b"id,name\nb,B\n"},
             steps=WITH_ITEMS,
+            published=1,
             quarantined=2,
-            table=[],
+            table=[("u3", "b", 2)],
         ),
         Night(
-            files={f"{D}.csv": TWO, "items.csv": b"id,name\nb,B\na,A\n"},
+            files={f"{D}.csv": MIXED, "items.csv": b"id,name\nb,B\na,A\n"},
             steps=WITH_ITEMS,
-            published=2,
-            table=TWO_OUT,
+            published=3,
+            table=[*TWO_OUT, ("u3", "b", 2)],
         ),
         preset=own(catalogue={"path": "items.csv", "item_id": "id"}),
     ),

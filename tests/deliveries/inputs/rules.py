@@ -134,7 +134,7 @@ ALLOWED = [
         own(
             strength={
                 "hour(to_timestamp_ntz(ts)) = 12 AND minute(to_timestamp_ntz(ts)) > 30": 3,
-                "lower(item) RLIKE '^A$' AND liked BETWEEN 1 AND 2": 2,
+                "lower(item) RLIKE '^a$' AND liked BETWEEN 1 AND 2": 2,
                 "CASE WHEN liked IS NULL THEN FALSE ELSE hash(user) IS NOT NULL END": 1,
             }
         ),
