@@ -113,11 +113,11 @@ PRESETS = [
 DATA = [
     one(
         "too many rows refused",
-        {f"{D}.csv": csv([*rows("u1", "u2"), row("")])},
+        {f"{D}.csv": csv([*rows("u1", "u2"), row(""), row("", "b")])},
         own(validation={"quarantine_share": 0.05}),
         exit_code=3,
-        quarantined=1,
-        says=["1 of 3 rows", "validation.quarantine_share", "user_id is missing"],
+        quarantined=2,
+        says=["2 of 4 rows", "validation.quarantine_share", "user_id is missing"],
     ),
     one(
         "all rows refused by the catalogue",
@@ -130,7 +130,7 @@ DATA = [
     ),
     Input(
         name="a refused day is mended and run again",
-        preset=own(validation={"quarantine_share": 0.05}),
+        preset=own(validation={"quarantine_share": 0.0}),
         nights=[
             Night(files={f"{D}.csv": csv([row(""), row("u1")])}, exit_code=3, quarantined=1),
             Night(files=FILES, published=2, table=[("u1", "a", 2), ("u2", "a", 2)]),

@@ -56,14 +56,6 @@ FORMS = [
 ]
 
 VALUES = [
-    read(
-        "keys in other letters and another order",
-        {
-            f"{D}.json": json_lines([{"LIKED": 1, "Ts": TIME, "Item": "a", "USER": "u1"}]),
-            "events/2024-03-09.json": json_lines([event("u2", ts="2024-03-09 12:00:00")]),
-        },
-        JSON,
-    ),
     one(
         "ids as numbers",
         {f"{D}.json": json_lines([event(42, item=7), event(9007199254740993, item="007")])},

@@ -124,16 +124,6 @@ WRITTEN = [
         "packed and encoded in each way",
         {user: parquet(events(user), **options) for user, options in OPTIONS.items()},
     ),
-    one(
-        "packed as Spark can't read it",
-        {
-            f"{D}/p0.parquet": parquet(events("u1")),
-            f"{D}/p1.parquet": parquet(events("u2"), compression="brotli"),
-        },
-        P,
-        exit_code=3,
-        says=["p1.parquet", "BROTLI"],
-    ),
 ]
 
 UNITS = {
@@ -200,13 +190,6 @@ TIMES = [
         quarantined=1,
         table=TWO_OUT,
         reasons=["event_time is missing"],
-    ),
-    one(
-        "a time of day",
-        {f"{D}/p0.parquet": parquet(events("u1", ts=pa.array([time(12)])))},
-        P,
-        exit_code=3,
-        says=["ts"],
     ),
 ]
 

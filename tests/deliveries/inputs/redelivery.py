@@ -125,7 +125,7 @@ CORRECTED = [
         "a refused redelivery leaves what was there",
         FIRST,
         again(csv([row("u1"), row("")]), exit_code=3, quarantined=1, says=["1 of 2 rows"]),
-        preset=own(validation={"quarantine_share": 0.1}),
+        preset=own(validation={"quarantine_share": 0.0}),
     ),
     nights(
         "refused rows that are mended leave the quarantine",

@@ -46,13 +46,6 @@ ALONE = (
 )
 
 REFUSED = [
-    one(
-        "every function that looks beyond the row, all at once",
-        {f"{D}.csv": TWO},
-        own(strength={condition: 2 for condition in NOT_OF_THE_ROW}),
-        exit_code=2,
-        says=list(NOT_OF_THE_ROW.values()),
-    ),
     *(
         one(
             f"a rule must be a function of the row: {NOT_OF_THE_ROW[condition]}",
