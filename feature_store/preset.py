@@ -293,7 +293,10 @@ def _find(name_or_path: str, folder: Path) -> Path:
     known = sorted(each.stem for each in folder.glob("*.yaml"))
     nearest = near(name_or_path, known)
     hint = f"; did you mean {nearest!r}?" if nearest else ""
-    raise PresetError(f"no preset at {path}; presets in {folder}: {known}{hint}")
+    raise PresetError(
+        f"no preset at {path}; presets in {folder}: {known}{hint}. Give a path that ends in "
+        ".yaml, or `cd` to the folder that `sidereal init` made: its .env says where presets are"
+    )
 
 
 def _apply(

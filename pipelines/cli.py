@@ -195,5 +195,5 @@ def _exit_codes(step: str) -> Iterator[None]:
 
 
 def _stop(step: str, error: Exception, code: int) -> None:
-    click.echo(f"{step}: {type(error).__name__}: {error}", err=True)
+    click.echo(f"{step}: {error}", err=True)
     raise SystemExit(code)

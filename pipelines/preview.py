@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -20,6 +19,7 @@ from feature_store.tables import CATALOG
 from pipelines.config import PipelineConfig, StrengthRule
 from pipelines.errors import DataRefused
 from pipelines.jobs.delivery import reason_counts
+from pipelines.places import source_place
 from pipelines.session import build_session
 from pipelines.sources import open_source
 from pipelines.sources.discovery import is_never_data
@@ -91,16 +91,6 @@ def newest_day(config: PipelineConfig, settings: Settings) -> date | None:
     names = (entry.name for entry in place.rglob("*") if not is_never_data(entry.name))
     named = (match[0] for name in names for match in _DAY.finditer(name))
     return max((day for text in named if (day := _day(text))), default=None)
-
-
-def source_place(config: PipelineConfig, settings: Settings) -> Path | None:
-    """The local file or folder of the preset's source, as far as it names no day, if it exists."""
-    path = config.source.path
-    if not path or "://" in path:
-        return None
-    before, pattern, _ = path.partition("{day}")
-    place = settings.data_path / (before.rpartition("/")[0] if pattern else before)
-    return place if place.exists() else None
 
 
 def preview(config: PipelineConfig, settings: Settings, day: date) -> Preview:

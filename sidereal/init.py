@@ -77,8 +77,11 @@ def init(directory: Path, name: str) -> None:
     """
     try:
         check_name(name)
-    except PresetError as error:
-        _end(str(error))
+    except PresetError:
+        _end(
+            f"--name {name!r} can't name tables and folders; choose 1 to 63 lower-case letters, "
+            "digits, '-' and '_', a letter or digit first"
+        )
     preset, environment = directory / "presets" / f"{name}.yaml", directory / env_file.NAME
     if preset.exists():
         _end(f"{preset} is there already; nothing was written. Choose another --name")

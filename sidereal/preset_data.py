@@ -11,7 +11,8 @@ from feature_store.preset import Preset, PresetError, instance
 from feature_store.settings import Settings
 from pipelines.config import PART, PipelineConfig
 from pipelines.errors import DataRefused, DeliveryUnreadable
-from pipelines.preview import Preview, newest_day, preview, source_place
+from pipelines.places import absent_places, source_place
+from pipelines.preview import Preview, newest_day, preview
 
 LEFT_OUT = 5
 """Files that are not read, of which the names are shown."""
@@ -31,8 +32,9 @@ def look(
     """
     config: PipelineConfig = instance(PART, preset)
     if day is None and source_place(config, settings) is None:
-        where = f" at {settings.data_path / config.source.path}" if config.source.path else ""
-        _say(quiet, f"no data{where}: nothing was read; --day D looks for that day's delivery")
+        for absent in absent_places(config, settings):
+            _say(quiet, absent)
+        _say(quiet, "there is no data yet: nothing was read")
         return 0
     day = day or newest_day(config, settings) or date.today()
     _say(quiet, f"reading the first rows of {day} (Spark starts, which takes some seconds) …")

@@ -57,6 +57,8 @@ def check(
         preset = checked(name, folder=settings.presets, overrides=overrides, model=model)
     except PresetError as error:
         _refuse(error, as_json)
+    if others := namesakes(preset.path, preset.sections["name"]):
+        _refuse(PresetError(_shared(preset, others)), as_json)
     facts = {"preset": preset.sections["name"], "path": str(preset.path), "problems": []}
     if not as_json:
         click.echo(f"preset {preset.path} is right")
@@ -84,7 +86,11 @@ def list_(as_json: bool) -> None:
     for fact in facts:
         wrong = fact["problems"]
         state = "right" if not wrong else f"{wrong} wrong"
-        click.echo(f"{fact['name']:<20} {fact['layout']:<10} {state:<8} {fact['description']}")
+        named = Path(fact["path"]).stem
+        described = fact["description"]
+        if fact["name"] != named:
+            described = f"(its tables are named {fact['name']}) {described}"
+        click.echo(f"{named:<20} {fact['layout']:<10} {state:<8} {described}".rstrip())
     if any(fact["problems"] for fact in facts):
         click.echo("`sidereal presets check NAME` says what is wrong")
 
@@ -125,6 +131,27 @@ def reference(write: bool) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
         click.echo(f"wrote {path}")
+
+
+def namesakes(path: Path, name: str) -> list[Path]:
+    """Other presets of the same folder that have the same name; what can't be read has none."""
+    found = []
+    for other in sorted(path.parent.glob("*.yaml")):
+        if other.resolve() == path.resolve():
+            continue
+        try:
+            if read_preset(str(other), folder=other.parent).sections["name"] == name:
+                found.append(other)
+        except PresetError:
+            continue
+    return found
+
+
+def _shared(preset: Preset, others: list[Path]) -> str:
+    return (
+        f"name: {', '.join(map(str, others))} has the name {preset.sections['name']!r}, too, and "
+        "would share tables, records and models with this preset; give each a `name` of its own"
+    )
 
 
 def values_of(preset: Preset) -> Iterator[tuple[str, tuple[Any, str]]]:

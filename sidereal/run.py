@@ -14,6 +14,8 @@ from feature_store.errors import FeatureStoreError
 from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
+from pipelines.config import load_config
+from pipelines.places import absent_places
 from sidereal.days import which_days
 from sidereal.drive import Plan, RunFailed, drive
 from sidereal.preset_check import checked
@@ -71,6 +73,7 @@ def run(
     try:
         chosen, begin = which_days(days, first=first, last=last, before_today=before_today)
         plan = make_plan(preset, chosen, model, overrides, settings, first_day=begin)
+        refuse_absent(plan, settings)
         FeatureStore.open(settings, plan.name)  # what stands in the way is said before any wait
         summaries = drive(plan, settings, console, keep_airflow=keep_airflow)
         _tidy(settings, plan, console)
@@ -126,6 +129,18 @@ def make_plan(
     # Tasks run in the folder of the DAGs' project, wherever the command was given.
     given = str(Path(preset).absolute()) if preset.endswith((".yaml", ".yml")) else preset
     return Plan(given, sections["name"], chosen, first_day or chosen[0], changed, dataset)
+
+
+def refuse_absent(plan: Plan, settings: Settings) -> None:
+    """Say in the first second what the first step would find out after Airflow's start.
+
+    Raises:
+        RunFailed: places that the preset names aren't there.
+    """
+    config = load_config(plan.preset, folder=settings.presets, overrides=plan.overrides)
+    absent = absent_places(config, settings)
+    if absent:
+        raise RunFailed("error: " + "\n".join(absent), 1)
 
 
 def _end(message: str, exit_code: int) -> NoReturn:

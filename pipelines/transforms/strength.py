@@ -118,13 +118,15 @@ def check_rules(rules: Sequence[StrengthRule], rows: DataFrame) -> dict[str, Rea
         for use in uses(place + 1, parse(rule.when), schema)
     ]
     problems |= {use.rule - 1: use.problem for use in every if not use.ways}
-    _refuse(rules, problems)
+    sound = [place for place, problem in problems.items() if problem is None]
     try:
-        readings = settle(every, schema)
+        readings = settle([use for use in every if use.rule - 1 in sound], schema)
     except ValueError as error:
-        raise PresetError(f"strength rules: {error}") from error
+        raise PresetError(f"strength rules: {error}{_listed(rules, problems)}") from error
     conditions = frame_of(readings, readings, schema)
-    _refuse(rules, {place: _foreign(rule.when, conditions) for place, rule in enumerate(rules)})
+    problems |= {place: _foreign(rules[place].when, conditions) for place in sound}
+    if any(problems.values()):
+        raise PresetError(f"strength rules:{_listed(rules, problems)}")
     return readings
 
 
@@ -150,14 +152,12 @@ def _foreign(when: str, rows: DataFrame) -> str | None:
     return foreign_node(filtered._jdf.queryExecution().analyzed())
 
 
-def _refuse(rules: Sequence[StrengthRule], problems: Mapping[int, str | None]) -> None:
-    lines = [
-        f"source.strength.{place} ({rules[place].when!r}): {problem}"
+def _listed(rules: Sequence[StrengthRule], problems: Mapping[int, str | None]) -> str:
+    return "".join(
+        f"\n  source.strength.{place} ({rules[place].when!r}): {problem}"
         for place, problem in sorted(problems.items())
         if problem
-    ]
-    if lines:
-        raise PresetError("strength rules:\n  " + "\n  ".join(lines))
+    )
 
 
 def _first(cases: Iterable[tuple[Column, Column]], otherwise: Column) -> Column:

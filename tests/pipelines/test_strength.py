@@ -191,6 +191,15 @@ def test_a_rule_that_is_no_function_of_the_row_is_refused_by_name(spark, conditi
         check(spark, TEXT, condition)
 
 
+def test_what_only_the_analysis_finds_is_named_with_what_the_text_shows(spark):
+    rules = [StrengthRule(strength=2, when=when) for when in ("rand() < x", "prise > 1", "x +")]
+    clock = StrengthRule(strength=1, when="x = 1 AND DATE'2024-01-01' = current_date")
+    rows = spark.createDataFrame([], "x double")
+    with pytest.raises(PresetError) as said:
+        check_rules([*rules, clock], rows)
+    assert [f"source.strength.{place} " in str(said.value) for place in range(4)] == [True] * 4
+
+
 def test_every_function_of_spark_is_allowed_on_purpose_or_refused(spark):
     registered = {row.function for row in spark.sql("SHOW FUNCTIONS").collect()}
     assert registered > ROW_FUNCTIONS - {"not"}

@@ -71,7 +71,7 @@ def test_init_overwrites_nothing(sidereal, tmp_path):
 
 def test_init_says_what_stands_in_the_way(sidereal, tmp_path):
     wrong = sidereal("init", "mine", "--name", "My Shop")
-    assert (wrong.exit_code, "expected 1 to 63 lower-case" in wrong.output) == (2, True)
+    assert (wrong.exit_code, "choose 1 to 63 lower-case" in wrong.output) == (2, True)
     assert not (tmp_path / "mine").exists()
     (tmp_path / "file").write_text("")
     blocked = sidereal("init", "file")
@@ -136,3 +136,14 @@ def test_what_was_only_shown_is_no_interest_to_begin_with():
     sections = yaml.safe_load(preset_text("shop"))
     assert sections["training"] == {"minimum_strength": 1}
     assert sections["evaluation"] == {"cutoffs": [5, 10], "target_minimum_strength": 1}
+
+
+def test_two_presets_of_one_name_would_share_their_tables(sidereal, tmp_path):
+    sidereal("init", ".")
+    shop = tmp_path / "presets" / "shop.yaml"
+    (tmp_path / "presets" / "other.yaml").write_text(shop.read_text())
+    wrong = sidereal("presets", "check", "other", "--no-data")
+    assert (wrong.exit_code, "shop.yaml has the name 'shop', too" in wrong.output) == (2, True)
+    listed = sidereal("presets", "list").output.splitlines()
+    assert [line.split()[0] for line in listed] == ["other", "shop"]
+    assert "(its tables are named shop)" in listed[0]

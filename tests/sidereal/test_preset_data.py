@@ -108,6 +108,6 @@ def test_a_day_without_a_delivery_and_no_data_at_all_are_said(check, tmp_path):
     assert "no rows for 2026-03-10" in empty.output
     elsewhere = check("--set", "source.path=nowhere/{day}")
     assert elsewhere.exit_code == 0
-    assert f"no data at {tmp_path / 'data' / 'nowhere'}" in elsewhere.output
-    assert "nothing was read" in elsewhere.output
+    assert f"source.path: there is nothing at {tmp_path / 'data' / 'nowhere'};" in elsewhere.output
+    assert "there is no data yet: nothing was read" in elsewhere.output
     assert "rows" not in check("--no-data").output

@@ -7,7 +7,9 @@ from click.testing import CliRunner
 
 from feature_store.preset import PresetError
 from sidereal.days import which_days
-from sidereal.run import make_plan, run
+from sidereal.drive import RunFailed
+from sidereal.init import preset_text
+from sidereal.run import make_plan, refuse_absent, run
 
 
 def plan(settings, preset="movielens-100k", days=(), model=None, overrides=(), **range_):
@@ -29,6 +31,21 @@ def test_without_days_the_presets_own_are_run(settings):
 def test_days_may_be_listed_or_repeated(settings):
     found = plan(settings, days=("1998-04-20,1998-04-21", "1998-04-22"))
     assert [day.day for day in found.days] == [20, 21, 22]
+
+
+def test_places_that_are_not_there_are_said_before_airflow_starts(settings, tmp_path):
+    preset = tmp_path / "shop.yaml"
+    preset.write_text(preset_text("shop"))
+    found = plan(settings, str(preset), days=("2026-03-01",))
+    both = r"source\.path: there is nothing at .*events;.*\nsource\.catalogue\.path: "
+    with pytest.raises(RunFailed, match=both) as said:
+        refuse_absent(found, settings)
+    assert said.value.exit_code == 1
+    (settings.data_path / "events").mkdir(parents=True)
+    with pytest.raises(RunFailed, match=r"^error: source\.catalogue\.path: .*items\.csv;"):
+        refuse_absent(found, settings)
+    (settings.data_path / "items.csv").write_text("item,title,description,category\n")
+    refuse_absent(found, settings)
 
 
 def test_a_range_runs_its_last_day_and_brings_in_the_others(settings):

@@ -1,0 +1,36 @@
+"""Where a preset's raw data lies, as far as that can be told without Spark."""
+
+from pathlib import Path
+
+from feature_store.settings import Settings
+from pipelines.config import PipelineConfig, TableSource
+
+
+def source_place(config: PipelineConfig, settings: Settings) -> Path | None:
+    """The local file or folder of the preset's source, as far as it names no day, if it exists."""
+    place = _local(config.source.path, settings)
+    return place if place is not None and place.exists() else None
+
+
+def absent_places(config: PipelineConfig, settings: Settings) -> list[str]:
+    """Local places that the preset names and that aren't there: one sentence each.
+
+    What lies elsewhere, and what `sidereal fetch` gets, isn't looked for.
+    """
+    named = {"source.path": config.source.path}
+    if isinstance(config.source, TableSource) and config.source.catalogue is not None:
+        named["source.catalogue.path"] = config.source.catalogue.path
+    places = {key: _local(path, settings) for key, path in named.items()}
+    return [
+        f"{key}: there is nothing at {place}; put your data there, or correct the preset"
+        for key, place in places.items()
+        if place is not None and not place.exists()
+    ]
+
+
+def _local(path: str, settings: Settings) -> Path | None:
+    """A path up to where it first names a day; None where it isn't a local one."""
+    if not path or "://" in path:
+        return None
+    before, pattern, _ = path.partition("{day}")
+    return settings.data_path / (before.rpartition("/")[0] if pattern else before)
