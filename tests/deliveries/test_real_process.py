@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.t
 BY_EXIT_CODE = {
     0: "CSV plain and packed in each way",
     1: "an archive cut short",
-    2: "all rules that are none, at once",
+    2: "a misspelt key",
     3: "too many rows refused",
 }
 

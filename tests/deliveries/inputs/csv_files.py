@@ -309,7 +309,7 @@ CATALOGUES = [
     read(
         "a catalogue with semicolons, as the preset says",
         {f"{D}.csv": csv(rows("u1", "u2"), separator=";"), "items.csv": ITEMS.replace(b",", b";")},
-        own(catalogue=CATALOGUE, separator=";"),
+        own(catalogue=CATALOGUE | {"separator": ";"}, separator=";"),
         separator=";",
         steps=WITH_ITEMS,
     ),

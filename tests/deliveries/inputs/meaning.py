@@ -173,7 +173,7 @@ TIMES = [
         "1989-12-31 23:59:59",
         name="times outside of what can be",
         expected=[datetime(2024, 3, 10, 12)],
-        reasons=["after the run's day", "before 1990-01-01", "negative"],
+        reasons=["after the delivery's day", "before 1990-01-01", "negative"],
     ),
     at(
         "1710072000",
