@@ -24,7 +24,7 @@ def _metrics(config: "TrainingConfig") -> Found:
     known = _measured(config)
     for path, name in _asked(config):
         if name not in known:
-            said = f"found {shown(name)}{_why_unmeasured(name)}"
+            said = f"found {shown(name)}{_why_unmeasured(name, config.evaluation.protocol)}"
             problem = Problem(
                 path="", found=said, expected=one_of(known), nearest=near(name, known)
             )
@@ -51,7 +51,10 @@ def _metrics_of_challenger(config: "TrainingConfig") -> Found:
 def _measured(config: "TrainingConfig") -> list[str]:
     evaluation = config.evaluation
     lists = list_metric_names(evaluation.cutoffs)
-    return [*lists, *slate_metric_names(evaluation.slate_cutoffs), *RANKING_METRICS]
+    slates = slate_metric_names(evaluation.slate_cutoffs)
+    if evaluation.protocol == "leave_last_out":
+        slates = []
+    return [*lists, *slates, *RANKING_METRICS]
 
 
 def _asked(config: "TrainingConfig") -> list[tuple[tuple[str | int, ...], str]]:
@@ -60,8 +63,10 @@ def _asked(config: "TrainingConfig") -> list[tuple[tuple[str | int, ...], str]]:
     return [(("gate", "primary_metric"), gate.primary_metric), *guards]
 
 
-def _why_unmeasured(name: str) -> str:
+def _why_unmeasured(name: str, protocol: str) -> str:
     metric, _, cutoff = name.partition("@")
+    if metric.startswith("slate_") and protocol == "leave_last_out":
+        return ", and no slate is held out whole under evaluation.protocol: leave_last_out"
     for reading in READINGS[1:]:
         metric = metric.removeprefix(reading)
     if cutoff.isdigit() and metric in ("hr", "ndcg"):

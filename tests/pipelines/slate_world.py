@@ -50,7 +50,11 @@ class World:
 
     @property
     def config(self):
-        source = {"layout": "movielens", "dataset": "100k", "strength": []}
+        source = {
+            "layout": "movielens",
+            "dataset": "100k",
+            "strength": [{"strength": 0, "when": "TRUE"}],
+        }
         embedding = {"encoder": "categorical", "dimensions": 4}
         sections = {"name": "t", "source": source, "embedding": embedding, **self.sections}
         return PipelineConfig.model_validate(sections)

@@ -28,7 +28,7 @@ SEPARATOR = "\x1f"
 def items(spark, *rows):
     """Items from (item_id, title, text, attributes), indexed in this order."""
     day = date(2024, 1, 1)
-    full = [(name, place, day, *content) for place, (name, *content) in enumerate(rows)]
+    full = [(name, place, day, day, None, *content) for place, (name, *content) in enumerate(rows)]
     return spark.createDataFrame(full, spark_schema(ITEMS))
 
 

@@ -49,8 +49,9 @@ def look(spark):
     def look(*pairs, slates=None):
         slates = slates or [slate(), slate("e", (7, 8), start=EARLIER, end=EARLIER)]
         items = [
-            (f"i{n}", n, DAY + timedelta(days=1 if n == NEW_ITEM else -3), None, None, {})
+            (f"i{n}", n, first, first, None, None, None, {})
             for n in range(12)
+            for first in [DAY + timedelta(days=1 if n == NEW_ITEM else -3)]
         ]
         found = audit(
             spark.createDataFrame(pairs, spark_schema(PREFERENCE_PAIRS)),

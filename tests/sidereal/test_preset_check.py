@@ -303,6 +303,14 @@ def test_words_that_yaml_1_1_takes_for_booleans_and_dates_are_text(problems):
     assert problems(text, "training.learning_rate=1e-3") == []
 
 
+def test_no_slate_decides_where_last_events_are_left_out(problems):
+    data = {"name": "shop", "source": BASES["table"], "gate": {"primary_metric": "slate_ndcg@5"}}
+    assert problems(data) == []
+    [problem] = problems(data | {"evaluation": {"protocol": "leave_last_out"}})
+    assert problem.path == "gate.primary_metric"
+    assert "no slate is held out whole under evaluation.protocol: leave_last_out" in problem.found
+
+
 def test_the_readmes_preset_is_right(problems):
     blocks = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
     shop = [block for block in blocks if "layout: table" in block]

@@ -13,6 +13,7 @@ from tests.training.test_warm_start import NEXT_DAY
 from tests.training.test_warm_start import fit as fit_warm  # noqa: F401
 from tests.training.test_warm_start import made as made_warm
 from training.config import TrainingConfig
+from training.data.contexts import NO_ITEMS
 from training.fitting import LoopSettings
 from training.models import MODELS
 from training.programs import (
@@ -212,7 +213,7 @@ def test_what_is_asked_afterwards_fits_nothing_again(fitted, path):
     assert told == {"higr": "unchanged", "popularity": "unchanged"}
     assert run(settings, other, align_recommender)["status"] == "unchanged"
     bundles = entrants(task_of(settings, made, evaluate_recommender))
-    digests = [evaluation_digest(config, bundles, {}) for config in (made, other)]
+    digests = [evaluation_digest(config, bundles, {}, NO_ITEMS) for config in (made, other)]
     assert (digests[0] != digests[1]) == (path in MEASURES_AGAIN)
 
 
@@ -229,7 +230,7 @@ def test_who_challenges_determines_the_evaluation():
         TrainingConfig(name="shop", models={"challenger": a, "baselines": (b,)})
         for a, b in (("sasrec", "popularity"), ("popularity", "sasrec"))
     )
-    assert evaluation_digest(one, {}, {}) != evaluation_digest(other, {}, {})
+    assert evaluation_digest(one, {}, {}, NO_ITEMS) != evaluation_digest(other, {}, {}, NO_ITEMS)
 
 
 @pytest.mark.parametrize("path", ALIGNS_AGAIN)

@@ -387,8 +387,9 @@ def test_only_active_users_are_answered_where_the_preset_says_so(task, tmp_path)
 
 
 def test_nothing_is_recommended_before_there_is_a_champion(task):
-    with pytest.raises(ProgramError, match="has no champion"):
-        recommended(task)
+    facts = recommend.run(task)
+    assert facts == {"status": "unchanged", "message": "no champion yet, so nothing is recommended"}
+    assert task.store.snapshot_id("recommendations") is None
 
 
 def test_nothing_is_recommended_for_a_day_without_histories(served):

@@ -26,6 +26,7 @@ from tests.training.test_promotion_programs import (
     run_day,
 )
 from training.programs.day_inputs import read_histories, read_slates
+from training.programs.evaluate_recommender import slate_questions
 from training.programs.interface import Task
 from training.report import sections
 
@@ -105,6 +106,14 @@ def test_every_entrant_is_asked_for_every_slate_once(evaluated):
     assert ours["slate_ndcg@5"]["low"] > theirs["slate_ndcg@5"]["high"]
     # Four of the five were engaged with: no five places recall more than all of them.
     assert ours["slate_recall@5"]["point"] <= ours["slate_hit@5"]["point"] <= 1
+
+
+def test_no_slate_is_asked_for_whose_other_items_have_taught_the_models(evaluated):
+    task, _, _ = evaluated
+    rows = read_histories(task, {})
+    assert slate_questions(task, rows, {}) is not None
+    last_out = config(task.config.name, evaluation={"protocol": "leave_last_out"})
+    assert slate_questions(another(task, config=last_out), rows, {}) is None
 
 
 def test_slates_are_asked_for_before_their_first_exposure(evaluated):

@@ -66,14 +66,20 @@ def test_several_programs_run_in_their_order_until_one_fails(preset, monkeypatch
     assert done.exit_code == 0 and ran == ["write_report", "evaluate_recommender"]
     assert [line.split()[0] for line in done.output.splitlines()] == ran
     ran.clear()
-    failed = call(cli.program, "evaluate_recommender", "recommend", "write_report", *given)
+    failed = call(
+        cli.program, "evaluate_recommender", "promote_recommender", "write_report", *given
+    )
     assert failed.exit_code == 1 and ran == ["evaluate_recommender"]
-    assert "recommend: " in failed.output and "has no champion" in failed.output
+    assert "promote_recommender: " in failed.output and "has no evaluation" in failed.output
     states = {
         name: facts["status"]
         for name, facts in read_steps(Settings().runs_of(preset.stem), DAY).items()
     }
-    assert states == {"evaluate_recommender": "done", "recommend": "failed", "write_report": "done"}
+    assert states == {
+        "evaluate_recommender": "done",
+        "promote_recommender": "failed",
+        "write_report": "done",
+    }
 
 
 def test_a_family_for_a_program_that_trains_none_is_refused_before_any_runs(preset):
@@ -141,10 +147,10 @@ def test_only_the_first_process_of_several_prints_and_records(preset, monkeypatc
 
 
 def test_a_program_that_fails_says_why_in_one_line_and_records_it(preset):
-    done = call(cli.program, "recommend", "--preset", preset, "--day", ISO)
-    assert done.exit_code == 1 and "has no champion" in done.output
-    record = read_steps(Settings().runs_of(preset.stem), DAY)["recommend"]
-    assert record["status"] == "failed" and "has no champion" in record["error"]
+    done = call(cli.program, "promote_recommender", "--preset", preset, "--day", ISO)
+    assert done.exit_code == 1 and "has no evaluation" in done.output
+    record = read_steps(Settings().runs_of(preset.stem), DAY)["promote_recommender"]
+    assert record["status"] == "failed" and "has no evaluation" in record["error"]
 
 
 def test_a_defect_is_not_turned_into_one_line(preset, monkeypatch):

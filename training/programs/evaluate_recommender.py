@@ -169,7 +169,13 @@ def feedback_targets(task: Task, histories: Histories) -> Targets:
 
 
 def slate_questions(task: Task, histories: Histories, inputs: Inputs) -> Slates | None:
-    """Held-out slates that are asked for; None where none are published, or none fits."""
+    """Held-out slates that are asked for; None where none are published, or none fits.
+
+    None, too, where each user's last events are left out: the other items of a last slate have
+    taught every model that would be asked for it.
+    """
+    if task.config.evaluation.protocol == "leave_last_out":
+        return None
     slates = read_slates(task, histories, inputs)
     if slates is None:
         return None

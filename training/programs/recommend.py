@@ -30,19 +30,17 @@ _USERS = 4096
 
 
 def run(task: Task) -> Facts:
-    """Write the day's recommendations with the champion of now.
+    """Write the day's recommendations with the champion of now; none before there is one.
 
     Raises:
-        ProgramError: nothing was promoted yet, the day has no histories, or the model broke a
-            promise: an item twice, an unknown item, scores that rise.
+        ProgramError: the day has no histories, or the model broke a promise: an item twice, an
+            unknown item, scores that rise.
         BundleError: the champion's bundle does not verify.
     """
     champion = task.registry.champion()
     if champion is None:
-        raise ProgramError(
-            f"{task.config.name!r} has no champion; promote_recommender found nothing to promote, "
-            "or `sidereal models promote` was not run"
-        )
+        # The gate may refuse the first challenger, too: that is an outcome, which the report tells.
+        return {"status": "unchanged", "message": "no champion yet, so nothing is recommended"}
     source, store = "user_sequences", task.store
     if not store.row_count(source, partition=task.day):
         raise ProgramError(f"{source!r} has no rows for {task.day}; run build_user_sequences first")

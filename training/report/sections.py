@@ -29,7 +29,7 @@ def verdict(steps: Steps) -> Section | None:
     if not record or "verdict" not in record:
         return None
     found = record["verdict"]
-    tone, headline = _headline(found)
+    tone, headline = _headline(found, record)
     reasons = [
         Entry(f"{reason['rule']}: {reason['detail']}", "good" if reason["passed"] else "bad")
         for reason in found["reasons"]
@@ -49,7 +49,7 @@ def _tokenizer_alarms(steps: Steps) -> list[str]:
     return [f"tokenizer: {alarm}" for alarm in facts.get("alarms") or ()]
 
 
-def _headline(found: Mapping[str, Any]) -> tuple[Any, str]:
+def _headline(found: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Any, str]:
     decision, promoted, challenger = found["decision"], found["promoted"], found["challenger"]
     if decision == "promote":
         return "good", f"{promoted} was promoted to champion"
@@ -57,6 +57,11 @@ def _headline(found: Mapping[str, Any]) -> tuple[Any, str]:
         return "warn", f"{promoted}, a baseline, was promoted: {challenger} did not beat it"
     if decision == "unchanged":
         return "good", "The champion stays: it is the very bundle that was trained"
+    if record.get("champion_version") is None:
+        return (
+            "bad",
+            f"{challenger} was refused; there is no champion yet, and nothing to recommend",
+        )
     return "bad", f"{challenger} was refused; the champion before it stays"
 
 
