@@ -20,7 +20,13 @@ def test_tables_diff_shows_what_a_redelivery_changed(spark, tmp_path):
         assert outcome.exit_code == 0, outcome.output
         versions.append(outcome.store.snapshot_id("interactions"))
     code, said = home.run(
-        "tables", "diff", "interactions", *map(str, versions), "--preset", "own", "--json"
+        "tables",
+        "diff",
+        "interactions",
+        *map(str, versions),
+        "--preset",
+        str(home.preset),
+        "--json",
     )
     assert code == 0, said
     facts = json.loads(said)
