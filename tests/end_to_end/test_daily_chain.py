@@ -5,23 +5,19 @@ are too small to be good. The preset is given by its path: on the first day a re
 absolute one.
 """
 
-import importlib
-import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from dags.common.defaults import DAY, FIRST_DAY
 from feature_store.run_record import read_steps
 from feature_store.settings import REPOSITORY, Settings
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from sidereal.airflow_api import Task
-from sidereal.chain import CHAIN, Progress
-from sidereal.cli import main
+from sidereal.chain import Progress
 from sidereal.summary import summarize
+from tests.end_to_end.steps import daily_steps
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -53,42 +49,19 @@ def chain(tmp_path_factory, movielens_100k, spark):
     home = tmp_path_factory.mktemp("chain") / "var"
     preset = home.parent / "films.yaml"
     preset.write_text((REPOSITORY / "presets" / "movielens-100k.yaml").read_text())
-    variables = {
-        "SIDEREAL_PRESET": preset.name,
-        "SIDEREAL_PRESET_NAME": "movielens-100k",
-        "SIDEREAL_HOME": str(home),
-        "SIDEREAL_DEVICE": "cpu",
-        "SIDEREAL_OVERRIDES": json.dumps([*SMALL, f"source.path={movielens_100k}"]),
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
+    overrides = [*SMALL, f"source.path={movielens_100k}"]
+    places = {"SIDEREAL_HOME": home, "SIDEREAL_PRESET_NAME": "movielens-100k"}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        daily_steps(preset.name, overrides, **places) as run,
+    ):
         patch.chdir(preset.parent)
-        steps = steps_in_order()
 
-        def run(day):
-            for task in steps:
-                arguments = [str(day) if part in (DAY, FIRST_DAY) else part for part in task]
-                if day != DAYS[0]:
-                    arguments = [str(preset) if p == preset.name else p for p in arguments]
-                result = CliRunner().invoke(main, arguments)
-                assert result.exit_code == 0, f"{arguments}\n{result.output}\n{result.exception!r}"
+        def run_day(day):
+            run(day, preset.name if day == DAYS[0] else str(preset))
             return read_steps(Settings().runs_of("movielens-100k"), day)
 
-        yield run
-    for name in CHAIN:
-        importlib.reload(importlib.import_module(f"dags.{name}"))
-
-
-def steps_in_order():
-    """Arguments of `sidereal` for every task, as the DAG files give them in this environment."""
-    steps = []
-    for name in CHAIN:
-        dag = importlib.reload(importlib.import_module(f"dags.{name}")).dag
-        for task in dag.topological_sort():
-            spark_arguments = getattr(task, "application_args", None)
-            steps.append(["job", *spark_arguments] if spark_arguments else task.argv[1:])
-    return steps
+        yield run_day
 
 
 @pytest.fixture(scope="module")

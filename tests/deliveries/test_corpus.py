@@ -1,0 +1,24 @@
+"""Small inputs of every kind: exit code, message, and each row counted where it went."""
+
+import pytest
+
+from tests.deliveries.corpus import CORPUS
+from tests.deliveries.night import go_through
+
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.timeout(300)]
+
+INPUTS = {f"{kind}: {each.name}": each for kind, inputs in CORPUS.items() for each in inputs}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_small_input_gives_its_right_answer(name, spark, tmp_path):
+    wrong = []
+    for _, outcome, found in go_through(INPUTS[name], tmp_path):
+        wrong += [*found, *([outcome.output] if found else [])]
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
+
+
+def test_there_are_inputs_of_every_kind_and_each_has_a_name_of_its_own():
+    assert len(INPUTS) == sum(map(len, CORPUS.values())) >= 80
+    assert min(map(len, CORPUS.values())) >= 10
