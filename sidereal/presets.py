@@ -57,8 +57,10 @@ def check(
         preset = checked(name, folder=settings.presets, overrides=overrides, model=model)
     except PresetError as error:
         _refuse(error, as_json)
-    if others := namesakes(preset.path, preset.sections["name"]):
-        _refuse(PresetError(_shared(preset, others)), as_json)
+    try:
+        refuse_namesakes(preset)
+    except PresetError as error:
+        _refuse(error, as_json)
     facts = {"preset": preset.sections["name"], "path": str(preset.path), "problems": []}
     if not as_json:
         click.echo(f"preset {preset.path} is right")
@@ -147,11 +149,19 @@ def namesakes(path: Path, name: str) -> list[Path]:
     return found
 
 
-def _shared(preset: Preset, others: list[Path]) -> str:
-    return (
-        f"name: {', '.join(map(str, others))} has the name {preset.sections['name']!r}, too, and "
-        "would share tables, records and models with this preset; give each a `name` of its own"
-    )
+def refuse_namesakes(preset: Preset) -> None:
+    """Refuse a preset whose tables another of its folder would write, too.
+
+    Raises:
+        PresetError: names the others.
+    """
+    others = namesakes(preset.path, preset.sections["name"])
+    if others:
+        raise PresetError(
+            f"name: {', '.join(map(str, others))} has the name {preset.sections['name']!r}, too, "
+            "and would share tables, records and models with this preset; give each a `name` of "
+            "its own"
+        )
 
 
 def values_of(preset: Preset) -> Iterator[tuple[str, tuple[Any, str]]]:

@@ -19,6 +19,7 @@ from pipelines.places import absent_places
 from sidereal.days import which_days
 from sidereal.drive import Plan, RunFailed, drive
 from sidereal.preset_check import checked
+from sidereal.presets import refuse_namesakes
 from sidereal.retention import tidy
 from sidereal.schedule import load_schedule
 
@@ -117,7 +118,9 @@ def make_plan(
     Raises:
         PresetError: the preset or an override is wrong, or there are no days.
     """
-    sections = checked(preset, folder=settings.presets, overrides=overrides, model=model).sections
+    read = checked(preset, folder=settings.presets, overrides=overrides, model=model)
+    refuse_namesakes(read)
+    sections = read.sections
     changed = (*overrides, *([f"models.challenger={model}"] if model else []))
     schedule = load_schedule(preset, folder=settings.presets, overrides=changed)
     chosen = tuple(days) or schedule.days

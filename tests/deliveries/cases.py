@@ -1,8 +1,6 @@
 """What must come of each small delivery in the development data's `cases` folder.
 
-The deliveries and their right answers were written elsewhere; here stand the exact rows. Their
-presets keep the default `validation.quarantine_share`, which no delivery of three rows survives
-with one of them quarantined: it is opened where a row is quarantined.
+The deliveries and their right answers were written elsewhere; here stand the exact rows.
 """
 
 from dataclasses import replace
@@ -10,7 +8,6 @@ from datetime import UTC, date, datetime
 
 from tests.deliveries.night import Home, Night, problems
 
-OPEN = ("validation.quarantine_share=1.0",)
 WITH_ITEMS = ("build_items", "ingest_interactions")
 
 
@@ -61,7 +58,6 @@ CASES: dict[str, tuple[Night, ...]] = {
     ),
     "zero-divisor": (
         Night(
-            overrides=OPEN,
             published=2,
             quarantined=1,
             table=[("u1", "a", 2), ("u3", "b", 0)],
@@ -107,7 +103,6 @@ CASES: dict[str, tuple[Night, ...]] = {
     ),
     "time-without-date": (
         Night(
-            overrides=OPEN,
             published=1,
             quarantined=1,
             table=[("u2", "b", 2)],

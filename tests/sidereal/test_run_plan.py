@@ -48,6 +48,13 @@ def test_places_that_are_not_there_are_said_before_airflow_starts(settings, tmp_
     refuse_absent(found, settings)
 
 
+def test_a_copy_that_kept_its_name_is_not_run_into_the_other_s_tables(settings, tmp_path):
+    for name in ("shop", "other"):
+        (tmp_path / f"{name}.yaml").write_text(preset_text("shop"))
+    with pytest.raises(PresetError, match=r"shop\.yaml has the name 'shop', too"):
+        plan(settings, str(tmp_path / "other.yaml"), days=("2026-03-01",))
+
+
 def test_a_range_runs_its_last_day_and_brings_in_the_others(settings):
     found = plan(settings, first="1998-04-18", last="1998-04-20")
     assert found.days == (date(1998, 4, 20),)
