@@ -100,6 +100,16 @@ FAILING = [
     fails("division by zero", "watched / length >= 0.5", (10, 20), (10, 0), (1, 0)),
     fails("remainder by zero", "watched % length = 0", (20, 10), (20, 0)),
     fails("a cast of text", "CAST(watched AS INT) = length", (20, 20), ("much", 20)),
+    fails(
+        "an element beyond the list",
+        "element_at(split(watched, '-'), CAST(length AS INT)) = 'b'",
+        ("a-b", 2),
+        ("a-b", 5),
+    ),
+    fails(
+        "a date that is none", "to_date(watched) = DATE '2024-03-10'", ("2024-03-10", 1), ("x", 1)
+    ),
+    fails("a number too large", "CAST(watched AS INT) * 100000 > 0", (1, 1), (2147483647, 1)),
     one(
         "a rule fails where an earlier one holds",
         {
