@@ -4,7 +4,7 @@ import pytest
 
 from tests.deliveries.cases import CASES, through
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("deliveries"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

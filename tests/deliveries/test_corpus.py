@@ -5,7 +5,7 @@ import pytest
 from tests.deliveries.corpus import CORPUS
 from tests.deliveries.night import go_through
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("deliveries"), pytest.mark.timeout(300)]
 
 INPUTS = {f"{kind}: {each.name}": each for kind, inputs in CORPUS.items() for each in inputs}
 

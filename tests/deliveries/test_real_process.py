@@ -9,7 +9,7 @@ import pytest
 from tests.deliveries.corpus import CORPUS
 from tests.deliveries.night import Home, problems
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("deliveries"), pytest.mark.timeout(300)]
 
 BY_EXIT_CODE = {
     0: "CSV plain and packed in each way",

@@ -9,7 +9,7 @@ from tests.deliveries.night import Home, Night
 from tests.deliveries.presets import own
 from tests.deliveries.written import csv, row
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("deliveries"), pytest.mark.timeout(300)]
 
 
 def test_tables_diff_shows_what_a_redelivery_changed(spark, tmp_path):
