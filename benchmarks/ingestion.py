@@ -6,7 +6,6 @@ the machine does falls on both.
 """
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -36,14 +35,14 @@ _RUN_JOB = "from pipelines.cli import job; job()"
 
 
 def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
-    """Seconds and CPU seconds of `ingest_interactions` on 2 M rows, CSV and Parquet.
+    """Seconds of `ingest_interactions` on 2 M rows, CSV and Parquet.
 
     Args:
         settings: Spark's master and memory.
         quick: a hundredth of the rows, CSV alone, once.
     Returns:
         The measure; `ours` and the peer are seconds of both formats together, `parts` has each
-        format's seconds and CPU seconds by revision, medians over the rounds.
+        format's seconds by revision, medians over the rounds.
 
     Raises:
         RuntimeError: the earlier revision isn't in this checkout's history, or a run failed.
@@ -125,23 +124,16 @@ def write_day(folder: Path, kind: str, *, num_rows: int) -> Path:
 def _take_turns(
     checkouts: dict[str, Path], preset: Path, *, rounds: int
 ) -> dict[str, dict[str, float]]:
-    """Median seconds and CPU seconds by revision, after a round that only warms up."""
+    """Median seconds by revision, after a round that only warms up."""
     turns = [
         {name: _ingest(checkout, preset) for name, checkout in checkouts.items()}
         for _ in range(rounds + (rounds > 1))
     ][-rounds:]
-    return {
-        name: {
-            "seconds": median(turn[name][0] for turn in turns),
-            "cpu_seconds": median(turn[name][1] for turn in turns),
-        }
-        for name in checkouts
-    }
+    return {name: {"seconds": median(turn[name] for turn in turns)} for name in checkouts}
 
 
-def _ingest(checkout: Path, preset: Path) -> tuple[float, float]:
-    """Seconds that the job states, and the CPU seconds of all its processes."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def _ingest(checkout: Path, preset: Path) -> float:
+    """Seconds that the job states."""
     with tempfile.TemporaryDirectory() as home:
         command = [sys.executable, "-c", _RUN_JOB, "ingest_interactions", "--preset", str(preset)]
         done = subprocess.run(
@@ -154,9 +146,7 @@ def _ingest(checkout: Path, preset: Path) -> tuple[float, float]:
         )
     if done.returncode:
         raise RuntimeError(f"ingestion in {checkout} ended with {done.returncode}:\n{done.stderr}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return float(yaml.safe_load(done.stdout)["seconds"]), cpu
+    return float(yaml.safe_load(done.stdout)["seconds"])
 
 
 def _preset(folder: Path, kind: str) -> dict[str, Any]:
