@@ -152,6 +152,11 @@ def _changes(facts: dict[str, Any]) -> list[str]:
     lines += [f"    not read: {left}" for left in facts["left_out"]]
     if repeats := facts.get("header_repeats"):
         lines.append(f"    {repeats:,} lines repeat the header and are no rows")
+    if beyond := facts.get("log", {}).get("rows_after"):
+        lines.append(
+            f"    {beyond:,} rows of the log are of later days, up to {facts['log']['last_day']}: "
+            "their own runs'"
+        )
     unlisted = facts["num_left_out"] - len(facts["left_out"])
     lines += [f"    not read: {unlisted:,} more files"] if unlisted else []
     if missing := facts["missing_days"]:

@@ -59,7 +59,7 @@ class EventTime(Section):
     1970. `order`: the column only orders a user's events; second n of `origin` stands for place n.
     """
     origin: date = date(2000, 1, 1)
-    """`order`: the day whose seconds stand for places."""
+    """`order`: the day whose seconds stand for places, and the day to run."""
 
 
 class ColumnMapping(Section):

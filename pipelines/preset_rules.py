@@ -8,7 +8,12 @@ from feature_store.preset import Rule
 from feature_store.preset_problems import Problem, near, one_of, shown
 from feature_store.tables import CATALOG
 from pipelines.sql_words import words_of
-from pipelines.transforms.row_function_names import OF_THE_ROW, ROW_FUNCTIONS
+from pipelines.transforms.row_function_names import (
+    KNOWN_BEYOND_THE_ROW,
+    OF_THE_ROW,
+    ROW_FUNCTIONS,
+    WITHOUT_BRACKETS,
+)
 
 if TYPE_CHECKING:
     from pipelines.config import PipelineConfig
@@ -66,9 +71,12 @@ def _no_condition(text: str) -> str:
     foreign = [name for name in words.functions if name not in ROW_FUNCTIONS]
     if words.problem or not foreign:
         return words.problem
-    nearest = near(foreign[0], ROW_FUNCTIONS)
+    said = ", ".join(foreign)
+    if foreign[0] in WITHOUT_BRACKETS:
+        return f"it uses {said}, and {OF_THE_ROW}; a column of that name is written `{foreign[0]}`"
+    nearest = near(foreign[0], ROW_FUNCTIONS) if foreign[0] not in KNOWN_BEYOND_THE_ROW else None
     hint = f"; did you mean {nearest!r}?" if nearest else ""
-    return f"it uses {foreign[0]}, and {OF_THE_ROW}{hint}"
+    return f"it uses {said}, and {OF_THE_ROW}{hint}"
 
 
 RULES = (

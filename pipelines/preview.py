@@ -47,7 +47,8 @@ class Preview:
     """What the first rows of a delivery become.
 
     Args:
-        day: whose delivery it is.
+        day: whose delivery it is; None: a log of all days.
+        days: UTC dates of the first and the last event that was read; None where none has a time.
         files: raw files of the delivery, all of them.
         left_out: what lies beside them and isn't read.
         columns: raw columns with their types, as Spark calls them.
@@ -58,7 +59,8 @@ class Preview:
         catalogue: columns and first rows of the items; None where the preset has no catalogue.
     """
 
-    day: date
+    day: date | None
+    days: tuple[date, date] | None
     files: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     columns: dict[str, str]
@@ -133,8 +135,11 @@ def _preview(
             .limit(SHOWN)
             .collect()
         )
+        time = F.to_date("event_time")
+        span = events.agg(F.min(time).alias("first"), F.max(time).alias("last")).first()
         return Preview(
-            day=day,
+            day=None if log.holds == "dump" else day,
+            days=(span["first"], span["last"]) if span and span["first"] else None,
             files=tuple(file for each in logs for file in each.files),
             left_out=tuple(dict.fromkeys(each for log in logs for each in log.left_out)),
             columns={

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipelines.transforms.row_function_names import WITHOUT_BRACKETS
+
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)
       | (?P<text>[rR]?'(?:[^'\\]|\\.|'')*'|[rR]?"(?:[^"\\]|\\.|"")*")
@@ -23,7 +25,14 @@ _KEYWORDS = frozenset(
     "partition order by rows range asc desc date timestamp select where group having using "
     "unknown".split()
 )
-_QUERIES = frozenset(("select", "over"))
+_CALLED_WITHOUT_BRACKETS = WITHOUT_BRACKETS - {"user", "session_user"}
+_CLOCKS = ("unix_timestamp",)
+"""Functions of their arguments, which without any tell the time."""
+_QUERIES = {"select": "SELECT", "over": "a window (OVER)"}
+_UNFINISHED = frozenset(
+    "= == != <> <= >= < > + - * / % || && & | ^ and or not in is ( , . -> ::".split()
+)
+"""What no condition ends with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,8 @@ class Words:
 
     Args:
         columns: names that stand for columns, as written.
-        functions: names that are called, in lower case.
+        functions: names that are called, in lower case; those that SQL calls without brackets
+            among them, but for `user`, which many logs have as a column.
         problem: why it can't be a condition about one row; empty where it can.
     """
 
@@ -49,6 +59,8 @@ def words_of(condition: str) -> Words:
         Words(columns=('tags', 'price'), functions=('size', 'filter'), problem='')
         >>> words_of("name = 'x").problem
         'a quote that is not closed'
+        >>> words_of("day < current_date AND unix_timestamp(day) < unix_timestamp()").functions
+        ('current_date', 'unix_timestamp', 'unix_timestamp()')
     """
     tokens = list(_tokens(condition))
     problem = _problem(tokens)
@@ -62,6 +74,9 @@ def words_of(condition: str) -> Words:
         if kind != "word" or before in (".", "::", "as"):
             continue
         if after[1] == "(" and text.lower() not in _KEYWORDS - {"date", "timestamp"}:
+            is_clock = text.lower() in _CLOCKS and tokens[place + 2 : place + 3] == [("sign", ")")]
+            functions.append(f"{text.lower()}()" if is_clock else text.lower())
+        elif text.lower() in _CALLED_WITHOUT_BRACKETS:
             functions.append(text.lower())
         elif text.lower() in _KEYWORDS or text in arguments or _is_unit(tokens, place):
             continue
@@ -87,9 +102,13 @@ def _problem(tokens: list[tuple[str, str]]) -> str:
         return "a bracket that is not closed, or one too many"
     if ";" in signs:
         return "more than one statement"
-    queries = [text for kind, text in tokens if kind == "word" and text.lower() in _QUERIES]
+    words = [text.lower() for kind, text in tokens if kind == "word"]
+    queries = [_QUERIES[word] for word in words if word in _QUERIES]
     if queries:
         return f"it uses {queries[0]}: a condition is about one row"
+    kind, last = tokens[-1]
+    if kind in ("word", "sign") and last.lower() in _UNFINISHED:
+        return f"nothing follows {last!r} at its end"
     return ""
 
 

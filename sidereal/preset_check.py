@@ -2,7 +2,7 @@
 
 import copy
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from importlib import import_module
@@ -28,7 +28,30 @@ def parts() -> tuple[list[Part], bool]:
 def problems_in(preset: Preset) -> list[Problem]:
     """Everything that is wrong with a preset that could be read, without looking at any data."""
     own, are_all = parts()
-    return problems_of(preset, own, all_parts=are_all)
+    found = problems_of(preset, own, all_parts=are_all)
+    return [*found, *_between_parts(preset, {problem.path for problem in found})]
+
+
+def _between_parts(preset: Preset, wrong: Collection[str]) -> Iterator[Problem]:
+    """What one part's value makes impossible in another's, where both are values."""
+    unit = _value(preset.sections, "source", "columns", "event_time", "unit")
+    path = ("evaluation", "protocol")
+    protocol = _value(preset.sections, *path) or "rolling"
+    if unit == "order" and protocol == "rolling" and ".".join(path) not in wrong:
+        yield Problem(
+            path=".".join(path),
+            found="'rolling' holds out whole days, and a log whose event_time has the unit order "
+            "has none",
+            expected="leave_last_out",
+            place=preset.place(path),
+        )
+
+
+def _value(sections: Any, *path: str) -> Any:
+    """The value at a path of the file; None where there is none."""
+    for key in path:
+        sections = sections.get(key) if isinstance(sections, Mapping) else None
+    return sections
 
 
 def checked(

@@ -9,7 +9,7 @@ import click
 
 from feature_store.preset import Preset, PresetError, instance
 from feature_store.settings import Settings
-from pipelines.config import PART, PipelineConfig
+from pipelines.config import PART, PipelineConfig, TableSource
 from pipelines.errors import DataRefused, DeliveryUnreadable
 from pipelines.places import absent_places, source_place
 from pipelines.preview import Preview, newest_day, preview
@@ -37,7 +37,7 @@ def look(
         _say(quiet, "there is no data yet: nothing was read")
         return 0
     day = day or newest_day(config, settings) or date.today()
-    _say(quiet, f"reading the first rows of {day} (Spark starts, which takes some seconds) …")
+    _say(quiet, "reading the first rows (Spark starts, which takes some seconds) …")
     try:
         found = preview(config, settings, day)
     except PresetError as error:
@@ -49,6 +49,7 @@ def look(
     facts["data"] = asdict(found)
     if not quiet:
         _print(found)
+        _say_day(found, config)
     refusal = found.refusal(config.validation.quarantine_share)
     if refusal:
         reasons = "".join(f"\n  {rows:,} × {reason}" for reason, rows in found.reasons.items())
@@ -58,7 +59,11 @@ def look(
 
 def _print(found: Preview) -> None:
     files = f"{len(found.files)} file(s), the first {found.files[0]}"
-    click.echo(f"{found.rows:,} rows of {found.day} read; {files}")
+    whose = found.day or "a log of all days"
+    span = (
+        f", with events of {' to '.join(map(str, dict.fromkeys(found.days)))}" if found.days else ""
+    )
+    click.echo(f"{found.rows:,} rows of {whose} read{span}; {files}")
     for left in found.left_out[:LEFT_OUT]:
         click.echo(f"not read: {left.file} ({left.why})")
     if len(found.left_out) > LEFT_OUT:
@@ -76,6 +81,18 @@ def _print(found: Preview) -> None:
         _rows(found.catalogue)
     click.echo("interactions, as they will be published:")
     _rows(found.published)
+
+
+def _say_day(found: Preview, config: PipelineConfig) -> None:
+    """Which day to run, where the names of files don't say it."""
+    source = config.source
+    if isinstance(source, TableSource) and source.columns.event_time.unit == "order":
+        click.echo(
+            f"place n is second n of {source.columns.event_time.origin}: "
+            f"`sidereal run --preset {config.name}` runs that day"
+        )
+    elif found.day is None:
+        click.echo("a run takes the log's events up to the end of its --day")
 
 
 def _rows(rows: list[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
@@ -14,7 +14,7 @@ from feature_store.errors import FeatureStoreError
 from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
-from pipelines.config import load_config
+from pipelines.config import EventTime, load_config
 from pipelines.places import absent_places
 from sidereal.days import which_days
 from sidereal.drive import Plan, RunFailed, drive
@@ -58,7 +58,8 @@ def run(
 
     Starts Airflow on loopback with its state under var/airflow, unpauses the four daily DAGs,
     starts the first for each day in turn and follows the others, which are started by what is
-    published. Ends Airflow again, also when interrupted. Without --days, the preset's own days.
+    published. Ends Airflow again, also when interrupted. Without --day, the preset's own days, or
+    the day of a log that has an order and no times.
 
     --from D1 --to D2 (or --from D1 --yesterday) fills in days that were missed: each is brought in,
     in order, and everything after the tables is done once, for the last.
@@ -123,15 +124,23 @@ def make_plan(
     sections = read.sections
     changed = (*overrides, *([f"models.challenger={model}"] if model else []))
     schedule = load_schedule(preset, folder=settings.presets, overrides=changed)
-    chosen = tuple(days) or schedule.days
-    if not chosen:
-        raise PresetError(f"preset {preset!r} has no schedule.days; say which with --days")
     source = sections["source"]
+    chosen = tuple(days) or schedule.days or _day_of_places(source)
+    if not chosen:
+        raise PresetError(f"preset {preset!r} has no schedule.days; say which with --day")
     fetched = source["layout"] == "movielens" and not source.get("path")
     dataset = f"movielens-{source['dataset']}" if fetched else None
     # Tasks run in the folder of the DAGs' project, wherever the command was given.
     given = str(Path(preset).absolute()) if preset.endswith((".yaml", ".yml")) else preset
     return Plan(given, sections["name"], chosen, first_day or chosen[0], changed, dataset)
+
+
+def _day_of_places(source: dict[str, Any]) -> tuple[date, ...]:
+    """The day that places of an order are seconds of; none where the log has times."""
+    time = source.get("columns", {}).get("event_time", {})
+    if time.get("unit") != "order":
+        return ()
+    return (EventTime.model_validate(time).origin,)
 
 
 def refuse_absent(plan: Plan, settings: Settings) -> None:

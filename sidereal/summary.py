@@ -96,7 +96,9 @@ def _step(task: Task, name: str, facts: Facts) -> Facts:
 
 
 def _delivery(steps: Steps) -> Facts:
-    named = ("rows_in", "published", "duplicates", "quarantined", "missing_days")
+    account = ("rows_in", "published", "duplicates", "quarantined")
+    changes = ("added", "corrected", "unchanged", "withdrawn", "late_rows")
+    named = (*account, *changes, "num_left_out", "missing_days")
     return _chosen(steps.get("ingest_interactions", {}), named)
 
 

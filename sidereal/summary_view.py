@@ -18,6 +18,7 @@ _ACCOUNT = (
     "{rows_in:,} rows in = {published:,} published + {duplicates:,} duplicates + "
     "{quarantined:,} quarantined"
 )
+_FATES = ("added", "corrected", "unchanged", "withdrawn")
 _GOOD, _BAD = "green", "bold red"
 
 
@@ -79,7 +80,9 @@ def _tables(tables: Facts, delivery: Facts) -> RenderableType | None:
         )
     if not delivery:
         return table
-    return Group(table, Text(f"  {_ACCOUNT.format_map(delivery)}\n", "dim"))
+    changes = ", ".join(f"{delivery[fate]:,} {fate}" for fate in _FATES if delivery.get(fate))
+    said = f"  {_ACCOUNT.format_map(delivery)}\n" + (f"  events: {changes}\n" if changes else "")
+    return Group(table, Text(said, "dim"))
 
 
 def _other_days(facts: Facts) -> RenderableType | None:

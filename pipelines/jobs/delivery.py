@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import date
 from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
 
 from pipelines.jobs.interface import JobRun
 from pipelines.jobs.ledger import Ledger
 from pipelines.sources.interface import LeftOut, RawLog, Source
 from pipelines.sources.raw_files import RawFiles
 from pipelines.sources.raw_rows import read_rows
-from pipelines.transforms.events import judge_events, up_to
+from pipelines.transforms.events import is_after, judge_events, up_to
 from pipelines.transforms.parsing import parse_events
 
 
@@ -36,6 +37,19 @@ class Before:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beyond:
+    """Rows of a log after a run's day: later runs'.
+
+    Args:
+        rows: how many.
+        span: their first and last day.
+    """
+
+    rows: int
+    span: tuple[date, date]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Delivery:
     """The raw rows that a run looks at.
 
@@ -47,6 +61,7 @@ class Delivery:
         files: the raw files.
         left_out: what lies beside them and isn't read.
         header_repeats: lines that repeat a header: no rows.
+        beyond: of each log, what is counted of the events after the run's day.
     """
 
     events: DataFrame
@@ -55,11 +70,22 @@ class Delivery:
     files: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     header_repeats: int
+    beyond: tuple[Observation, ...]
 
     @property
     def is_log(self) -> bool:
         """Whether it is one log of all days, so that the run must find out what is new in it."""
         return not self.days
+
+    def beyond_the_day(self) -> Beyond | None:
+        """Events of a log after the run's day, once `events` was counted; None: there are none."""
+        counted = [found for each in self.beyond if (found := each.get)["rows"]]
+        if not counted:
+            return None
+        return Beyond(
+            rows=sum(int(each["rows"]) for each in counted),
+            span=(min(each["first"] for each in counted), max(each["last"] for each in counted)),
+        )
 
 
 def state_before(run: JobRun) -> Before:
@@ -91,10 +117,11 @@ def read_delivery(run: JobRun, source: Source, ledger: Ledger) -> Delivery:
         PresetError: a strength rule can't be evaluated.
     """
     logs = source.logs(run.day, bootstrap=ledger.begins_at(run.day))
-    parts = [_events(run, log) for log in logs]
+    parts = [_part(run, log) for log in logs]
     return Delivery(
-        events=reduce(DataFrame.unionByName, (events for events, _ in parts)),
-        header_repeats=sum(repeats for _, repeats in parts),
+        events=reduce(DataFrame.unionByName, (part.events for part in parts)),
+        header_repeats=sum(part.header_repeats for part in parts),
+        beyond=tuple(part.beyond for part in parts if part.beyond is not None),
         days=frozenset(day for log in logs for day in log.delivered),
         has_log=any(log.holds == "dump" for log in logs),
         files=tuple(file for log in logs for file in log.files),
@@ -102,14 +129,31 @@ def read_delivery(run: JobRun, source: Source, ledger: Ledger) -> Delivery:
     )
 
 
-def _events(run: JobRun, log: RawLog) -> tuple[DataFrame, int]:
-    """A log's events, and how many lines repeat the header."""
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """A log's share of a delivery."""
+
+    events: DataFrame
+    header_repeats: int
+    beyond: Observation | None
+
+
+def _part(run: JobRun, log: RawLog) -> _Part:
     raw = read_rows(run.spark, RawFiles(run.spark, run.settings.data_path), log)
     events = parse_events(raw.frame, log.columns, run.config.source.strength)
+    beyond = None
     if log.holds == "dump":
-        events = up_to(events, run.day)
+        beyond = Observation()
+        time = F.when(is_after(run.day), F.col("event_time"))
+        counted = events.observe(
+            beyond,
+            F.count(time).alias("rows"),
+            F.min(F.to_date(time)).alias("first"),
+            F.max(F.to_date(time)).alias("last"),
+        )
+        events = up_to(counted, run.day)
     judged = judge_events(events, earliest=run.config.validation.earliest_event)
-    return judged, raw.header_repeats
+    return _Part(events=judged, header_repeats=raw.header_repeats, beyond=beyond)
 
 
 def reason_counts(tally: Iterable[tuple[list[str], int]]) -> dict[str, int]:

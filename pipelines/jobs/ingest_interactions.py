@@ -22,7 +22,14 @@ from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.quarantine import QUARANTINE
 from pipelines.config import Validation
 from pipelines.errors import DataRefused, RowsUnaccounted
-from pipelines.jobs.delivery import Before, Delivery, read_delivery, reason_counts, state_before
+from pipelines.jobs.delivery import (
+    Before,
+    Beyond,
+    Delivery,
+    read_delivery,
+    reason_counts,
+    state_before,
+)
 from pipelines.jobs.interface import Counts, Job, JobOutput, JobRun
 from pipelines.jobs.ledger import Entry, Ledger, Piece
 from pipelines.jobs.log_days import LogDays, days_of_log
@@ -60,7 +67,8 @@ def build(run: JobRun) -> JobOutput:
     events = keep_text_of_refused(events).persist(StorageLevel.MEMORY_AND_DISK)
     with one_split_per_task(run.spark):
         tally = count_events(events, is_log=delivery.is_log)
-    _refuse_empty(tally, run, delivery)
+    beyond = delivery.beyond_the_day()
+    _refuse_empty(tally, run, delivery, log, beyond)
     days = sorted({*tally.days, *_days_held(run, delivery, log)})
     published = run.table("interactions", partitions=days)
     rows_before = published.count()
@@ -81,7 +89,7 @@ def build(run: JobRun) -> JobOutput:
         writers={"deliveries": lambda stage: _note(stage, ledger, _taken(tally, delivery, log))},
         always=frozenset({"quarantine"}),
         replace={"quarantine": [run.day], "interactions": days, "deliveries": [run.day]},
-        facts=_facts(tally, run, delivery, ledger, log),
+        facts=_facts(tally, run, delivery, ledger, log) | _log_facts(log, beyond),
         account=_accountant(tally, rows_before, lambda: dict(counted.get)),
         refusal=lambda: refused_columns(tally.reasons) or excess(tally, run.config.validation),
         known_items=items,
@@ -298,8 +306,26 @@ def _taken(tally: Tally, delivery: Delivery, log: LogDays | None) -> dict[Piece,
     return {day: tally.taken.get(day, none) for day in delivery.days}
 
 
-def _refuse_empty(tally: Tally, run: JobRun, delivery: Delivery) -> None:
-    if tally.rows_in or run.config.validation.allow_empty_day:
+def _refuse_empty(
+    tally: Tally, run: JobRun, delivery: Delivery, log: LogDays | None, beyond: Beyond | None
+) -> None:
+    """Refuse a delivery without rows, and a log without any of the run's day.
+
+    Raises:
+        DataRefused: it is so, and the preset allows no empty day.
+    """
+    if run.config.validation.allow_empty_day:
+        return
+    spans = [log.span if log else None, beyond.span if beyond else None]
+    held = [day for span in spans if span for day in span]
+    if log is not None and held and (log.span is None or log.span[1] < run.day):
+        days = " to ".join(map(str, dict.fromkeys((min(held), max(held)))))
+        raise DataRefused(
+            f"no event of {run.day} in {', '.join(delivery.files)}: its events are of {days}. "
+            "Nothing was published; run one of these days, or, if the day truly had no events, set "
+            "validation.allow_empty_day"
+        )
+    if tally.rows_in:
         return
     places = delivery.files or tuple(f"{each.file} ({each.why})" for each in delivery.left_out)
     raise DataRefused(
@@ -325,7 +351,15 @@ def _facts(
         "header_repeats": delivery.header_repeats,
         "missing_days": [day.isoformat() for day in missing],
     }
-    return facts if log is None else {**facts, "log": log.facts()}
+    return facts
+
+
+def _log_facts(log: LogDays | None, beyond: Beyond | None) -> dict[str, Any]:
+    """Of a log: what of it is this run's, and what later runs'."""
+    found = log.facts() if log is not None else {}
+    if beyond is not None:
+        found |= {"rows_after": beyond.rows, "last_day": str(beyond.span[1])}
+    return {"log": found} if found else {}
 
 
 def _trailing(run: JobRun, before: Before) -> DataFrame | None:

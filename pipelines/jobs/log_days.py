@@ -25,6 +25,7 @@ class LogDays:
         gone: days that an earlier run took and the log no longer has; their rows stay.
         late_rows: rows that days which an earlier run took have more than then.
         first_micros: the log speaks for the time since then, microseconds since 1970.
+        span: its first and last day up to the run's; None where there is none.
     """
 
     events: DataFrame
@@ -33,6 +34,7 @@ class LogDays:
     gone: list[date]
     late_rows: int
     first_micros: int | None
+    span: tuple[date, date] | None
 
     def facts(self) -> dict[str, Any]:
         """For the run record."""
@@ -57,6 +59,7 @@ def days_of_log(run: JobRun, ledger: Ledger, events: DataFrame) -> LogDays:
     wanted = ledger.unsettled(run.day, digests)
     before = {piece: ledger.before(run.day, piece) for piece in wanted}
     taken = {row["piece"]: int(row["rows"]) for row in rows}
+    days = [piece for piece in digests if piece is not None]
     times = [row["first_micros"] for row in rows if row["first_micros"] is not None]
     return LogDays(
         events=events if len(wanted) == len(digests) else events.where(_is_one_of(wanted)),
@@ -65,6 +68,7 @@ def days_of_log(run: JobRun, ledger: Ledger, events: DataFrame) -> LogDays:
         gone=ledger.gone(run.day, digests),
         late_rows=sum(max(0, taken[p] - e.rows) for p, e in before.items() if e is not None),
         first_micros=min(times, default=None),
+        span=(min(days), max(days)) if days else None,
     )
 
 

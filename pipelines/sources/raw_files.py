@@ -1,5 +1,6 @@
 """Raw files as Spark's own file systems see them: whatever address Spark reads works here."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,19 +107,19 @@ class RawFiles:
         Raises:
             DeliveryUnreadable: the file can't be opened or decompressed.
         """
-        path = self._path(file)
-        codecs = self._jvm.org.apache.hadoop.io.compress.CompressionCodecFactory
-        codec = codecs(self._configuration).getCodec(path)
         with readable(file):
-            stream = self._system(path).open(path)
+            # Spark's, as its readers use it: Hadoop's own needs native libraries for zstd.
+            opened = self._jvm.org.apache.spark.io.HadoopCodecStreams.createInputStream
+            stream = opened(self._configuration, self._path(file))
             try:
-                plain = stream if codec is None else codec.createInputStream(stream)
-                return bytes(plain.readNBytes(num_bytes))
+                return bytes(stream.readNBytes(num_bytes))
             finally:
                 stream.close()
 
-    def parquet_columns(self, file: str) -> list[tuple[str, str, Any]]:
-        """A Parquet file's columns: name, what the footer declares as text, and as a Java object.
+    def parquet_footer(self, file: str) -> tuple[list[tuple[str, str, Any]], list[str]]:
+        """A Parquet file's columns, and the compressions in it that can't be undone here.
+
+        Of a column: its name, what the footer declares as text, and the same as a Java object.
 
         Raises:
             DeliveryUnreadable: the footer can't be read.
@@ -129,9 +130,21 @@ class RawFiles:
             reader = hadoop.ParquetFileReader.open(source)
             try:
                 fields = reader.getFileMetaData().getSchema().getFields()
-                return [(str(field.getName()), str(field.toString()), field) for field in fields]
+                columns = [(str(field.getName()), str(field.toString()), field) for field in fields]
+                codecs = {
+                    str(chunk.getCodec().name()): chunk.getCodec()
+                    for block in itertools.islice(reader.getRowGroups(), 1)
+                    for chunk in block.getColumns()
+                }
+                foreign = [name for name, codec in sorted(codecs.items()) if not self._has(codec)]
+                return columns, foreign
             finally:
                 reader.close()
+
+    def _has(self, codec: Any) -> bool:
+        """Whether Parquet's reader finds what undoes a compression."""
+        name = codec.getHadoopCompressionCodecClassName()
+        return name is None or self._configuration.getClassByNameOrNull(name) is not None
 
     def _raw_file(self, status: Any, folder: str) -> RawFile:
         address = str(status.getPath().toString())

@@ -143,7 +143,13 @@ def _footer(raw_files: RawFiles, file: str, name: str) -> tuple[_Field, ...]:
             f"{name} is not Parquet: it doesn't begin with PAR1. Nothing was published; deliver "
             "Parquet, or set the format to what is delivered"
         )
-    return tuple(_Field(*column) for column in raw_files.parquet_columns(file))
+    columns, foreign = raw_files.parquet_footer(file)
+    if foreign:
+        raise DataRefused(
+            f"{name} is packed with {' and '.join(foreign)}, which Spark can't unpack here. "
+            "Nothing was published; write it with zstd, snappy, gzip or lz4"
+        )
+    return tuple(_Field(*column) for column in columns)
 
 
 def _common_types(

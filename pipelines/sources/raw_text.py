@@ -31,23 +31,55 @@ def json_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> RawRows
         DeliveryUnreadable: a file can't be opened.
     """
     heads = together(lambda file: json_keys(raw_files, file, parts.names[file]), parts.files)
-    keys = sorted(frozenset().union(*heads.values()))
+    every = frozenset().union(*heads.values())
+    needs = parts.needs.among(sorted(every))
+    by_spelling: dict[frozenset[str], list[str]] = {}
+    varied = _spelt_in_several_ways(every)
+    for file, keys in heads.items():
+        by_spelling.setdefault(keys & varied, []).append(file)
+    frames = [
+        _objects(spark, files, parts, sorted((every - varied) | spelt), needs)
+        for spelt, files in by_spelling.items()
+    ]
+    return RawRows(
+        frame=_with_scalars(
+            reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames),
+            sorted(parts.needs.rows),
+        )
+    )
+
+
+def _spelt_in_several_ways(keys: Iterable[str]) -> frozenset[str]:
+    """Those of the keys that differ from another in the case of their letters only."""
+    alike: dict[str, set[str]] = {}
+    for key in keys:
+        alike.setdefault(key.lower(), set()).add(key)
+    return frozenset().union(*(each for each in alike.values() if len(each) > 1))
+
+
+def _objects(
+    spark: SparkSession,
+    files: Sequence[str],
+    parts: Parts,
+    keys: Sequence[str],
+    needs: Mapping[str, str],
+) -> DataFrame:
+    """Objects of files whose keys are spelt alike."""
     folded = {key.lower() for key in keys}
     # A signal may be absent from many rows, an id or a time may not.
-    needs = {
+    expected = {
         name: by
-        for name, by in parts.needs.among(keys).items()
+        for name, by in needs.items()
         if name.lower() in folded or (keys and name in parts.needs.rows)
     }
-    columns = resolved(parts.names[parts.files[0]], keys, needs)
+    columns = resolved(parts.names[files[0]], keys, expected)
     names = {keys[place]: name for place, name in columns.items()}
     names |= {name: name for name in parts.needs.columns if name not in names.values()}
     options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _BROKEN}
     objects = F.from_json(_parsable(parts.longest), _text_schema(names), options)
-    lines = _lines(spark, parts.files, parts.longest, objects, has_header=False)
+    lines = _lines(spark, files, parts.longest, objects, has_header=False)
     given = lines.where(_is_given(F.col(TEXT)))
-    frame = _unpacked(given, names, "line is not a JSON object")
-    return RawRows(frame=_with_scalars(frame, sorted(parts.needs.rows)))
+    return _unpacked(given, names, "line is not a JSON object")
 
 
 def _with_scalars(rows: DataFrame, names: Sequence[str]) -> DataFrame:

@@ -58,8 +58,12 @@ def judge_events(events: DataFrame, *, earliest: date) -> DataFrame:
 
 def up_to(events: DataFrame, day: date) -> DataFrame:
     """The events before the end of the day, and those without a time that could be read."""
-    time = F.col("event_time")
-    return events.where((time < _instant(day + timedelta(days=1))) | time.isNull())
+    return events.where(~is_after(day) | F.col("event_time").isNull())
+
+
+def is_after(day: date) -> Column:
+    """Whether an event happened after the end of the day; null where it has no time."""
+    return F.col("event_time") >= _instant(day + timedelta(days=1))
 
 
 def refuse_unknown_items(events: DataFrame, items: DataFrame) -> DataFrame:

@@ -53,3 +53,8 @@ WITHOUT_BRACKETS = frozenset(
     "current_timestamp current_timezone current_user localtimestamp session_user user".split()
 )
 """Functions that SQL calls without brackets, where no column has their name."""
+KNOWN_BEYOND_THE_ROW = WITHOUT_BRACKETS | frozenset(
+    "avg count curdate first java_method lag last lead max mean median min now rand randn random "
+    "reflect row_number shuffle sum try_reflect unix_timestamp() uuid".split()
+)
+"""Functions that somebody means when they write them: no misspelt name of one of the row's."""

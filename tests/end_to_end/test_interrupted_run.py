@@ -20,10 +20,11 @@ pytestmark = [
 
 
 def test_an_interrupted_run_leaves_no_process_behind(settings):
+    (settings.data_path / "kuairand").mkdir(parents=True)
     run = subprocess.Popen(
         [
             *(sys.executable, "-m", "sidereal.cli", "run"),
-            *("--preset", "kuairand", "--day", "2022-04-20"),  # its data need not be there
+            *("--preset", "kuairand", "--day", "2022-04-20"),  # a day without a delivery
         ],
         env={**os.environ, "SIDEREAL_HOME": str(settings.home)},
         stdout=subprocess.PIPE,

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
 
 def items(spark, *ids, day=DAY):
-    rows = [(item, index, day, None, None, {}) for index, item in enumerate(ids)]
+    rows = [(item, index, day, None, None, None, None, {}) for index, item in enumerate(ids)]
     return spark.createDataFrame(rows, spark_schema(ITEMS))
 
 
@@ -49,7 +49,20 @@ def staged_leftovers(settings):
 
 def test_a_file_holds_one_day_in_order_and_the_day_itself(spark, tmp_path):
     rows = [
-        (day, user, "a", datetime(2024, 3, day.day, hour), None, None, {"x": 1.0}, 1, None, "f")
+        (
+            day,
+            user,
+            "a",
+            datetime(2024, 3, day.day, hour),
+            None,
+            None,
+            {"x": "1"},
+            1,
+            None,
+            "f",
+            day,
+            {},
+        )
         for day in (DAY, DAY - timedelta(days=1))
         for user in ("b", "a")
         for hour in (9, 8)

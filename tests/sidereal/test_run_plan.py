@@ -101,7 +101,7 @@ def test_a_preset_with_data_of_its_own_fetches_nothing(settings):
 def test_a_preset_without_a_schedule_asks_for_days(settings, tmp_path):
     text = (settings.presets / "kuairand.yaml").read_text().split("\nschedule:")[0]
     (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(PresetError, match=r"has no schedule\.days; say which with --days"):
+    with pytest.raises(PresetError, match=r"has no schedule\.days; say which with --day"):
         plan(settings, preset=str(tmp_path / "mine.yaml"))
 
 

@@ -73,11 +73,22 @@ def data_health(steps: Steps, volume: Mapping[str, Any] | None) -> Section | Non
     blocks = [
         facts(
             ("rows delivered", ingest.get("rows_in")),
-            ("newly published", ingest.get("published")),
+            ("published", ingest.get("published")),
             ("duplicates dropped", ingest.get("duplicates")),
             ("quarantined", ingest.get("quarantined")),
         )
     ]
+    if "added" in ingest:
+        blocks.append(
+            facts(
+                ("events added", ingest["added"]),
+                ("corrected", ingest["corrected"]),
+                ("as they were", ingest["unchanged"]),
+                ("withdrawn", ingest["withdrawn"]),
+                ("of earlier days", ingest["late_rows"]),
+                ("files not read", ingest["num_left_out"]),
+            )
+        )
     if volume:
         blocks.append(
             picture(
@@ -96,7 +107,8 @@ def data_health(steps: Steps, volume: Mapping[str, Any] | None) -> Section | Non
         anchor="data",
         title="Data health",
         say="Every delivered row is published, a duplicate, or in quarantine with its reasons; "
-        "the three add up or the run fails.",
+        "the three add up or the run fails. What this day's delivery said before, and says no more, "
+        "is withdrawn.",
         blocks=blocks,
     )
 

@@ -150,6 +150,17 @@ VALUES = [
         says=["'item'", "2024-03-10.json"],
     ),
     one(
+        "keys in other letters in each file",
+        {
+            f"{D}.json": json_lines([{"LIKED": 1, "Ts": TIME, "Item": "a", "USER": "u1"}]),
+            "events/2024-03-09.json": json_lines([event("u2", ts="2024-03-09 12:00:00")]),
+            "events/2024-03-08.json": json_lines([{"user": "u3", "Item": "b", "ts": "2024-03-08"}]),
+        },
+        JSON,
+        published=3,
+        table=[("u1", "a", 2), ("u2", "a", 2), ("u3", "b", 0)],
+    ),
+    one(
         "a key twice in one object",
         {
             f"{D}.json": LINES

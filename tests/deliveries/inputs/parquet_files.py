@@ -124,6 +124,16 @@ WRITTEN = [
         "packed and encoded in each way",
         {user: parquet(events(user), **options) for user, options in OPTIONS.items()},
     ),
+    one(
+        "packed as Spark can't read it",
+        {
+            f"{D}/p0.parquet": parquet(events("u1")),
+            f"{D}/p1.parquet": parquet(events("u2"), compression="brotli"),
+        },
+        P,
+        exit_code=3,
+        says=["p1.parquet is packed with BROTLI", "zstd"],
+    ),
 ]
 
 UNITS = {
@@ -137,6 +147,13 @@ TIMES = [
         "INT96",
         parquet(events("u1", "u2"), use_deprecated_int96_timestamps=True),
         look=lambda o: _times(o, *NOON),
+    ),
+    one(
+        "a time of day alone",
+        {f"{D}/p0.parquet": parquet(events("u1", ts=pa.array([time(12)])))},
+        P,
+        exit_code=3,
+        says=["event_time: column 'ts' holds times of day"],
     ),
     one(
         "what is finer than a microsecond is cut",

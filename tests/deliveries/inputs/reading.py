@@ -28,17 +28,15 @@ def read(name, files, preset=None, **expected):
     return one(name, files, preset, published=2, table=TWO_OUT, **expected)
 
 
-PLAIN = {kind: PACK[kind] for kind in ("gz", "bz2")}
-
 PACKED = [
     one(
         "CSV plain and packed in each way",
         {
             f"{D}/p0.csv": csv([row("u0")]),
-            **{f"{D}/{kind}.csv.{kind}": pack(csv([row(kind)])) for kind, pack in PLAIN.items()},
+            **{f"{D}/{kind}.csv.{kind}": pack(csv([row(kind)])) for kind, pack in PACK.items()},
         },
-        published=3,
-        table=[(user, "a", 2) for user in ("u0", *PLAIN)],
+        published=4,
+        table=[(user, "a", 2) for user in ("u0", *PACK)],
     ),
     one(
         "JSON lines under each name, plain and packed in each way",
@@ -47,12 +45,12 @@ PACKED = [
             **{
                 f"{D}/{name}-{kind}.{name}.{kind}": pack(json_lines([row(name + kind)]))
                 for name in JSON_NAMES
-                for kind, pack in PLAIN.items()
+                for kind, pack in PACK.items()
             },
         },
         own(format="json"),
-        published=9,
-        table=[(name + kind, "a", 2) for name in JSON_NAMES for kind in ("", *PLAIN)],
+        published=12,
+        table=[(name + kind, "a", 2) for name in JSON_NAMES for kind in ("", *PACK)],
     ),
     read("one packed CSV file a day", {f"{D}.csv.gz": PACK["gz"](TWO)}),
     read("one packed JSON file a day", {f"{D}.jsonl.bz2": PACK["bz2"](LINES)}, own(format="json")),

@@ -45,21 +45,15 @@ ALONE = (
     "row_number() OVER (ORDER BY ts) = 1",
 )
 
-BY_NAME = {
-    condition: name
-    for condition, name in NOT_OF_THE_ROW.items()
-    # These two are functions of the clock by how they are written.
-    if name not in ("current_date", "unix_timestamp")
-}
-
 REFUSED = [
     one(
         "every function that looks beyond the row, all at once",
         {f"{D}.csv": TWO},
-        own(strength={condition: 2 for condition in BY_NAME}),
+        own(strength={condition: 2 for condition in NOT_OF_THE_ROW}),
         exit_code=2,
         says=[
-            f"source.strength.{n}.when: it uses {name}" for n, name in enumerate(BY_NAME.values())
+            f"source.strength.{n}.when: it uses {name}"
+            for n, name in enumerate(NOT_OF_THE_ROW.values())
         ],
     ),
     *(
@@ -71,6 +65,20 @@ REFUSED = [
             says=[NOT_OF_THE_ROW[condition]],
         )
         for condition in ALONE
+    ),
+    one(
+        "rules that are wrong in three ways, all at once",
+        {f"{D}.csv": TWO},
+        own(strength={"rand() < 1": 3, "liked =": 2, "no_such(liked)": 1, "LIKED = 'x": 0}),
+        exit_code=2,
+        says=["rand", "'='", "no_such", "a quote that is not closed"],
+    ),
+    one(
+        "columns that aren't there, all at once",
+        {f"{D}.csv": TWO},
+        own(strength={"likd = 1": 3, "liked = 1": 2, "usr = 'u1'": 1}),
+        exit_code=2,
+        says=["'likd' (did you mean 'liked'?)", "'usr' (did you mean 'user'?)"],
     ),
     one(
         "a rule that is no condition",
