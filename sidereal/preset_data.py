@@ -60,9 +60,8 @@ def look(
 def _print(found: Preview) -> None:
     files = f"{len(found.files)} file(s), the first {found.files[0]}"
     whose = found.day or "a log of all days"
-    span = (
-        f", with events of {' to '.join(map(str, dict.fromkeys(found.days)))}" if found.days else ""
-    )
+    days = " to ".join(map(str, dict.fromkeys(found.days or ())))
+    span = f", with events of {days}" if days else ""
     click.echo(f"{found.rows:,} rows of {whose} read{span}; {files}")
     for left in found.left_out[:LEFT_OUT]:
         click.echo(f"not read: {left.file} ({left.why})")

@@ -107,7 +107,7 @@ def data_health(steps: Steps, volume: Mapping[str, Any] | None) -> Section | Non
         anchor="data",
         title="Data health",
         say="Every delivered row is published, a duplicate, or in quarantine with its reasons; "
-        "the three add up or the run fails. What this day's delivery said before, and says no more, "
+        "the three add up or the run fails. What the day's delivery said before and says no more "
         "is withdrawn.",
         blocks=blocks,
     )
