@@ -35,8 +35,8 @@ class Needs:
 
         spelt = {name.lower(): name for name in (*there, *self.columns)}
         by = dict(self.columns)
-        for number, names in reversed(rule_columns(self.rules, spelt.values()).items()):
-            by |= {name: f"strength rule {number}" for name in names}
+        for place, names in reversed(rule_columns(self.rules, spelt.values()).items()):
+            by |= {name: f"source.strength.{place}" for name in names}
         return by
 
 

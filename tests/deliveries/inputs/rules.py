@@ -100,7 +100,7 @@ def fails(name, condition, *watched, reason=None, published=1):
         published=published,
         quarantined=len(watched) - published,
         table=[("u0", "a", 2)],
-        reasons=[reason or f"strength rule 1 fails: {condition}"],
+        reasons=[reason or f"source.strength.0 fails: {condition}"],
     )
 
 
@@ -133,7 +133,7 @@ FAILING = [
         published=2,
         quarantined=1,
         table=[("u0", "a", 3), ("u2", "a", 0)],
-        reasons=["strength rule 2 fails: watched / length >= 0.5"],
+        reasons=["source.strength.1 fails: watched / length >= 0.5"],
     ),
 ]
 
