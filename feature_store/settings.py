@@ -4,12 +4,15 @@ Every field is read from the environment as `SIDEREAL_<FIELD>`; the defaults are
 one-machine form, whose state lives under `var/`. Secrets in addresses are never printed.
 """
 
+import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from feature_store import env_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -52,6 +55,31 @@ class Settings(BaseSettings):
     """Price of an hour of this machine, in your currency; the report multiplies seconds by it."""
     lock_timeout_seconds: float = Field(default=60.0, gt=0)
     """How long a commit waits for a catalog that another run holds."""
+
+    @classmethod
+    def of_folder(cls, folder: str | Path) -> "Settings":
+        """The settings of commands that are started in a folder: those of its `.env`.
+
+        A variable that is set already wins, as it does for the commands.
+
+        Raises:
+            EnvironmentFileError: the folder has no `.env`, or a line of it says nothing.
+        """
+        path = Path(folder) / env_file.NAME
+        if not path.is_file():
+            raise env_file.EnvironmentFileError(
+                f"there is no {path.absolute()}; `sidereal init` makes one, and `Settings()` reads "
+                "the environment alone"
+            )
+        environment = dict(os.environ)
+        env_file.apply(Path(folder), environment)
+        fields = {name: f"SIDEREAL_{name.upper()}" for name in cls.model_fields}
+        said: dict[str, Any] = {
+            name: environment[variable]
+            for name, variable in fields.items()
+            if variable in environment
+        }
+        return cls(**said)
 
     @cached_property
     def resolved_warehouse(self) -> str:

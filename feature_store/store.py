@@ -345,8 +345,10 @@ class FeatureStore:
         version = self._version(name, at)
         if version is None:
             producer = self.contract(name).producer
+            home = self._settings.home.absolute()
             raise TableNotFound(
-                f"table {name!r} is defined, but nothing was published to it yet; run {producer}"
+                f"table {name!r} is defined, but nothing was published to it yet; run {producer}, "
+                f"or set SIDEREAL_HOME where this home is the wrong one: {home}"
             )
         return version
 

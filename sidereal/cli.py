@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import click
 
-from sidereal import env_file
+from feature_store import env_file
 
 
 @dataclass(frozen=True, slots=True)

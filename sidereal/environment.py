@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from feature_store.env_file import PATHS, read_variables
 from feature_store.settings import REPOSITORY, Settings
 from pipelines.java_options import driver_java_options
-from sidereal.env_file import PATHS, read_variables
 
 ONE_MACHINE = REPOSITORY / "infra" / "one-machine.env"
 

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import click
 
+from feature_store import env_file
 from feature_store.preset import PresetError, check_name
-from sidereal import env_file
 from sidereal.preset_reference import Key, keys
 
 ENVIRONMENT = """\

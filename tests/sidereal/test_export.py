@@ -20,6 +20,7 @@ import redis
 from click.testing import CliRunner
 
 from feature_store.arrow import arrow_schema
+from feature_store.env_file import EnvironmentFileError
 from feature_store.settings import REPOSITORY, Settings
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
@@ -231,11 +232,36 @@ def test_an_unknown_preset_is_a_usage_error(shop, tmp_path):
     assert "export: no preset at" in result.stderr
 
 
-def test_the_documented_python_reads_every_user(shop, capsys):
+def documented_python(folder, **variables):
+    """The page's Python, run in a folder as a person would, nothing of ours in the environment."""
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
     (block,) = [each for each in blocks if "FeatureStore" in each]
-    exec(block, {})
-    assert "user-0 ['item \"0\"'" in capsys.readouterr().out
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("SIDEREAL_")}
+    return subprocess.run(
+        [sys.executable, "-c", block],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(REPOSITORY)} | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_documented_python_reads_every_user_of_the_folder_that_init_made(tmp_path):
+    folder = tmp_path / "mine"
+    CliRunner().invoke(main, ["init", str(folder)])
+    publish(Settings(home=folder / "state"), DAY, rows(DAY, ["user-0", "user-1"]))
+    done = documented_python(folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "user-0 ['item \"0\"'" in done.stdout
+    # A variable that is set wins, and what holds nothing is named.
+    elsewhere = documented_python(folder, SIDEREAL_HOME=str(tmp_path / "other"))
+    assert f"where this home is the wrong one: {tmp_path / 'other'}" in elsewhere.stderr
+
+
+def test_a_folder_without_an_env_file_is_refused_not_taken_for_the_checkout(tmp_path):
+    with pytest.raises(EnvironmentFileError, match=r"there is no .*/\.env; `sidereal init` makes"):
+        Settings.of_folder(tmp_path)
 
 
 @pytest.fixture(scope="module")

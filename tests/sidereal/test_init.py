@@ -10,8 +10,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from feature_store import env_file
 from feature_store.settings import REPOSITORY, Settings
-from sidereal import env_file
 from sidereal.cli import main
 from sidereal.init import preset_text
 from sidereal.preset_check import checked
