@@ -124,6 +124,7 @@ def describe(facts: dict[str, Any]) -> str:
         lines += _changes(facts)
     if "catalogue_rows" in facts:
         lines += _catalogue(facts)
+    lines += [f"    alarm: {alarm}" for alarm in facts.get("alarms", ())]
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from pipelines.transforms.row_function_names import (
 )
 
 if TYPE_CHECKING:
-    from pipelines.config import PipelineConfig
+    from pipelines.config import CatalogueMapping, PipelineConfig
 
 Found = Iterator[tuple[tuple[str | int, ...], Problem]]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -77,6 +77,26 @@ def _no_condition(text: str) -> str:
     nearest = near(foreign[0], ROW_FUNCTIONS) if foreign[0] not in KNOWN_BEYOND_THE_ROW else None
     hint = f"; did you mean {nearest!r}?" if nearest else ""
     return f"it uses {said}, and {OF_THE_ROW}{hint}"
+
+
+def nothing_to_embed(config: "PipelineConfig") -> str | None:
+    """Why the encoder would have no more of an item than its id; None where it has more."""
+    catalogue = getattr(config.source, "catalogue", None)
+    if config.source.layout != "table":
+        return None
+    key = "text" if config.embedding.encoder == "text" else "attributes"
+    if catalogue is not None and (catalogue.attributes or (key == "text" and _words(catalogue))):
+        return None
+    lacks = "there is no source.catalogue" if catalogue is None else f"it names no {key}"
+    return (
+        f"embedding.encoder: {config.embedding.encoder} reads {key} of source.catalogue, and "
+        f"{lacks}; the ids of items will be embedded, which say nothing of what is alike. Name "
+        f"columns in source.catalogue.{key}"
+    )
+
+
+def _words(catalogue: "CatalogueMapping") -> bool:
+    return bool(catalogue.text or catalogue.title)
 
 
 RULES = (

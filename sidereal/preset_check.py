@@ -12,7 +12,15 @@ from typing import Any
 
 import click
 
-from feature_store.preset import Part, Preset, PresetError, problems_of, read_preset, refusal
+from feature_store.preset import (
+    Part,
+    Preset,
+    PresetError,
+    instance,
+    problems_of,
+    read_preset,
+    refusal,
+)
 from feature_store.preset_problems import Problem
 
 OWNERS = ("pipelines.config", "training.config", "sidereal.schedule")
@@ -52,6 +60,17 @@ def _value(sections: Any, *path: str) -> Any:
     for key in path:
         sections = sections.get(key) if isinstance(sections, Mapping) else None
     return sections
+
+
+def warnings_of(preset: Preset) -> list[str]:
+    """What a right preset may not mean; a preset without problems is asked."""
+    if not find_spec("pipelines"):
+        return []
+    from pipelines.config import PART
+    from pipelines.preset_rules import nothing_to_embed
+
+    warning = nothing_to_embed(instance(PART, preset))
+    return [warning] if warning else []
 
 
 def checked(

@@ -13,7 +13,7 @@ import click
 from feature_store.preset import Preset, PresetError, Section, instance, read_preset
 from feature_store.preset_problems import dotted
 from feature_store.settings import Settings
-from sidereal.preset_check import checked, parts, problems_in
+from sidereal.preset_check import checked, parts, problems_in, warnings_of
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")
 overriding = click.option(
@@ -61,9 +61,16 @@ def check(
         refuse_namesakes(preset)
     except PresetError as error:
         _refuse(error, as_json)
-    facts = {"preset": preset.sections["name"], "path": str(preset.path), "problems": []}
+    facts = {
+        "preset": preset.sections["name"],
+        "path": str(preset.path),
+        "problems": [],
+        "warnings": warnings_of(preset),
+    }
     if not as_json:
         click.echo(f"preset {preset.path} is right")
+        for warning in facts["warnings"]:
+            click.echo(f"warning: {warning}")
     if not no_data and find_spec("pyspark"):
         from sidereal.preset_data import look
 

@@ -146,7 +146,11 @@ def _tokenizer(steps: Steps) -> Facts:
     quality = facts["quality"]
     per_level = ("used_codes", "used_share", "entropy_share", "perplexity", "residual_share")
     return {
-        **_chosen(facts, ("generation", "policy", "new_items", "alarms")),
+        **_chosen(facts, ("generation", "policy", "new_items")),
+        "alarms": [
+            *(steps.get("embed_items", {}).get("alarms") or ()),
+            *(facts.get("alarms") or ()),
+        ],
         "tokenizer_message": steps.get("train_tokenizer", {}).get("message"),
         **_chosen(quality, ("items", "collision", "reconstruction_mse")),
         "levels": [_chosen(level, per_level) for level in quality["levels"]],

@@ -15,6 +15,9 @@ from pipelines.transforms.embeddings import encoded, encoder_for, lacks_content,
 ITEMS_PER_FILE = 200_000
 """Carried-over vectors written to one file: some 300 MB at MiniLM's width."""
 
+MOST_WITHOUT_CONTENT = 0.1
+"""Share of the items that may be embedded by their ids before that is an alarm."""
+
 
 def build(run: JobRun) -> JobOutput:
     """Vectors of all items under the preset's encoder.
@@ -50,9 +53,21 @@ def build(run: JobRun) -> JobOutput:
             "items_encoded": num_missing,
             "items_carried_over": counted["items"] - num_missing,
             "items_without_content": counted["lacking"],
+            "alarms": _alarms(counted["lacking"], counted["items"], run.config.embedding.encoder),
         },
         release=missing.unpersist,
     )
+
+
+def _alarms(num_lacking: int, num_items: int, encoder: str) -> list[str]:
+    if num_lacking <= MOST_WITHOUT_CONTENT * num_items:
+        return []
+    lacks, key = ("text", "text") if encoder == "text" else ("attribute", "attributes")
+    return [
+        f"{num_lacking:,} of {num_items:,} items have no {lacks}: their ids are embedded, which "
+        f"say nothing of what is alike (alarm above {MOST_WITHOUT_CONTENT:.0%}); name columns in "
+        f"source.catalogue.{key}"
+    ]
 
 
 JOB = Job(name="embed_items", outputs=(ITEM_EMBEDDINGS,), build=build)

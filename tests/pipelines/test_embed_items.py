@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import pyarrow as pa
 import pytest
 
 from feature_store.store import FeatureStore
@@ -35,6 +36,16 @@ def embed(spark, settings, store):
     return dict(output.facts), published
 
 
+def test_some_items_without_content_are_no_alarm(spark, settings):
+    store = FeatureStore.open(settings, "t")
+    rows = catalogue_rows(DAY).slice(0, 10).to_pylist()
+    for row in rows[1:]:
+        row["attributes"] = [("kind", "toy")]
+    publish_items(store, pa.Table.from_pylist(rows, schema=catalogue_rows(DAY).schema))
+    facts, _ = embed(spark, settings, store)
+    assert (facts["items_without_content"], facts["alarms"]) == (1, [])
+
+
 def publish_items(store, rows):
     stage = store.stage("items", day=DAY, job="test")
     stage.write(rows)
@@ -52,6 +63,10 @@ def test_new_items_are_encoded_once_and_a_rerun_changes_nothing(spark, settings)
         "items_encoded": 10,
         "items_carried_over": 30,
         "items_without_content": 40,
+        "alarms": [
+            "40 of 40 items have no attribute: their ids are embedded, which say nothing of what "
+            "is alike (alarm above 10%); name columns in source.catalogue.attributes"
+        ],
     }
     facts, again = embed(spark, settings, store)
     assert (grown.rows, facts["items_encoded"], again.changed) == (40, 0, False)

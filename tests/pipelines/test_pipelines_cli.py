@@ -70,6 +70,11 @@ def test_what_a_delivery_changed_and_lacks_is_told(invoke):
     assert "--preset movielens-100k --from 1998-04-13 --to 1998-04-15" in said
 
 
+def test_an_alarm_of_a_job_is_told(invoke):
+    said = invoke({**FACTS, "alarms": ["40 of 40 items have no text: their ids are embedded"]})
+    assert "    alarm: 40 of 40 items have no text: their ids are embedded" in said.stdout
+
+
 def test_what_a_catalogue_lists_is_told(invoke):
     items = {name: FACTS[name] for name in ("step", "day", "status", "seconds", "snapshot_id")}
     items |= {"table": "items", "rows": 3, "catalogue_rows": 6, "listed_items": 2}

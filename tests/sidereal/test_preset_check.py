@@ -141,6 +141,29 @@ def test_every_mistake_is_told_with_its_path_line_and_in_our_words(problems, par
             assert str(problem).count("\n") == 0
 
 
+EMBEDDED = {
+    "no catalogue": ("text", None, "reads text of source.catalogue, and there is no source.cat"),
+    "a catalogue of ids": ("text", {}, "and it names no text; the ids of items will be embedded"),
+    "attributes do for text": ("text", {"attributes": ["kind"]}, None),
+    "a title does for text": ("text", {"title": "name"}, None),
+    "a title is no attribute": ("categorical", {"title": "name"}, "it names no attributes"),
+}
+
+
+@pytest.mark.parametrize("what", EMBEDDED)
+def test_items_that_are_embedded_by_their_ids_are_warned_of(what, tmp_path):
+    encoder, catalogue, warning = EMBEDDED[what]
+    source = {name: value for name, value in BASES["table"].items() if name != "catalogue"}
+    if catalogue is not None:
+        source["catalogue"] = {"path": "items.csv", "item_id": "i", **catalogue}
+    path = tmp_path / "shop.yaml"
+    path.write_text(yaml.safe_dump({"source": source, "embedding": {"encoder": encoder}}))
+    done = CliRunner().invoke(main, ["presets", "check", str(path), "--no-data"])
+    assert done.exit_code == 0, done.output
+    said = [line for line in done.output.splitlines() if line.startswith("warning: ")]
+    assert [warning in line for line in said] == ([] if warning is None else [True]), done.output
+
+
 def test_what_must_be_there_is_missed(problems):
     needed = [
         (path, layout) for (path, layout), field in FIELDS.items()

@@ -78,6 +78,7 @@ def records(settings):
                 "docs_path": "/docs/interactions/index.html",
             },
         },
+        "embed_items": {"alarms": ["40 of 40 items have no text"]},
         "build_semantic_ids": {
             "generation": "1998-04-20-abc",
             "quality": quality,
@@ -209,8 +210,9 @@ def test_tasks_are_named_with_their_dag(records):
     assert "features_daily.spark_jobs" in text
 
 
-def test_alarms_of_the_tokenizer_stand_below_its_table(records):
+def test_alarms_of_embeddings_and_tokenizer_stand_below_its_table(records):
     text = text_of(records, task("recommend"), width=100)
+    assert "alarm: 40 of 40 items have no text" in text
     assert "alarm: 78% of items are not told apart by their codes" in text
 
 

@@ -93,6 +93,7 @@ def test_a_report_shows_the_verdict_the_metrics_and_the_data_and_fetches_nothing
                 "rows_in": 12, "published": 9, "duplicates": 2, "quarantined": 1,
                 "reasons": {"user_id is empty": 1},
             },
+            "embed_items": {"alarms": ["7 of 7 items have no text"]},
             "evaluate_recommender": evaluation(),
             "promote_recommender": verdict("promote", "tiger"),
         },
@@ -105,6 +106,7 @@ def test_a_report_shows_the_verdict_the_metrics_and_the_data_and_fetches_nothing
     assert "0.1 against <0.05>" in text  # escaped in the page, readable as text
     assert "the champion is <older>" in text
     assert "user_id is empty" in text
+    assert "embeddings: 7 of 7 items have no text" in text
     assert page.count("<svg") >= 3
 
 

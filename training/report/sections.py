@@ -35,7 +35,7 @@ def verdict(steps: Steps) -> Section | None:
         for reason in found["reasons"]
     ]
     warnings = steps.get("evaluate_recommender", {}).get("warnings", ())
-    reasons += [Entry(text, "warn") for text in (*warnings, *_tokenizer_alarms(steps))]
+    reasons += [Entry(text, "warn") for text in (*warnings, *_alarms(steps))]
     return Section(
         anchor="verdict", title="Verdict", headline=headline, tone=tone,
         say=record.get("message", ""),
@@ -43,10 +43,15 @@ def verdict(steps: Steps) -> Section | None:
     )  # fmt: skip
 
 
-def _tokenizer_alarms(steps: Steps) -> list[str]:
-    """What is wrong with the semantic IDs that the models were taught."""
+def _alarms(steps: Steps) -> list[str]:
+    """What is wrong with the embeddings and semantic IDs that the models were taught."""
     facts = {**steps.get("train_tokenizer", {}), **steps.get("build_semantic_ids", {})}
-    return [f"tokenizer: {alarm}" for alarm in facts.get("alarms") or ()]
+    embeddings = [f"embeddings: {alarm}" for alarm in _embedding_alarms(steps)]
+    return [*embeddings, *(f"tokenizer: {alarm}" for alarm in facts.get("alarms") or ())]
+
+
+def _embedding_alarms(steps: Steps) -> list[str]:
+    return list(steps.get("embed_items", {}).get("alarms") or ())
 
 
 def _headline(found: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Any, str]:
@@ -197,7 +202,7 @@ def tokenizer(steps: Steps) -> Section | None:
                 note="Embeddings on their two main axes; a colour is a level-1 code.",
             )
         )
-    alarms = record.get("alarms") or quality.get("alarms") or ()
+    alarms = [*_embedding_alarms(steps), *(record.get("alarms") or quality.get("alarms") or ())]
     entries = [Entry(text, "warn") for text in alarms] or [Entry("no alarm", "good")]
     blocks.append(Block(kind="list", heading="Alarms", entries=entries))
     return Section(
