@@ -58,6 +58,7 @@ def write_page(
     html = _view().render(
         document,
         template="validation_page.j2",
+        preset=context.preset,
         contract=contract,
         day=context.day.isoformat(),
         results=results,
@@ -68,7 +69,7 @@ def write_page(
     verdict = {"success": not refused, "failed": failed, "num_rules": len(results)}
     _replace(page.with_suffix(".json"), json.dumps(verdict))
     _replace(page, html)
-    write_index(root)
+    write_index(root, context.preset)
     return page
 
 
@@ -83,8 +84,8 @@ def _add_examples(
             one.result["partial_unexpected_list"] = [escape(text) for text in result.examples]
 
 
-def write_index(root: Path) -> None:
-    """Write the index of every page there is, newest first.
+def write_index(root: Path, preset: str) -> None:
+    """Write the index of every page of a preset, newest first.
 
     Two jobs may write it at once. Each looks again after its write and writes once more if a page
     has appeared meanwhile, so that the last writer's index has all.
@@ -92,7 +93,7 @@ def write_index(root: Path) -> None:
     written = None
     while (tables := _tables(root)) != written:
         template = _view().env.get_template("index.j2")
-        _replace(root / "index.html", template.render(tables=tables))
+        _replace(root / "index.html", template.render(preset=preset, tables=tables))
         written = tables
 
 

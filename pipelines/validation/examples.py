@@ -21,7 +21,10 @@ def examples(frame: DataFrame, rule: Rule, contract: Contract) -> tuple[str, ...
     """
     match rule:
         case TableRule():
-            return rule.compared_with[:LIMIT]
+            if not rule.comparison:
+                return rule.compared_with[:LIMIT]
+            facts = frame.agg(F.expr(rule.comparison).alias("facts")).collect()[0]["facts"]
+            return tuple(facts[:LIMIT])
         case KeyRule():
             counted = frame.groupBy(*rule.columns).agg(F.count(F.lit(1)).alias("rows"))
             rows = counted.where("rows > 1").orderBy(*rule.columns).limit(LIMIT).collect()

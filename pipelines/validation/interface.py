@@ -20,6 +20,7 @@ class ValidationContext:
     """What the rules compare a staged table with.
 
     Args:
+        preset: the preset's name, which Data Docs show.
         data_docs: where the Data Docs go, `Settings.data_docs_of` the preset.
         day: the partition the run works on.
         config: thresholds, from the preset.
@@ -31,6 +32,7 @@ class ValidationContext:
             under the collision policy that lets items share a bucket.
     """
 
+    preset: str
     data_docs: Path
     day: date
     config: Validation
@@ -101,6 +103,8 @@ class TableRule:
     column: str | None = None
     compared_with: tuple[str, ...] = ()
     """Up to three facts behind the bounds, shown with a refusal."""
+    comparison: str = ""
+    """Spark SQL aggregate → array<string>: such facts that the rows are needed for."""
     severity: Severity = "refuse"
 
 

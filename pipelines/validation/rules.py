@@ -97,12 +97,20 @@ def _strength_mix(inputs: RuleInputs) -> Rule:
     """L1 distance of the day's strength mix from the trailing one: 0 equal, 2 disjoint."""
     mix = inputs.trailing.mix
     on_day = f"day = DATE'{inputs.day}'"
-    terms = [
-        f"abs(count_if({on_day} AND strength = {strength}) / greatest(1, count_if({on_day})) "
-        f"- {mix.get(strength, 0.0)!r}D)"
+    shares = {
+        strength: f"count_if({on_day} AND strength = {strength}) / greatest(1, count_if({on_day}))"
         for strength in (-1, 0, 1, 2, 3)
-    ]
-    distance = f"if(count_if({on_day}) = 0, 0D, {' + '.join(terms)})"
+    }
+    terms = {
+        strength: f"abs({share} - {mix.get(strength, 0.0)!r}D)"
+        for strength, share in shares.items()
+    }
+    distance = f"if(count_if({on_day}) = 0, 0D, {' + '.join(terms.values())})"
+    lines = ", ".join(
+        f"struct({terms[strength]} AS difference, format_string('%.1f%% of strength %d; on this "
+        f"day %.1f%%', {100 * mix.get(strength, 0.0)!r}D, {strength}, 100 * ({share})) AS line)"
+        for strength, share in shares.items()
+    )
     return TableRule(
         name="strength_mix_against_trailing_days",
         column="strength",
@@ -111,10 +119,7 @@ def _strength_mix(inputs: RuleInputs) -> Rule:
         expression=distance if mix else "0D",
         minimum=0,
         maximum=inputs.config.strength_drift,
-        compared_with=tuple(
-            f"{share:.1%} of strength {strength}"
-            for strength, share in sorted(mix.items(), key=lambda pair: -pair[1])
-        )[:3],
+        comparison=f"sort_array(array({lines}), false).line",
         severity=_once_there_is_history(inputs),
     )
 

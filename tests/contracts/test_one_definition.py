@@ -61,7 +61,9 @@ def test_great_expectations_checks_every_column_of_what_spark_wrote(spark, writt
     known = spark.createDataFrame(
         [(f"i{n}", n) for n in range(NUM_ITEMS)], "item_id string, item_index int"
     )
-    context = ValidationContext(data_docs=tmp_path, day=DAY, config=Validation(), known_items=known)
+    context = ValidationContext(
+        preset="shop", data_docs=tmp_path, day=DAY, config=Validation(), known_items=known
+    )
     staged = spark.read.schema(spark_schema(contract)).parquet(*files(written / name))
     result = validate(spark, contract, staged, context=context)
     assert [rule.rule for rule in result.rules if not rule.success] == []

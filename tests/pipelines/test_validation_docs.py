@@ -27,7 +27,10 @@ def site(spark, tmp_path_factory):
             [tuple(row.values()) for row in rows], spark_schema(contract)
         )
         context = ValidationContext(
-            data_docs=settings.data_docs_of("shop"), day=day, config=Validation()
+            preset="shop",
+            data_docs=settings.data_docs_of("shop"),
+            day=day,
+            config=Validation(),
         )
         result = validate(spark, contract, staged, context=context)
         assert (
@@ -53,6 +56,14 @@ pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 def test_pages_load_nothing_from_elsewhere(site):
     for page in site.rglob("*.html"):
         assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?https?:""", page.read_text())
+
+
+def test_every_page_says_in_its_title_and_text_whose_it_is(site, passed):
+    index = (site / "index.html").read_text()
+    assert "<title>shop · Data Docs</title>" in index
+    assert "<h1>Data Docs of shop</h1>" in index
+    assert f"<title>shop · interactions {DAY} · validation</title>" in passed
+    assert '<a href="../index.html">Data Docs of shop</a>' in passed
 
 
 def test_every_column_is_explained_in_the_contracts_words(passed):
@@ -101,7 +112,7 @@ def test_the_index_looks_only_the_newest_verdicts_up(tmp_path):
     for n in range(1, 32):
         written(tmp_path, "items", f"2024-01-{n:02}")
     (tmp_path / "items" / "2024-01-01.json").write_text("not even JSON")
-    data_docs.write_index(tmp_path)
+    data_docs.write_index(tmp_path, "shop")
     index = (tmp_path / "index.html").read_text()
     assert index.count("passed") == data_docs.SHOWN_PER_TABLE
     assert "1 older" in index
@@ -117,5 +128,5 @@ def test_a_page_that_appears_while_the_index_is_written_is_linked(tmp_path, monk
         replace(path, text)
 
     monkeypatch.setattr(data_docs, "_replace", another_job_writes_too)
-    data_docs.write_index(tmp_path)
+    data_docs.write_index(tmp_path, "shop")
     assert "interactions/2024-01-01.html" in (tmp_path / "index.html").read_text()

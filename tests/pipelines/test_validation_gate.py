@@ -46,6 +46,7 @@ def check(spark, settings, table, rows, *, items=NUM_ITEMS, trailing=None, **con
     if trailing is not None:
         trailing = spark.createDataFrame(trailing, "day date, strength int, n long")
     context = ValidationContext(
+        preset="shop",
         data_docs=settings.data_docs_of("shop"),
         day=DAY,
         config=Validation(**config),
@@ -134,7 +135,15 @@ def test_a_day_whose_strengths_are_mixed_otherwise_is_refused(spark, settings):
     result = check(spark, settings, "interactions", rows, trailing=history(3, each=10))
     assert failures(result) == {"strength_mix_against_trailing_days": None}
     # All of strength 3 against a third each: 1/3 + 1/3 + 2/3.
-    assert rule(result, "strength_mix_against_trailing_days").observed == "1.333"
+    mix = rule(result, "strength_mix_against_trailing_days")
+    assert mix.observed == "1.333"
+    assert mix.examples[0] == "33.3% of strength 3; on this day 100.0%"
+    # As many as are shown, the greatest difference first.
+    assert mix.examples[1:] == (
+        "33.3% of strength 2; on this day 0.0%",
+        "33.3% of strength 1; on this day 0.0%",
+    )
+    assert "    compared with 33.3% of strength 3; on this day 100.0%" in result.refusal()
 
 
 def test_days_after_the_runs_are_not_history(spark, settings):
@@ -159,7 +168,7 @@ def test_late_rows_of_another_day_don_t_make_the_day_full(spark, settings):
 def test_another_schema_is_the_only_finding(spark, settings):
     staged = frame(spark, "interactions", events(3)).drop("strength").withColumnRenamed("day", "d")
     context = ValidationContext(
-        data_docs=settings.data_docs_of("shop"), day=DAY, config=Validation()
+        preset="shop", data_docs=settings.data_docs_of("shop"), day=DAY, config=Validation()
     )
     result = validate(spark, CATALOG["interactions"], staged, context=context)
     assert failures(result) == {"columns_match_the_contract": None}
