@@ -114,8 +114,10 @@ def _stage_check_commit(
     for contract in job.outputs:
         log.info("%s %s: writing %s", job.name, run.day, contract.name)
         rows[contract.name] = _write(output, contract, stages[contract.name])
-    facts.update(output.account(rows))
+    account = output.account(rows)
+    facts.update(output.uncommitted(account))
     facts["tables"] = {}
+    main = job.main or job.outputs[-1].name
     for contract in job.outputs:
         if contract.name not in output.always:
             _refuse_if(output.refusal())
@@ -125,7 +127,8 @@ def _stage_check_commit(
         published = _publish(run, stages[contract.name], output)
         del stages[contract.name]
         facts["tables"][contract.name] = _published_facts(published)
-    main = job.main or job.outputs[-1].name
+        if contract.name == main:
+            facts.update(account)
     facts |= {"table": main, **facts["tables"][main]}
     changed = any(table["changed"] for table in facts["tables"].values())
     facts["status"] = "done" if changed else "unchanged"
@@ -185,6 +188,7 @@ def _validate(
     """
     log.info("checking %s", contract.name)
     context = ValidationContext(
+        preset=run.config.name,
         data_docs=run.settings.data_docs_of(run.config.name),
         day=run.day,
         config=run.config.validation,

@@ -91,6 +91,7 @@ def build(run: JobRun) -> JobOutput:
         replace={"quarantine": [run.day], "interactions": days, "deliveries": [run.day]},
         facts=_facts(tally, run, delivery, ledger, log) | _log_facts(log, beyond),
         account=_accountant(tally, rows_before, lambda: dict(counted.get)),
+        uncommitted=withheld,
         refusal=lambda: refused_columns(tally.reasons) or excess(tally, run.config.validation),
         known_items=items,
         trailing=_trailing(run, before),
@@ -161,7 +162,7 @@ def count_events(events: DataFrame, *, is_log: bool) -> Tally:
 
 
 def balance(*, rows_in: int, published: int, duplicates: int, quarantined: int) -> dict[str, int]:
-    """The account of a run's rows.
+    """The account of a run's rows; none of them is withheld yet.
 
     Args:
         rows_in: raw rows, counted as they were read.
@@ -183,6 +184,21 @@ def balance(*, rows_in: int, published: int, duplicates: int, quarantined: int) 
         "published": published,
         "duplicates": duplicates,
         "quarantined": quarantined,
+        "withheld": 0,
+    }
+
+
+def withheld(account: dict[str, int]) -> dict[str, int]:
+    """The account of a run of which nothing is published: what would have been is `withheld`.
+
+    What would have become of each event is left out, for nothing became of any.
+    """
+    return {
+        "rows_in": account["rows_in"],
+        "published": 0,
+        "duplicates": account["duplicates"],
+        "quarantined": account["quarantined"],
+        "withheld": account["published"],
     }
 
 

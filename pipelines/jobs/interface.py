@@ -80,6 +80,7 @@ class JobOutput:
         facts: what the run record should say besides the runner's own facts.
         account: called with the staged row counts after writing and before any commit; returns
             more facts; raises where the counts don't add up.
+        uncommitted: the same facts, as they are where the main table is then refused.
         refusal: called after the tables in `always` are committed; a text refuses the rest.
         audits: by table name: looks at the staged rows before the table's rules do; a text refuses
             them.
@@ -96,6 +97,7 @@ class JobOutput:
     writers: Mapping[str, Callable[[Stage], int]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     account: Callable[[Counts], dict[str, Any]] = no_accounts
+    uncommitted: Callable[[dict[str, Any]], dict[str, Any]] = dict
     refusal: Callable[[], str | None] = lambda: None
     audits: Mapping[str, Callable[[DataFrame], str | None]] = field(default_factory=dict)
     always: frozenset[str] = frozenset()

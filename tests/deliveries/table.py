@@ -51,7 +51,8 @@ def _inputs(only):
 def _row(name, night, outcome, found):
     record = outcome.record or {}
     counts = [record.get(key) for key in ("rows_in", "published", "duplicates", "quarantined")]
-    rows = "" if None in counts else "{} = {} + {} + {}".format(*counts)
+    held = f" + {record['withheld']} withheld" if record.get("withheld") else ""
+    rows = "" if None in counts else "{} = {} + {} + {}{}".format(*counts, held)
     message = outcome.first_line if night.exit_code or outcome.exit_code else ""
     verdict = "yes" if not found else "no: " + "; ".join(found)
     return "| " + " | ".join(map(_cell, (name, outcome.exit_code, message, rows, verdict))) + " |"

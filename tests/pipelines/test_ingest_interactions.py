@@ -266,7 +266,11 @@ def test_a_delivery_that_loses_too_many_rows_is_refused_but_its_quarantine_is_ke
     assert "10 × liked is not a number" in str(caught.value)
     assert store.content_hash("interactions") == before
     assert store.row_count("quarantine", partition=DAY) == 10
+    record = read_steps(settings.runs_of("own"), DAY)["ingest_interactions"]
+    assert (account(record), record["withheld"]) == ((50, 0, 0, 10), 40)
+    assert not {"added", "corrected", "unchanged", "withdrawn", "kept"} & record.keys()
     facts = deliver(DAY, good_rows())
+    assert facts["withheld"] == 0
     assert account(facts) == (40, 40, 0, 0)
     assert store.row_count("quarantine", partition=DAY) == 0
 
@@ -284,6 +288,7 @@ def test_a_day_with_a_tenth_of_the_usual_rows_is_refused_and_yesterdays_table_st
     record = read_steps(settings.runs_of("own"), DAY)["ingest_interactions"]
     failed = [rule for rule in record["validation"]["rules"] if not rule["success"]]
     assert [rule["rule"] for rule in failed] == ["rows_against_trailing_days"]
+    assert (account(record), record["withheld"]) == ((4, 0, 0, 0), 4)
 
 
 def test_without_a_catalogue_or_on_request_unknown_items_are_added(deliver, store):

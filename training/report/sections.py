@@ -81,6 +81,7 @@ def data_health(steps: Steps, volume: Mapping[str, Any] | None) -> Section | Non
             ("published", ingest.get("published")),
             ("duplicates dropped", ingest.get("duplicates")),
             ("quarantined", ingest.get("quarantined")),
+            *([("withheld with their day", held)] if (held := ingest.get("withheld")) else []),
         )
     ]
     if "added" in ingest:
@@ -112,7 +113,8 @@ def data_health(steps: Steps, volume: Mapping[str, Any] | None) -> Section | Non
         anchor="data",
         title="Data health",
         say="Every delivered row is published, a duplicate, or in quarantine with its reasons; "
-        "the three add up or the run fails. What the day's delivery said before and says no more "
+        "the three add up or the run fails. Of a day that is refused the good rows are withheld "
+        "until it runs again. What the day's delivery said before and says no more "
         "is withdrawn.",
         blocks=blocks,
     )
