@@ -162,7 +162,8 @@ class Gate(Section):
     """What decides: a metric of lists (`ndcg@10`), of slates (`slate_ndcg@5`) or of feedback
     (`auc`)."""
     guard_metrics: tuple[str, ...] = ("hr@10", "mrr")
-    """What may not get much worse."""
+    """What may not get much worse. `mrr` is of lists as long as the longest cut-off, and 0 for a
+    target that its list does not hold."""
     max_guard_loss: float = Field(default=0.05, ge=0)
     """Largest relative loss tolerated on a guard metric or a slice against the champion."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

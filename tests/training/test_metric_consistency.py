@@ -43,9 +43,14 @@ def test_a_hit_rate_that_falls_with_the_cutoff_is_found():
 
 def test_an_mrr_beyond_its_bounds_is_found():
     hits = {"hr@10": 0.0, "ndcg@10": 0.0}
-    assert not impossible_values({**hits, "mrr": 1 / 51}, cutoffs=(10,), list_length=50)
+    assert not impossible_values({**hits, "mrr": 0.0}, cutoffs=(10,), list_length=50)
+    assert not impossible_values({**hits, "mrr": 1 / 11}, cutoffs=(10,), list_length=50)
+    # Where nothing lies beyond the last cut-off, nothing is found there.
+    assert impossible_values({**hits, "mrr": 1 / 11}, cutoffs=(10,), list_length=10) == [
+        "mrr is 0.0909, but the hits allow 0.0000 to 0.0000"
+    ]
     assert impossible_values({**hits, "mrr": 0.2}, cutoffs=(10,), list_length=50) == [
-        "mrr is 0.2000, but the hits allow 0.0196 to 0.0909"
+        "mrr is 0.2000, but the hits allow 0.0000 to 0.0909"
     ]
 
 

@@ -48,10 +48,10 @@ def test_a_target_in_third_place_scores_as_worked_out_by_hand():
     assert found["mrr"] == [1 / 3]
 
 
-def test_a_missed_target_counts_for_mrr_as_the_place_after_the_list():
+def test_a_target_that_the_list_does_not_hold_counts_nothing():
     found = dict(target_metrics(np.array([0]), cutoffs=(5,), list_length=50))
     assert found["hr@5"] == [0] and found["ndcg@5"] == [0]
-    assert found["mrr"] == [1 / 51]
+    assert found["mrr"] == [0]
 
 
 def test_a_cutoff_beyond_the_list_is_refused():

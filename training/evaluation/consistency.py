@@ -1,7 +1,8 @@
 """Rows of metrics that no list could have scored: a check of the evaluation, not of the model.
 
 With one target per list, a hit between two cut-offs a < b adds to NDCG at least 1/log2(b + 1) and
-at most 1/log2(a + 2), and to MRR between 1/b and 1/(a + 1). Means over targets and users keep
+at most 1/log2(a + 2), and to MRR between 1/b and 1/(a + 1); a target that no list holds adds 0,
+and one beyond the last cut-off at most 1/(last + 1). Means over targets and users keep
 that, so for every row of every table of results
 
     NDCG@b - NDCG@a  lies in  [1/log2(b + 1), 1/log2(a + 2)] * (HR@b - HR@a)
@@ -48,8 +49,8 @@ def impossible_values(
             )
         low_mrr, high_mrr = low_mrr + hits / b, high_mrr + hits / (a + 1)
     last = max(cutoffs)
-    rest = 1.0 - at[f"{reading}hr@{last}"]
-    low_mrr, high_mrr = low_mrr + rest / (list_length + 1), high_mrr + rest / (last + 1)
+    if list_length > last:
+        high_mrr += (1.0 - at[f"{reading}hr@{last}"]) / (last + 1)
     mrr = at.get(f"{reading}mrr")
     if mrr is not None and not low_mrr - _TOLERANCE <= mrr <= high_mrr + _TOLERANCE:
         problems.append(

@@ -2,10 +2,10 @@
 
 Every target is one item, predicted by one list; with rank r of the target in its list, from 1:
 
-    HR@K = 1{r <= K}      NDCG@K = 1{r <= K} / log2(r + 1)      MRR = 1 / r
+    HR@K = 1{r <= K}      NDCG@K = 1{r <= K} / log2(r + 1)      MRR = 1{r <= k} / r
 
-A target that a list of length k does not hold has r = k + 1 for MRR (as in Meta's evaluation of
-HSTU) and 0 for the others. Values are averaged over a user's targets first, then over users, so
+where k is the length of the lists, the longest cut-off. A target that the list does not hold counts
+0 everywhere. Values are averaged over a user's targets first, then over users, so
 that the user is the unit of the mean and of the bootstrap.
 
 Three readings of a list: `hr@K` of its items; `sid_hr@K` of its distinct semantic IDs in order;
@@ -157,6 +157,9 @@ def target_metrics(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """HR@K, NDCG@K and MRR of each target, one metric at a time.
 
+    MRR is the reciprocal rank in the whole list, 0 where the list does not hold the target
+    (MRR@k of lists of length k; Voorhees 1999, TREC-8).
+
     Args:
         ranks_T: rank from 1, 0 where the list does not hold the target.
         cutoffs: K of each HR and NDCG, none above `list_length`.
@@ -169,6 +172,8 @@ def target_metrics(
     Example:
         >>> dict(target_metrics(np.array([1, 3, 0]), cutoffs=(2, 4), list_length=4))["ndcg@4"]
         array([1. , 0.5, 0. ])
+        >>> dict(target_metrics(np.array([1, 4, 0]), cutoffs=(2, 4), list_length=4))["mrr"]
+        array([1.  , 0.25, 0.  ])
     """
     if max(cutoffs) > list_length:
         raise ValueError(f"cut-off {max(cutoffs)} is beyond lists of {list_length}; ask for more")
@@ -178,7 +183,7 @@ def target_metrics(
         hit_T = found_T & (ranks_T <= cutoff)
         yield f"{reading}hr@{cutoff}", hit_T.astype(np.float64)
         yield f"{reading}ndcg@{cutoff}", np.where(hit_T, gain_T, 0.0)
-    yield f"{reading}mrr", 1.0 / np.where(found_T, ranks_T, list_length + 1)
+    yield f"{reading}mrr", np.where(found_T, 1.0 / np.maximum(ranks_T, 1), 0.0)
 
 
 class UserMeans:
