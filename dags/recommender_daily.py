@@ -8,9 +8,9 @@ published; the day is the partition key.
 
 ## Triage
 
-* **The gate refused** is not a failure: `promote_recommender` succeeds, the champion stays and
-  goes on recommending, and the report gives the reasons. Look into it when it happens on several
-  days.
+* **The gate refused** is not a failure: `promote_recommender` succeeds, the champion, if there
+  is one, stays and goes on recommending, and the report gives the reasons. Look into it when it
+  happens on several days.
 * `train_recommender` **exit code 1**: clear it; training goes on from its last checkpoint to the
   same losses. Out of memory: lower `training.tokens_per_batch`. Losses not finite: lower
   `training.learning_rate`; the report of the last good day has its curves for comparison.

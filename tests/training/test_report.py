@@ -156,6 +156,16 @@ def test_the_verdict_says_what_happened(decision, promoted, tone, headline):
     assert section.headline.startswith(headline)
 
 
+def test_a_refusal_leaves_the_champion_there_is_or_none():
+    refused = verdict("refuse", None)
+    first = sections.verdict({"promote_recommender": {**refused, "champion_version": None}})
+    assert first.headline == (
+        "tiger was refused; there is no champion yet, and nothing to recommend"
+    )
+    later = sections.verdict({"promote_recommender": {**refused, "champion_version": 3}})
+    assert later.headline == "tiger was refused; the champion before it stays"
+
+
 def test_the_best_entrant_is_marked_in_its_table():
     section = sections.metrics({"evaluate_recommender": evaluation(challenger_metric=0.15)})
     table = next(block for block in section.blocks if block.heading == "All targets")

@@ -1,8 +1,8 @@
 """promote_recommender: register the challenger, ask the gate, move the aliases.
 
-A refusal is an outcome, not a failure: the program ends well and the champion stays. The verdict is
-stored beside every version that it is about. Run again, it finds the same versions and the same
-champion and changes nothing.
+A refusal is an outcome, not a failure: the program ends well, and the champion, if there is one,
+stays. The verdict is stored beside every version that it is about. Run again, it finds the same
+versions and the same champion and changes nothing.
 """
 
 from collections.abc import Mapping
