@@ -236,6 +236,8 @@ def _model(location: str, revision: str | None, threads: int) -> Any:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
     from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # of weights that are read in a second
     torch.set_num_threads(threads)
     return SentenceTransformer(location, revision=revision)

@@ -152,6 +152,12 @@ def test_the_carried_model_puts_like_texts_close_and_gives_the_same_vectors_agai
     np.testing.assert_array_equal(vectors, encode_texts(texts, Embedding(), 1))
 
 
+def test_the_weights_are_read_in_silence(capfd):
+    embeddings._model.cache_clear()
+    encode_texts(["a"], Embedding(), 1)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_worker_without_the_carried_model_says_what_to_install(monkeypatch):
     monkeypatch.setattr(embeddings, "find_spec", lambda name: None)
     embeddings._model.cache_clear()
