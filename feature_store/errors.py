@@ -1,8 +1,21 @@
 """What can go wrong with a table; each message says what was found, expected, and what to do."""
 
 import errno
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+_ON_THIS_MACHINE = re.compile(r"file:(?://)?(?=/)")
+
+
+def with_paths(text: str) -> str:
+    """A message in which files of this machine are paths, as a shell takes them.
+
+    Example:
+        >>> with_paths("no rows in file:/data/a.csv and file:///data/b.csv")
+        'no rows in /data/a.csv and /data/b.csv'
+    """
+    return _ON_THIS_MACHINE.sub("", text)
 
 
 class FeatureStoreError(Exception):
@@ -89,6 +102,6 @@ def storage_errors(place: str) -> Iterator[None]:
         if reason is None:
             raise
         raise StorageUnavailable(
-            f"storage at {place} is {reason} ({error}); nothing was committed. "
+            f"storage at {with_paths(place)} is {reason} ({error}); nothing was committed. "
             "Free space or fix permissions, then run the command again"
         ) from error

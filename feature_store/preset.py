@@ -82,12 +82,14 @@ class Preset:
         sections: by name, overrides applied.
         lines: of the file, by path.
         overrides: the --set that gives the value at a path.
+        malformed: what is wrong with a --set that gives none.
     """
 
     path: Path
     sections: dict[str, Any]
     lines: Mapping[preset_yaml.Path, int]
     overrides: Mapping[preset_yaml.Path, str] = field(default_factory=dict)
+    malformed: tuple[Problem, ...] = ()
 
     def place(self, path: preset_yaml.Path) -> str:
         """What says the value at a path, or that it is not said: an override, or a line."""
@@ -114,9 +116,10 @@ def read_preset(name_or_path: str, *, folder: Path, overrides: Iterable[str] = (
     Args:
         name_or_path: a preset's name (`movielens-100k`) or a path ending in .yaml.
         folder: where named presets live.
-        overrides: `section.key=value` texts; values are read as YAML.
+        overrides: `section.key=value` texts; values are read as YAML. Those of another form are
+            kept for `problems_of`.
     Raises:
-        PresetError: no such file, not YAML, not a mapping, or a malformed override; all at once.
+        PresetError: no such file, not YAML, not a mapping; all at once.
     """
     path = _find(name_or_path, folder)
     try:
@@ -140,11 +143,15 @@ def read_preset(name_or_path: str, *, folder: Path, overrides: Iterable[str] = (
         )
     sections = dict(document.data)
     places: dict[preset_yaml.Path, str] = {}
-    malformed = [problem for text in overrides for problem in _apply(sections, places, text)]
-    if malformed:
-        raise refusal(path, malformed)
+    malformed = tuple(problem for text in overrides for problem in _apply(sections, places, text))
     sections.setdefault("name", path.stem)
-    return Preset(path=path, sections=sections, lines=document.lines, overrides=places)
+    return Preset(
+        path=path,
+        sections=sections,
+        lines=document.lines,
+        overrides=places,
+        malformed=malformed,
+    )
 
 
 def preset_name(name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()) -> str:
@@ -156,11 +163,10 @@ def preset_name(name_or_path: str, *, folder: Path, overrides: Iterable[str] = (
         PresetError: the preset can't be read, or no preset can have its name.
     """
     preset = read_preset(name_or_path, folder=folder, overrides=overrides)
-    problems = list(_name_problems(preset.sections["name"]))
-    if problems:
-        raise refusal(
-            preset.path, [replace(problem, place=preset.place(("name",))) for problem in problems]
-        )
+    place = preset.place(("name",))
+    named = [replace(each, place=place) for each in _name_problems(preset.sections["name"])]
+    if problems := [*preset.malformed, *named]:
+        raise refusal(preset.path, problems)
     return str(preset.sections["name"])
 
 
@@ -206,7 +212,7 @@ def instance(part: Part, preset: Preset) -> Any:
 
 
 def problems_of(preset: Preset, parts: Sequence[Part], *, all_parts: bool = False) -> list[Problem]:
-    """Everything that is wrong with parts of a preset, in the file's order.
+    """Everything that is wrong with a preset's overrides and parts, in the file's order.
 
     Args:
         preset: as read.
@@ -231,7 +237,7 @@ def problems_of(preset: Preset, parts: Sequence[Part], *, all_parts: bool = Fals
         for (path, _), problem in found.items()
     ]
     placed.sort(key=lambda one: _line(preset, one[0]))
-    return [problem for _, problem in placed]
+    return [*preset.malformed, *(problem for _, problem in placed)]
 
 
 def _broken_rules(part: Part, own: Mapping[str, Any], wrong: Sequence[preset_yaml.Path]) -> Found:
@@ -293,8 +299,9 @@ def _find(name_or_path: str, folder: Path) -> Path:
     known = sorted(each.stem for each in folder.glob("*.yaml"))
     nearest = near(name_or_path, known)
     hint = f"; did you mean {nearest!r}?" if nearest else ""
+    there = ", ".join(known) or "none"
     raise PresetError(
-        f"no preset at {path}; presets in {folder}: {known}{hint}. Give a path that ends in "
+        f"no preset at {path}; presets in {folder}: {there}{hint}. Give a path that ends in "
         ".yaml, or `cd` to the folder that `sidereal init` made: its .env says where presets are"
     )
 

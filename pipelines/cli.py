@@ -5,10 +5,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from shlex import quote
 from typing import Any
 
 import click
 
+from feature_store.choices import OneOf
 from feature_store.errors import FeatureStoreError
 from feature_store.log_lines import at_work, show_log_lines
 from feature_store.preset import PresetError
@@ -29,8 +31,8 @@ JOB_NAMES = (
 """The keys of `pipelines.jobs.JOBS`, which can't be looked at without importing Spark."""
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True, type=click.Choice(JOB_NAMES))
+@click.command(epilog="\b\nJobs:\n" + "\n".join(f"  {name}" for name in JOB_NAMES))
+@click.argument("names", metavar="JOB...", nargs=-1, required=True, type=OneOf(JOB_NAMES))
 @click.option("--preset", required=True, help="A preset's name, or a path ending in .yaml.")
 @click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The partition.")
 @click.option(
@@ -64,7 +66,9 @@ def job(
                 at_work(f"{name} {each}", detail=_spark_tasks),
             ):
                 facts = _run(name, preset, each, overrides)
-            click.echo(json.dumps(facts, default=str, indent=1) if as_json else describe(facts))
+            click.echo(
+                json.dumps(facts, default=str, indent=1) if as_json else describe(facts, preset)
+            )
 
 
 def _spark_tasks() -> str:
@@ -93,7 +97,7 @@ def _days(first: datetime | None, last: datetime) -> list[date]:
 
 
 @click.command()
-@click.argument("dataset", type=click.Choice(DATASETS))
+@click.argument("dataset", type=OneOf(DATASETS))
 def fetch(dataset: str) -> None:
     """Get a public data set, for research use under its own terms.
 
@@ -110,8 +114,8 @@ def fetch(dataset: str) -> None:
     click.echo(str(folder))
 
 
-def describe(facts: dict[str, Any]) -> str:
-    """A run in a line or two, for people."""
+def describe(facts: dict[str, Any], given: str = "") -> str:
+    """A run in a line or two, for people; `given` is how the command was told the preset."""
     head = f"{facts['step']} {facts['day']}: {facts['status']} in {facts['seconds']:.1f} s"
     rows = f"{facts['rows']:,} rows in the partitions of this run"
     lines = [head, f"  {facts['table']}: {rows}, snapshot {facts['snapshot_id']}"]
@@ -121,7 +125,7 @@ def describe(facts: dict[str, Any]) -> str:
             f"{facts['duplicates']:,} duplicates + {facts['quarantined']:,} quarantined"
         )
         lines += [f"    {rows:,} × {reason}" for reason, rows in facts["reasons"].items()]
-        lines += _changes(facts)
+        lines += _changes(facts, given or facts["preset"])
     if "catalogue_rows" in facts:
         lines += _catalogue(facts)
     lines += [f"    alarm: {alarm}" for alarm in facts.get("alarms", ())]
@@ -144,7 +148,7 @@ def _catalogue(facts: dict[str, Any]) -> list[str]:
     return [f"    {facts['listed_items']:,} items listed{withdrawn}", *lines]
 
 
-def _changes(facts: dict[str, Any]) -> list[str]:
+def _changes(facts: dict[str, Any], given: str) -> list[str]:
     """What a delivery changed, which files weren't read, and which days are missing."""
     fates = ("added", "corrected", "unchanged", "withdrawn")
     counts = ", ".join(f"{facts[fate]:,} {fate}" for fate in fates if facts[fate])
@@ -163,7 +167,7 @@ def _changes(facts: dict[str, Any]) -> list[str]:
     if missing := facts["missing_days"]:
         days = f"{missing[0]} has" if len(missing) == 1 else f"{len(missing)} days have"
         lines.append(
-            f"    {days} no delivery; to fill in: sidereal run --preset {facts['preset']} "
+            f"    {days} no delivery; to fill in: sidereal run --preset {quote(given)} "
             f"--from {missing[0]} --to {facts['day']}"
         )
     return lines

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from feature_store.preset_problems import near
 from feature_store.settings import Settings
 from pipelines.config import PipelineConfig, TableSource
 
@@ -22,10 +23,21 @@ def absent_places(config: PipelineConfig, settings: Settings) -> list[str]:
         named["source.catalogue.path"] = config.source.catalogue.path
     places = {key: _local(path, settings) for key, path in named.items()}
     return [
-        f"{key}: there is nothing at {place}; put your data there, or correct the preset"
+        f"{key}: there is nothing at {place}{_hint(place)}; put your data there, or correct the "
+        "preset"
         for key, place in places.items()
         if place is not None and not place.exists()
     ]
+
+
+def _hint(place: Path) -> str:
+    """The file or folder that was probably meant: one of the first missing name's neighbours."""
+    missing = place
+    while missing != missing.parent and not missing.parent.is_dir():
+        missing = missing.parent
+    names = (entry.name for entry in missing.parent.iterdir() if not entry.name.startswith("."))
+    nearest = near(missing.name, names)
+    return f" (did you mean {str(missing.parent / nearest)!r}?)" if nearest else ""
 
 
 def _local(path: str, settings: Settings) -> Path | None:

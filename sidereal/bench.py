@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from feature_store.choices import OneOf
 from feature_store.settings import Settings
 
 BENCHMARKS = (
@@ -38,7 +39,7 @@ _CHILD = (
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(BENCHMARKS), metavar="[NAME]...")
+@click.argument("names", nargs=-1, type=OneOf(BENCHMARKS), metavar="[NAME]...")
 @click.option("--quick", is_flag=True, help="Small work, to see that it runs; not for comparison.")
 @click.option("--json", "as_json", is_flag=True, help="Print the measures as JSON.")
 def bench(names: tuple[str, ...], quick: bool, as_json: bool) -> None:
@@ -90,7 +91,9 @@ def _measure(name: str, quick: bool, home: Path) -> dict[str, Any]:
     result.unlink()
     missing = [field for field in FIELDS if field not in found]
     if missing:
-        raise click.ClickException(f"benchmark {name} gave no {missing}; expected {list(FIELDS)}")
+        raise click.ClickException(
+            f"benchmark {name} gave no {', '.join(missing)}; expected {', '.join(FIELDS)}"
+        )
     return {**found, "quick": True} if quick else found
 
 

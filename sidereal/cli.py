@@ -115,6 +115,19 @@ class LazyGroup(click.Group):
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         return next((mount.load() for mount in _mounts() if mount.name == cmd_name), None)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments begin with; a misspelt one is told the nearest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            # Click looks among the commands that a group holds; ours are imported when asked for.
+            names = self.list_commands(ctx)
+            raise click.exceptions.NoSuchCommand(
+                error.command_name, possibilities=names, ctx=ctx
+            ) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section, from the mounts alone."""
         width = max(len(mount.name) for mount in _mounts())

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
+from shlex import quote
 from typing import Any
 
 import click
 
+from feature_store.errors import with_paths
 from feature_store.preset import Preset, PresetError, instance
 from feature_store.settings import Settings
 from pipelines.config import PART, PipelineConfig, TableSource
@@ -19,7 +21,13 @@ LEFT_OUT = 5
 
 
 def look(
-    preset: Preset, settings: Settings, day: date | None, facts: dict[str, Any], *, quiet: bool
+    preset: Preset,
+    settings: Settings,
+    day: date | None,
+    facts: dict[str, Any],
+    *,
+    given: str,
+    quiet: bool,
 ) -> int:
     """Read the first rows of a preset's data, where there are any; returns the exit code.
 
@@ -28,6 +36,7 @@ def look(
         settings: where the data is.
         day: whose delivery is read; None: the newest one.
         facts: gets what was found, under `data`.
+        given: how the command was told the preset.
         quiet: whether nothing is printed but errors.
     """
     config: PipelineConfig = instance(PART, preset)
@@ -49,7 +58,7 @@ def look(
     facts["data"] = asdict(found)
     if not quiet:
         _print(found)
-        _say_day(found, config)
+        _say_day(found, config, given)
     refusal = found.refusal(config.validation.quarantine_share)
     if refusal:
         reasons = "".join(f"\n  {rows:,} × {reason}" for reason, rows in found.reasons.items())
@@ -58,7 +67,7 @@ def look(
 
 
 def _print(found: Preview) -> None:
-    files = f"{len(found.files)} file(s), the first {found.files[0]}"
+    files = f"{len(found.files)} file(s), the first {with_paths(found.files[0])}"
     whose = found.day or "a log of all days"
     days = " to ".join(map(str, dict.fromkeys(found.days or ())))
     span = f", with events of {days}" if days else ""
@@ -82,13 +91,13 @@ def _print(found: Preview) -> None:
     _rows(found.published)
 
 
-def _say_day(found: Preview, config: PipelineConfig) -> None:
+def _say_day(found: Preview, config: PipelineConfig, given: str) -> None:
     """Which day to run, where the names of files don't say it."""
     source = config.source
     if isinstance(source, TableSource) and source.columns.event_time.unit == "order":
         click.echo(
             f"place n is second n of {source.columns.event_time.origin}: "
-            f"`sidereal run --preset {config.name}` runs that day"
+            f"`sidereal run --preset {quote(given)}` runs that day"
         )
     elif found.day is None:
         click.echo("a run takes the log's events up to the end of its --day")

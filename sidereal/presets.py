@@ -50,7 +50,8 @@ def check(
     nothing is published): columns and types, what each strength rule matches, why rows would be
     refused, and ten rows as they will be published.
 
-    Exit codes: 0 right, 1 the delivery is not there, 2 the preset is wrong, 3 the data is.
+    Exit codes: 0 right, also where there is no data yet; 1 --day has no delivery, 2 the preset is
+    wrong, 3 the data is.
     """
     settings = Settings()
     try:
@@ -74,7 +75,7 @@ def check(
     if not no_data and find_spec("pyspark"):
         from sidereal.preset_data import look
 
-        code = look(preset, settings, day.date() if day else None, facts, quiet=as_json)
+        code = look(preset, settings, day.date() if day else None, facts, given=name, quiet=as_json)
         if code:
             sys.exit(code)
     if as_json:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from feature_store.choices import OneOf
+
 if TYPE_CHECKING:
     from feature_store.settings import Settings
     from training.config import TrainingConfig
@@ -89,7 +91,7 @@ def baselines(
 @click.option(
     "--dataset",
     required=True,
-    type=click.Choice(["movielens-1m", "movielens-100k"]),
+    type=OneOf(["movielens-1m", "movielens-100k"]),
     help="Whose settings, and whose published figures.",
 )
 @click.option(
@@ -130,7 +132,7 @@ def unigrf(
     show_log_lines()
     unknown = sorted(set(only) - set(ROWS))
     if unknown:
-        raise click.UsageError(f"--only: no row {unknown}; there are {list(ROWS)}")
+        raise click.UsageError(f"--only: no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
     root = Settings().home.absolute() / "reproduce"
     try:
         histories, num_items = read_movielens(folder or fetch(dataset, Settings()))
@@ -158,13 +160,13 @@ def unigrf(
 @click.option(
     "--dataset",
     required=True,
-    type=click.Choice(["movielens-100k", "amazon-office", "kuairand"]),
+    type=OneOf(["movielens-100k", "amazon-office", "kuairand"]),
     help="A preset; its tables are built in a home apart.",
 )
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(["tokenizers", "decoder", "alignment"]),
+    type=OneOf(["tokenizers", "decoder", "alignment"]),
     help="Experiments to run; default: all that the dataset has the data for.",
 )
 @click.option(

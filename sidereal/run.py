@@ -22,6 +22,7 @@ from sidereal.preset_check import checked
 from sidereal.presets import refuse_namesakes
 from sidereal.retention import tidy
 from sidereal.schedule import load_schedule
+from sidereal.summary_view import console_of_run
 
 
 @click.command()
@@ -71,7 +72,7 @@ def run(
     130 interrupted.
     """
     settings = Settings()
-    console = Console(stderr=as_json)
+    console = console_of_run(stderr=as_json)
     try:
         chosen, begin = which_days(days, first=first, last=last, before_today=before_today)
         plan = make_plan(preset, chosen, model, overrides, settings, first_day=begin)

@@ -96,7 +96,7 @@ def _step(task: Task, name: str, facts: Facts) -> Facts:
 
 
 def _delivery(steps: Steps) -> Facts:
-    account = ("rows_in", "published", "duplicates", "quarantined")
+    account = ("rows_in", "published", "duplicates", "quarantined", "withheld")
     changes = ("added", "corrected", "unchanged", "withdrawn", "late_rows")
     named = (*account, *changes, "num_left_out", "missing_days")
     return _chosen(steps.get("ingest_interactions", {}), named)
@@ -197,6 +197,7 @@ def _paths(settings: Settings, preset: str, day: date, steps: Steps) -> Facts:
     )
     return {
         "report": steps.get("write_report", {}).get("path"),
+        "data_docs_index": str(settings.data_docs_of(preset) / "index.html") if docs else None,
         "data_docs": docs,
         "run_records": str(folder / "steps"),
         "warehouse": settings.resolved_warehouse,

@@ -14,11 +14,9 @@ from rich.text import Text
 Facts = Mapping[str, Any]
 
 SHOWN_METRICS = ("ndcg@10", "hr@10", "mrr", "auc")
-_ACCOUNT = (
-    "{rows_in:,} rows in = {published:,} published + {duplicates:,} duplicates + "
-    "{quarantined:,} quarantined"
-)
 _FATES = ("added", "corrected", "unchanged", "withdrawn")
+LOG_WIDTH = 1000
+_LABEL = len("run records")
 _GOOD, _BAD = "green", "bold red"
 
 
@@ -26,9 +24,22 @@ def print_summary(console: Console, facts: Facts, path: Path) -> None:
     """Print what the summary holds; parts that are empty are left out."""
     parts = [part for part in _parts(facts, console) if part is not None]
     title = f"{facts['preset']}, day {facts['day']}: {facts['status']} in {facts['seconds']:.0f} s"
-    console.rule(f"[bold]{title}")
+    if console.is_terminal:
+        console.rule(f"[bold]{title}")
+    else:
+        console.print(f"[bold]{title}")
     console.print(Group(*parts))
-    console.print(f"summary: {path}", soft_wrap=True)
+    for label, place in (*_paths(facts["paths"]), ("summary", str(path))):
+        # Not in a table, which would cut what is to be copied.
+        console.print(Text(f"{label:<{_LABEL}} {place}"), soft_wrap=True)
+
+
+def console_of_run(*, stderr: bool) -> Console:
+    """Where a run is told; a log has no width at which its lines must be cut."""
+    console = Console(stderr=stderr)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
+    return console
 
 
 def _parts(facts: Facts, console: Console) -> Iterator[RenderableType | None]:
@@ -39,7 +50,6 @@ def _parts(facts: Facts, console: Console) -> Iterator[RenderableType | None]:
     yield _tokenizer(facts["tokenizer"])
     yield _metrics(facts["metrics"], console)
     yield _gate(facts["gate"])
-    yield _paths(facts["paths"])
 
 
 def _tasks(tasks: list[Facts], steps: list[Facts]) -> Table:
@@ -81,14 +91,24 @@ def _tables(tables: Facts, delivery: Facts) -> RenderableType | None:
     if not delivery:
         return table
     changes = ", ".join(f"{delivery[fate]:,} {fate}" for fate in _FATES if delivery.get(fate))
-    said = f"  {_ACCOUNT.format_map(delivery)}\n" + (f"  events: {changes}\n" if changes else "")
+    said = f"  {_account(delivery)}\n" + (f"  events: {changes}\n" if changes else "")
     return Group(table, Text(said, "dim"))
+
+
+def _account(delivery: Facts) -> str:
+    """Where the rows of a delivery are; withheld ones are those of a day that was refused."""
+    told = (
+        "{rows_in:,} rows in = {published:,} published + {duplicates:,} duplicates + "
+        "{quarantined:,} quarantined"
+    ).format_map(delivery)
+    held = delivery.get("withheld")
+    return f"{told} + {held:,} withheld with their day" if held else told
 
 
 def _other_days(facts: Facts) -> RenderableType | None:
     """Days that were brought in before this one, and those that are still missing."""
     lines = [
-        Text(f"  {each['day']}: {_ACCOUNT.format_map(each)}", "dim")
+        Text(f"  {each['day']}: {_account(each)}", "dim")
         for each in facts["filled"]
         if "rows_in" in each
     ]
@@ -204,16 +224,14 @@ def _gate(found: Facts) -> Panel | None:
     return Panel(Group(*lines), title="Gate", title_align="left", expand=False)
 
 
-def _paths(paths: Facts) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(overflow="fold")
-    table.add_row("report", paths["report"] or "–")
+def _paths(paths: Facts) -> Iterator[tuple[str, str]]:
+    yield "report", paths["report"] or "–"
+    if paths["data_docs_index"]:
+        yield "Data Docs", paths["data_docs_index"]
     for path in paths["data_docs"]:
-        table.add_row("Data Docs", path)
-    table.add_row("run records", paths["run_records"])
-    table.add_row("UIs", "sidereal ui (Airflow and MLflow)")
-    return table
+        yield "", path
+    yield "run records", paths["run_records"]
+    yield "UIs", "sidereal ui (Airflow and MLflow)"
 
 
 def _table(title: str, *names: str, text: tuple[str, ...] = ()) -> Table:

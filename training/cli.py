@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feature_store.choices import OneOf
+
 if TYPE_CHECKING:
     from training.programs.interface import Facts, Task
     from training.registry import Registry
@@ -53,7 +55,7 @@ Exit codes: 0 done (a refused promotion is an outcome, too), 1 failed, 2 usage o
 
 
 @click.command(help=_programs_help())
-@click.argument("names", metavar="PROGRAM...", nargs=-1, required=True, type=click.Choice(PROGRAMS))
+@click.argument("names", metavar="PROGRAM...", nargs=-1, required=True, type=OneOf(PROGRAMS))
 @click.option("--preset", required=True, help="A preset's name, or a path to its YAML.")
 @click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The day.")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")

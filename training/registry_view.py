@@ -165,7 +165,8 @@ def version_of(versions: Iterable[Version], number: int, preset: str) -> Version
     """
     known = {version.number: version for version in versions}
     if number not in known:
-        raise RegistryError(f"{preset!r} has no version {number}; it has {sorted(known) or 'none'}")
+        there = ", ".join(map(str, sorted(known))) or "none"
+        raise RegistryError(f"{preset!r} has no version {number}; it has {there}")
     return known[number]
 
 

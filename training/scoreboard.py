@@ -134,7 +134,8 @@ def require_answerable(config: TrainingConfig, names: Iterable[str] | None = Non
     families = (config.models.challenger, *config.models.baselines)
     if config.gate.floor not in families:
         raise PresetError(
-            f"gate.floor is {config.gate.floor!r}, which is not evaluated; models has {families}"
+            f"gate.floor is {config.gate.floor!r}, which is not evaluated; models has "
+            + ", ".join(families)
         )
     if names is None:
         names = [
@@ -147,7 +148,8 @@ def require_answerable(config: TrainingConfig, names: Iterable[str] | None = Non
     unknown = sorted({config.gate.primary_metric, *guards} - set(names))
     if unknown:
         raise PresetError(
-            f"the gate asks for {unknown}, the evaluation measures {sorted(names)}; "
+            f"the gate asks for {', '.join(unknown)}, the evaluation measures "
+            f"{', '.join(sorted(names))}; "
             "change gate.primary_metric, gate.guard_metrics or evaluation.cutoffs"
         )
 

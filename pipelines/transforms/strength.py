@@ -144,7 +144,7 @@ def _problem_by_name(when: str, columns: Sequence[str]) -> str | None:
         return foreign
     near = difflib.get_close_matches(absent, columns, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"no raw column {absent!r}{hint}; there are {list(columns)}"
+    return f"no raw column {absent!r}{hint}; there are {', '.join(map(repr, columns))}"
 
 
 def _foreign(when: str, rows: DataFrame) -> str | None:

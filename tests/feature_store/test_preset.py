@@ -34,14 +34,14 @@ def test_overrides_reach_any_depth_and_are_read_as_yaml(folder):
 
 
 def test_a_preset_that_is_not_there_is_told_with_those_that_are(folder):
-    with pytest.raises(PresetError, match=r"no preset at .*yours.yaml; presets in .*: \['mine'\]"):
+    with pytest.raises(PresetError, match=r"no preset at .*yours.yaml; presets in .*: mine\. Give"):
         sections_of("yours", folder=folder)
 
 
 @pytest.mark.parametrize("override", ["source.kind", "=3", "source..kind=3"])
 def test_a_malformed_override_is_refused(folder, override):
     with pytest.raises(PresetError, match=r"is not of the form section\.key=value"):
-        sections_of("mine", folder=folder, overrides=[override])
+        preset_name("mine", folder=folder, overrides=[override])
 
 
 def test_a_file_that_is_no_preset_is_refused(folder):
@@ -55,7 +55,7 @@ def test_a_file_that_is_no_preset_is_refused(folder):
 
 def test_a_value_that_is_no_yaml_is_refused_with_its_override(folder):
     with pytest.raises(PresetError, match=r"--set source=\[a: no YAML"):
-        sections_of("mine", folder=folder, overrides=["source=[a"])
+        preset_name("mine", folder=folder, overrides=["source=[a"])
 
 
 def test_a_file_that_can_not_be_read_is_told(folder, monkeypatch):

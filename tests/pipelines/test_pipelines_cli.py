@@ -70,6 +70,13 @@ def test_what_a_delivery_changed_and_lacks_is_told(invoke):
     assert "--preset movielens-100k --from 1998-04-13 --to 1998-04-15" in said
 
 
+def test_the_way_to_fill_days_in_names_the_preset_as_it_was_given(monkeypatch):
+    monkeypatch.setattr(cli, "_run", lambda *_: FACTS)
+    given = "/srv/my shop/shop.yaml"
+    said = CliRunner().invoke(job, [*ARGUMENTS[:2], given, *ARGUMENTS[3:]])
+    assert f"sidereal run --preset '{given}' --from 1998-04-13" in said.stdout
+
+
 def test_an_alarm_of_a_job_is_told(invoke):
     said = invoke({**FACTS, "alarms": ["40 of 40 items have no text: their ids are embedded"]})
     assert "    alarm: 40 of 40 items have no text: their ids are embedded" in said.stdout

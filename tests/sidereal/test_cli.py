@@ -49,6 +49,25 @@ def test_every_mount_leads_to_a_command_that_explains_itself(mount):
 
 
 def test_an_unknown_command_is_a_usage_error():
-    result = CliRunner().invoke(main, ["rnu"])
+    result = CliRunner().invoke(main, ["dance"])
     assert result.exit_code == 2
-    assert "No such command 'rnu'" in result.output
+    assert "No such command 'dance'.\n" in result.output
+
+
+MISSPELT = {
+    "preset check x": "No such command 'preset'. Did you mean 'presets'?",
+    "presets chek x": "No such command 'chek'. Did you mean 'check'?",
+    "job ingest_interaction": "'ingest_interaction' is none; did you mean 'ingest_interactions'?",
+    "program train_recomender": "'train_recomender' is none; did you mean 'train_recommender'?",
+    "fetch movielens-100": "'movielens-100' is none; did you mean 'movielens-100k'?",
+    "bench ingstion": "'ingstion' is none; did you mean 'ingestion'?",
+    "job dance": "'dance' is not one of 'build_items', 'ingest_interactions'",
+}
+
+
+@pytest.mark.parametrize("words", MISSPELT)
+def test_a_misspelt_command_or_step_is_told_the_nearest(words):
+    result = CliRunner().invoke(main, words.split())
+    assert result.exit_code == 2
+    assert MISSPELT[words] in result.output
+    assert "{build_items|" not in result.output

@@ -8,7 +8,7 @@ import yaml
 from click.testing import CliRunner
 from pydantic_core import PydanticUndefined
 
-from feature_store.preset import PresetError, problems_of, read_preset
+from feature_store.preset import PresetError, preset_name, problems_of, read_preset
 from feature_store.preset_problems import choices_of, dotted, members, sections_of
 from feature_store.settings import REPOSITORY
 from sidereal.cli import main
@@ -276,6 +276,20 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file(tmp_path):
         ("line 7", "training.max_epochs"),
         ("line 9", "gate.primary_metric"),
     ]
+
+
+def test_an_override_without_a_value_hides_nothing(tmp_path):
+    (tmp_path / "shop.yaml").write_text(yaml.safe_dump({"source": {}, "trainig": {}}))
+    with pytest.raises(PresetError, match="has 4 problems") as caught:
+        checked("shop", folder=tmp_path, overrides=["gate.floor", "training.max_epochs=many"])
+    assert [each.place for each in caught.value.problems] == [
+        "--set gate.floor",
+        "--set training.max_epochs=many",
+        "line 1",
+        "line 2",
+    ]
+    with pytest.raises(PresetError, match=r"is not of the form section\.key=value"):
+        preset_name("shop", folder=tmp_path, overrides=["name"])
 
 
 YAML = {

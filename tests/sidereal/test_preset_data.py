@@ -46,12 +46,13 @@ def check(spark, tmp_path, monkeypatch):
     return run
 
 
-def test_the_newest_delivery_is_read_and_shown_as_it_will_be_published(check):
+def test_the_newest_delivery_is_read_and_shown_as_it_will_be_published(check, tmp_path):
     days = {"2026-03-01.csv": ["junk"], "2026-03-02.csv": [HEADER, *GOOD]}
     days |= {"2026-02-31.csv": ["no day"], "2026-03-03.csv.tmp": [HEADER]}
     done = check(days=days)
     assert done.exit_code == 0, done.output
     assert "4 rows of 2026-03-02 read" in done.output
+    assert f"the first {tmp_path / 'data' / 'events' / '2026-03-02.csv'}\n" in done.output
     assert "not read: 2026-02-31.csv" in done.output
     assert "user string, item string, time string, action string, price string" in done.output
     assert "1 rows  action = 'purchase'" in done.output
@@ -105,9 +106,15 @@ def test_a_day_without_a_delivery_and_no_data_at_all_are_said(check, tmp_path):
     assert "no delivery for 2026-03-09" in absent.output
     empty = check(days={"2026-03-10.csv": [HEADER]})
     assert empty.exit_code == 3
-    assert "no rows for 2026-03-10" in empty.output
+    assert f"no rows for 2026-03-10 in {tmp_path / 'data'}/" in empty.output
     elsewhere = check("--set", "source.path=nowhere/{day}")
     assert elsewhere.exit_code == 0
     assert f"source.path: there is nothing at {tmp_path / 'data' / 'nowhere'};" in elsewhere.output
+    misspelt = check("--set", "source.path=evnts/2026/{day}.csv")
+    data = tmp_path / "data"
+    assert (
+        f"there is nothing at {data / 'evnts' / '2026'} (did you mean '{data / 'events'}'?);"
+    ) in misspelt.output
+    assert "0 right, also where there is no data yet" in " ".join(check("--help").output.split())
     assert "there is no data yet: nothing was read" in elsewhere.output
     assert "rows" not in check("--no-data").output

@@ -12,7 +12,7 @@ from sidereal.chain import Progress
 from sidereal.failure import exit_code, triage
 from sidereal.live_view import LineView, TableView
 from sidereal.summary import summarize, write_summary
-from sidereal.summary_view import print_summary
+from sidereal.summary_view import console_of_run, print_summary
 
 DAY = date(1998, 4, 20)
 
@@ -191,7 +191,8 @@ def test_no_interval_is_cut_on_a_narrow_console(records, width):
     facts["entrants"]["tiger"]["ranking"] = {"all": {"values": {"auc": bounds(0.75)}}}
     write_step(records.runs_of("mine"), DAY, "evaluate_recommender", facts)
     text = text_of(records, task("ingest_interactions"), width=width)
-    assert max(len(line) for line in text.splitlines() if "summary: " not in line) <= width
+    tables = text[: text.index("\nreport  ")]
+    assert max(len(line) for line in tables.splitlines()) <= width
     assert "…" not in text
     for interval in (
         "0.0800 [0.0700, 0.0900]",
@@ -205,9 +206,40 @@ def test_no_interval_is_cut_on_a_narrow_console(records, width):
     assert any("difference" in line and "-0.0200" in line for line in lines)
 
 
+def test_rows_of_a_refused_day_are_withheld_and_add_up(records):
+    account = {"rows_in": 50, "published": 0, "duplicates": 0, "quarantined": 10, "withheld": 40}
+    refused = {**account, "status": "refused", "table": "interactions", "rows": 0, "changed": False}
+    write_step(records.runs_of("mine"), DAY, "ingest_interactions", refused)
+    text = text_of(records, task("ingest_interactions"), width=120)
+    assert (
+        "50 rows in = 0 published + 0 duplicates + 10 quarantined + 40 withheld with their day"
+    ) in text
+
+
 def test_tasks_are_named_with_their_dag(records):
     text = text_of(records, task("spark_jobs", dag="features_daily"), width=80)
     assert "features_daily.spark_jobs" in text
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_paths_are_whole_on_any_console(records, is_terminal):
+    facts = summarize(records, "mine", progress(task("recommend")), seconds=12.0)
+    facts["paths"]["report"] = report = f"/srv/{'folder/' * 20}report.html"
+    console = Console(width=80, record=True, force_terminal=is_terminal)
+    print_summary(console, facts, write_summary(records, facts))
+    lines = console.export_text().splitlines()
+    assert f"report      {report}" in lines
+    assert f"Data Docs   {records.data_docs_of('mine') / 'index.html'}" in lines
+    assert "            /docs/interactions/index.html" in lines
+
+
+def test_a_log_cuts_no_line_of_a_table(records, capsys):
+    place = f"/srv/{'folder/' * 20}2026-03-01.csv"
+    failed = {"status": "failed", "reason": f"no delivery at {place}. Deliver it"}
+    write_step(records.runs_of("mine"), DAY, "recommend", failed)
+    facts = summarize(records, "mine", progress(task("recommend")), seconds=12.0)
+    print_summary(console_of_run(stderr=False), facts, write_summary(records, facts))
+    assert f"no delivery at {place}. Deliver it" in capsys.readouterr().out
 
 
 def test_alarms_of_embeddings_and_tokenizer_stand_below_its_table(records):

@@ -266,10 +266,10 @@ def test_candidates_of_other_rows_are_refused(task, tmp_path):
 
 
 def test_a_day_without_candidates_says_what_to_run(task, tmp_path):
-    with pytest.raises(ProgramError, match=r"no candidate of \['item_knn', 'popularity'\] "):
+    with pytest.raises(ProgramError, match=r"no candidate of item_knn, popularity "):
         evaluate(task)
     keep(task, "item_knn", tmp_path / "b")
-    with pytest.raises(ProgramError, match=r"no candidate of \['popularity'\].*train_baselines"):
+    with pytest.raises(ProgramError, match=r"no candidate of popularity for .*train_baselines"):
         evaluate(task)
 
 
@@ -295,7 +295,7 @@ def test_a_day_without_targets_says_what_to_change(task, tmp_path):
 
 def test_a_gate_that_asks_for_what_is_not_measured_is_a_mistake_of_the_preset(task):
     wrong = another(task, config=config(task.config.name, gate={"primary_metric": "ndcg@20"}))
-    with pytest.raises(PresetError, match=r"the gate asks for \['hr@10', 'ndcg@20'\]|ndcg@20"):
+    with pytest.raises(PresetError, match=r"the gate asks for hr@10, ndcg@20, the evaluation"):
         evaluate(wrong)
     wrong = another(task, config=config(task.config.name, gate={"floor": "sasrec"}))
     with pytest.raises(PresetError, match=r"gate.floor is 'sasrec', which is not evaluated"):

@@ -117,11 +117,11 @@ def test_the_headline_is_the_means_of_all_targets(board):
 
 
 def test_a_metric_that_nobody_measures_is_refused_before_and_after_measuring():
-    with pytest.raises(PresetError, match=r"the gate asks for \['hr@20'\], the evaluation meas"):
+    with pytest.raises(PresetError, match=r"the gate asks for hr@20, the evaluation meas"):
         require_answerable(config(gate={"guard_metrics": ["hr@20"]}))
     asked = config(gate={"guard_metrics": ["expanded_mrr"]})
     require_answerable(asked)
-    with pytest.raises(PresetError, match=r"the gate asks for \['expanded_mrr'\]"):
+    with pytest.raises(PresetError, match=r"the gate asks for expanded_mrr, the"):
         require_answerable(asked, NAMES)
 
 

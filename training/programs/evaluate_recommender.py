@@ -249,7 +249,8 @@ def entrants(task: Task) -> dict[str, Bundle]:
     missing = [family for family, candidate in candidates.items() if candidate is None]
     if missing:
         program = "train_recommender" if config.challenger in missing else "train_baselines"
-        raise ProgramError(f"no candidate of {missing} for {day}; run {program} for that day first")
+        named = ", ".join(missing)
+        raise ProgramError(f"no candidate of {named} for {day}; run {program} for that day first")
     bundles = {f: task.registry.fetch(found) for f, found in candidates.items() if found}
     trained = pretrained(task, candidates[config.challenger])
     if trained is not None:

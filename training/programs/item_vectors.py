@@ -71,8 +71,9 @@ def _choose(encoders: list[str], wanted: str, task: Task) -> str:
     fitting = [wanted] if wanted in encoders else fitting
     if len(fitting) != 1:
         raise ProgramError(
-            f"'item_embeddings' holds vectors of {encoders}, wanted is {wanted or 'the only one'}; "
-            "set tokenizer.encoder to one of them, or run embed_items with that encoder"
+            f"'item_embeddings' holds vectors of {', '.join(encoders)}, wanted is "
+            f"{wanted or 'the only one'}; set tokenizer.encoder to one of them, or run "
+            "embed_items with that encoder"
         )
     return fitting[0]
 
@@ -81,8 +82,9 @@ def _matrix(rows: pa.Table, encoder: str) -> torch.Tensor:
     lists = rows["embedding"].combine_chunks()
     widths = np.unique(lists.value_lengths().to_numpy())
     if len(widths) != 1 or widths[0] == 0:
+        lengths = ", ".join(map(str, widths))
         raise ProgramError(
-            f"vectors of {encoder!r} have {widths.tolist()} numbers, expected one length; "
+            f"vectors of {encoder!r} have {lengths} numbers, expected one length; "
             "run embed_items again"
         )
     values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
