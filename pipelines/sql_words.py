@@ -28,7 +28,7 @@ _KEYWORDS = frozenset(
 _CALLED_WITHOUT_BRACKETS = WITHOUT_BRACKETS - {"user", "session_user"}
 _CLOCKS = ("unix_timestamp",)
 """Functions of their arguments, which without any tell the time."""
-_QUERIES = {"select": "SELECT", "over": "a window (OVER)"}
+_QUERIES = {"select": "SELECT", "over": "OVER, a window"}
 _UNFINISHED = frozenset(
     "= == != <> <= >= < > + - * / % || && & | ^ and or not in is ( , . -> ::".split()
 )

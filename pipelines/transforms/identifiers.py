@@ -160,7 +160,6 @@ _ID_TYPES = (
 _WORDS = {
     "boolean": "booleans",
     "date": "dates",
-    "time": "times of day",
     "timestamp": "timestamps",
     "timestamp_ntz": "timestamps",
     "array": "lists",

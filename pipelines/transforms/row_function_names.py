@@ -54,7 +54,8 @@ WITHOUT_BRACKETS = frozenset(
 )
 """Functions that SQL calls without brackets, where no column has their name."""
 KNOWN_BEYOND_THE_ROW = WITHOUT_BRACKETS | frozenset(
-    "avg count curdate first java_method lag last lead max mean median min now rand randn random "
-    "reflect row_number shuffle sum try_reflect unix_timestamp() uuid".split()
+    "avg collect_list count curdate explode first java_method lag last lead max mean median min "
+    "now posexplode rand randn random rank reflect row_number shuffle sum try_reflect "
+    "unix_timestamp() uuid version".split()
 )
 """Functions that somebody means when they write them: no misspelt name of one of the row's."""

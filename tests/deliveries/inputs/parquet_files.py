@@ -153,7 +153,7 @@ TIMES = [
         {f"{D}/p0.parquet": parquet(events("u1", ts=pa.array([time(12)])))},
         P,
         exit_code=3,
-        says=["event_time: column 'ts' holds times of day"],
+        says=["p0.parquet has ts as TIME(MICROS", "which can't be read"],
     ),
     one(
         "what is finer than a microsecond is cut",
@@ -387,6 +387,7 @@ SHAPES = [
         blob=pa.array([b"\x00", b"\xff"]),
         nested=pa.array([{"a": [1]}, {"a": []}]),
         clock=pa.array([time(12), time(13)], pa.time64("ns")),
+        watch=pa.array([time(12), time(13)], pa.time64("us")),
         span=pa.array([timedelta(1), timedelta(2)], pa.duration("ns")),
         half=pa.array(np.array([1, 2], np.float16)),
         nothing=pa.nulls(2),
