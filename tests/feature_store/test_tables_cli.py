@@ -210,7 +210,7 @@ def test_every_subcommand_asks_whose_tables(command):
 def test_a_preset_that_is_not_there_is_a_usage_error(tmp_path, run):
     done = CliRunner().invoke(tables, ["list", "--preset", "shoop"])
     assert done.exit_code == 2
-    assert "no preset at" in done.output and "['shop']" in done.output
+    assert "no preset at" in done.output and ": shop; did you mean 'shop'?" in done.output
 
 
 def test_a_preset_given_by_path_goes_by_its_name(tmp_path, store, run):
