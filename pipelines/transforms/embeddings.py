@@ -233,11 +233,10 @@ def _location(config: Embedding) -> str:
 def _model(location: str, revision: str | None, threads: int) -> Any:
     if Path(location).is_dir():
         os.environ["HF_HUB_OFFLINE"] = "1"
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of weights that are read in a second
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
     from sentence_transformers import SentenceTransformer
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # type: ignore[no-untyped-call]  # of weights that are read in a second
     torch.set_num_threads(threads)
     return SentenceTransformer(location, revision=revision)

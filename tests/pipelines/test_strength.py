@@ -140,7 +140,7 @@ def test_every_rule_that_cannot_be_evaluated_is_named_with_its_place(spark):
     found = str(refused.value)
     for expected in (
         "source.strength.0 ('secnds >= 4.5'): no raw column 'secnds' (did you mean 'seconds'?)",
-        "there are ['action', 'seconds', 'plays', 'liked', 'at', 'tags', 'context']",
+        "there are 'action', 'seconds', 'plays', 'liked', 'at', 'tags', 'context'",
         "source.strength.1 ('seconds >='): not Spark SQL",
         "it is a value and no condition; compare it with something; 'action' holds text",
         "it compares text with a number or a truth: write a number without quotes, or CAST what "

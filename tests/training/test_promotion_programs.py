@@ -295,7 +295,7 @@ def test_a_day_without_targets_says_what_to_change(task, tmp_path):
 
 def test_a_gate_that_asks_for_what_is_not_measured_is_a_mistake_of_the_preset(task):
     wrong = another(task, config=config(task.config.name, gate={"primary_metric": "ndcg@20"}))
-    with pytest.raises(PresetError, match=r"the gate asks for hr@10, ndcg@20, the evaluation"):
+    with pytest.raises(PresetError, match=r"the gate asks for ndcg@20, the evaluation"):
         evaluate(wrong)
     wrong = another(task, config=config(task.config.name, gate={"floor": "sasrec"}))
     with pytest.raises(PresetError, match=r"gate.floor is 'sasrec', which is not evaluated"):
