@@ -22,6 +22,7 @@ from feature_store.settings import Settings
 from feature_store.store import FeatureStore, Published, Stage
 from pipelines.config import PipelineConfig
 from pipelines.errors import DataRefused
+from pipelines.files import write_folders
 from pipelines.jobs import JOBS
 from pipelines.jobs.interface import Job, JobOutput, JobRun
 from pipelines.schema import conform
@@ -137,15 +138,25 @@ def _stage_check_commit(
 def _write(output: JobOutput, contract: Contract, stage: Stage) -> int:
     if contract.name in output.writers:
         return output.writers[contract.name](stage)
-    return write_staged(output.frames[contract.name], contract, stage.directory)
+    partitions = len(output.replace.get(contract.name, ()))
+    frame = output.frames[contract.name]
+    return write_staged(frame, contract, stage.directory, num_partitions=partitions or None)
 
 
-def write_staged(frame: DataFrame, contract: Contract, directory: str) -> int:
+def write_staged(
+    frame: DataFrame, contract: Contract, directory: str, *, num_partitions: int | None = None
+) -> int:
     """Write a job's frame as Parquet below a stage, and count its rows on the way.
 
     Each file holds one value of the contract's partition column, which also stays in the file
     (Spark drops the column that it partitions by, so a copy is what names the folders), sorted
     by the contract's order.
+
+    Args:
+        frame: the rows.
+        contract: the table's.
+        directory: of the stage.
+        num_partitions: the most values that the partition column has; None: nobody knows.
 
     Raises:
         ContractViolation: the frame's columns or types aren't the contract's.
@@ -156,8 +167,7 @@ def write_staged(frame: DataFrame, contract: Contract, directory: str) -> int:
         frame.sortWithinPartitions(*contract.order).write.mode("append").parquet(directory)
     else:
         folders = frame.withColumn("folder", F.col(contract.partition))
-        folders = folders.sortWithinPartitions("folder", *contract.order)
-        folders.write.partitionBy("folder").mode("append").parquet(directory)
+        write_folders(folders, "folder", contract.order, directory, num_folders=num_partitions)
     return int(counted.get["rows"])
 
 

@@ -22,6 +22,7 @@ from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.quarantine import QUARANTINE
 from pipelines.config import Validation
 from pipelines.errors import DataRefused, RowsUnaccounted
+from pipelines.files import fit_open_files
 from pipelines.jobs.delivery import (
     Before,
     Beyond,
@@ -79,6 +80,8 @@ def build(run: JobRun) -> JobOutput:
         published,
         replaced=_replaced(delivery, tally.first_micros if log is None else log.first_micros),
         buckets=1 + largest_day // ROWS_PER_FILE,
+        is_alone=not rows_before and len(delivery.days) + delivery.has_log == 1,
+        by_day=not fit_open_files(len(days)),
     )
     interactions = merged.observe(counted, *_changes()).where("_fate <> 'withdrawn'")
     return JobOutput(

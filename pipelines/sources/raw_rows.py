@@ -22,7 +22,7 @@ ROW = "_row"
 problem (why it has no columns)."""
 LONGEST_LINE = 65_536
 """Characters; a longer line is refused unparsed. No feedback event is that long."""
-_SPLIT_BYTES = 128 << 20
+_SPLIT_BYTES = 32 << 20
 
 
 def read_rows(spark: SparkSession, raw_files: RawFiles, log: RawLog) -> RawRows:

@@ -21,7 +21,13 @@ _EPOCH_DAY = "1970-01-01"
 
 
 def merge_deliveries(
-    fresh: DataFrame, published: DataFrame, *, replaced: Column, buckets: int = 1
+    fresh: DataFrame,
+    published: DataFrame,
+    *,
+    replaced: Column,
+    buckets: int = 1,
+    is_alone: bool = False,
+    by_day: bool = False,
 ) -> DataFrame:
     """Every event of the days at hand once, and what becomes of it.
 
@@ -37,6 +43,10 @@ def merge_deliveries(
         replaced: condition on delivery_day and event_time: what a published delivery said that the
             run's deliveries say anew.
         buckets: parts (by user) of a day that are worked on apart; each becomes a file.
+        is_alone: whether `fresh` is of one delivery and nothing is published, as on most nights:
+            no delivery stands behind another.
+        by_day: whether rows come sorted by day, too, before the table's own order; where not, days
+            that lie together are mixed.
 
     Returns:
         Rows of `interactions`; `_fate`: `added`, `corrected` or `unchanged` for an event that the
@@ -45,36 +55,40 @@ def merge_deliveries(
         say it. A day's rows lie together, or in as many places as there are buckets.
     """
     versions = _versions(fresh, published, replaced)
-    # One shuffle and one sort serve the ranking and the files: a key lies in a day and a bucket.
+    # One shuffle and one sort serve the ranking and the files: a key lies in a day and a bucket. A
+    # sort that is led by the user is fast, because Spark compares first bytes where they differ.
     bucket = F.pmod(F.xxhash64("user_id"), F.lit(buckets))
     versions = versions.withColumn("_bucket", bucket).repartition("day", "_bucket")
-    event = ("day", "_bucket", *_key_in_order())
+    led = ("day", *_key_in_order()) if by_day else (*_key_in_order(), "day")
+    event = (*led, "_bucket")
     best_first = (
         F.col("strength").desc(),
         F.col("dwell_seconds").desc_nulls_last(),
         F.map_entries("signals"),
         F.col("source_file"),
     )
-    all_of_event = Window.partitionBy(*event)
-    by_delivery = Window.partitionBy(*event, "_replaced", "_age").orderBy(*best_first)
-    newest_first = all_of_event.orderBy("_replaced", "_age", *best_first)
+    newest_first = Window.partitionBy(*event).orderBy("_replaced", "_age", *best_first)
+    all_of_event = newest_first.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     ranked = versions.select(
         *INTERACTIONS.column_names,
         "_bucket",
         "_replaced",
+        "_age",
         F.row_number().over(newest_first).alias("_place"),
-        F.row_number().over(by_delivery).alias("_place_in_delivery"),
+        F.lag("_age").over(newest_first).alias("_age_of_the_one_before"),
         F.count_if("_fresh").over(all_of_event).alias("_copies"),
         F.max(F.when(F.col("_stood"), _content())).over(all_of_event).alias("_content_before"),
     )
-    stands_behind = (F.col("_place") > 1) & (F.col("_place_in_delivery") == 1) & ~F.col("_replaced")
-    behind = F.collect_list(F.when(stands_behind, F.struct(_delivery(), _said())))
-    merged = ranked.withColumn("_behind", behind.over(all_of_event)).where("_place = 1")
-    return merged.select(
-        *(name for name in INTERACTIONS.column_names if name != "also_delivered"),
-        F.map_from_entries("_behind").alias("also_delivered"),
-        _fate().alias("_fate"),
-        "_copies",
+    if not is_alone:
+        is_best = F.col("_age") != F.col("_age_of_the_one_before")
+        stands_behind = (F.col("_place") > 1) & is_best & ~F.col("_replaced")
+        behind = F.collect_list(F.when(stands_behind, F.struct(_delivery(), _said())))
+        ranked = ranked.withColumn(
+            "also_delivered",
+            F.when(F.col("_place") == 1, F.map_from_entries(behind.over(all_of_event))),
+        )
+    return ranked.where("_place = 1").select(
+        *INTERACTIONS.column_names, _fate().alias("_fate"), "_copies"
     )
 
 
