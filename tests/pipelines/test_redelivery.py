@@ -34,12 +34,12 @@ def said(user="u1", *, by=DAY, also=None, **changes):
     return tuple((row | changes).values())
 
 
-def merged(spark, fresh, published=(), *, replaced=None, buckets=1):
+def merged(spark, fresh, published=(), *, replaced=None, **how):
     """Rows by user, after the delivery of `DAY` was read as `fresh`."""
     frames = [spark.createDataFrame(list(rows), spark_schema(INTERACTIONS)) for rows in (
         fresh, published)]  # fmt: skip
     which = F.col("delivery_day") == DAY if replaced is None else replaced
-    made = merge_deliveries(*frames, replaced=which, buckets=buckets)
+    made = merge_deliveries(*frames, replaced=which, **how)
     assert conform(made.drop("_fate", "_copies"), INTERACTIONS).columns
     return {(row.user_id, row.position): row for row in made.collect()}
 
@@ -56,8 +56,8 @@ def test_of_a_deliverys_rows_with_one_key_the_strongest_then_the_longest_counts(
         said("place", position=1),
     ]
     for rows in (fresh, fresh[::-1]):
-        for buckets in (1, 3):
-            rows_by_event = merged(spark, rows, buckets=buckets)
+        for how in ({}, {"buckets": 3}, {"is_alone": True}, {"is_alone": True, "by_day": True}):
+            rows_by_event = merged(spark, rows, **how)
             assert len(rows_by_event) == 5
             assert {row["_fate"] for row in rows_by_event.values()} == {"added"}
             assert rows_by_event["strength", None].strength == 3

@@ -47,7 +47,8 @@ def staged_leftovers(settings):
     return there - known
 
 
-def test_a_file_holds_one_day_in_order_and_the_day_itself(spark, tmp_path):
+@pytest.mark.parametrize("num_days", [None, 2])
+def test_a_file_holds_one_day_in_order_and_the_day_itself(spark, tmp_path, num_days):
     rows = [
         (
             day,
@@ -68,7 +69,9 @@ def test_a_file_holds_one_day_in_order_and_the_day_itself(spark, tmp_path):
         for hour in (9, 8)
     ]
     frame = spark.createDataFrame(rows, spark_schema(INTERACTIONS)).repartition(1)
-    assert write_staged(frame, INTERACTIONS, f"file:{tmp_path}/stage") == 8
+    stage = f"file:{tmp_path}/stage"
+    assert write_staged(frame, INTERACTIONS, stage, num_partitions=num_days) == 8
+    assert spark.conf.get("spark.sql.maxConcurrentOutputFileWriters") == "0"
     files = sorted((tmp_path / "stage").rglob("*.parquet"))
     assert len(files) == 2
     for file in files:

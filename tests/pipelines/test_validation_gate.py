@@ -10,6 +10,7 @@ from pipelines.config import Validation
 from pipelines.schema import spark_schema
 from pipelines.validation.gate import ValidationContext, prepare, validate
 from pipelines.validation.interface import RowRule
+from pipelines.validation.suites import contract_rules
 from tests.suites.validation_rows import (
     DAY,
     DAY_BEFORE,
@@ -21,6 +22,18 @@ from tests.suites.validation_rows import (
 )
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
+
+
+def test_a_null_in_a_map_of_text_is_found_whatever_stands_beside_it(spark):
+    signals = [{}, {"a": "x"}, {"a": "\0"}, {"a": "x", "b": None}, {"a": "\0", "b": None}]
+    rows = spark.createDataFrame([(each,) for each in signals], "signals map<string, string>")
+    [condition] = [
+        rule.condition
+        for rule in contract_rules(CATALOG["interactions"])
+        if rule.name == "signals_has_no_null_inside"
+    ]
+    found = [row[0] for row in rows.selectExpr(condition).collect()]
+    assert found == [True, True, True, False, False]
 
 
 def frame(spark, table, rows):
