@@ -217,5 +217,5 @@ def test_what_the_command_cannot_do_is_a_usage_error(tmp_path):
     refused = command(tmp_path, *known)
     assert refused.exit_code == 2 and "no MovieLens ratings in" in refused.output
     refused = command(tmp_path, *known, "--only", "oracle")
-    assert refused.exit_code == 2 and "no row ['oracle']" in refused.output
+    assert refused.exit_code == 2 and "no row oracle; there are sasrec" in refused.output
     assert command(tmp_path, "--dataset", "movielens-1m").exit_code == 2
