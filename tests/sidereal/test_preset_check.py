@@ -8,11 +8,11 @@ import yaml
 from click.testing import CliRunner
 from pydantic_core import PydanticUndefined
 
-from feature_store.preset import PresetError, preset_name, problems_of, read_preset
+from feature_store.preset import PresetError, preset_name, read_preset
 from feature_store.preset_problems import choices_of, dotted, members, sections_of
 from feature_store.settings import REPOSITORY
 from sidereal.cli import main
-from sidereal.preset_check import checked, parts
+from sidereal.preset_check import checked, parts, problems_in
 
 PYDANTIC = re.compile(r"[Ii]nput should|valid dictionary|instance of|Extra inputs|Field required|"
                       r"\[type=|unable to|extracted using|pydantic")  # fmt: skip
@@ -104,9 +104,7 @@ def problems(tmp_path):
     def find(data, *overrides):
         path = tmp_path / "shop.yaml"
         path.write_text(data if isinstance(data, str) else yaml.safe_dump(data, sort_keys=False))
-        own, are_all = parts()
-        preset = read_preset(str(path), folder=tmp_path, overrides=overrides)
-        return problems_of(preset, own, all_parts=are_all)
+        return problems_in(read_preset(str(path), folder=tmp_path, overrides=overrides))
 
     return find
 
@@ -346,6 +344,16 @@ def test_no_slate_decides_where_last_events_are_left_out(problems):
     [problem] = problems(data | {"evaluation": {"protocol": "leave_last_out"}})
     assert problem.path == "gate.primary_metric"
     assert "no slate is held out whole under evaluation.protocol: leave_last_out" in problem.found
+
+
+def test_a_log_without_days_holds_out_no_days(problems):
+    text = yaml.safe_dump({"name": "shop", "source": BASES["table"]})
+    order = ("source.columns.event_time.unit=order", "evaluation.protocol=leave_last_out")
+    [problem] = problems(text, order[0])
+    assert problem.path == "evaluation.protocol"
+    assert "'rolling' holds out whole days, and a log whose event_time" in str(problem)
+    assert "expected leave_last_out" in str(problem)
+    assert problems(text, *order) == []
 
 
 def test_the_readmes_preset_is_right(problems):

@@ -33,6 +33,11 @@ def test_days_may_be_listed_or_repeated(settings):
     assert [day.day for day in found.days] == [20, 21, 22]
 
 
+def test_a_log_that_has_an_order_and_no_times_is_of_one_day(settings):
+    assert plan(settings, preset="amazon-office").days == (date(2014, 7, 23),)
+    assert plan(settings, preset="amazon-office", days=("2014-07-24",)).days[0].day == 24
+
+
 def test_places_that_are_not_there_are_said_before_airflow_starts(settings, tmp_path):
     preset = tmp_path / "shop.yaml"
     preset.write_text(preset_text("shop"))

@@ -212,7 +212,10 @@ TIMES = [
         "x",
         "-1",
         name="a place instead of a time",
-        preset=own(event_time={"column": "ts", "unit": "order", "origin": "2024-03-10"}),
+        preset=own(
+            event_time={"column": "ts", "unit": "order", "origin": "2024-03-10"},
+            evaluation={"protocol": "leave_last_out"},
+        ),
         expected=[datetime(2024, 3, 10), datetime(2024, 3, 10, 0, 0, 1)],
         reasons=["not a place from 0"],
     ),

@@ -345,9 +345,33 @@ ONE_FILE = [
     ),
     nights(
         "one growing file, read too early",
-        grown(G1, NINE, "u1", rows_in=taken(G1, NINE), published=1),
+        grown(
+            G1,
+            NINE,
+            "u1",
+            rows_in=taken(G1, NINE),
+            published=1,
+            says=["2 rows of the log are of later days, up to 2024-03-11"],
+        ),
         grown(G1, TEN, "u1", "u2", rows_in=taken(G1, TEN, G1, NINE), published=1),
         grown(G1, ELEVEN, "u1", "u2", "u3", rows_in=taken(G1, ELEVEN, G1, TEN), published=1),
+        preset=own(path="events/log.csv"),
+    ),
+    nights(
+        "one log without an event of the run's day, before its first and after its last",
+        grown(
+            G1,
+            date(2024, 3, 8),
+            exit_code=3,
+            says=["no event of 2024-03-08 in", "its events are of 2024-03-09 to 2024-03-11"],
+        ),
+        grown(G1, ELEVEN, "u1", "u2", "u3", rows_in=3, published=3),
+        grown(
+            G1,
+            TWELVE,
+            exit_code=3,
+            says=["no event of 2024-03-12 in", "its events are of 2024-03-09 to 2024-03-11"],
+        ),
         preset=own(path="events/log.csv"),
     ),
     nights(
