@@ -36,7 +36,9 @@ source:
   columns:                      # names of your columns
     user_id: user
     item_id: item
-    event_time: {{column: time, unit: timestamp}}   # or seconds, milliseconds, …, order
+    # Or unit: seconds, milliseconds, …; order where there are no times but places: then set
+    # evaluation.protocol: leave_last_out, and run without --day.
+    event_time: {{column: time, unit: timestamp}}
     # request_id: request       # what was shown together
     # position: position        # place in it, from 0
     # dwell_seconds: seconds    # how long it was looked at
