@@ -122,11 +122,16 @@ def days_in(raw_files: RawFiles, folder: str, kind: Format) -> Days:
 
 
 def days_of_pattern(raw_files: RawFiles, path: str, kind: Format) -> Days:
-    """Deliveries that a path with `{day}` finds, looked up where `{day}` first stands."""
-    before, _, _ = path.partition("{day}")
+    """Deliveries that a path with `{day}` finds, looked up where `{day}` first stands.
+
+    A path that ends in a bare `{day}` means folders and files of days, as the folder alone does.
+    """
+    before, _, after = path.partition("{day}")
     parent = before.rpartition("/")[0]
     part = path[len(parent) :].lstrip("/").split("/")[0]
     folder = raw_files.resolve(parent)
+    if part == "{day}" and not after:
+        return days_in(raw_files, folder, kind)
     pattern = _day_pattern(part)
     forms: dict[date, list[str]] = {}
     left_out = []

@@ -52,6 +52,17 @@ PACKED = [
         published=12,
         table=[(name + kind, "a", 2) for name in JSON_NAMES for kind in ("", *PACK)],
     ),
+    read(
+        "a file a day where the path ends in the day",
+        {f"{D}.csv": TWO, "events/2024-03-09.csv.tmp": TWO},
+        own(path="events/{day}"),
+        left_out=["2024-03-09.csv.tmp"],
+    ),
+    read(
+        "a folder a day where the path ends in the day",
+        {f"{D}/p0.csv": TWO},
+        own(path="events/{day}"),
+    ),
     read("one packed CSV file a day", {f"{D}.csv.gz": PACK["gz"](TWO)}),
     read("one packed JSON file a day", {f"{D}.jsonl.bz2": PACK["bz2"](LINES)}, own(format="json")),
 ]
