@@ -109,8 +109,8 @@ def resolved(file: str, there: Sequence[str], needs: Mapping[str, str]) -> dict[
     if problems:
         raise DataRefused(
             f"{file} has " + "; ".join(problems) + f". Its columns are {', '.join(there)}. "
-            "Nothing was published; deliver the columns again, or name the new ones in the preset's "
-            "source"
+            "Nothing was published; deliver the columns again, or name the new ones in the "
+            "preset's source"
         )
     return {
         places[0]: wanted.get(name, there[places[0]])
