@@ -13,6 +13,16 @@ def source_place(config: PipelineConfig, settings: Settings) -> Path | None:
     return place if place is not None and place.exists() else None
 
 
+def has_data(config: PipelineConfig, settings: Settings) -> bool:
+    """Whether any file lies at the preset's source, that isn't hidden; local places alone."""
+    place = source_place(config, settings)
+    if place is None or place.is_file():
+        return place is not None
+    return any(
+        entry.is_file() and not entry.name.startswith((".", "_")) for entry in place.rglob("*")
+    )
+
+
 def absent_places(config: PipelineConfig, settings: Settings) -> list[str]:
     """Local places that the preset names and that aren't there: one sentence each.
 

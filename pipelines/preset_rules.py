@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipelines.config import CatalogueMapping, PipelineConfig
 
 Found = Iterator[tuple[tuple[str | int, ...], Problem]]
+_OTHER_DAY = re.compile(r"\{(?!day\})\w*(?:day|date|ds|yyyy|year|month)\w*\}", re.IGNORECASE)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -65,6 +66,18 @@ def _strength_rules(config: "PipelineConfig") -> Found:
             yield ("source", "strength", place, "when"), Problem(path="", found=problem)
 
 
+def _paths(config: "PipelineConfig") -> Found:
+    """A path has `{day}` for its day, and no other word that somebody may take for one."""
+    source = config.source
+    paths = {("source", "path"): source.path}
+    if source.layout == "table" and source.catalogue is not None:
+        paths["source", "catalogue", "path"] = source.catalogue.path
+    for place, path in paths.items():
+        if other := _OTHER_DAY.search(path):
+            expected = "{day}, which stands for a day such as 2024-03-01"
+            yield place, Problem(path="", found=f"found {other[0]}", expected=expected)
+
+
 def _no_condition(text: str) -> str:
     """Why a text is no condition about one row; empty where it may be one."""
     words = words_of(text)
@@ -102,4 +115,5 @@ def _words(catalogue: "CatalogueMapping") -> bool:
 RULES = (
     Rule(("validation.rules",), _own_rules),
     Rule(("source",), _strength_rules),
+    Rule(("source",), _paths),
 )

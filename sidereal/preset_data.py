@@ -13,7 +13,7 @@ from feature_store.preset import Preset, PresetError, instance
 from feature_store.settings import Settings
 from pipelines.config import PART, PipelineConfig, TableSource
 from pipelines.errors import DataRefused, DeliveryUnreadable
-from pipelines.places import absent_places, source_place
+from pipelines.places import absent_places, has_data, source_place
 from pipelines.preview import Preview, newest_day, preview
 
 LEFT_OUT = 5
@@ -40,10 +40,11 @@ def look(
         quiet: whether nothing is printed but errors.
     """
     config: PipelineConfig = instance(PART, preset)
-    if day is None and source_place(config, settings) is None:
+    if day is None and not has_data(config, settings):
         for absent in absent_places(config, settings):
             _say(quiet, absent)
-        _say(quiet, "there is no data yet: nothing was read")
+        place = source_place(config, settings)
+        _say(quiet, f"there is no data yet{f' in {place}' if place else ''}: nothing was read")
         return 0
     day = day or newest_day(config, settings) or date.today()
     _say(quiet, "reading the first rows (Spark starts, which takes some seconds) …")

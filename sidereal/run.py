@@ -42,7 +42,12 @@ from sidereal.summary_view import console_of_run
     help="Exit code where all went well and the gate refused a challenger.",
 )
 @click.option("--keep-airflow", is_flag=True, help="Serve the Airflow UI afterwards, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summaries as JSON, nothing else.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the summaries, or the error, as JSON, nothing else.",
+)
 def run(
     preset: str,
     days: tuple[str, ...],
@@ -81,13 +86,13 @@ def run(
         summaries = drive(plan, settings, console, keep_airflow=keep_airflow)
         _tidy(settings, plan, console)
     except PresetError as error:
-        _end(f"error: {error}", 2)
+        _end(f"error: {error}", 2, as_json=as_json)
     except FeatureStoreError as error:
-        _end(f"error: {error}", error.exit_code)
+        _end(f"error: {error}", error.exit_code, as_json=as_json)
     except RunFailed as error:
-        _end(str(error), error.exit_code)
+        _end(str(error), error.exit_code, as_json=as_json)
     except KeyboardInterrupt:
-        _end("interrupted; Airflow and all its tasks were ended", 130)
+        _end("interrupted; Airflow and all its tasks were ended", 130, as_json=as_json)
     if as_json:
         click.echo(json.dumps(summaries, indent=1, default=str))
     if any(facts["gate"].get("decision") == "refuse" for facts in summaries):
@@ -156,6 +161,8 @@ def refuse_absent(plan: Plan, settings: Settings) -> None:
         raise RunFailed("error: " + "\n".join(absent), 1)
 
 
-def _end(message: str, exit_code: int) -> NoReturn:
+def _end(message: str, exit_code: int, *, as_json: bool) -> NoReturn:
     click.echo(message, err=True)
+    if as_json:
+        click.echo(json.dumps({"error": message, "exit_code": exit_code}))
     sys.exit(exit_code)

@@ -62,7 +62,7 @@ class Loop(Section):
     max_epochs: int = Field(default=30, ge=1)
     """Most passes over the training histories."""
     patience_epochs: int = Field(default=3, ge=1)
-    """Stop when the validation metric has not improved for so long."""
+    """Stop when the validation metric has not improved for so long after the warm-up."""
     tokens_per_batch: int = Field(default=8192, ge=16)
     """Padded input positions per step and process."""
     learning_rate: float = Field(default=1e-3, gt=0)

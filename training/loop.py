@@ -94,6 +94,7 @@ class Progress:
         curves: of the finished epochs.
         best_epoch: by validation; -1 before the first.
         best_value: its validation; larger is better.
+        last_warm_up: the last epoch that ended within the warm-up, in which patience isn't lost.
         stopped_because: "" while the fit goes on.
     """
 
@@ -103,6 +104,7 @@ class Progress:
     curves: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
     best_value: float = -math.inf
+    last_warm_up: int = -1
     stopped_because: str = ""
 
     def count(self, **amounts: float) -> None:
@@ -125,7 +127,7 @@ class Progress:
     def end_epoch(self, curve: dict[str, float], settings: LoopSettings) -> None:
         """Go to the next epoch, or say why there is none."""
         self.curves.append(curve)
-        waited = self.epoch - self.best_epoch
+        waited = self.epoch - max(self.best_epoch, self.last_warm_up)
         self.epoch, self.step, self.done = self.epoch + 1, 0, {}
         if waited >= settings.patience_epochs:
             self.stopped_because = f"no better validation for {waited} epochs"
@@ -293,6 +295,8 @@ class _Fit:
         if not objection and (score > progress.best_value or "validation" not in found):
             progress.best_epoch, progress.best_value = progress.epoch, score
             self.best_weights = weights(self.model)
+        if (progress.epoch + 1) * self.steps_per_epoch < settings.warmup_steps:
+            progress.last_warm_up = progress.epoch
         progress.end_epoch(curve, settings)
         progress.stopped_because = objection or progress.stopped_because
         for observer in self.observers:

@@ -61,6 +61,7 @@ def build(run: JobRun) -> JobOutput:
     log = days_of_log(run, ledger, delivery.events) if delivery.is_log else None
     events, items = delivery.events if log is None else log.events, None
     if source.has_catalogue and run.config.items.unknown_items == "quarantine":
+        _refuse_without_items(run)
         items = run.table("items")
         events = refuse_unknown_items(events, items)
     else:
@@ -351,6 +352,20 @@ def _refuse_empty(
         f"no rows for {run.day} in {', '.join(places)}. If the day truly had no events, "
         "set validation.allow_empty_day; else deliver it again and run the day again"
     )
+
+
+def _refuse_without_items(run: JobRun) -> None:
+    """Refuse to judge events by a catalogue that nobody took in.
+
+    Raises:
+        DataRefused: `items` was never published.
+    """
+    if run.snapshot("items") is None:
+        raise DataRefused(
+            "items holds nothing yet, so that every event would be of an unknown item. Take the "
+            f"catalogue in first: sidereal job build_items ingest_interactions --preset "
+            f"{run.config.name} --day {run.day}"
+        )
 
 
 def _facts(

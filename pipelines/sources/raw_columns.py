@@ -29,12 +29,21 @@ class Needs:
     rules: tuple[StrengthRule, ...] = ()
 
     def among(self, there: Iterable[str]) -> dict[str, str]:
-        """The columns, and those of all columns there are that rules name, with who needs them."""
-        # What judges rows reads what makes them: imported here, no module waits for itself.
-        from pipelines.transforms.strength import rule_columns
+        """The columns, and those of all columns there are that rules name, with who needs them.
 
+        Where one of the columns isn't there, rules' names that are no columns are needed, too, so
+        that all that is missing is told at once.
+        """
+        # What judges rows reads what makes them: imported here, no module waits for itself.
+        from pipelines.transforms.strength import rule_columns, unknown_names
+
+        there = tuple(there)
+        folded = {name.lower() for name in there}
         spelt = {name.lower(): name for name in (*there, *self.columns)}
         by = dict(self.columns)
+        if any(name.lower() not in folded for name in self.columns):
+            unknown = unknown_names(self.rules, spelt)
+            by = {name: f"source.strength.{n}" for n, name in reversed(unknown)} | by
         for place, names in reversed(rule_columns(self.rules, spelt.values()).items()):
             by |= {name: f"source.strength.{place}" for name in names}
         return by

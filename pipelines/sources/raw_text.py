@@ -20,7 +20,7 @@ from pipelines.sources.text_heads import BOM, header_of, json_keys
 _BROKEN = "_broken"
 _INDEX_BITS = 33  # monotonically_increasing_id: the row within its Spark partition
 _JOINED_AT_ONCE = 4096
-_OTHER_SEPARATORS = (";", "\t", "|")
+_SEPARATORS = (",", ";", "\t", "|")
 
 
 def json_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> RawRows:
@@ -288,7 +288,7 @@ def _column_names(layout: Delimited, header: str) -> tuple[str, ...]:
 def _refuse_other_separator(file: str, names: Sequence[str], layout: Delimited) -> None:
     if len(names) > 1:
         return
-    others = [each for each in _OTHER_SEPARATORS if each in names[0] and each != layout.separator]
+    others = [each for each in _SEPARATORS if each in names[0] and each != layout.separator]
     if others:
         raise DataRefused(
             f"{file}: its header {names[0]!r} has one column by the separator "

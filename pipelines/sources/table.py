@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
+from feature_store.preset_problems import near
 from feature_store.settings import Settings
 from pipelines.config import CatalogueMapping, TableSource
 from pipelines.errors import DataRefused, DeliveryUnreadable
@@ -75,7 +76,7 @@ class Table:
         if "{day}" not in mapping.path:
             address = self._files.resolve(mapping.path)
             if not self._files.exists(address):
-                raise DeliveryUnreadable(f"source.catalogue.path: nothing at {address}")
+                raise self._nothing_at("source.catalogue.path", address)
             root = address.rpartition("/")[0]
             there = contents(self._files, address, mapping.format, root=root)
             return self._catalogue(mapping, there, root, None)
@@ -121,11 +122,19 @@ class Table:
     def _whole(self, address: str) -> RawLog:
         """The log that one file or a folder without days is."""
         if not self._files.exists(address):
-            raise DeliveryUnreadable(f"source.path: nothing at {address}")
+            raise self._nothing_at("source.path", address)
         is_folder = self._files.is_folder(address)
         root = address if is_folder else address.rpartition("/")[0]
         there = contents(self._files, address, self._config.format, root=root)
         return self._log(there.files, there.left_out, root=root)
+
+    def _nothing_at(self, key: str, address: str) -> DeliveryUnreadable:
+        folder, _, name = address.rpartition("/")
+        nearest = near(name, self._files.names(folder))
+        hint = f" (did you mean {folder}/{nearest}?)" if nearest else ""
+        return DeliveryUnreadable(
+            f"{key}: nothing at {address}{hint}. Put the data there, or correct the preset"
+        )
 
     def _log(
         self,

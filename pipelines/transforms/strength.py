@@ -6,7 +6,7 @@ exposures without a click.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -27,6 +27,7 @@ from pipelines.transforms.readings import (
     settle,
     uses,
 )
+from pipelines.transforms.row_function_names import WITHOUT_BRACKETS
 from pipelines.transforms.row_functions import foreign_name, foreign_node
 
 NO_RULE = 4
@@ -92,6 +93,21 @@ def rule_columns(
         place: tuple(column for column in there if column.lower() in names)
         for place, names in enumerate(named)
     }
+
+
+def unknown_names(rules: Sequence[StrengthRule], columns: Collection[str]) -> list[tuple[int, str]]:
+    """Names in rules that are no columns, with the place of each one's rule; reads no row.
+
+    Args:
+        rules: of the preset's source.
+        columns: all raw columns there are, in lower case.
+    """
+    named = [(place, name) for place, rule in enumerate(rules) for name in _written(rule.when)]
+    return [
+        (place, name)
+        for place, name in named
+        if name.lower() not in columns and name.lower() not in WITHOUT_BRACKETS
+    ]
 
 
 def check_rules(rules: Sequence[StrengthRule], rows: DataFrame) -> dict[str, Reading]:
@@ -165,6 +181,13 @@ def _first(cases: Iterable[tuple[Column, Column]], otherwise: Column) -> Column:
     return reduce(
         lambda rest, case: F.when(*case).otherwise(rest), reversed(list(cases)), otherwise
     )
+
+
+def _written(condition: str) -> list[str]:
+    try:
+        return column_names(parse(condition))
+    except ParseException:
+        return []
 
 
 def _names(condition: str) -> frozenset[str]:

@@ -346,6 +346,14 @@ def test_no_slate_decides_where_last_events_are_left_out(problems):
     assert "no slate is held out whole under evaluation.protocol: leave_last_out" in problem.found
 
 
+@pytest.mark.parametrize("path", ["events/{date}", "events/{DAY}.csv", "e/{year}/{day}"])
+def test_a_path_says_the_day_in_one_way(problems, path):
+    data = {"name": "shop", "source": BASES["table"] | {"path": path}}
+    [problem] = problems(data)
+    assert problem.path == "source.path"
+    assert "expected {day}, which stands for a day such as 2024-03-01" in str(problem)
+
+
 def test_a_log_without_days_holds_out_no_days(problems):
     text = yaml.safe_dump({"name": "shop", "source": BASES["table"]})
     order = ("source.columns.event_time.unit=order", "evaluation.protocol=leave_last_out")

@@ -110,6 +110,11 @@ def test_a_day_without_a_delivery_and_no_data_at_all_are_said(check, tmp_path):
     elsewhere = check("--set", "source.path=nowhere/{day}")
     assert elsewhere.exit_code == 0
     assert f"source.path: there is nothing at {tmp_path / 'data' / 'nowhere'};" in elsewhere.output
+    (tmp_path / "data" / "empty" / ".staging").mkdir(parents=True)
+    (tmp_path / "data" / "empty" / "_SUCCESS").touch()
+    nothing = check("--set", "source.path=empty/{day}")
+    assert nothing.exit_code == 0
+    assert f"there is no data yet in {tmp_path / 'data' / 'empty'}: nothing was" in nothing.output
     misspelt = check("--set", "source.path=evnts/2026/{day}.csv")
     data = tmp_path / "data"
     assert (

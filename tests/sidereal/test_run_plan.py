@@ -1,5 +1,6 @@
 """What `sidereal run` is going to do, and what it refuses before anything starts."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -122,6 +123,14 @@ def test_a_misspelt_key_ends_the_command_before_airflow_starts(override, tmp_pat
     assert result.exit_code == 2
     assert override.split("=")[0].split(".")[1] in result.output
     assert not (tmp_path / "airflow").exists()
+
+
+def test_what_is_wrong_is_json_where_json_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIDEREAL_HOME", str(tmp_path))
+    result = CliRunner().invoke(run, ["--json", "--day", "10.3.2024"])
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["exit_code"] == 2
+    assert "'10.3.2024' is not a day" in json.loads(result.stdout)["error"]
 
 
 def test_an_old_home_ends_the_command_before_airflow_starts(tmp_path, monkeypatch):

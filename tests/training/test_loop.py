@@ -199,6 +199,19 @@ def test_training_stops_when_nothing_improves_and_keeps_the_best(tmp_path, monke
     assert equal(model.state_dict(), seen[1])
 
 
+def test_patience_is_not_lost_in_the_warm_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.course.validate", lambda *_: {"validation": 0.0})
+    found = {
+        steps: len(
+            fit(tmp_path / str(steps), max_epochs=9, patience_epochs=2, warmup_steps=steps)[
+                1
+            ].epochs
+        )
+        for steps in (0, 30, 10_000)
+    }
+    assert found[0] == 3 < found[30] < found[10_000] == 9
+
+
 def test_a_smaller_validation_loss_is_better(tmp_path, monkeypatch):
     values = iter([0.3, 0.1, 0.2])
     monkeypatch.setattr("training.course.validate", lambda *_: {"validation": next(values)})

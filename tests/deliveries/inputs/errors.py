@@ -128,6 +128,28 @@ DATA = [
         quarantined=2,
         says=["2 of 2 rows", "item_id is not in the catalogue"],
     ),
+    one(
+        "events before the catalogue was taken in",
+        {f"{D}.csv": TWO, "items.csv": csv([("a", "A")], header=("id", "name"))},
+        own(catalogue={"path": "items.csv", "item_id": "id"}),
+        exit_code=3,
+        says=["items holds nothing yet", "sidereal job build_items ingest_interactions"],
+    ),
+    one(
+        "a catalogue whose name is misspelt",
+        {f"{D}.csv": TWO, "items.csv": csv([("a", "A")], header=("id", "name"))},
+        own(catalogue={"path": "itms.csv", "item_id": "id"}),
+        steps=WITH_ITEMS,
+        exit_code=1,
+        says=["source.catalogue.path: nothing at", "items.csv?)", "correct the preset"],
+    ),
+    one(
+        "another separator than the preset's",
+        {f"{D}.csv": TWO},
+        own(separator=";"),
+        exit_code=3,
+        says=["has one column by the separator ';', and more by ','", "source.separator"],
+    ),
     Input(
         name="a refused day is mended and run again",
         preset=own(validation={"quarantine_share": 0.0}),

@@ -81,6 +81,16 @@ REFUSED = [
         says=["'likd' (did you mean 'liked'?)", "'usr' (did you mean 'user'?)"],
     ),
     one(
+        "a column of the mapping and one of a rule that aren't there, at once",
+        {f"{D}.csv": TWO},
+        own(columns={"user_id": "usr"}, strength={"likd = 1": 2, "TRUE": 0}),
+        exit_code=3,
+        says=[
+            "no column 'usr' (renamed to 'user'?), which source.columns.user_id needs",
+            "no column 'likd', which source.strength.0 needs",
+        ],
+    ),
+    one(
         "a rule that is no condition",
         {f"{D}.csv": TWO},
         own(strength={"liked + 1": 2, "TRUE": 0}),
