@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.config import CatalogueMapping, PipelineConfig
 
 Found = Iterator[tuple[tuple[str | int, ...], Problem]]
-_OTHER_DAY = re.compile(r"\{(?!day\})\w*(?:day|date|ds|yyyy|year|month)\w*\}", re.IGNORECASE)
+_OTHER_DAY = re.compile(r"\{(?!(?-i:day)\})\w*(?:day|date|ds|yyyy|year|month)\w*\}", re.IGNORECASE)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -69,7 +69,7 @@ def _strength_rules(config: "PipelineConfig") -> Found:
 def _paths(config: "PipelineConfig") -> Found:
     """A path has `{day}` for its day, and no other word that somebody may take for one."""
     source = config.source
-    paths = {("source", "path"): source.path}
+    paths: dict[tuple[str | int, ...], str] = {("source", "path"): source.path}
     if source.layout == "table" and source.catalogue is not None:
         paths["source", "catalogue", "path"] = source.catalogue.path
     for place, path in paths.items():
