@@ -79,10 +79,10 @@ def _spark_tasks() -> str:
         return ""
     from py4j.protocol import Py4JError
 
-    tracker = context.statusTracker()
     try:
+        tracker = context.statusTracker()
         found = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-    except (Py4JError, OSError):  # Spark is ending
+    except (Py4JError, OSError, AttributeError):  # Spark is starting or ending
         return ""
     stages = [stage for stage in found if stage is not None]
     done, total = (sum(getattr(s, n) for s in stages) for n in ("numCompletedTasks", "numTasks"))

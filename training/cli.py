@@ -232,7 +232,11 @@ def rollback(preset: str, as_json: bool, reason: str) -> None:
     if as_json:
         click.echo(_as_json(asdict(move)))
     else:
-        click.echo(f"version {move.to_version} is champion again, {move.from_version} is previous")
+        click.echo(
+            f"version {move.to_version} is champion again, {move.from_version} is previous; "
+            f"recommendations stay as they are until the next run, or `sidereal program recommend "
+            f"--preset {preset} --day DAY`"
+        )
 
 
 def _look(preset: str) -> "View":

@@ -18,6 +18,7 @@ _SPARK_CANT_READ = re.compile(
     r"\[(?:FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER)[^\]]*\][^\n]*?(?P<file>\w+:/\S+?)\.?\s"
 )
 _CAUSE = re.compile(r"Caused by: (?P<kind>[\w.$]+)(?:: (?P<text>[^\n]+))?")
+_DENIED = re.compile(r"AccessDenied|AccessControlException|Permission denied")
 _GLOB = re.compile(r"([\[\]{}*?\\])")
 
 
@@ -65,13 +66,15 @@ class RawFiles:
     def exists(self, address: str) -> bool:
         """Whether there is a file or folder."""
         path = self._path(address)
-        return bool(self._system(path).exists(path))
+        with readable(address):
+            return bool(self._system(path).exists(path))
 
     def is_folder(self, address: str) -> bool:
         """Whether there is a folder."""
         path = self._path(address)
-        system = self._system(path)
-        return bool(system.exists(path) and system.getFileStatus(path).isDirectory())
+        with readable(address):
+            system = self._system(path)
+            return bool(system.exists(path) and system.getFileStatus(path).isDirectory())
 
     def names(self, folder: str) -> list[str]:
         """Names in a folder, sorted, hidden ones left out; [] where there is no folder."""
@@ -83,17 +86,18 @@ class RawFiles:
         if not self.is_folder(folder):
             return []
         path = self._path(folder)
-        return sorted(
-            self._raw_file(status, folder) for status in self._system(path).listStatus(path)
-        )
+        with readable(folder):
+            listed = self._system(path).listStatus(path)
+            return sorted(self._raw_file(status, folder) for status in listed)
 
     def walk(self, folder: str) -> list[RawFile]:
         """Every file in a folder and its sub-folders, sorted by name."""
         path = self._path(folder)
-        listing = self._system(path).listFiles(path, True)
         files = []
-        while listing.hasNext():
-            files.append(self._raw_file(listing.next(), folder))
+        with readable(folder):
+            listing = self._system(path).listFiles(path, True)
+            while listing.hasNext():
+                files.append(self._raw_file(listing.next(), folder))
         return sorted(files)
 
     def file(self, address: str) -> RawFile:
@@ -180,6 +184,11 @@ def readable(file: str = "") -> Iterator[None]:
         broken = file or (found and found["file"])
         if not broken:
             raise
+        if _DENIED.search(text):
+            raise DeliveryUnreadable(
+                f"{broken} can't be read: whoever runs this may not. Nothing was published; allow "
+                "it, then run the day again"
+            ) from error
         raise DeliveryUnreadable(
             f"raw file {broken} can't be read: {_cause(text)}. Nothing was published. A file cut "
             "short in transfer looks like this: deliver it again, then run the day again"

@@ -15,6 +15,8 @@ BOM = "\ufeff"
 _HEAD_BYTES = 1 << 16
 _LONGEST_HEADER = 1 << 22  # bytes
 _LINE_END = re.compile(r"\r\n|\n|\r")
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
+_ENDINGS = {"gzip": ".gz", "bzip2": ".bz2", "zstd": ".zst"}
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -78,6 +80,13 @@ def _first_lines(
 ) -> tuple[list[str], bool]:
     """The whole lines among a file's first bytes, and whether these are all."""
     head = raw_files.head(file, num_bytes)
+    packed = next((kind for start, kind in _PACKED.items() if head.startswith(start)), None)
+    if packed:
+        way = f"end its name in {_ENDINGS[packed]}" if packed in _ENDINGS else "unpack it"
+        raise DataRefused(
+            f"{name} is packed with {packed}, and its name doesn't say so, or it is packed twice. "
+            f"Nothing was published; {way}"
+        )
     if head.startswith(_UTF_16) or head.count(b"\0") * 3 > len(head):
         raise DataRefused(
             f"{name} is UTF-16; expected UTF-8. Nothing was published; "
