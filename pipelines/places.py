@@ -1,5 +1,6 @@
 """Where a preset's raw data lies, as far as that can be told without Spark."""
 
+import os
 from pathlib import Path
 
 from feature_store.preset_problems import near
@@ -14,11 +15,14 @@ def source_place(config: PipelineConfig, settings: Settings) -> Path | None:
 
 
 def has_data(config: PipelineConfig, settings: Settings) -> bool:
-    """Whether any file lies at the preset's source, that isn't hidden; local places alone."""
+    """Whether any file lies at the preset's source, that isn't hidden; local places alone.
+
+    A folder that may not be looked into may have data: whoever reads it says what is wrong.
+    """
     place = source_place(config, settings)
     if place is None or place.is_file():
         return place is not None
-    return any(
+    return not os.access(place, os.R_OK | os.X_OK) or any(
         entry.is_file() and not entry.name.startswith((".", "_")) for entry in place.rglob("*")
     )
 

@@ -286,6 +286,12 @@ TWO_FORMS = [
 
 BROKEN = [
     one(
+        "a file that is packed, by whose name it isn't",
+        {f"{D}.csv": PACK["gz"](TWO)},
+        exit_code=3,
+        says=["2024-03-10.csv is packed with gzip", "end its name in .gz"],
+    ),
+    one(
         "an archive cut short",
         {f"{D}.csv.gz": PACK["gz"](csv(rows(*"abcdefghijklmnop")))[:60]},
         exit_code=1,
