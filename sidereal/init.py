@@ -21,15 +21,11 @@ SIDEREAL_DATA=data
 SIDEREAL_PRESETS=presets
 """
 HEAD = """\
-# What Sidereal does with your data. All keys: docs/presets.md. What is commented out is the
-# default; `sidereal presets show {name}` says what is in force, `sidereal presets check {name}`
-# what is wrong.
+# What Sidereal does with your data. All keys: docs/presets.md. Commented out: the defaults.
 name: {name}
 description: ""
 
-# Where the log of feedback lies and how it is read. Other layouts (movielens, kuairand) read public
-# sets as they are.
-source:
+source:                         # the log of feedback
   layout: table
   path: events/{{day}}            # below data/; without {{day}}: one file, or a folder of days
   format: csv                   # or parquet, json
@@ -39,24 +35,21 @@ source:
     # Or unit: seconds, milliseconds, …; order where there are no times but places: then set
     # evaluation.protocol: leave_last_out, and run without --day.
     event_time: {{column: time, unit: timestamp}}
+    signals: [action]           # what the rules below compare, and is kept
     # request_id: request       # what was shown together
     # position: position        # place in it, from 0
     # dwell_seconds: seconds    # how long it was looked at
-    signals: [action]           # columns that the rules below compare, and that are kept
-  # Spark SQL over your columns → -1 disliked, 0 shown and left, 1 to 3 ever stronger interest. The
-  # first rule that holds wins; a row for which none does is refused.
+  # Spark SQL over your columns → -1 disliked, 0 shown, 1 to 3 interest. The first that holds wins.
   strength:
     - {{strength: 3, when: "action = 'purchase'"}}
     - {{strength: 1, when: "action = 'click'"}}
     - {{strength: 0, when: "TRUE"}}
-  # The items; without it they are known from events alone, and have no text.
-  catalogue:
+  catalogue:                    # the items; may be left out
     path: items.csv
-    format: csv
     item_id: item
     title: title
-    text: [title, description]
-    attributes: [category]
+    text: [title]               # what semantic IDs are made of; more columns, if there are
+    # attributes: [category]
 """
 SET = {
     "training.minimum_strength": "1",
