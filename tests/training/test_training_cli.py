@@ -188,7 +188,7 @@ def test_versions_are_listed_promoted_rolled_back_and_remembered(preset, two_ver
         (2, "popularity", ["champion"]),
     ]
     back = call(cli.models, "rollback", "--preset", preset, "--reason", "complaints")
-    assert back.output.startswith("version 1 is champion again, 2 is previous; recommendations stay")
+    assert back.output.startswith("version 1 is champion again, 2 is previous; recommendations ")
     assert f"`sidereal program recommend --preset {preset} --day DAY`" in back.output
     moves = json.loads(call(cli.models, "history", "--preset", preset, "--json").output)
     assert [(m["kind"], m["from_version"], m["to_version"]) for m in moves] == [
