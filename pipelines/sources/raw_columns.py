@@ -43,9 +43,9 @@ class Needs:
         by = dict(self.columns)
         if any(name.lower() not in folded for name in self.columns):
             unknown = unknown_names(self.rules, spelt)
-            by = {name: f"source.strength.{n}" for n, name in reversed(unknown)} | by
-        for place, names in reversed(rule_columns(self.rules, spelt.values()).items()):
-            by |= {name: f"source.strength.{place}" for name in names}
+            by = {name: f"strength rule {number}" for number, name in reversed(unknown)} | by
+        for number, names in reversed(rule_columns(self.rules, spelt.values()).items()):
+            by |= {name: f"strength rule {number}" for name in names}
         return by
 
 

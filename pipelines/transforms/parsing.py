@@ -70,10 +70,10 @@ def parse_events(
         (outcome == NO_RULE, "no strength rule holds"),
         *(
             (
-                outcome == failure(place),
-                f"source.strength.{place} fails: {' '.join(rule.when.split())}",
+                outcome == failure(number),
+                f"strength rule {number} fails: {' '.join(rule.when.split())}",
             )
-            for place, rule in enumerate(rules)
+            for number, rule in enumerate(rules, start=1)
         ),
     ]
     # A row that has no columns has that one reason: the others would only follow from it.

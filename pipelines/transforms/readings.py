@@ -37,7 +37,7 @@ class Use:
     """One comparison of a rule.
 
     Args:
-        rule: place of the rule in source.strength, from 0.
+        rule: number of the rule, from 1.
         columns: raw columns that it names, in lower case.
         ways: readings of these columns under which Spark evaluates it without guessing.
         problem: why there is none.
@@ -208,10 +208,9 @@ def _refuse_two_ways(column: str, every: Sequence[Use]) -> None:
         for other, others in seen[:place]:
             if not ways & others:
                 raise ValueError(
-                    f"source.strength.{other.rule} uses {column!r} {_in_words(others)}, and "
-                    f"source.strength.{use.rule} {_in_words(ways)}; a column has one reading in "
-                    f"all rules. Compare it the same way in both, or write CAST({column} AS …) "
-                    "in one of them"
+                    f"rule {other.rule} uses {column!r} {_in_words(others)}, and rule {use.rule} "
+                    f"{_in_words(ways)}; a column has one reading in all rules. Compare it "
+                    f"the same way in both, or write CAST({column} AS …) in one of them"
                 )
 
 
@@ -236,9 +235,9 @@ def _narrow(left: dict[str, list[Reading]], every: Sequence[Use]) -> None:
                 left[name] = kept
                 if not kept:
                     raise ValueError(
-                        f"the rules use {name!r} in more than one way, in "
-                        f"source.strength.{use.rule} together with {', '.join(use.columns)}; "
-                        "compare them the same way, or CAST one of them"
+                        f"the rules use {name!r} in more than one way, in rule {use.rule} together "
+                        f"with {', '.join(use.columns)}; compare "
+                        "them the same way, or CAST one of them"
                     )
 
 

@@ -33,8 +33,7 @@ from pipelines.transforms.row_functions import foreign_name, foreign_node
 NO_RULE = 4
 """The outcome of a row that meets no rule; strengths are below it."""
 _FAILED = -1
-"""The outcome of a row on which `source.strength.N` fails is this less N, less 1; strengths are
-above it."""
+"""The outcome of a row on which rule n fails is this less n; strengths are above it."""
 
 
 def outcome_of(rules: Sequence[StrengthRule], *, guard: Column) -> Column:
@@ -45,7 +44,7 @@ def outcome_of(rules: Sequence[StrengthRule], *, guard: Column) -> Column:
         guard: true in every row, which Spark can't prove (see `integer_or`).
 
     Returns:
-        A strength, `NO_RULE`, or `failure(n)` where rule n, from 0, can't be evaluated on the row.
+        A strength, `NO_RULE`, or `failure(n)` where rule n can't be evaluated on the row.
 
     Example:
         With `is_click = 1 → 1` before `TRUE → 0`, a row with is_click = 1 has strength 1, and one
@@ -59,14 +58,14 @@ def outcome_of(rules: Sequence[StrengthRule], *, guard: Column) -> Column:
         == F.lit(_FAILED)
         for each in conditions
     ]
-    failures = (F.lit(failure(place)) for place in range(len(rules)))
-    blamed = _first(zip(fails, failures, strict=True), F.lit(NO_RULE))
+    numbers = (F.lit(failure(number)) for number in range(1, len(rules) + 1))
+    blamed = _first(zip(fails, numbers, strict=True), F.lit(NO_RULE))
     return integer_or(_first(cases, F.lit(NO_RULE)), blamed, guard=guard)
 
 
-def failure(place: int) -> int:
-    """The outcome of a row on which `source.strength.PLACE` fails."""
-    return _FAILED - 1 - place
+def failure(number: int) -> int:
+    """The outcome of a row on which the rule of this number, from 1, fails."""
+    return _FAILED - number
 
 
 def strength_of(outcome: Column) -> Column:
@@ -84,28 +83,29 @@ def rule_columns(
         columns: all raw columns there are, as they are spelt in the files.
 
     Returns:
-        By the rule's place from 0, the columns in their own spelling and order. A name that is
+        By the rule's number from 1, the columns in their own spelling and order. A name that is
         no column's is left to `check_rules`, as is a rule that isn't SQL.
     """
     there = list(columns)
     named = (_names(rule.when) for rule in rules)
     return {
-        place: tuple(column for column in there if column.lower() in names)
-        for place, names in enumerate(named)
+        number: tuple(column for column in there if column.lower() in names)
+        for number, names in enumerate(named, start=1)
     }
 
 
 def unknown_names(rules: Sequence[StrengthRule], columns: Collection[str]) -> list[tuple[int, str]]:
-    """Names in rules that are no columns, with the place of each one's rule; reads no row.
+    """Names in rules that are no columns, with the number of each one's rule, from 1.
 
     Args:
         rules: of the preset's source.
         columns: all raw columns there are, in lower case.
     """
-    named = [(place, name) for place, rule in enumerate(rules) for name in _written(rule.when)]
+    written = (_written(rule.when) for rule in rules)
     return [
-        (place, name)
-        for place, name in named
+        (number, name)
+        for number, names in enumerate(written, start=1)
+        for name in names
         if name.lower() not in columns and name.lower() not in WITHOUT_BRACKETS
     ]
 
@@ -132,18 +132,18 @@ def check_rules(rules: Sequence[StrengthRule], rows: DataFrame) -> dict[str, Rea
         use
         for place, rule in enumerate(rules)
         if problems[place] is None
-        for use in uses(place, parse(rule.when), schema)
+        for use in uses(place + 1, parse(rule.when), schema)
     ]
-    problems |= {use.rule: use.problem for use in every if not use.ways}
+    problems |= {use.rule - 1: use.problem for use in every if not use.ways}
     sound = [place for place, problem in problems.items() if problem is None]
     try:
-        readings = settle([use for use in every if use.rule in sound], schema)
+        readings = settle([use for use in every if use.rule - 1 in sound], schema)
     except ValueError as error:
-        raise PresetError(f"source.strength: {error}{_listed(rules, problems)}") from error
+        raise PresetError(f"strength rules: {error}{_listed(rules, problems)}") from error
     conditions = frame_of(readings, readings, schema)
     problems |= {place: _foreign(rules[place].when, conditions) for place in sound}
     if any(problems.values()):
-        raise PresetError(f"source.strength:{_listed(rules, problems)}")
+        raise PresetError(f"strength rules:{_listed(rules, problems)}")
     return readings
 
 

@@ -61,7 +61,7 @@ CASES: dict[str, tuple[Night, ...]] = {
             published=2,
             quarantined=1,
             table=[("u1", "a", 2), ("u3", "b", 0)],
-            reasons=["source.strength.0 fails: watched / length >= 0.5"],
+            reasons=["strength rule 1 fails: watched / length >= 0.5"],
         ),
     ),
     "ids-as-floats": (
@@ -144,7 +144,7 @@ CASES: dict[str, tuple[Night, ...]] = {
     "part-lacks-a-column": (
         Night(
             exit_code=3,
-            says=["p1.parquet has no column 'liked', which source.strength.0 needs"],
+            says=["p1.parquet has no column 'liked', which strength rule 1 needs"],
         ),
     ),
     "quoted-newline": (Night(published=2, table=[("u\n1", "a", 2), ("u2", "b", 0)]),),

@@ -132,4 +132,4 @@ def test_a_rule_that_fails_costs_its_rows_alone_where_the_delivery_is_one_file(
     config = config.model_copy(update={"source": source})
     facts = run_job("ingest_interactions", preset_config=config, settings=settings, day=DAY)
     assert (facts["published"], facts["quarantined"]) == (1, 2)
-    assert list(facts["reasons"]) == [f"source.strength.1 fails: {when}"]
+    assert list(facts["reasons"]) == [f"strength rule 2 fails: {when}"]

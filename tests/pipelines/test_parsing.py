@@ -244,7 +244,7 @@ def test_a_rule_that_fails_on_a_row_is_named_and_other_rows_are_events(spark):
     events = parse(spark, rows, kinds, rules, signals=("watched", "length"))
     assert [(event.strength, event.reasons) for event in events] == [
         (2, []),
-        (None, ["source.strength.0 fails: watched / length >= 0.5"]),
+        (None, ["strength rule 1 fails: watched / length >= 0.5"]),
         (0, []),
     ]
 

@@ -183,7 +183,7 @@ def test_a_part_without_a_column_that_a_rule_or_the_mapping_needs_is_named(read,
     pq.write_table(table(), tmp_path / "p1.parquet")
     assert read("p0.parquet", "p1.parquet").count() == 2
     with pytest.raises(
-        DataRefused, match=r"p1\.parquet has no column 'seen', which source\.strength\.1"
+        DataRefused, match=r"p1\.parquet has no column 'seen', which strength rule 2"
     ):
         read("p0.parquet", "p1.parquet", rules=("liked = 1", "SEEN = 1"))
     pq.write_table(table().drop_columns(["liked"]), tmp_path / "p1.parquet")

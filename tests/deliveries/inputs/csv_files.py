@@ -180,7 +180,7 @@ HEADERS = [
         },
         own(strength={"liked = 1": 1, "place = 'web'": 2, "TRUE": 0}),
         exit_code=3,
-        says=["p1.csv has no column 'place', which source.strength.1 needs"],
+        says=["p1.csv has no column 'place', which strength rule 2 needs"],
     ),
     read(
         "a part with a column more",

@@ -87,7 +87,7 @@ REFUSED = [
         exit_code=3,
         says=[
             "no column 'usr' (renamed to 'user'?), which source.columns.user_id needs",
-            "no column 'likd', which source.strength.0 needs",
+            "no column 'likd', which strength rule 1 needs",
         ],
     ),
     one(
@@ -110,7 +110,7 @@ def fails(name, condition, *watched, reason=None, published=1):
         published=published,
         quarantined=len(watched) - published,
         table=[("u0", "a", 2)],
-        reasons=[reason or f"source.strength.0 fails: {condition}"],
+        reasons=[reason or f"strength rule 1 fails: {condition}"],
     )
 
 
@@ -143,7 +143,7 @@ FAILING = [
         published=2,
         quarantined=1,
         table=[("u0", "a", 3), ("u2", "a", 0)],
-        reasons=["source.strength.1 fails: watched / length >= 0.5"],
+        reasons=["strength rule 2 fails: watched / length >= 0.5"],
     ),
 ]
 
