@@ -15,8 +15,7 @@ def test_a_small_input_gives_its_right_answer(name, spark, tmp_path):
     wrong = []
     for _, outcome, found in go_through(INPUTS[name], tmp_path):
         wrong += [*found, *([outcome.output] if found else [])]
-    if wrong:
-        pytest.fail("\n".join(wrong), pytrace=False)
+    assert not wrong, "\n".join(wrong)
 
 
 def test_there_are_inputs_of_every_kind_and_each_has_a_name_of_its_own():

@@ -9,12 +9,7 @@ from feature_store.store import FeatureStore
 from pipelines.cli import describe
 from pipelines.config import Validation
 from pipelines.errors import DataRefused, RowsUnaccounted
-from pipelines.jobs.ingest_interactions import (
-    Tally,
-    balance,
-    excess,
-    refuse_imbalance,
-)
+from pipelines.jobs.account import Tally, balance, excess, refuse_imbalance
 from pipelines.runner import run_job
 from pipelines.transforms.events import is_tolerable
 from tests.pipelines.raw_worlds import (

@@ -132,45 +132,30 @@ FOLDERS = [
     ),
 ]
 
+NEVER_DATA = (
+    ".p.csv",
+    "_p.csv",
+    "._p.csv",
+    "q.csv.tmp",
+    "q.csv.temp",
+    "q.csv.part",
+    "q.csv.partial",
+    ".p.csv.crc",
+    "q.csv.inprogress",
+    "q.csv.swp",
+    "q.csv~",
+    "q.csv._COPYING_",
+    "Q.CSV.TMP",
+)
+
 LEFT_OUT = [
     read(
         "hidden and temporary files are no data",
         {
             f"{D}/p.csv": TWO,
-            **{
-                f"{D}/{name}": csv(rows("wrong"))
-                for name in (
-                    ".p.csv",
-                    "_p.csv",
-                    "._p.csv",
-                    "q.csv.tmp",
-                    "q.csv.temp",
-                    "q.csv.part",
-                    "q.csv.partial",
-                    ".p.csv.crc",
-                    "q.csv.inprogress",
-                    "q.csv.swp",
-                    "q.csv~",
-                    "q.csv._COPYING_",
-                    "Q.CSV.TMP",
-                )
-            },
+            **{f"{D}/{name}": csv(rows("wrong")) for name in NEVER_DATA},
         },
-        left_out=[
-            ".p.csv",
-            "_p.csv",
-            "._p.csv",
-            "q.csv.tmp",
-            "q.csv.temp",
-            "q.csv.part",
-            "q.csv.partial",
-            ".p.csv.crc",
-            "q.csv.inprogress",
-            "q.csv.swp",
-            "q.csv~",
-            "q.csv._COPYING_",
-            "Q.CSV.TMP",
-        ],
+        left_out=NEVER_DATA,
     ),
     read(
         "a temporary folder of Spark is no data",
