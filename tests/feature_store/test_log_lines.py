@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import threading
 
 from feature_store.log_lines import PROGRESS, Progress, Throttle, at_work, in_words
 
@@ -73,12 +74,14 @@ def test_where_nothing_is_said_a_line_says_what_is_at_work():
 
 
 def test_the_watcher_ends_with_the_work_and_an_error_passes():
-    import threading
+    def watchers():  # other threads of the process come and go
+        return [thread for thread in threading.enumerate() if thread.name == "at-work"]
 
-    before = threading.active_count()
+    before = watchers()
     try:
         with at_work("x"):
+            assert len(watchers()) == len(before) + 1
             raise ValueError("through")
     except ValueError as error:
         assert str(error) == "through"
-    assert threading.active_count() == before
+    assert watchers() == before

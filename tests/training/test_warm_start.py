@@ -12,7 +12,7 @@ from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from feature_store.tables import CATALOG
 from tests.recommender_world import DAY, histories
-from tests.training.test_train_recommender import SMALL, config, publish_world
+from tests.training.test_train_recommender import _NAMES, SMALL, config, publish_world
 from training.loop import begin_with
 from training.programs import build_semantic_ids, train_recommender, train_tokenizer
 from training.programs.interface import Task
@@ -30,7 +30,11 @@ def made(**tiger):
 
 @pytest.fixture(scope="module")
 def fit(mlflow_settings, tmp_path_factory):
-    """Fits families on a day; the first day's tiger is there, fitted from its own weights."""
+    """Fits families on a day; the first day's tiger is there, fitted from its own weights.
+
+    The preset's name is new: the process has one registry, and two modules use this fixture.
+    """
+    name = f"warm-{next(_NAMES)}"
     place = tmp_path_factory.mktemp("tables")
     settings = Settings(
         home=mlflow_settings.home,
@@ -38,18 +42,22 @@ def fit(mlflow_settings, tmp_path_factory):
         catalog_uri=f"sqlite:///{place}/catalog.db",
         device="cpu",
     )
-    store = Task(settings, made(), DAY, step="").store
+
+    def task_of(day, step, preset=None, **families):
+        named = (preset or made()).model_copy(update={"name": name})
+        return Task(settings, named, day, step=step, **families)
+
+    store = task_of(DAY, "").store
     publish_world(store)
     stage = store.stage("user_sequences", day=NEXT_DAY, job="test")
     schema = arrow_schema(CATALOG["user_sequences"])
     stage.write(histories(NEXT_DAY).select(schema.names).cast(schema))
     store.publish(stage)
     for program in (train_tokenizer, build_semantic_ids):
-        name = program.__name__.rsplit(".", 1)[-1]
-        program.run(Task(settings, made(), DAY, step=name))
+        program.run(task_of(DAY, program.__name__.rsplit(".", 1)[-1]))
 
     def fit(day, families=("tiger",), preset=None):
-        task = Task(settings, preset or made(), day, step="train_recommender", families=families)
+        task = task_of(day, "train_recommender", preset, families=families)
         return task, train_recommender.run(task)["families"]
 
     fit(DAY)
