@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PYTHON ?= python3.11
 JOBS ?= 2
 
-.PHONY: help setup run ui test check format bench clean
+.PHONY: help setup run ui test check format house bench clean
 
 help: ## what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ check: $(READY) ## ruff, mypy and the import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+house: $(READY) ## sizes, import circles and densities of the code and the documents: a mirror
+	$(BIN)/python infra/house.py
 
 format: $(READY) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
