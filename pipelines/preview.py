@@ -23,9 +23,9 @@ from pipelines.places import source_place
 from pipelines.session import build_session
 from pipelines.sources import open_source
 from pipelines.sources.discovery import is_never_data
-from pipelines.sources.interface import LeftOut, RawLog
+from pipelines.sources.interface import ROW, LeftOut, RawLog
 from pipelines.sources.raw_files import RawFiles, readable
-from pipelines.sources.raw_rows import ROW, read_rows
+from pipelines.sources.raw_rows import read_rows
 from pipelines.transforms.events import (
     accepted,
     is_tolerable,

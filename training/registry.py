@@ -27,6 +27,7 @@ from mlflow.tracking import MlflowClient
 from feature_store.settings import Settings
 from training.bundle import Bundle
 from training.registry_records import (
+    BUNDLE,
     Candidate,
     Move,
     RegistryError,
@@ -34,10 +35,11 @@ from training.registry_records import (
     Version,
     candidate_from,
     move_from,
+    opened,
     tokenizer_from,
     version_from,
+    version_of,
 )
-from training.registry_view import BUNDLE, opened, version_of
 from training.serving import write_model_files
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)

@@ -1,10 +1,15 @@
 """What the registry knows, as plain records read from the tags that `training.registry` writes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from training.bundle import Bundle, BundleCorruptError, open_bundle
+
+BUNDLE = "model/artifacts/bundle"
+"""Where a run keeps its bundle."""
 Tags = Mapping[str, str]
 
 
@@ -117,3 +122,30 @@ def move_from(tags: Tags, milliseconds: int, finished: bool) -> Move:
         milliseconds=milliseconds,
         finished=finished,
     )
+
+
+def opened(path: Path, digest: str) -> Bundle:
+    """The bundle in a folder, if it is the one that was recorded.
+
+    Raises:
+        BundleError: it does not verify, or is another one.
+    """
+    bundle = open_bundle(path)
+    if bundle.digest != digest:
+        raise BundleCorruptError(
+            f"bundle at {path} has digest {bundle.digest:.12}…, the registry recorded {digest:.12}…"
+        )
+    return bundle
+
+
+def version_of(versions: Iterable[Version], number: int, preset: str) -> Version:
+    """The version of that number.
+
+    Raises:
+        RegistryError: there is none; the message lists those that exist.
+    """
+    known = {version.number: version for version in versions}
+    if number not in known:
+        there = ", ".join(map(str, sorted(known))) or "none"
+        raise RegistryError(f"{preset!r} has no version {number}; it has {there}")
+    return known[number]

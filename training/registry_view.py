@@ -13,11 +13,18 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
 
 from feature_store.settings import Settings
-from training.bundle import Bundle, BundleCorruptError, open_bundle
-from training.registry_records import Move, RegistryError, Version, move_from, version_from
+from training.bundle import Bundle
+from training.registry_records import (
+    BUNDLE,
+    Move,
+    RegistryError,
+    Version,
+    move_from,
+    opened,
+    version_from,
+    version_of,
+)
 
-BUNDLE = "model/artifacts/bundle"
-"""Where a run keeps its bundle."""
 _FILE = "sqlite:///"
 
 
@@ -141,33 +148,6 @@ _OF_MOVES = (
     " JOIN tags USING (run_uuid) WHERE experiments.name = ? AND runs.lifecycle_stage = 'active'"
     " AND tags.key = 'sidereal.step' AND tags.value = 'move')"
 )
-
-
-def opened(path: Path, digest: str) -> Bundle:
-    """The bundle in a folder, if it is the one that was recorded.
-
-    Raises:
-        BundleError: it does not verify, or is another one.
-    """
-    bundle = open_bundle(path)
-    if bundle.digest != digest:
-        raise BundleCorruptError(
-            f"bundle at {path} has digest {bundle.digest:.12}…, the registry recorded {digest:.12}…"
-        )
-    return bundle
-
-
-def version_of(versions: Iterable[Version], number: int, preset: str) -> Version:
-    """The version of that number.
-
-    Raises:
-        RegistryError: there is none; the message lists those that exist.
-    """
-    known = {version.number: version for version in versions}
-    if number not in known:
-        there = ", ".join(map(str, sorted(known))) or "none"
-        raise RegistryError(f"{preset!r} has no version {number}; it has {there}")
-    return known[number]
 
 
 def _grouped(rows: Iterable[tuple[Any, str, str]]) -> Mapping[Any, dict[str, str]]:

@@ -11,7 +11,7 @@ from pipelines.config import Validation
 from pipelines.errors import RowsUnaccounted
 from pipelines.jobs.delivery import reason_counts
 from pipelines.jobs.ledger import Entry, Piece
-from pipelines.sources.raw_rows import ROW
+from pipelines.sources.interface import ROW
 from pipelines.transforms.events import is_tolerable
 from pipelines.transforms.pieces import piece_of_log
 

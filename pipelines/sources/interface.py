@@ -9,6 +9,10 @@ from pyspark.sql import DataFrame
 
 from pipelines.config import ColumnMapping, StrengthRule
 
+ROW = "_row"
+"""Struct of every raw row: source_file, delivery_day (null in a dump), line, raw (its text),
+problem (why it has no columns)."""
+
 
 @dataclass(frozen=True)
 class LeftOut:

@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.sources.interface import RawLog
+from pipelines.sources.interface import ROW, RawLog
 from pipelines.sources.parts import FILE, LINE, PROBLEM, TEXT, Parts, RawRows
 from pipelines.sources.raw_columns import named as named
 from pipelines.sources.raw_columns import needs_of_log
@@ -17,9 +17,6 @@ from pipelines.sources.raw_files import RawFiles
 from pipelines.sources.raw_parquet import parquet_rows
 from pipelines.sources.raw_text import delimited_rows, json_rows
 
-ROW = "_row"
-"""Struct of every raw row: source_file, delivery_day (null in a dump), line, raw (its text),
-problem (why it has no columns)."""
 LONGEST_LINE = 65_536
 """Characters; a longer line is refused unparsed. No feedback event is that long."""
 _SPLIT_BYTES = 32 << 20

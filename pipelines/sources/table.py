@@ -21,11 +21,11 @@ from pipelines.sources.discovery import (
     days_of_pattern,
     deliveries,
 )
-from pipelines.sources.interface import Catalogue, Delimited, LeftOut, RawLog
+from pipelines.sources.interface import ROW, Catalogue, Delimited, LeftOut, RawLog
 from pipelines.sources.parts import Parts
 from pipelines.sources.raw_columns import named, needs_of_catalogue
 from pipelines.sources.raw_files import RawFile, RawFiles
-from pipelines.sources.raw_rows import ROW, one_split_per_task, read_parts
+from pipelines.sources.raw_rows import one_split_per_task, read_parts
 from pipelines.transforms.identifiers import (
     floats_refused,
     holds_floats,

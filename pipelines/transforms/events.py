@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from feature_store.tables.interactions import INTERACTIONS
 from pipelines.schema import typed
-from pipelines.sources.raw_rows import ROW
+from pipelines.sources.interface import ROW
 
 RAW_CHARS = 4096
 """Characters of a refused row that are kept."""

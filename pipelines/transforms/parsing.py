@@ -7,7 +7,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
 from pipelines.config import ColumnMapping, StrengthRule
-from pipelines.sources.raw_rows import ROW, named
+from pipelines.sources.interface import ROW
+from pipelines.sources.raw_rows import named
 from pipelines.transforms.event_times import (
     PER_SECOND,
     event_time,

@@ -3,7 +3,7 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.sources.raw_rows import ROW
+from pipelines.sources.interface import ROW
 
 _HALF = 32
 

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from feature_store.preset import PresetError
 from pipelines.config import StrengthRule
-from pipelines.sources.raw_rows import ROW
+from pipelines.sources.interface import ROW
 from pipelines.transforms.catalyst import integer_or, parse
 from pipelines.transforms.readings import (
     Reading,

@@ -8,8 +8,9 @@ import pytest
 from feature_store.settings import Settings
 from pipelines.errors import DataRefused, DeliveryUnreadable
 from pipelines.sources import open_source
+from pipelines.sources.interface import ROW
 from pipelines.sources.raw_files import RawFiles
-from pipelines.sources.raw_rows import ROW, read_rows
+from pipelines.sources.raw_rows import read_rows
 from tests.pipelines.raw_worlds import COLUMNS, DAY, table_config, write_csv, write_json
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]

@@ -8,7 +8,7 @@ from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.quarantine import QUARANTINE
 from pipelines.config import ColumnMapping, EventTime, StrengthRule
 from pipelines.schema import conform
-from pipelines.sources.raw_rows import ROW
+from pipelines.sources.interface import ROW
 from pipelines.transforms.events import (
     accepted,
     judge_events,

@@ -9,7 +9,7 @@ import pytest
 from feature_store.preset import PresetError
 from pipelines.config import ColumnMapping, EventTime, StrengthRule
 from pipelines.errors import DataRefused
-from pipelines.sources.raw_rows import ROW
+from pipelines.sources.interface import ROW
 from pipelines.transforms.parsing import parse_events
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]

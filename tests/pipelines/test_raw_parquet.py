@@ -12,9 +12,9 @@ import pytest
 
 from pipelines.config import ColumnMapping, EventTime, StrengthRule
 from pipelines.errors import DataRefused, DeliveryUnreadable
-from pipelines.sources.interface import RawLog
+from pipelines.sources.interface import ROW, RawLog
 from pipelines.sources.raw_files import RawFiles
-from pipelines.sources.raw_rows import ROW, read_rows
+from pipelines.sources.raw_rows import read_rows
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 NOON = datetime(2024, 3, 10, 12, 0, 0, 123456)

@@ -10,9 +10,9 @@ import pytest
 
 from pipelines.config import ColumnMapping, EventTime
 from pipelines.errors import DataRefused, DeliveryUnreadable
-from pipelines.sources.interface import Delimited, RawLog
+from pipelines.sources.interface import ROW, Delimited, RawLog
 from pipelines.sources.raw_files import RawFiles, readable
-from pipelines.sources.raw_rows import ROW, one_split_per_task, read_rows
+from pipelines.sources.raw_rows import one_split_per_task, read_rows
 from tests.pipelines.raw_worlds import COLUMNS, DAY, write_csv, write_json
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
