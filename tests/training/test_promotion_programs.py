@@ -129,13 +129,13 @@ def promote(task):
 
 def test_two_days_find_a_first_champion_and_challenge_it(task, tmp_path):
     evaluated, promoted = run_day(task, tmp_path)
+    record = Evaluation.from_json(evaluated)
     knn, popularity = (
-        evaluated["entrants"][label]["boards"]["lists"]["slices"]["all"]["metrics"]["hr@10"]
-        for label in ("item_knn", "popularity")
+        record.entrants[label].value("hr@10") for label in ("item_knn", "popularity")
     )
-    assert knn["point"] > 0.7 > 0.2 > popularity["point"]
-    assert knn["low"] < knn["point"] < knn["high"]
-    assert evaluated["num_users"] == NUM_USERS and evaluated["num_targets"] == 7 * NUM_USERS
+    assert knn.point > 0.7 > 0.2 > popularity.point
+    assert knn.low < knn.point < knn.high
+    assert (record.sizes.num_users, record.sizes.num_targets) == (NUM_USERS, 7 * NUM_USERS)
     assert promoted["decision"] == "promote" and promoted["champion_version"] == 1
 
     second = another(task, day=NEXT_DAY)
@@ -297,6 +297,17 @@ def test_a_day_without_targets_says_what_to_change(task, tmp_path):
 def test_there_is_no_promotion_without_an_evaluation(task):
     with pytest.raises(ProgramError, match="has no evaluation; run evaluate_recommender"):
         promote(task)
+
+
+def test_an_evaluation_that_an_older_version_kept_is_measured_anew(task, tmp_path):
+    run_day(task, tmp_path)
+    day, step = DAY.isoformat(), "evaluate_recommender"
+    with task.registry.run(day=day, step=step, inputs_digest="of before") as tracked:
+        tracked.log_json("evaluation.json", {"entrants": {}, "comparisons": []})
+    with pytest.raises(ProgramError, match=r"version 1, .*; run evaluate_recommender again"):
+        promote(task)
+    assert "status" not in evaluate(task)
+    assert promote(task)["decision"] == "promote"
 
 
 def test_a_candidate_trained_after_the_evaluation_is_not_promoted(task, tmp_path):

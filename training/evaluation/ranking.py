@@ -59,7 +59,7 @@ class _PooledAuc:
         won_SP = (before_SN[:, self._below] + before_SN[:, self._not_above]) / 2
         pairs_S = positive_SP.sum(axis=1) * before_SN[:, -1]
         with np.errstate(invalid="ignore"):
-            return (positive_SP * won_SP).sum(axis=1) / pairs_S
+            return np.asarray((positive_SP * won_SP).sum(axis=1) / pairs_S)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ of `to_json` is what MLflow, the day's run record and its summary hold; gate, pr
 summary read it back with `from_json`. Loads neither torch nor numpy.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -198,12 +199,12 @@ class Evaluation:
         confidence: of all intervals.
         bootstrap_samples: replicates behind them.
         exclude_seen: whether items of the history were filtered from all lists.
+        entrants: by label; the champion among them where there is one.
+        comparisons: every pair that the gate or the report may ask for.
         items_unlisted: items that were withdrawn before the first target, and no candidate.
         split: how targets were held out.
         inputs: per table read, its snapshot and content.
         warnings: what a reader of the comparisons should know.
-        entrants: by label; the champion among them where there is one.
-        comparisons: every pair that the gate or the report may ask for.
         run_id: the MLflow run that keeps the evaluation; empty before.
     """
 
@@ -213,12 +214,12 @@ class Evaluation:
     confidence: float
     bootstrap_samples: int
     exclude_seen: bool
-    items_unlisted: int
-    split: Mapping[str, Any]
-    inputs: Mapping[str, Mapping[str, Any]]
-    warnings: tuple[str, ...]
     entrants: Mapping[str, Entrant]
     comparisons: tuple[Comparison, ...]
+    items_unlisted: int = 0
+    split: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     run_id: str = ""
 
     @property
@@ -300,8 +301,9 @@ class Evaluation:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, with the version of its shape."""
-        return {"record_version": VERSION, **asdict(self)}
+        """Plain data as JSON gives it back, with the version of its shape."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return {"record_version": VERSION, **plain}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:

@@ -72,7 +72,7 @@ def slate_metrics(
 
 
 def _hit(hit_Sk: np.ndarray, wanted_S: np.ndarray) -> np.ndarray:
-    return hit_Sk.any(axis=1).astype(np.float64)
+    return np.asarray(hit_Sk.any(axis=1), dtype=np.float64)
 
 
 def _recall(hit_Sk: np.ndarray, wanted_S: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 
 from training.bundle import Bundle
 from training.data.splits import Split
-from training.evaluation.record import CHAMPION, PRETRAINED
+from training.evaluation.record import CHAMPION, PRETRAINED, BoardRow, Entrant
 from training.programs.day_inputs import Inputs
 from training.programs.interface import ProgramError, Task
 from training.registry_records import Candidate, Version
@@ -96,8 +96,24 @@ def require_same_ground(
         raise ProgramError("; ".join(problems) + f"; train for {task.day} again")
 
 
-def warnings_about_champion(trained: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+def row_of(bundle: Bundle, boards: Mapping[str, BoardRow]) -> Entrant:
+    """What the record says of a bundle."""
+    return Entrant(
+        family=bundle.family,
+        digest=bundle.digest,
+        day=bundle.origin.day,
+        generation=bundle.origin.generation,
+        num_items=bundle.items().num_rows,
+        boards=boards,
+    )
+
+
+def warnings_about_champion(
+    trained: Mapping[str, Any] | None, ours: Mapping[str, Any]
+) -> Iterator[str]:
     """What a reader of the comparison should know, from the champion's split and the day's."""
+    if trained is None:
+        return
     if trained["protocol"] != "rolling" or ours["protocol"] != "rolling":
         yield "the champion's weights may have seen some targets: a split is not by time"
     elif trained["train_until"] > ours["validation_until"]:

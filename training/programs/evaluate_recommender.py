@@ -23,19 +23,16 @@ from training.config import TrainingConfig
 from training.evaluation.boards import boards_of
 from training.evaluation.boards.interface import Board, Measured, Terms
 from training.evaluation.bootstrap import Bootstrap
-from training.evaluation.record import (
-    CHAMPION,
-    PRETRAINED,
-    VERSION,
-    BoardRow,
-    Comparison,
-    Entrant,
-    Evaluation,
-)
+from training.evaluation.record import CHAMPION, PRETRAINED, VERSION, Evaluation
 from training.evaluation.scoring import Answers, score_boards, who_faces_whom
 from training.gate import require_measured
 from training.programs.day_inputs import Inputs, read_histories, split_histories
-from training.programs.entrants import entrants, require_same_ground, warnings_about_champion
+from training.programs.entrants import (
+    entrants,
+    require_same_ground,
+    row_of,
+    warnings_about_champion,
+)
 from training.programs.held_out import read_held_out, unlisted_before
 from training.programs.interface import Facts, Task
 
@@ -72,21 +69,13 @@ def run(task: Task) -> Facts:
         return {**record.to_json(), "status": "unchanged", "message": message}
     boards = boards_of(held_out, _terms(task.config, bundles))
     answers = _ask_all(task, bundles, boards, unlisted)
-    rows, comparisons = _scored(task.config, boards, answers)
     trained = bundles[CHAMPION].document("split") if CHAMPION in bundles else None
-    record = Evaluation(
-        challenger=task.config.models.challenger,
-        baselines=(*task.config.models.baselines, *({PRETRAINED} & bundles.keys())),
-        primary_metric=task.config.gate.primary_metric,
-        confidence=task.config.gate.confidence,
-        bootstrap_samples=task.config.evaluation.bootstrap_samples,
-        exclude_seen=task.config.evaluation.exclude_seen,
+    record = replace(
+        _scored(task.config, bundles, boards, answers),
         items_unlisted=len(unlisted),
         split=dict(split.facts),
         inputs=inputs,
-        warnings=tuple(warnings_about_champion(trained, split.facts) if trained else ()),
-        entrants={label: _entrant(bundle, rows[label]) for label, bundle in bundles.items()},
-        comparisons=tuple(comparisons),
+        warnings=tuple(warnings_about_champion(trained, split.facts)),
     )
     record = _keep(task, digest, record, boards, answers)
     return {**record.to_json(), "message": record.in_words()}
@@ -164,9 +153,9 @@ def _ask(board: Board, answerer: Answerer) -> Measured:
 
 
 def _scored(
-    config: TrainingConfig, boards: list[Board], answers: Answers
-) -> tuple[dict[str, dict[str, BoardRow]], list[Comparison]]:
-    """By label and board its row of the record, and all comparisons.
+    config: TrainingConfig, bundles: Mapping[str, Bundle], boards: list[Board], answers: Answers
+) -> Evaluation:
+    """The record of what was answered, without what is known of the day.
 
     Raises:
         PresetError: the gate asks for what no board measured of the challenger.
@@ -174,23 +163,22 @@ def _scored(
     gate, models, evaluation = config.gate, config.models, config.evaluation
     of_challenger = answers[models.challenger].values()
     require_measured(gate, [name for measured in of_challenger for name in measured.names])
-    return score_boards(
+    rows, comparisons = score_boards(
         answers,
         [board.name for board in boards],
         who_faces_whom(models.challenger, models.baselines, gate.floor, answers.keys()),
         Bootstrap(evaluation.bootstrap_samples, evaluation.seed, gate.confidence),
         decisive={gate.primary_metric, *gate.guard_metrics},
     )
-
-
-def _entrant(bundle: Bundle, boards: Mapping[str, BoardRow]) -> Entrant:
-    return Entrant(
-        family=bundle.family,
-        digest=bundle.digest,
-        day=bundle.origin.day,
-        generation=bundle.origin.generation,
-        num_items=bundle.items().num_rows,
-        boards=boards,
+    return Evaluation(
+        challenger=models.challenger,
+        baselines=(*models.baselines, *({PRETRAINED} & bundles.keys())),
+        primary_metric=gate.primary_metric,
+        confidence=gate.confidence,
+        bootstrap_samples=evaluation.bootstrap_samples,
+        exclude_seen=evaluation.exclude_seen,
+        entrants={label: row_of(bundle, rows[label]) for label, bundle in bundles.items()},
+        comparisons=tuple(comparisons),
     )
 
 

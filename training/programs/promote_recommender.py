@@ -101,7 +101,7 @@ def _require_current(
     """
     if evaluation.challenger != task.config.models.challenger:
         raise ProgramError(
-            f"the evaluation's challenger is {evaluation['challenger']!r}, the preset's is "
+            f"the evaluation's challenger is {evaluation.challenger!r}, the preset's is "
             f"{task.config.models.challenger!r}; run evaluate_recommender again"
         )
     evaluated = evaluation.champion.digest if evaluation.champion else None
