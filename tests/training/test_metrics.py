@@ -35,7 +35,7 @@ def test_a_name_is_read_and_written_again():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("precision@5", "no metric 'precision@5'; there are hr, ndcg"),
+        ("precision@5", "no metric 'precision@5'; there are ndcg, hr"),
         ("sid_auc", "no metric 'sid_auc'"),
         ("hr", "'hr' is no metric; expected hr@K, K from 1"),
         ("hr@0", "expected hr@K"),
@@ -70,5 +70,5 @@ def test_whatever_stops_a_fit_is_a_metric():
 
 def test_a_short_table_begins_with_what_decides():
     measured = [*names_of(LISTS, (5, 10), READINGS), *names_of(SLATES, (5,))]
-    assert headline_names(measured, "slate_ndcg@5") == ["slate_ndcg@5", "hr@10", "ndcg@10", "mrr"]
+    assert headline_names(measured, "slate_ndcg@5") == ["slate_ndcg@5", "ndcg@10", "hr@10", "mrr"]
     assert headline_names(measured, "ndcg@10") == ["ndcg@10", "hr@10", "mrr"]

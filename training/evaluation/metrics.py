@@ -60,12 +60,12 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric(
-            name="hr", board=LISTS, has_cutoff=True, headline=True,
-            explanation="share of targets in the first K places",
-        ),
-        Metric(
             name="ndcg", board=LISTS, has_cutoff=True, headline=True,
             explanation="1 / log2(rank + 1) of targets in the first K places",
+        ),
+        Metric(
+            name="hr", board=LISTS, has_cutoff=True, headline=True,
+            explanation="share of targets in the first K places",
         ),
         Metric(
             name="mrr", board=LISTS, headline=True,
@@ -84,6 +84,10 @@ METRICS: dict[str, Metric] = {
             explanation="negative log-likelihood of the feedback, nats",
         ),
         Metric(
+            name="slate_ndcg", board=SLATES, has_cutoff=True,
+            explanation="discounted gain of the first K places over the best possible one",
+        ),
+        Metric(
             name="slate_hit", board=SLATES, has_cutoff=True,
             explanation="share of slates whose first K places hold an item that was engaged with",
         ),
@@ -92,16 +96,12 @@ METRICS: dict[str, Metric] = {
             explanation="share of what was engaged with that the first K places hold",
         ),
         Metric(
-            name="slate_ndcg", board=SLATES, has_cutoff=True,
-            explanation="discounted gain of the first K places over the best possible one",
-        ),
-        Metric(
             name="loss", board=FIT, higher_is_better=False,
             explanation="the training loss on validation targets, nats",
         ),
     )
 }  # fmt: skip
-"""Name → metric, in the order in which a board's metrics are listed."""
+"""Name → metric, in the order in which a board's metrics are shown."""
 
 READINGS = {
     "": "items",
@@ -168,7 +168,7 @@ def names_of(
         readings: of lists.
     Example:
         >>> names_of(LISTS, [5])
-        ['hr@5', 'ndcg@5', 'mrr']
+        ['ndcg@5', 'hr@5', 'mrr']
     """
     metrics = [metric for metric in METRICS.values() if metric.board == board]
     stems = [metric for metric in metrics if metric.has_cutoff]

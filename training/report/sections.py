@@ -10,6 +10,7 @@ from training.evaluation.metrics import (
     FEEDBACK,
     HEADLINE_CUTOFF,
     LISTS,
+    METRICS,
     SLATES,
     metric_of,
     names_of,
@@ -452,7 +453,7 @@ def slates(steps: Steps) -> Section | None:
     if evaluation is None or not boards:
         return None
     every = next(iter(boards.values())).slices[ALL]
-    names = _first(evaluation.primary_metric, sorted(every.metrics, key=_slate_metric_place))
+    names = _first(evaluation.primary_metric, sorted(every.metrics, key=_place))
     shape = ["coverage", "similarity", "repeated_share"]
     looks = [
         [label, *(shown(own.facts.get(name)) for name in shape)] for label, own in boards.items()
@@ -521,18 +522,21 @@ def _list_metrics(evaluation: Evaluation) -> list[str]:
     values = evaluation.sizes.metrics
     cutoffs = sorted({k for name in values if (k := parse(name).cutoff) is not None})
     usual = HEADLINE_CUTOFF if HEADLINE_CUTOFF in cutoffs else cutoffs[0]
-    wanted = [f"ndcg@{usual}", f"hr@{usual}", "mrr"]
-    wanted += [f"{name}@{k}" for k in cutoffs if k != usual for name in ("ndcg", "hr")]
-    wanted.append(f"sid_hr@{usual}")
-    there = [name for name in (evaluation.primary_metric, *wanted) if name in values]
+    of_items = [name for name in values if not parse(name).reading]
+
+    def place(name: str) -> tuple[int, int]:
+        cutoff, order = _place(name)
+        return (0 if cutoff in (0, usual) else cutoff), order
+
+    shown_names = [*sorted(of_items, key=place), f"sid_hr@{usual}"]
+    there = [name for name in (evaluation.primary_metric, *shown_names) if name in values]
     return _first(evaluation.primary_metric, there)
 
 
-def _slate_metric_place(name: str) -> tuple[int, int, str]:
-    """The smallest slates first, of each first what knows of places."""
+def _place(name: str) -> tuple[int, int]:
+    """The smallest cut-off first, of each the metrics in their order."""
     measured = parse(name)
-    stem = measured.metric.name
-    return measured.cutoff or 0, 0 if stem == "slate_ndcg" else 1, stem
+    return measured.cutoff or 0, list(METRICS).index(measured.metric.name)
 
 
 def _metric_table(
