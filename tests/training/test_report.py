@@ -174,6 +174,14 @@ def test_the_metric_that_decides_stands_first():
     assert table.head == ["entrant", "ndcg@10", "interval", "hr@10", "mrr", "ndcg@5", "hr@5"]
 
 
+def test_a_section_says_what_its_metrics_mean():
+    section = sections.metrics({"evaluate_recommender": record()})
+    assert section.blocks[-1].note == (
+        "ndcg@K: 1 / log2(rank + 1) of targets in the first K places; hr@K: share of targets in "
+        "the first K places; mrr: 1 / rank of targets in the whole list."
+    )
+
+
 def test_a_report_of_an_older_versions_evaluation_says_what_to_run(tmp_path):
     old = {"entrants": {"tiger": {}}}
     with pytest.raises(ProgramError, match=r"1998-04-20: the evaluation is a record of version 1"):

@@ -11,6 +11,7 @@ from training.evaluation.metrics import (
     HEADLINE_CUTOFF,
     LISTS,
     METRICS,
+    READINGS,
     SLATES,
     metric_of,
     names_of,
@@ -397,6 +398,7 @@ def metrics(steps: Steps) -> Section | None:
     for name, own in _filled_slices(boards):
         counts = f"{own.num_users:,} users, {own.num_targets:,} targets"
         blocks.append(_metric_table(f"{name.replace('_', ' ')}: {counts}", boards, name, names))
+    blocks.append(_meanings(names))
     return Section(
         anchor="metrics",
         title="Metrics",
@@ -436,6 +438,7 @@ def ranking(steps: Steps) -> Section | None:
         heading = f"{evaluation.challenger} minus each opponent, paired by user"
         head = ["metric", "opponent", "difference", "interval", "probability of being better"]
         blocks.append(_table(heading, head, differences, numeric=head[2:3]))
+    blocks.append(_meanings(names))
     return Section(
         anchor="ranking",
         title="Feedback",
@@ -467,6 +470,7 @@ def slates(steps: Steps) -> Section | None:
     for name, own in _filled_slices(boards):
         title = f"{name.replace('_', ' ')}: {own.num_users:,} users"
         blocks.append(_metric_table(title, boards, name, names))
+    blocks.append(_meanings(names))
     return Section(
         anchor="slates",
         title="Slates",
@@ -531,6 +535,20 @@ def _list_metrics(evaluation: Evaluation) -> list[str]:
     shown_names = [*sorted(of_items, key=place), f"sid_hr@{usual}"]
     there = [name for name in (evaluation.primary_metric, *shown_names) if name in values]
     return _first(evaluation.primary_metric, there)
+
+
+def _meanings(names: Sequence[str]) -> Block:
+    """What the metrics of a section's tables say."""
+    measured = [parse(name) for name in names]
+    metrics = {m.metric.name: m.metric for m in measured}
+    parts = [
+        f"{name}{'@K' if metric.has_cutoff else ''}: {metric.explanation}"
+        + ("" if metric.higher_is_better else " (less is better)")
+        for name, metric in metrics.items()
+    ]
+    readings = dict.fromkeys(m.reading for m in measured if m.reading)
+    parts += [f"{reading}…: of {READINGS[reading]}" for reading in readings]
+    return note("; ".join(parts) + ".")
 
 
 def _place(name: str) -> tuple[int, int]:
