@@ -10,12 +10,10 @@ from feature_store.run_record import read_steps
 from feature_store.settings import Settings
 from sidereal.airflow_api import Task
 from sidereal.chain import Progress
+from training.evaluation.record import RecordError, evaluation_of
 
 Facts = dict[str, Any]
 Steps = Mapping[str, Mapping[str, Any]]
-
-_ALL = "all"
-"""The slice of all targets, as `training.evaluation` names it."""
 
 
 def summarize(
@@ -59,7 +57,7 @@ def summarize(
         "tables": _tables(settings, preset, steps),
         "validation": _validation(steps),
         "tokenizer": _tokenizer(steps),
-        "metrics": _metrics(steps.get("evaluate_recommender", {})),
+        "evaluation": _evaluation(steps.get("evaluate_recommender", {})),
         "gate": _gate(steps.get("promote_recommender", {})),
         "paths": _paths(settings, preset, progress.day, steps),
     }
@@ -158,30 +156,13 @@ def _tokenizer(steps: Steps) -> Facts:
     }
 
 
-def _metrics(facts: Mapping[str, Any]) -> Facts:
-    if "entrants" not in facts:
+def _evaluation(step: Mapping[str, Any]) -> Facts:
+    """The day's evaluation on all targets, as `training.evaluation.record` reads it again."""
+    try:
+        record = evaluation_of(step)
+    except RecordError:  # of an earlier run of the day: this one stopped before its evaluation
         return {}
-    return {
-        **_chosen(facts, ("challenger", "baselines", "num_users", "num_targets", "confidence")),
-        "primary_metric": facts["primary_metric"],
-        "entrants": {
-            label: {
-                **_chosen(entrant, ("family", "illegal_share", "coverage")),
-                "values": entrant["metrics"][_ALL]["values"],
-                "ranking": entrant.get("ranking", {}).get(_ALL, {}).get("values", {}),
-                "slates": entrant.get("slates", {})
-                .get("metrics", {})
-                .get(_ALL, {})
-                .get("values", {}),
-            }
-            for label, entrant in facts["entrants"].items()
-        },
-        "comparisons": [
-            _chosen(row, ("ours", "theirs", "metric", "difference", "relative"))
-            for row in facts["comparisons"]
-            if row["slice"] == _ALL and row["ours"] == facts["challenger"]
-        ],
-    }
+    return record.brief().to_json() if record else {}
 
 
 def _gate(facts: Mapping[str, Any]) -> Facts:

@@ -11,9 +11,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from training.evaluation.metrics import headline_names
+from training.evaluation.record import Comparison, Evaluation, Interval
+
 Facts = Mapping[str, Any]
 
-SHOWN_METRICS = ("ndcg@10", "hr@10", "mrr", "auc")
 _FATES = ("added", "corrected", "unchanged", "withdrawn")
 LOG_WIDTH = 1000
 _LABEL = len("run records")
@@ -48,7 +50,7 @@ def _parts(facts: Facts, console: Console) -> Iterator[RenderableType | None]:
     yield _other_days(facts)
     yield _validation(facts["validation"])
     yield _tokenizer(facts["tokenizer"])
-    yield _metrics(facts["metrics"], console)
+    yield _evaluation(facts["evaluation"], console)
     yield _gate(facts["gate"])
 
 
@@ -166,41 +168,35 @@ def _alarms(alarms: Sequence[str]) -> Iterator[Text]:
         yield Text(f"  alarm: {alarm}", _BAD)
 
 
-def _metrics(found: Facts, console: Console) -> Table | None:
+def _evaluation(found: Facts, console: Console) -> Table | None:
     """A row per entrant, or, where the console is too narrow for that, per entrant and metric."""
     if not found:
         return None
+    record = Evaluation.from_json(found)
+    sizes, primary = record.sizes, record.primary_metric
     title = (
-        f"Metrics on {found['num_users']:,} users, {found['num_targets']:,} targets "
-        f"({found['confidence']:.0%} intervals)"
+        f"Metrics on {sizes.num_users:,} users, {sizes.num_targets:,} targets "
+        f"({record.confidence:.0%} intervals)"
     )
-    known = {
-        label: {**entrant["values"], **entrant["ranking"], **entrant["slates"]}
-        for label, entrant in found["entrants"].items()
-    }
-    primary = found["primary_metric"]
-    metrics = [primary, *(name for name in SHOWN_METRICS if name != primary)]
-    metrics = [name for name in metrics if any(name in values for values in known.values())]
-    differences = {
-        row["theirs"]: row["difference"] for row in found["comparisons"] if row["metric"] == primary
-    }
-    order = [found["challenger"], *found["baselines"]]
-    labels = sorted(found["entrants"], key=lambda label: _place(label, order))
-    against = f"{found['challenger']} − this, {primary}"
+    values = {label: entrant.values() for label, entrant in record.entrants.items()}
+    metrics = headline_names((name for own in values.values() for name in own), primary)
+    against = f"{record.challenger} − this, {primary}"
     wide = _table(title, "", *metrics, against, text=("",))
     narrow = _table(f"{title}; difference: {against}", "", "metric", "value", text=("", "metric"))
-    for label in labels:
-        family = found["entrants"][label]["family"]
+    order = [record.challenger, *record.baselines]
+    for label in sorted(record.entrants, key=lambda label: _place(label, order)):
+        family = record.entrants[label].family
         named = Text(
             label if label == family else f"{label} ({family})",
-            "bold" if label == found["challenger"] else "",
+            "bold" if label == record.challenger else "",
         )
-        values = [_interval(known[label].get(metric)) for metric in metrics]
-        difference = _difference(differences[label]) if label in differences else Text("")
-        wide.add_row(named, *values, difference)
-        for metric, value in zip(metrics, values, strict=True):
-            narrow.add_row(named if metric == metrics[0] else "", metric, value)
-        if label in differences:
+        cells = [_interval(values[label].get(metric)) for metric in metrics]
+        row = record.find(record.challenger, label, primary)
+        difference = _difference(row) if row else Text("")
+        wide.add_row(named, *cells, difference)
+        for metric, cell in zip(metrics, cells, strict=True):
+            narrow.add_row(named if metric == metrics[0] else "", metric, cell)
+        if row:
             narrow.add_row("", "difference", difference)
     unbounded = console.options.update(width=1000)
     fits = Measurement.get(console, unbounded, wide).maximum <= console.width
@@ -247,13 +243,15 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _interval(bounds: Facts | None) -> str:
+def _interval(bounds: Interval | None) -> str:
     if bounds is None:
         return "–"
-    return f"{bounds['point']:.4f} [{bounds['low']:.4f}, {bounds['high']:.4f}]"
+    return f"{bounds.point:.4f} [{bounds.low:.4f}, {bounds.high:.4f}]"
 
 
-def _difference(bounds: Facts) -> Text:
-    style = _GOOD if bounds["low"] > 0 else _BAD if bounds["high"] < 0 else ""
-    text = f"{bounds['point']:+.4f} [{bounds['low']:+.4f}, {bounds['high']:+.4f}]"
+def _difference(row: Comparison) -> Text:
+    """The difference, green for a sure gain and red for a sure loss."""
+    bounds = row.difference
+    style = _GOOD if row.gain.low > 0 else _BAD if row.gain.high < 0 else ""
+    text = f"{bounds.point:+.4f} [{bounds.low:+.4f}, {bounds.high:+.4f}]"
     return Text(text, style)

@@ -6,9 +6,10 @@ before the model is asked, the same way at evaluation, in the daily table and in
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +18,14 @@ import torch
 from training.bundle import Bundle, BundleFormatError
 from training.data.contexts import NO_ITEMS, asked_times
 from training.data.histories import Histories
+from training.data.vocabulary import Vocabulary
+from training.evaluation.metrics import FEEDBACK, LISTS, SLATES
 from training.models import MODELS
 from training.models.interface import PAD, Contexts, Recommender, TopK, as_ranker
 
 _ROWS_WORTH_A_THREAD = 32
+_ROWS = 2048
+"""Contexts that are asked about at once."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,62 @@ class Answerer:
             unlisted=self.unlisted,
         )
 
+    @property
+    def answers(self) -> frozenset[str]:
+        """Names of the evaluation's boards that it answers."""
+        ranks = as_ranker(self.model) is not None
+        return frozenset({LISTS, SLATES, *({FEEDBACK} if ranks else ())})
+
+    @cached_property
+    def codes_VQ(self) -> np.ndarray | None:
+        """Its semantic IDs by item_index, as `codes_of` has them."""
+        return codes_of(self.bundle)
+
+    def contexts(
+        self,
+        histories: Histories,
+        user_T: np.ndarray,
+        position_T: np.ndarray,
+        *,
+        exclude_seen: bool,
+    ) -> Iterator[Contexts]:
+        """What the model reads before each target, some targets at a time, in their order.
+
+        Args:
+            histories: of the users.
+            user_T: number of each target's user.
+            position_T: events of the user before it.
+            exclude_seen: whether items of the history are left out of the answers.
+        """
+        asked = self.ask(histories)
+        for start in range(0, len(user_T), _ROWS):
+            part = slice(start, start + _ROWS)
+            yield asked.contexts(
+                user_T[part],
+                position_T[part],
+                max_history=self.max_history,
+                exclude_seen=exclude_seen,
+            )
+
+    def recommend(self, contexts: Contexts, k: int) -> TopK:
+        """The k best items of each context, on all cores."""
+
+        def answer(part: Contexts) -> TopK:
+            return self.model.recommend(part, k)
+
+        return on_all_cores(answer, contexts, device=self.device)
+
+    def rank(self, contexts: Contexts, items_BC: np.ndarray) -> np.ndarray:
+        """Probability of positive feedback on each candidate, float32, [B, C].
+
+        Raises:
+            ValueError: the model can't rank.
+        """
+        ranker = as_ranker(self.model)
+        if ranker is None:
+            raise ValueError(f"{self.bundle.family} can't rank; ask a model whose answers say so")
+        return ranker.rank(contexts, items_BC)
+
     def next_items(
         self, histories: Histories, k: int, *, exclude_seen: bool, ranked_candidates: int = 0
     ) -> TopK:
@@ -202,6 +263,14 @@ class Answerer:
         items = [ids[row[use]].tolist() for row, use in zip(top.items_Bk, filled_Bk, strict=True)]
         scores = [row[use].tolist() for row, use in zip(top.scores_Bk, filled_Bk, strict=True)]
         return items, scores
+
+
+def codes_of(bundle: Bundle) -> np.ndarray | None:
+    """Semantic IDs by item_index, int, -1 for an item without; None for a bundle without any."""
+    rows = bundle.semantic_ids()
+    if rows is None:
+        return None
+    return Vocabulary.with_semantic_ids(bundle.items().num_rows, rows).codes_VQ
 
 
 def on_all_cores(answer: Callable[[Contexts], TopK], contexts: Contexts, *, device: str) -> TopK:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from feature_store.preset import Part, Section, load
+from training.evaluation.metrics import ValidationMetric
 from training.preset_rules import RULES
 from training.preset_sections import choice, overrides_by, settings_by, settings_of
 from training.settings import FAMILIES, TOKENIZERS
@@ -78,7 +79,7 @@ class Loop(Section):
     window_overlap: int = Field(default=10, ge=0)
     """A history longer than `max_history` is cut into windows; events of context that the first
     target of a later window sees."""
-    validation_metric: Literal["ndcg@10", "auc", "loss"] = "ndcg@10"
+    validation_metric: ValidationMetric = "ndcg@10"
     """What stops the training: the order that is wanted, of the next items or (auc) of feedback, or
     the cheaper and smoother loss."""
     max_validation_targets: int = Field(default=2000, ge=1)

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from training.evaluation.metrics import ValidationMetric
 
 PROGRESS = {"is_progress": True}
 """`extra=PROGRESS` marks a line of the log that another one soon makes old."""
@@ -24,7 +26,7 @@ class LoopSettings:
     gradient_clip_norm: float = 1.0
     max_history: int = 50
     window_overlap: int = 10
-    validation_metric: Literal["ndcg@10", "auc", "loss"] = "ndcg@10"
+    validation_metric: ValidationMetric = "ndcg@10"
     max_validation_targets: int = 2000
     checkpoint_every_steps: int = 200
     compile_backbone: bool = False

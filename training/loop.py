@@ -31,6 +31,7 @@ from training.checkpoint import (
 from training.course import Course, Lesson, NextItems
 from training.data.splits import Split
 from training.distributed import Processes, processes
+from training.evaluation.metrics import metric_of
 from training.fitting import PROGRESS, FitReport, Fitting, LoopSettings
 from training.optimizer import learning_rate_share, make_optimizer
 
@@ -289,8 +290,7 @@ class _Fit:
         # Without validation targets there is nothing to stop by: the last epoch is the best.
         score = math.inf
         if "validation" in found:
-            value = found["validation"]
-            score = -value if settings.validation_metric == "loss" else value
+            score = metric_of(settings.validation_metric).sign * found["validation"]
         objection = self.course.objection([*progress.curves, curve])
         if not objection and (score > progress.best_value or "validation" not in found):
             progress.best_epoch, progress.best_value = progress.epoch, score

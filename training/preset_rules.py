@@ -1,15 +1,20 @@
 """What a model of sections can't say about training's part of a preset: what depends on what."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
 
 from feature_store.preset import Rule
 from feature_store.preset_problems import Problem, near, one_of, shown
-from training.evaluation.metric_names import (
-    RANKING_METRICS,
+from training.evaluation.metrics import (
+    FEEDBACK,
+    LISTS,
     READINGS,
-    list_metric_names,
-    slate_metric_names,
+    SLATES,
+    ValidationMetric,
+    metric_of,
+    names_of,
+    parse,
 )
 from training.settings import FAMILIES, RANKERS, SLATE_FAMILIES, WITH_SEMANTIC_IDS
 
@@ -38,11 +43,13 @@ def _metrics_of_challenger(config: "TrainingConfig") -> Found:
     for path, name in _asked(config):
         if name not in _measured(config):
             continue
-        if name.startswith(READINGS[1:]) and challenger not in WITH_SEMANTIC_IDS:
+        asked = parse(name)
+        if asked.reading and challenger not in WITH_SEMANTIC_IDS:
             said = f"found {shown(name)}, and {challenger} has no semantic IDs"
-            yield path, Problem(path="", found=said, expected=f"{name.partition('_')[2]!r}")
+            of_items = str(replace(asked, reading=""))
+            yield path, Problem(path="", found=said, expected=repr(of_items))
         # A guard of feedback guards those who can rank; it may be that nobody can.
-        if name in RANKING_METRICS and not ranks and path[-1] == "primary_metric":
+        if asked.metric.board == FEEDBACK and not ranks and path[-1] == "primary_metric":
             said = f"found {shown(name)}, and {challenger} does not rank"
             expected = "a metric of lists or slates, or a challenger that ranks (unigrf)"
             yield path, Problem(path="", found=said, expected=expected)
@@ -50,11 +57,11 @@ def _metrics_of_challenger(config: "TrainingConfig") -> Found:
 
 def _measured(config: "TrainingConfig") -> list[str]:
     evaluation = config.evaluation
-    lists = list_metric_names(evaluation.cutoffs)
-    slates = slate_metric_names(evaluation.slate_cutoffs)
+    lists = names_of(LISTS, evaluation.cutoffs, READINGS)
+    slates = names_of(SLATES, evaluation.slate_cutoffs)
     if evaluation.protocol == "leave_last_out":
         slates = []
-    return [*lists, *slates, *RANKING_METRICS]
+    return [*lists, *slates, *names_of(FEEDBACK)]
 
 
 def _asked(config: "TrainingConfig") -> list[tuple[tuple[str | int, ...], str]]:
@@ -64,16 +71,17 @@ def _asked(config: "TrainingConfig") -> list[tuple[tuple[str | int, ...], str]]:
 
 
 def _why_unmeasured(name: str, protocol: str) -> str:
-    metric, _, cutoff = name.partition("@")
-    if metric.startswith("slate_") and protocol == "leave_last_out":
+    """Of a metric that could be measured, why it is not; empty for any other name."""
+    try:
+        asked = parse(name)
+    except ValueError:
+        return ""
+    if asked.metric.board == SLATES and protocol == "leave_last_out":
         return ", and no slate is held out whole under evaluation.protocol: leave_last_out"
-    for reading in READINGS[1:]:
-        metric = metric.removeprefix(reading)
-    if cutoff.isdigit() and metric in ("hr", "ndcg"):
-        return f", and {cutoff} is not among evaluation.cutoffs"
-    if cutoff.isdigit() and metric in ("slate_hit", "slate_recall", "slate_ndcg"):
-        return f", and {cutoff} is not among evaluation.slate_cutoffs"
-    return ""
+    cutoffs = {LISTS: "cutoffs", SLATES: "slate_cutoffs"}.get(asked.metric.board)
+    if asked.cutoff is None or cutoffs is None:
+        return ""
+    return f", and {asked.cutoff} is not among evaluation.{cutoffs}"
 
 
 def _entrants(config: "TrainingConfig") -> Found:
@@ -93,11 +101,11 @@ def _stopping(config: "TrainingConfig") -> Found:
     """What stops a training is what its family learns."""
     for family in (config.models.challenger, *config.models.baselines):
         metric = config.training_for(family).validation_metric
-        allowed = {"ndcg@10", "auc", "loss"}
-        if family in SLATE_FAMILIES:
-            allowed -= {"auc"}
+        unlearnt = {FEEDBACK} if family in SLATE_FAMILIES else set()
         if family in RANKERS:
-            allowed -= {"retrieval": {"auc"}, "ranking": {"ndcg@10"}}.get(_tasks(config), set())
+            unlearnt |= {"retrieval": {FEEDBACK}, "ranking": {LISTS}}.get(_tasks(config), set())
+        every = get_args(ValidationMetric)
+        allowed = [name for name in every if metric_of(name).board not in unlearnt]
         if metric not in allowed:
             yield (
                 ("training", "overrides", family, "validation_metric"),

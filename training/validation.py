@@ -8,6 +8,7 @@ from training.data.batches import BatchPlan
 from training.data.contexts import contexts_of
 from training.data.splits import Targets
 from training.distributed import Processes
+from training.evaluation.metrics import FEEDBACK, FIT, LISTS, parse
 from training.evaluation.ranking import auc, log_loss
 from training.fitting import Fitting
 
@@ -39,11 +40,12 @@ def validate(
     chosen = np.linspace(0, len(targets) - 1, count).astype(np.int64)
     own = targets.where(chosen[group.rank :: group.world_size])
     found: dict[str, float] = {}
-    if settings.validation_metric == "loss":
+    asked = parse(settings.validation_metric)
+    if asked.metric.board == FIT:
         measured = _loss(model, plan, targets.where(chosen), group)
         total, num_measured = group.sum(np.array(measured)).tolist()
         found["validation"] = total / num_measured
-    ranks, lists = getattr(model, "ranks", False), settings.validation_metric == "ndcg@10"
+    ranks, lists = getattr(model, "ranks", False), asked.metric.board == LISTS
     if not (ranks or lists):
         return found
     gain_T, said_T = _asked(model, own, fitting, ranks=ranks, lists=lists)
@@ -51,7 +53,7 @@ def validate(
         found["validation"] = float(group.sum(np.array([gain_T.sum()]))[0]) / count
     if ranks:
         found |= _feedback(said_T, own, fitting, group)
-    if settings.validation_metric == "auc" and "validation_auc" in found:
+    if asked.metric.board == FEEDBACK and "validation_auc" in found:
         found["validation"] = found["validation_auc"]
     return found
 

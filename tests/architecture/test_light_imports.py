@@ -43,6 +43,12 @@ def test_what_dags_and_commands_read_first_loads_no_tables_engine(module):
     assert loaded_by(f"feature_store.{module}") & (HEAVY | ENGINES | {"pyarrow", "numpy"}) == set()
 
 
+@pytest.mark.parametrize("module", ["metrics", "record"])
+def test_what_an_evaluation_found_is_read_with_the_standard_library_alone(module):
+    loaded = loaded_by(f"training.evaluation.{module}")
+    assert loaded - set(sys.stdlib_module_names) == {"training"}
+
+
 def test_the_tables_commands_load_click_alone():
     assert loaded_by("feature_store.cli") - set(sys.stdlib_module_names) <= {
         "feature_store",

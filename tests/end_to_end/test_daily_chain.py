@@ -18,6 +18,8 @@ from sidereal.airflow_api import Task
 from sidereal.chain import Progress
 from sidereal.summary import summarize
 from tests.end_to_end.steps import daily_steps
+from training.evaluation.metrics import SLATES
+from training.evaluation.record import Evaluation
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -132,9 +134,10 @@ def test_the_summary_reads_what_the_real_steps_write(second):
     assert set(found["tables"]) == set(CATALOG)
     assert found["delivery"]["published"] == 120
     assert {"higr", "pretrained", "sasrec", "item_knn", "popularity", "champion"} == set(
-        found["metrics"]["entrants"]
+        found["evaluation"]["entrants"]
     )
-    assert all(entrant["slates"] for entrant in found["metrics"]["entrants"].values())
+    record = Evaluation.from_json(found["evaluation"])
+    assert all(SLATES in entrant.boards for entrant in record.entrants.values())
     assert found["tokenizer"]["levels"]
     assert found["gate"]["summary"]
     for path in (*found["paths"]["data_docs"], found["paths"]["report"]):

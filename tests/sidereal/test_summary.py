@@ -13,12 +13,32 @@ from sidereal.failure import exit_code, triage
 from sidereal.live_view import LineView, TableView
 from sidereal.summary import summarize, write_summary
 from sidereal.summary_view import console_of_run, print_summary
+from tests.evaluation_records import around, board, comparison, entrant, evaluation
+from training.evaluation.record import Evaluation
 
 DAY = date(1998, 4, 20)
 
 
-def bounds(point):
-    return {"low": point - 0.01, "point": point, "high": point + 0.01}
+def evaluated(*, decides="ndcg@10", rows=(), **boards):
+    """tiger against a champion of sasrec; `boards` are of tiger alone."""
+    lists = {
+        label: {metric: around(value) for metric in ("ndcg@10", "hr@10", "mrr")}
+        for label, value in (("tiger", 0.08), ("champion", 0.1))
+    }
+    how = {"slices": ("light",), "num_users": 236}
+    return evaluation(
+        {
+            "tiger": entrant("tiger", lists=lists["tiger"], **how, **boards),
+            "champion": entrant("champion", family="sasrec", lists=lists["champion"], **how),
+        },
+        [
+            comparison("tiger", "champion", "ndcg@10", (-0.03, -0.02, -0.01), slice_name=name)
+            for name in ("all", "light")
+        ]
+        + list(rows),
+        baselines=("sasrec",),
+        primary_metric=decides,
+    )
 
 
 def task(name, state="success", seconds=3.25, tries=1, dag="recommender_daily", steps=None):
@@ -34,23 +54,6 @@ def progress(*tasks, done=True):
 @pytest.fixture
 def records(settings):
     """Run records of a whole day, with the keys that the steps write."""
-    entrants = {
-        label: {
-            "family": family,
-            "illegal_share": 0.0,
-            "coverage": 0.5,
-            "metrics": {
-                "all": {"values": {m: bounds(v) for m in ("ndcg@10", "hr@10", "mrr")}},
-                "light": {"values": {}},
-            },
-        }
-        for label, family, v in (("tiger", "tiger", 0.08), ("champion", "sasrec", 0.1))
-    }
-    row = {"ours": "tiger", "theirs": "champion", "metric": "ndcg@10", "relative": None}
-    comparisons = [
-        {**row, "slice": name, "difference": {"low": -0.03, "point": -0.02, "high": -0.01}}
-        for name in ("all", "light")
-    ]
     level = {
         "used_codes": 60,
         "used_share": 0.94,
@@ -85,16 +88,7 @@ def records(settings):
             "points": [1],
             "alarms": ["78% of items are not told apart by their codes (alarm above 30%)"],
         },
-        "evaluate_recommender": {
-            "challenger": "tiger",
-            "baselines": ["sasrec"],
-            "num_users": 236,
-            "num_targets": 5000,
-            "confidence": 0.95,
-            "primary_metric": "ndcg@10",
-            "entrants": entrants,
-            "comparisons": comparisons,
-        },
+        "evaluate_recommender": evaluated().to_json(),
         "promote_recommender": {
             "decision": "refuse",
             "champion_version": 1,
@@ -122,8 +116,9 @@ def test_a_summary_holds_what_the_steps_recorded(records):
     assert found["validation"][0]["rules_failed"] == ["drift"]
     assert found["tokenizer"]["generation"] == "1998-04-20-abc"
     assert "counts" not in found["tokenizer"]["levels"][0]
-    assert found["metrics"]["entrants"]["tiger"]["values"]["mrr"] == bounds(0.08)
-    assert len(found["metrics"]["comparisons"]) == 1
+    record = Evaluation.from_json(found["evaluation"])
+    assert record.entrants["tiger"].value("mrr") == around(0.08)
+    assert len(record.comparisons) == 1
     assert found["gate"]["summary"] == "refuse: tiger lost"
     assert found["paths"]["report"] == "/runs/report.html"
     assert found["paths"]["data_docs"] == ["/docs/interactions/index.html"]
@@ -186,10 +181,8 @@ def text_of(records, *tasks, width, tables=None):
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_no_interval_is_cut_on_a_narrow_console(records, width):
-    path = records.runs_of("mine") / "1998-04-20" / "steps" / "evaluate_recommender.json"
-    facts = json.loads(path.read_text())
-    facts["entrants"]["tiger"]["ranking"] = {"all": {"values": {"auc": bounds(0.75)}}}
-    write_step(records.runs_of("mine"), DAY, "evaluate_recommender", facts)
+    record = evaluated(feedback=board({"auc": around(0.75)}))
+    write_step(records.runs_of("mine"), DAY, "evaluate_recommender", record.to_json())
     text = text_of(records, task("ingest_interactions"), width=width)
     tables = text[: text.index("\nreport  ")]
     assert max(len(line) for line in tables.splitlines()) <= width
@@ -268,10 +261,8 @@ def test_rows_of_a_table_add_up(records):
 
 
 def test_feedback_is_shown_where_an_entrant_ranks(records):
-    path = records.runs_of("mine") / "1998-04-20" / "steps" / "evaluate_recommender.json"
-    facts = json.loads(path.read_text())
-    facts["entrants"]["tiger"]["ranking"] = {"all": {"values": {"auc": bounds(0.75)}}}
-    write_step(records.runs_of("mine"), DAY, "evaluate_recommender", facts)
+    record = evaluated(feedback=board({"auc": around(0.75)}))
+    write_step(records.runs_of("mine"), DAY, "evaluate_recommender", record.to_json())
     found = summarize(records, "mine", progress(task("ingest_interactions")), seconds=12.0)
     console = Console(width=200, record=True)
     print_summary(console, found, write_summary(records, found))
@@ -283,15 +274,10 @@ def test_feedback_is_shown_where_an_entrant_ranks(records):
 
 
 def test_the_metric_that_decides_comes_first_of_slates_too(records):
-    path = records.runs_of("mine") / "1998-04-20" / "steps" / "evaluate_recommender.json"
-    facts = json.loads(path.read_text())
-    values = {"slate_hit@5": bounds(0.3), "slate_ndcg@5": bounds(0.125)}
-    facts["entrants"]["tiger"]["slates"] = {"metrics": {"all": {"values": values}}}
-    facts["primary_metric"] = "slate_ndcg@5"
-    row = {"ours": "tiger", "theirs": "champion", "slice": "all", "relative": None}
-    difference = {"low": 0.01, "point": 0.0375, "high": 0.06}
-    facts["comparisons"].append({**row, "metric": "slate_ndcg@5", "difference": difference})
-    write_step(records.runs_of("mine"), DAY, "evaluate_recommender", facts)
+    values = {"slate_hit@5": around(0.3), "slate_ndcg@5": around(0.125)}
+    row = comparison("tiger", "champion", "slate_ndcg@5", (0.01, 0.0375, 0.06))
+    record = evaluated(decides="slate_ndcg@5", rows=[row], slates=board(values))
+    write_step(records.runs_of("mine"), DAY, "evaluate_recommender", record.to_json())
     found = summarize(records, "mine", progress(task("ingest_interactions")), seconds=12.0)
     console = Console(width=200, record=True)
     print_summary(console, found, write_summary(records, found))
@@ -308,8 +294,14 @@ def test_a_day_that_stopped_early_still_has_a_summary(settings):
         settings, "mine", progress(task("build_items", "failed"), done=False), seconds=1
     )
     assert facts["status"] == "failed"
-    assert facts["metrics"] == facts["tokenizer"] == facts["tables"] == {}
+    assert facts["evaluation"] == facts["tokenizer"] == facts["tables"] == {}
     print_summary(Console(width=120, record=True), facts, write_summary(settings, facts))
+
+
+def test_an_evaluation_of_an_older_version_is_left_out(records):
+    write_step(records.runs_of("mine"), DAY, "evaluate_recommender", {"entrants": {"tiger": {}}})
+    found = summarize(records, "mine", progress(task("build_items")), seconds=1.0)
+    assert found["evaluation"] == {}
 
 
 def test_refused_data_ends_with_3_and_any_other_failure_with_1(settings):

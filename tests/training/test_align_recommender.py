@@ -9,7 +9,7 @@ import pytest
 from feature_store.settings import Settings
 from tests.recommender_world import DAY, EVENTS, NUM_ITEMS, NUM_USERS, histories
 from tests.training.test_train_recommender import _NAMES, config, publish, publish_world
-from training.gate import PRETRAINED
+from training.evaluation.record import PRETRAINED
 from training.models import MODELS
 from training.programs import (
     align_recommender,
@@ -184,7 +184,7 @@ def test_the_challenger_faces_itself_from_before(settings, aligned):
     assert found["baselines"] == ["popularity", PRETRAINED]
     judged = step(settings, made, promote_recommender)
     assert f"higr against {PRETRAINED}" in str(judged["verdict"]["reasons"])
-    assert found["entrants"]["higr"]["slates"]["repeated_share"] == 0
+    assert found["entrants"]["higr"]["boards"]["slates"]["facts"]["repeated_share"] == 0
 
 
 def test_contexts_of_pairs_hold_what_the_training_read(settings, aligned, monkeypatch):

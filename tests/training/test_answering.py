@@ -125,3 +125,25 @@ def test_many_contexts_are_answered_by_several_threads_as_by_one(answerer, monke
     assert threading.get_ident() not in {thread for thread, _ in seen}
     np.testing.assert_array_equal(together.items_Bk, alone.items_Bk)
     np.testing.assert_allclose(together.scores_Bk, alone.scores_Bk, rtol=1e-5)
+
+
+def test_contexts_come_in_parts_and_in_order(answerer, monkeypatch):
+    known = Histories.from_arrow(recommender_world.histories())
+    users, positions = np.array([0, 0, 3, 5, 7]), np.array([2, 9, 24, 1, 3])
+    monkeypatch.setattr(answering, "_ROWS", 2)
+    parts = [*answerer.contexts(known, users, positions, exclude_seen=False)]
+    assert [len(part) for part in parts] == [2, 2, 1]
+    whole = answerer.ask(known).contexts(
+        users, positions, max_history=answerer.max_history, exclude_seen=False
+    )
+    # Each part is as wide as its longest context.
+    rows = [row[row != PAD].tolist() for part in parts for row in part.items_BL]
+    assert rows == [row[row != PAD].tolist() for row in whole.items_BL]
+
+
+def test_a_model_that_cannot_rank_answers_no_feedback(answerer):
+    assert answerer.answers == {"lists", "slates"} and answerer.codes_VQ is None
+    known = Histories.from_arrow(recommender_world.histories())
+    contexts = next(answerer.contexts(known, np.array([0]), np.array([3]), exclude_seen=False))
+    with pytest.raises(ValueError, match="can't rank; ask a model whose answers say so"):
+        answerer.rank(contexts, np.array([[1]]))

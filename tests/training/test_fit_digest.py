@@ -23,7 +23,8 @@ from training.programs import (
     train_recommender,
     train_tokenizer,
 )
-from training.programs.evaluate_recommender import entrants, evaluation_digest
+from training.programs.entrants import entrants
+from training.programs.evaluate_recommender import evaluation_digest
 from training.programs.interface import Task
 
 FITS_AGAIN = {

@@ -2,48 +2,35 @@ from dataclasses import replace
 
 import pytest
 
+from feature_store.preset import PresetError
+from tests.evaluation_records import board, comparison, entrant, evaluation
 from training.config import Gate
-from training.evaluation.compare import Comparison, Interval
-from training.gate import CHAMPION, Entrant, Evidence, decide
+from training.evaluation.record import CHAMPION, Interval
+from training.gate import decide, require_measured
 
 METRICS = ("ndcg@10", "hr@10", "mrr")
 BETTER, SAME, WORSE = (0.01, 0.02, 0.03), (-0.01, 0.0, 0.01), (-0.05, -0.04, -0.03)
 
 
-def comparison(difference, theirs=0.2, num_users=200):
-    low, point, high = difference
-    return Comparison(
-        num_users=num_users,
-        ours=theirs + point,
-        theirs=theirs,
-        difference=Interval(low, point, high),
-        relative=Interval(low / theirs, point / theirs, high / theirs),
-        probability_better=0.5,
-    )
-
-
-def entrant(label, digest=None, **facts):
-    facts = {"illegal_share": 0.0, "repeated_share": 0.0, **facts}
-    return Entrant(label=label, family=label, digest=digest or f"digest of {label}", **facts)
-
-
 def evidence(found, *, champion=False, num_users=200, slices=(), entrants=None):
-    """Evidence in which pairs that `found` does not name are ties on every metric."""
+    """An evaluation in which pairs that `found` does not name are ties on every metric."""
     labels = ["tiger", "item_knn", "popularity", *([CHAMPION] if champion else [])]
-    pairs = [(a, b) for a in labels for b in labels if a != b]
-    comparisons = {
-        (a, b, name, metric): comparison(found.get((a, b), SAME))
-        for a, b in pairs
+    rows = [
+        comparison(a, b, metric, found.get((a, b), SAME), slice_name=name)
+        for a in labels
+        for b in labels
+        if a != b
         for name in ("all", *slices)
         for metric in METRICS
-    }
-    return Evidence(
-        num_users=num_users,
-        challenger="tiger",
-        baselines=("item_knn", "popularity"),
-        entrants={label: (entrants or {}).get(label, entrant(label)) for label in labels},
-        comparisons=comparisons,
-    )
+    ]
+    every = {label: entrant(label, num_users=num_users) for label in labels}
+    return evaluation({**every, **(entrants or {})}, rows)
+
+
+def with_rows(facts, *rows):
+    """The evaluation with some comparisons in the place of those of the same pair and metric."""
+    keyed = {(r.ours, r.theirs, r.slice, r.metric): r for r in (*facts.comparisons, *rows)}
+    return replace(facts, comparisons=tuple(keyed.values()))
 
 
 def failed(verdict):
@@ -79,9 +66,8 @@ def test_a_baseline_that_wins_stops_everything_where_the_preset_refuses():
 def test_of_two_winning_baselines_the_stronger_stands_in():
     found = {("tiger", "item_knn"): WORSE, ("tiger", "popularity"): WORSE}
     facts = evidence({**found, ("item_knn", "popularity"): BETTER})
-    key = ("tiger", "item_knn", "all", "ndcg@10")
-    stronger = {**facts.comparisons, key: comparison(WORSE, theirs=0.3)}
-    assert decide(replace(facts, comparisons=stronger), Gate()).promoted == "item_knn"
+    stronger = comparison("tiger", "item_knn", "ndcg@10", WORSE, theirs_at=0.3)
+    assert decide(with_rows(facts, stronger), Gate()).promoted == "item_knn"
 
 
 def test_the_floor_itself_may_be_the_first_champion():
@@ -121,13 +107,12 @@ def test_the_floor_is_asked_of_the_first_champion_only():
     assert decide(facts, Gate()).decision == "promote"
 
 
-def with_comparison(facts, metric, slice_name, found):
-    key = ("tiger", CHAMPION, slice_name, metric)
-    return replace(facts, comparisons={**facts.comparisons, key: found})
+def against_champion(metric, difference, **how):
+    return comparison("tiger", CHAMPION, metric, difference, **how)
 
 
 def test_a_sure_and_large_loss_on_a_guard_metric_is_refused():
-    facts = with_comparison(evidence({}, champion=True), "mrr", "all", comparison(WORSE))
+    facts = with_rows(evidence({}, champion=True), against_champion("mrr", WORSE))
     verdict = decide(facts, Gate())
     assert (verdict.decision, failed(verdict)) == ("refuse", ["guard"])
     assert "mrr" in verdict.summary
@@ -135,21 +120,21 @@ def test_a_sure_and_large_loss_on_a_guard_metric_is_refused():
 
 @pytest.mark.parametrize("loss", [(-0.1, -0.04, 0.02), (-0.009, -0.008, -0.001)])
 def test_a_guard_loss_that_is_luck_or_small_is_tolerated(loss):
-    facts = with_comparison(evidence({}, champion=True), "mrr", "all", comparison(loss))
+    facts = with_rows(evidence({}, champion=True), against_champion("mrr", loss))
     assert decide(facts, Gate()).decision == "promote"
 
 
 def test_a_slice_that_loses_is_refused():
     facts = evidence({}, champion=True, slices=("light_users",))
-    facts = with_comparison(facts, "ndcg@10", "light_users", comparison(WORSE))
+    facts = with_rows(facts, against_champion("ndcg@10", WORSE, slice_name="light_users"))
     verdict = decide(facts, Gate())
     assert verdict.decision == "refuse" and "ndcg@10 on light_users" in verdict.summary
 
 
 def test_a_slice_of_too_few_users_is_told_and_not_judged():
     facts = evidence({}, champion=True, slices=("new_items",))
-    few = comparison(WORSE, num_users=29)
-    verdict = decide(with_comparison(facts, "ndcg@10", "new_items", few), Gate(minimum_users=30))
+    few = against_champion("ndcg@10", WORSE, slice_name="new_items", num_users=29)
+    verdict = decide(with_rows(facts, few), Gate(minimum_users=30))
     assert verdict.decision == "promote"
     assert any("too few users to judge (29)" in reason.detail for reason in verdict.reasons)
 
@@ -162,8 +147,8 @@ def test_too_few_users_are_refused_before_anything_else():
 @pytest.mark.parametrize(
     ("facts", "rule"),
     [
-        ({"illegal_share": 0.0001}, "legal"),
-        ({"repeated_share": 0.0001}, "legal"),
+        ({"facts": {"illegal_share": 0.0001}}, "legal"),
+        ({"facts": {"repeated_share": 0.0001}}, "legal"),
         ({"contradictions": ("all: hr@10 is below hr@5",)}, "consistent"),
     ],
 )
@@ -174,20 +159,20 @@ def test_what_is_illegal_or_impossible_is_never_promoted(facts, rule):
 
 
 def test_the_same_bundle_again_changes_nothing():
-    same = {"tiger": entrant("tiger", "d"), CHAMPION: entrant(CHAMPION, "d")}
+    same = {"tiger": entrant("tiger", digest="d"), CHAMPION: entrant(CHAMPION, digest="d")}
     verdict = decide(evidence({}, champion=True, entrants=same), Gate())
     assert (verdict.decision, verdict.promoted, failed(verdict)) == ("unchanged", None, [])
 
 
 def test_a_baseline_that_serves_already_is_not_promoted_again():
-    same = {"item_knn": entrant("item_knn", "d"), CHAMPION: entrant(CHAMPION, "d")}
+    same = {"item_knn": entrant("item_knn", digest="d"), CHAMPION: entrant(CHAMPION, digest="d")}
     verdict = decide(evidence({("tiger", "item_knn"): WORSE}, champion=True, entrants=same), Gate())
     assert (verdict.decision, verdict.promoted) == ("unchanged", None)
 
 
 def test_a_bundle_that_was_rolled_back_is_promoted_by_a_person_only():
     facts = evidence({("tiger", "popularity"): BETTER})
-    verdict = decide(replace(facts, withdrawn={"digest of tiger"}), Gate())
+    verdict = decide(facts, Gate(), {"digest of tiger"})
     assert (verdict.decision, failed(verdict)) == ("refuse", ["withdrawn"])
 
 
@@ -213,18 +198,17 @@ def test_reasons_are_sentences_with_numbers_and_intervals():
     assert verdict.to_json()["summary"].startswith("promote tiger: first champion")
 
 
-def ranked(label, auc=(0.6, 0.65, 0.7)):
-    return entrant(label, auc=Interval(*auc) if auc else None)
+def ranked(label, auc):
+    metrics = {"auc": Interval(*auc)} if auc else {}
+    return entrant(label, feedback=board(metrics))
 
 
 def on_feedback(metric, found, *, champion=False, who=("tiger",), aucs=None):
-    """Evidence with one metric of feedback, compared among those who can rank."""
+    """An evaluation with one metric of feedback, compared among those who can rank."""
     base = evidence({}, champion=champion)
-    comparisons = dict(base.comparisons)
-    for pair, difference in found.items():
-        comparisons[*pair, "all", metric] = comparison(difference, theirs=0.6)
+    rows = [comparison(*pair, metric, bounds, theirs_at=0.6) for pair, bounds in found.items()]
     able = {label: ranked(label, (aucs or {}).get(label, (0.6, 0.65, 0.7))) for label in who}
-    return replace(base, comparisons=comparisons, entrants={**base.entrants, **able})
+    return with_rows(replace(base, entrants={**base.entrants, **able}), *rows)
 
 
 def test_baselines_that_cannot_rank_are_not_compared_on_feedback():
@@ -304,3 +288,13 @@ def test_a_guard_of_feedback_says_nothing_where_nobody_ranks():
     verdict = decide(found, Gate(guard_metrics=("auc", "logloss")))
     assert verdict.decision == "promote"
     assert "guard" not in [reason.rule for reason in verdict.reasons]
+
+
+def test_a_gate_that_asks_for_what_was_not_measured_is_refused():
+    measured = ("ndcg@10", "hr@10", "mrr")
+    require_measured(Gate(), measured)
+    with pytest.raises(PresetError, match=r"the gate asks for expanded_mrr, the evaluation meas"):
+        require_measured(Gate(guard_metrics=("expanded_mrr",)), measured)
+    with pytest.raises(PresetError, match=r"the gate asks for auc, the evaluation measures"):
+        require_measured(Gate(primary_metric="auc"), measured)
+    require_measured(Gate(guard_metrics=("auc",)), measured)  # of those who rank; nobody does

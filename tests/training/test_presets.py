@@ -10,7 +10,6 @@ import pytest
 from training.config import load_config
 from training.fitting import LoopSettings
 from training.models import MODELS
-from training.scoreboard import require_answerable
 from training.settings import FAMILIES, SLATE_FAMILIES, WITH_SEMANTIC_IDS
 from training.settings import TOKENIZERS as KINDS
 from training.tokenizers import TOKENIZERS
@@ -23,7 +22,6 @@ PRESETS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_family_can_be_the_challenger(preset, family):
     config = load_config(preset, folder=FOLDER, overrides=[f"models.challenger={family}"])
-    require_answerable(config)
     MODELS[family].configure(config.models.settings.get(family, {}))
     loop = config.training_for(family)
     LoopSettings(**{field.name: getattr(loop, field.name) for field in fields(LoopSettings)})

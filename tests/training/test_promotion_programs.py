@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from tests.recommender_world import (
     DAY,
@@ -23,8 +22,10 @@ from tests.recommender_world import (
 from tests.recommender_world import trained_bundle as train
 from training.bundle import BundleCorruptError
 from training.config import TrainingConfig
+from training.evaluation.record import Evaluation
 from training.models.interface import PAD, TopK
 from training.programs import evaluate_recommender, promote_recommender, recommend
+from training.programs.entrants import warnings_about_champion
 from training.programs.interface import ProgramError, Task
 
 NEXT_DAY = DAY + timedelta(days=1)
@@ -128,13 +129,13 @@ def promote(task):
 
 def test_two_days_find_a_first_champion_and_challenge_it(task, tmp_path):
     evaluated, promoted = run_day(task, tmp_path)
+    record = Evaluation.from_json(evaluated)
     knn, popularity = (
-        evaluated["entrants"][label]["metrics"]["all"]["values"]["hr@10"]
-        for label in ("item_knn", "popularity")
+        record.entrants[label].value("hr@10") for label in ("item_knn", "popularity")
     )
-    assert knn["point"] > 0.7 > 0.2 > popularity["point"]
-    assert knn["low"] < knn["point"] < knn["high"]
-    assert evaluated["num_users"] == NUM_USERS and evaluated["num_targets"] == 7 * NUM_USERS
+    assert knn.point > 0.7 > 0.2 > popularity.point
+    assert knn.low < knn.point < knn.high
+    assert (record.sizes.num_users, record.sizes.num_targets) == (NUM_USERS, 7 * NUM_USERS)
     assert promoted["decision"] == "promote" and promoted["champion_version"] == 1
 
     second = another(task, day=NEXT_DAY)
@@ -225,11 +226,11 @@ def test_a_bundle_that_a_person_rolled_back_is_not_promoted_by_a_rerun(task, tmp
 def test_every_users_values_are_kept_with_the_evaluation(served):
     task, evaluated, _ = served
     run_id = evaluated["run_id"]
-    place = task.registry._local(run_id, "per_user.parquet")
+    place = task.registry._local(run_id, "lists.parquet")
     rows = pq.read_table(place).to_pandas()
     ours = rows[(rows["label"] == "item_knn") & (rows["slice"] == "all")]
     assert len(ours) == NUM_USERS and ours["num_targets"].eq(7).all()
-    found = evaluated["entrants"]["item_knn"]["metrics"]["all"]["values"]["mrr"]["point"]
+    found = Evaluation.from_json(evaluated).entrants["item_knn"].value("mrr").point
     assert np.isclose(ours["mrr"].mean(), found)
 
 
@@ -237,14 +238,14 @@ def test_a_champion_that_saw_the_targets_is_said_to_have():
     trained = {"protocol": "rolling", "train_until": "2024-03-23"}
     for begin, warned in (("2024-03-25", False), ("2024-03-23", False), ("2024-03-10", True)):
         ours = {"protocol": "rolling", "validation_until": begin}
-        found = [*evaluate_recommender.warnings_about_champion(trained, ours)]
+        found = [*warnings_about_champion(trained, ours)]
         assert bool(found) == warned
     assert found == [
         "the champion's weights saw events until 2024-03-23, the targets begin 2024-03-10: "
         "the comparison favours the champion"
     ]
     leave_last_out = {"protocol": "leave_last_out"}
-    found = evaluate_recommender.warnings_about_champion(leave_last_out, leave_last_out)
+    found = warnings_about_champion(leave_last_out, leave_last_out)
     assert "may have seen some targets" in next(iter(found))
 
 
@@ -293,18 +294,20 @@ def test_a_day_without_targets_says_what_to_change(task, tmp_path):
         evaluate(another(task, day=later))
 
 
-def test_a_gate_that_asks_for_what_is_not_measured_is_a_mistake_of_the_preset(task):
-    wrong = another(task, config=config(task.config.name, gate={"primary_metric": "ndcg@20"}))
-    with pytest.raises(PresetError, match=r"the gate asks for ndcg@20, the evaluation"):
-        evaluate(wrong)
-    wrong = another(task, config=config(task.config.name, gate={"floor": "sasrec"}))
-    with pytest.raises(PresetError, match=r"gate.floor is 'sasrec', which is not evaluated"):
-        evaluate(wrong)
-
-
 def test_there_is_no_promotion_without_an_evaluation(task):
     with pytest.raises(ProgramError, match="has no evaluation; run evaluate_recommender"):
         promote(task)
+
+
+def test_an_evaluation_that_an_older_version_kept_is_measured_anew(task, tmp_path):
+    run_day(task, tmp_path)
+    day, step = DAY.isoformat(), "evaluate_recommender"
+    with task.registry.run(day=day, step=step, inputs_digest="of before") as tracked:
+        tracked.log_json("evaluation.json", {"entrants": {}, "comparisons": []})
+    with pytest.raises(ProgramError, match=r"version 1, .*; run evaluate_recommender again"):
+        promote(task)
+    assert "status" not in evaluate(task)
+    assert promote(task)["decision"] == "promote"
 
 
 def test_a_candidate_trained_after_the_evaluation_is_not_promoted(task, tmp_path):

@@ -108,7 +108,6 @@ def test_what_one_label_does_not_define_is_left_out():
     judged = Judged(np.array([0, 1]), np.array([True, True]), np.array([0.5, 0.9]))
     assert set(judged.points()) == {"logloss"}
     assert "ne" not in judged.facts()
-    assert not judged.has_both_labels
 
 
 def test_slices_keep_their_users_apart(judged):

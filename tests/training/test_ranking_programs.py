@@ -18,6 +18,8 @@ from tests.training.test_promotion_programs import (
     publish_items,
     recommended,
 )
+from training.evaluation.metrics import FEEDBACK
+from training.evaluation.record import Evaluation, Slice
 from training.fitting import LoopSettings
 from training.programs.interface import Task
 from training.report import sections
@@ -75,15 +77,17 @@ def evaluated(mlflow_settings, tmp_path_factory):
 
 def test_feedback_is_measured_of_whoever_can_rank_and_of_nobody_else(evaluated):
     _, facts = evaluated
-    ranking = facts["entrants"]["unigrf"]["ranking"]
-    assert "ranking" not in facts["entrants"]["item_knn"]
-    assert ranking["all"]["num_targets"] == 7 * NUM_USERS
-    auc = ranking["all"]["values"]["auc"]
-    assert 0.8 < auc["low"] < auc["point"] < auc["high"] <= 1
-    assert ranking["all"]["values"]["logloss"]["point"] < np.log(2)
-    assert ranking["all"]["base_rate"] == pytest.approx(0.5, abs=0.1)
-    assert 0 < ranking["all"]["gauc_covered_share"] <= 1
-    assert ranking["new_users"] == {"num_users": 0, "num_targets": 0, "values": {}}
+    record = Evaluation.from_json(facts)
+    assert FEEDBACK not in record.entrants["item_knn"].boards
+    slices = record.entrants["unigrf"].boards[FEEDBACK].slices
+    every = slices["all"]
+    assert every.num_targets == 7 * NUM_USERS
+    auc = every.metrics["auc"]
+    assert 0.8 < auc.low < auc.point < auc.high <= 1
+    assert every.metrics["logloss"].point < np.log(2)
+    assert every.facts["base_rate"] == pytest.approx(0.5, abs=0.1)
+    assert 0 < every.facts["gauc_covered_share"] <= 1
+    assert slices["new_users"] == Slice(0, 0)
 
 
 def test_every_answer_is_kept_beside_the_feedback(evaluated):
@@ -95,15 +99,13 @@ def test_every_answer_is_kept_beside_the_feedback(evaluated):
     said, liked = rows["probability"].to_numpy(), rows["strength"].to_numpy() >= 2
     assert said[liked].mean() > 0.6 > 0.4 > said[~liked].mean()
     metrics = task.registry._client.get_run(facts["run_id"]).data.metrics
-    assert (
-        metrics["unigrf.auc"]
-        == facts["entrants"]["unigrf"]["ranking"]["all"]["values"]["auc"]["point"]
-    )
+    record = Evaluation.from_json(facts)
+    assert metrics["unigrf.auc"] == record.entrants["unigrf"].value("auc").point
 
 
 def test_the_gate_decides_by_feedback_where_the_preset_says_so(evaluated):
     task, facts = evaluated
-    assert facts["message"].startswith(f"auc on {facts['num_users']:,} users: unigrf 0.")
+    assert facts["message"].startswith(f"auc on {NUM_USERS:,} users: unigrf 0.")
     found = promote(task)
     assert found["decision"] == "promote"
     reasons = {reason["rule"]: reason["detail"] for reason in found["verdict"]["reasons"]}

@@ -6,40 +6,28 @@ import pytest
 
 from feature_store.run_record import write_step
 from feature_store.settings import Settings
+from tests.evaluation_records import around, comparison, entrant, evaluation
 from training.config import TrainingConfig
+from training.evaluation.record import Interval
 from training.programs import write_report
 from training.programs.interface import ProgramError, Task
 from training.report import charts, sections
 from training.report.blocks import shown
 
 DAY = date(1998, 4, 20)
-INTERVAL = {"low": 0.08, "point": 0.1, "high": 0.12}
 
 
-def evaluation(*, challenger_metric=0.1):
-    values = {name: INTERVAL for name in ("ndcg@10", "hr@10", "mrr", "ndcg@5", "hr@5")}
-    own = values | {"ndcg@10": {"low": 0.05, "point": challenger_metric, "high": 0.2}}
-    size = {"num_users": 30, "num_targets": 90}
-
-    def entrant(found):
-        empty = {"num_users": 0, "num_targets": 0, "values": {}}
-        return {"metrics": {"all": {**size, "values": found}, "new_items": empty}}
-
-    return {
-        "challenger": "tiger",
-        "num_users": 30,
-        "num_targets": 90,
-        "confidence": 0.95,
-        "cutoffs": [5, 10],
-        "warnings": ["the champion is <older>"],
-        "entrants": {"tiger": entrant(own), "popularity": entrant(values)},
-        "comparisons": [
-            {
-                "ours": "tiger", "theirs": "popularity", "slice": "all", "metric": "ndcg@10",
-                "difference": {"low": 0.01, "point": 0.02, "high": 0.03},
-            }
-        ],
-    }  # fmt: skip
+def record(*, challenger_metric=0.1, **changes):
+    """The facts of evaluate_recommender: tiger against popularity, nobody among the new items."""
+    values = {name: around(0.1) for name in ("ndcg@10", "hr@10", "mrr", "ndcg@5", "hr@5")}
+    own = values | {"ndcg@10": Interval(0.05, challenger_metric, 0.2)}
+    entrants = {
+        label: entrant(label, lists=found, slices=("new_items:",), num_users=30)
+        for label, found in (("tiger", own), ("popularity", values))
+    }
+    rows = [comparison("tiger", "popularity", "ndcg@10", (0.01, 0.02, 0.03))]
+    about = {"warnings": ("the champion is <older>",), **changes}
+    return evaluation(entrants, rows, **about).to_json()
 
 
 def verdict(decision, promoted):
@@ -94,7 +82,7 @@ def test_a_report_shows_the_verdict_the_metrics_and_the_data_and_fetches_nothing
                 "reasons": {"user_id is empty": 1},
             },
             "embed_items": {"alarms": ["7 of 7 items have no text"]},
-            "evaluate_recommender": evaluation(),
+            "evaluate_recommender": record(),
             "promote_recommender": verdict("promote", "tiger"),
         },
     )  # fmt: skip
@@ -130,7 +118,7 @@ def test_a_report_of_half_a_day_has_the_half_that_ran(tmp_path):
 
 
 def test_equal_records_give_equal_pages(tmp_path):
-    steps = {"evaluate_recommender": evaluation(), "promote_recommender": verdict("refuse", None)}
+    steps = {"evaluate_recommender": record(), "promote_recommender": verdict("refuse", None)}
     first = report_of(tmp_path / "a", steps)
     assert first == report_of(tmp_path / "b", steps)
 
@@ -167,14 +155,37 @@ def test_a_refusal_leaves_the_champion_there_is_or_none():
 
 
 def test_the_best_entrant_is_marked_in_its_table():
-    section = sections.metrics({"evaluate_recommender": evaluation(challenger_metric=0.15)})
+    section = sections.metrics({"evaluate_recommender": record(challenger_metric=0.15)})
     table = next(block for block in section.blocks if block.heading == "All targets")
     assert [row.tone for row in table.rows] == ["best", ""]
 
 
 def test_slices_without_users_are_left_out():
-    section = sections.metrics({"evaluate_recommender": evaluation()})
+    section = sections.metrics({"evaluate_recommender": record()})
     assert not any("new items" in block.heading for block in section.blocks)
+
+
+def test_the_metric_that_decides_stands_first():
+    section = sections.metrics({"evaluate_recommender": record(primary_metric="mrr")})
+    table = next(block for block in section.blocks if block.heading == "All targets")
+    assert table.head[:4] == ["entrant", "mrr", "interval", "ndcg@10"]
+    usual = sections.metrics({"evaluate_recommender": record()})
+    table = next(block for block in usual.blocks if block.heading == "All targets")
+    assert table.head == ["entrant", "ndcg@10", "interval", "hr@10", "mrr", "ndcg@5", "hr@5"]
+
+
+def test_a_section_says_what_its_metrics_mean():
+    section = sections.metrics({"evaluate_recommender": record()})
+    assert section.blocks[-1].note == (
+        "ndcg@K: 1 / log2(rank + 1) of targets in the first K places; hr@K: share of targets in "
+        "the first K places; mrr: 1 / rank of targets in the whole list."
+    )
+
+
+def test_a_report_of_an_older_versions_evaluation_says_what_to_run(tmp_path):
+    old = {"entrants": {"tiger": {}}}
+    with pytest.raises(ProgramError, match=r"1998-04-20: the evaluation is a record of version 1"):
+        report_of(tmp_path, {"evaluate_recommender": old})
 
 
 def test_failed_rules_come_with_their_examples():

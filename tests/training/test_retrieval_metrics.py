@@ -64,12 +64,12 @@ def test_targets_are_averaged_within_a_user_before_users_are_averaged():
     found = averaged(np.array([1.0, 1.0, 1.0, 0.0]), np.array([4, 4, 4, 9]))
     assert found.users.tolist() == [4, 9]
     assert found.num_targets.tolist() == [3, 1]
-    assert found.means() == {"hr@5": 0.5}
+    assert found.points() == {"hr@5": 0.5}
 
 
 def test_a_slice_without_targets_has_no_means():
     found = averaged(np.empty(0), np.empty(0, dtype=int))
-    assert found.means() == {} and found.values_UM.shape == (0, 1)
+    assert found.points() == {} and found.values_UM.shape == (0, 1)
 
 
 def test_ranks_are_read_chunk_by_chunk_in_the_order_of_the_targets():
@@ -163,11 +163,11 @@ def test_slices_hold_their_own_targets_and_new_users_are_those_without_training(
         Meter(num_items=5, list_length=2), [top([1, 0], [0, 1], [4, 0])], targets, (1, 2)
     )
     found = by_slice(meter, targets, cutoffs=(1, 2), train=train)
-    assert found[ALL].means()["hr@1"] == 0.75  # (1/2 + 1) / 2
+    assert found[ALL].points()["hr@1"] == 0.75  # (1/2 + 1) / 2
     assert found["new_items"].users.tolist() == [0]
-    assert found["new_items"].means()["hr@2"] == 0
+    assert found["new_items"].points()["hr@2"] == 0
     assert found["new_users"].users.tolist() == [1]
-    assert found["new_users"].means()["hr@1"] == 1
+    assert found["new_users"].points()["hr@1"] == 1
 
 
 @pytest.mark.parametrize("lists", [1, 3])

@@ -8,6 +8,7 @@ import pytest
 
 from feature_store.preset import PresetError
 from feature_store.settings import Settings
+from tests.evaluation_records import entrant, evaluation
 from tests.recommender_world import (
     DAY,
     ITEM_IDS,
@@ -25,8 +26,10 @@ from tests.training.test_promotion_programs import (
     publish_items,
     run_day,
 )
+from training.evaluation.metrics import SLATES
+from training.evaluation.record import Evaluation
 from training.programs.day_inputs import read_histories, read_slates
-from training.programs.evaluate_recommender import slate_questions
+from training.programs.held_out import slate_questions
 from training.programs.interface import Task
 from training.report import sections
 
@@ -95,17 +98,18 @@ def evaluated(mlflow_settings, tmp_path_factory):
 
 def test_every_entrant_is_asked_for_every_slate_once(evaluated):
     _, facts, _ = evaluated
-    assert facts["num_slates"] == NUM_USERS
-    knn, popularity = (facts["entrants"][name]["slates"] for name in ("item_knn", "popularity"))
+    record = Evaluation.from_json(facts)
+    knn, popularity = (record.entrants[name].boards[SLATES] for name in ("item_knn", "popularity"))
+    assert knn.slices["all"].num_targets == NUM_USERS
     # What a user meets is of one kind: whoever knows that shows items that are all alike.
-    assert knn["similarity"] == pytest.approx(1.0)
-    assert popularity["similarity"] < 0.6
-    assert knn["coverage"] > popularity["coverage"]
-    assert knn["repeated_share"] == popularity["repeated_share"] == 0.0
-    ours, theirs = (found["metrics"]["all"]["values"] for found in (knn, popularity))
-    assert ours["slate_ndcg@5"]["low"] > theirs["slate_ndcg@5"]["high"]
+    assert knn.facts["similarity"] == pytest.approx(1.0)
+    assert popularity.facts["similarity"] < 0.6
+    assert knn.facts["coverage"] > popularity.facts["coverage"]
+    assert knn.facts["repeated_share"] == popularity.facts["repeated_share"] == 0.0
+    ours, theirs = (found.slices["all"].metrics for found in (knn, popularity))
+    assert ours["slate_ndcg@5"].low > theirs["slate_ndcg@5"].high
     # Four of the five were engaged with: no five places recall more than all of them.
-    assert ours["slate_recall@5"]["point"] <= ours["slate_hit@5"]["point"] <= 1
+    assert ours["slate_recall@5"].point <= ours["slate_hit@5"].point <= 1
 
 
 def test_no_slate_is_asked_for_whose_other_items_have_taught_the_models(evaluated):
@@ -153,7 +157,7 @@ def test_the_report_has_a_section_of_slates(evaluated):
     assert tables[0].head[1] == "slate_ndcg@5"
     assert [row.cells[0] for row in tables[1].rows] == ["item_knn", "popularity"]
     assert tables[1].rows[0].cells[2] == "1.00"
-    silent = {**facts, "entrants": {"item_knn": {"metrics": {}}}}
+    silent = evaluation({"tiger": entrant("tiger")}).to_json()
     assert sections.slates({"evaluate_recommender": silent}) is None
 
 
@@ -163,10 +167,7 @@ def test_a_champion_is_asked_for_the_same_slates(evaluated):
     version = task.registry.register(candidate)
     task.registry.promote(version, day="2024-01-01", reason="of another day")
     again = evaluate(another(task))
-    theirs, ours = (
-        again["entrants"]["champion"]["slates"],
-        facts["entrants"]["popularity"]["slates"],
-    )
-    assert theirs["similarity"] == ours["similarity"]
-    values, wanted = (found["metrics"]["all"]["values"] for found in (theirs, ours))
-    assert values["slate_ndcg@5"]["point"] == pytest.approx(wanted["slate_ndcg@5"]["point"])
+    theirs = Evaluation.from_json(again).entrants["champion"]
+    ours = Evaluation.from_json(facts).entrants["popularity"]
+    assert theirs.boards[SLATES].facts == ours.boards[SLATES].facts
+    assert theirs.value("slate_ndcg@5") == ours.value("slate_ndcg@5")

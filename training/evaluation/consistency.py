@@ -57,16 +57,3 @@ def impossible_values(
             f"{reading}mrr is {mrr:.4f}, but the hits allow {low_mrr:.4f} to {high_mrr:.4f}"
         )
     return problems
-
-
-def require_possible(
-    metrics: Mapping[str, float], *, cutoffs: Sequence[int], list_length: int, reading: str = ""
-) -> None:
-    """Refuse a row of metrics that contradicts itself.
-
-    Raises:
-        ValueError: with every contradiction; the evaluation itself is at fault, not the model.
-    """
-    problems = impossible_values(metrics, cutoffs=cutoffs, list_length=list_length, reading=reading)
-    if problems:
-        raise ValueError("metrics contradict each other: " + "; ".join(problems))

@@ -21,10 +21,6 @@ from functools import cached_property
 
 import numpy as np
 
-SMALLER_IS_BETTER = frozenset({"logloss"})
-"""Metrics of which less is wanted; of all others it is more."""
-CHANCE = {"auc": 0.5, "gauc": 0.5}
-"""What an order that knows nothing has; a LogLoss that knows nothing depends on the labels."""
 _LEAST_PROBABILITY = 1e-7
 """Probabilities are read no closer to 0 and 1: one wrong certainty must not be the whole mean."""
 _CELLS = 4_000_000
@@ -63,7 +59,7 @@ class _PooledAuc:
         won_SP = (before_SN[:, self._below] + before_SN[:, self._not_above]) / 2
         pairs_S = positive_SP.sum(axis=1) * before_SN[:, -1]
         with np.errstate(invalid="ignore"):
-            return (positive_SP * won_SP).sum(axis=1) / pairs_S
+            return np.asarray((positive_SP * won_SP).sum(axis=1) / pairs_S)
 
 
 @dataclass(frozen=True)
@@ -195,11 +191,6 @@ class Judged:
         """U."""
         return int(self.row_T[-1]) + 1 if len(self) else 0
 
-    @property
-    def has_both_labels(self) -> bool:
-        """Whether an order can be right or wrong."""
-        return bool(self.label_T.any() and not self.label_T.all())
-
     @cached_property
     def by_user(self) -> UserAuc:
         """AUC of each user with both labels."""
@@ -219,13 +210,21 @@ class Judged:
         losses = np.bincount(self.row_T, weights=log_loss(self.probability_T, self.label_T))
         return losses / np.bincount(self.row_T)
 
-    def points(self) -> dict[str, float]:
-        """AUC, GAUC and LogLoss; those that the labels don't define are left out."""
+    @cached_property
+    def _points(self) -> dict[str, float]:
         return {
             name: float(values[0])
             for name, values in self.replicates(np.ones((1, self.num_users))).items()
             if np.isfinite(values[0])
         }
+
+    def points(self) -> dict[str, float]:
+        """AUC, GAUC and LogLoss; those that the labels don't define are left out."""
+        return self._points if len(self) else {}
+
+    def point(self, name: str) -> float:
+        """One of them."""
+        return self._points[name]
 
     def facts(self) -> dict[str, float]:
         """What is said beside the compared metrics: calibration, and how much GAUC covers."""

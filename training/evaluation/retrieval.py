@@ -15,17 +15,24 @@ the first only where semantic IDs hold several items.
 B targets of a chunk, T targets in all, k places of a list, V items, U users, M metrics.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from training.data.contexts import PAD, TopK
 from training.data.histories import Histories
 from training.data.splits import Targets
-from training.models.interface import PAD, TopK
+from training.evaluation.metrics import LISTS, names_of, parse
+from training.evaluation.record import ALL
+from training.evaluation.samples import UserMeans, UserMetrics
 
-ALL = "all"
-"""The slice of every target."""
+WORTH: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "hr": np.ones_like,
+    "ndcg": lambda rank_T: 1.0 / np.log2(rank_T + 1),
+    "mrr": lambda rank_T: 1.0 / rank_T,
+}
+"""Metric of lists → what a target at each rank (float64, from 1) is worth."""
 
 
 @dataclass(frozen=True)
@@ -129,29 +136,6 @@ class Meter:
         return self._repeated / max(1, self._places)
 
 
-@dataclass(frozen=True)
-class UserMetrics:
-    """Means per user.
-
-    Attributes:
-        users: numbers of the users with a target, ascending, shape [U].
-        num_targets: targets averaged, shape [U].
-        names: metric names, M of them.
-        values_UM: float64.
-    """
-
-    users: np.ndarray
-    num_targets: np.ndarray
-    names: tuple[str, ...]
-    values_UM: np.ndarray
-
-    def means(self) -> dict[str, float]:
-        """Mean over users of each metric; empty without users."""
-        if not len(self.users):
-            return {}
-        return dict(zip(self.names, self.values_UM.mean(axis=0).tolist(), strict=True))
-
-
 def target_metrics(
     ranks_T: np.ndarray, *, cutoffs: Sequence[int], list_length: int, reading: str = ""
 ) -> Iterator[tuple[str, np.ndarray]]:
@@ -177,40 +161,15 @@ def target_metrics(
     """
     if max(cutoffs) > list_length:
         raise ValueError(f"cut-off {max(cutoffs)} is beyond lists of {list_length}; ask for more")
-    found_T = ranks_T > 0
-    gain_T = np.where(found_T, 1.0 / np.log2(np.maximum(ranks_T, 1) + 1), 0.0)
-    for cutoff in cutoffs:
-        hit_T = found_T & (ranks_T <= cutoff)
-        yield f"{reading}hr@{cutoff}", hit_T.astype(np.float64)
-        yield f"{reading}ndcg@{cutoff}", np.where(hit_T, gain_T, 0.0)
-    yield f"{reading}mrr", np.where(found_T, 1.0 / np.maximum(ranks_T, 1), 0.0)
-
-
-class UserMeans:
-    """Averages target metrics within each user, one metric at a time.
-
-    Args:
-        user_T: number of each target's user.
-        mask_T: the targets that count; None: all of them.
-    """
-
-    def __init__(self, user_T: np.ndarray, mask_T: np.ndarray | None = None) -> None:
-        self._mask_T = np.ones(len(user_T), dtype=bool) if mask_T is None else mask_T
-        self._users, self._row_T, self._counts = np.unique(
-            user_T[self._mask_T], return_inverse=True, return_counts=True
-        )
-        self._columns: dict[str, np.ndarray] = {}
-
-    def add(self, name: str, values_T: np.ndarray) -> None:
-        """Average one metric's values, of all targets, within users."""
-        weights = values_T[self._mask_T]
-        sums_U = np.bincount(self._row_T, weights=weights, minlength=len(self._users))
-        self._columns[name] = sums_U / self._counts
-
-    def result(self) -> UserMetrics:
-        """The means of every metric added."""
-        values_UM = np.stack(list(self._columns.values()), axis=1)
-        return UserMetrics(self._users, self._counts, tuple(self._columns), values_UM)
+    worth = {
+        name: worth_of(np.maximum(ranks_T, 1).astype(np.float64))
+        for name, worth_of in WORTH.items()
+    }
+    for name in names_of(LISTS, cutoffs, [reading]):
+        measured = parse(name)
+        last = measured.cutoff or list_length
+        is_hit_T = (ranks_T > 0) & (ranks_T <= last)
+        yield name, np.where(is_hit_T, worth[measured.metric.name], 0.0)
 
 
 def by_slice(

@@ -10,7 +10,7 @@ really shown (MECHANICS §6), k being the places looked at:
 S slates, M places, V items, D width, U users.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,18 +61,37 @@ def slate_metrics(
     cell_SM = np.arange(len(said_SM))[:, None] * num_items + said_SM
     engaged_cell = engaged.slates * num_items + engaged.items
     hit_SM = np.isin(cell_SM, engaged_cell) & (said_SM != PAD)
-    discount_M = 1 / np.log2(np.arange(2, said_SM.shape[1] + 2))
-    best_M = np.concatenate([[0.0], np.cumsum(discount_M)])
     # An item that was shown twice is wanted once.
     distinct = np.unique(engaged_cell) // num_items
     wanted_S = np.bincount(distinct, minlength=len(engaged))
-    found = {}
-    for k in cutoffs:
-        hit_Sk = hit_SM[:, :k]
-        found[f"hit@{k}"] = hit_Sk.any(axis=1).astype(np.float64)
-        found[f"recall@{k}"] = hit_Sk.sum(axis=1) / wanted_S
-        found[f"ndcg@{k}"] = (hit_Sk @ discount_M[:k]) / best_M[np.minimum(k, wanted_S)]
-    return found
+    return {
+        f"{name}@{k}": worth(hit_SM[:, :k], wanted_S)
+        for k in cutoffs
+        for name, worth in WORTH.items()
+    }
+
+
+def _hit(hit_Sk: np.ndarray, wanted_S: np.ndarray) -> np.ndarray:
+    return np.asarray(hit_Sk.any(axis=1), dtype=np.float64)
+
+
+def _recall(hit_Sk: np.ndarray, wanted_S: np.ndarray) -> np.ndarray:
+    return np.asarray(hit_Sk.sum(axis=1) / wanted_S)
+
+
+def _ndcg(hit_Sk: np.ndarray, wanted_S: np.ndarray) -> np.ndarray:
+    k = hit_Sk.shape[1]
+    discount_k = 1 / np.log2(np.arange(2, k + 2))
+    best_k = np.concatenate([[0.0], np.cumsum(discount_k)])
+    return np.asarray((hit_Sk @ discount_k) / best_k[np.minimum(k, wanted_S)])
+
+
+WORTH: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "hit": _hit,
+    "recall": _recall,
+    "ndcg": _ndcg,
+}
+"""Metric of slates → (which of the first k places are right, how many items were wanted) → [S]."""
 
 
 def intra_list_similarity(said_SM: np.ndarray, vectors_VD: np.ndarray) -> np.ndarray:
@@ -121,7 +140,7 @@ def repeats(said_SM: np.ndarray) -> float:
 
 
 def per_user(values: Mapping[str, np.ndarray], user_S: np.ndarray) -> tuple[np.ndarray, Any]:
-    """Means over each user's slates, what `training.evaluation.compare` draws from.
+    """Means over each user's slates, what `training.evaluation.bootstrap` draws from.
 
     Args:
         values: columns of shape [S].

@@ -6,9 +6,9 @@ versions and the same champion and changes nothing.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
-from training.gate import CHAMPION, PRETRAINED, Evidence, Verdict, decide
+from training.evaluation.record import PRETRAINED, Evaluation, RecordError
+from training.gate import Verdict, decide
 from training.programs.evaluate_recommender import FACTS
 from training.programs.interface import Facts, ProgramError, Task
 from training.registry_records import Candidate, Version
@@ -18,7 +18,8 @@ def run(task: Task) -> Facts:
     """Decide and, where the gate says so, promote.
 
     Raises:
-        ProgramError: the day has no evaluation, or it is not of the bundles of now.
+        ProgramError: the day has no evaluation, it is an older version's record, or it is not of
+            the bundles of now.
         BundleError: the bundle that would be registered or promoted does not verify.
     """
     day = task.day.isoformat()
@@ -26,8 +27,7 @@ def run(task: Task) -> Facts:
     candidates = _candidates(task, evaluation)
     champion = task.registry.champion()
     _require_current(task, evaluation, candidates, champion)
-    evidence = Evidence.from_facts(evaluation, _withdrawn(task))
-    verdict = decide(evidence, task.config.gate)
+    verdict = decide(evaluation, task.config.gate, _withdrawn(task))
     challenger = task.registry.register(candidates[verdict.challenger])
     chosen = challenger
     if verdict.promoted is not None:
@@ -47,32 +47,35 @@ def run(task: Task) -> Facts:
         "champion_version": serving.number if serving else None,
         "champion_family": serving.family if serving else None,
         "previous_version": move.from_version if move else None,
-        "evaluation_run_id": evaluation["run_id"],
+        "evaluation_run_id": evaluation.run_id,
         "message": verdict.summary,
     }
 
 
-def _evaluation(task: Task) -> Facts:
+def _evaluation(task: Task) -> Evaluation:
     day = task.day.isoformat()
     found = task.registry.find_run(day=day, step="evaluate_recommender")
     if found is None:
         raise ProgramError(f"{day} has no evaluation; run evaluate_recommender for that day first")
-    return task.registry.read_json(found, FACTS)
+    try:
+        return Evaluation.from_json(task.registry.read_json(found, FACTS))
+    except RecordError as error:
+        raise ProgramError(f"{day}: {error}") from error
 
 
-def _candidates(task: Task, evaluation: Mapping[str, Any]) -> dict[str, Candidate]:
+def _candidates(task: Task, evaluation: Evaluation) -> dict[str, Candidate]:
     """The day's candidates by label.
 
     Raises:
         ProgramError: the latest candidate of a family is not the one that was evaluated.
     """
     found: dict[str, Candidate] = {}
-    for label in (evaluation["challenger"], *evaluation["baselines"]):
-        family = evaluation["challenger"] if label == PRETRAINED else label
+    for label in (evaluation.challenger, *evaluation.baselines):
+        family = evaluation.challenger if label == PRETRAINED else label
         candidate = task.registry.find_candidate(
             task.day.isoformat(), family, is_aligned=False if label == PRETRAINED else None
         )
-        evaluated = evaluation["entrants"][label]["digest"]
+        evaluated = evaluation.entrants[label].digest
         if candidate is None or candidate.digest != evaluated:
             raise ProgramError(
                 f"{label} was trained again since the evaluation (evaluated {evaluated:.12}…, "
@@ -85,7 +88,7 @@ def _candidates(task: Task, evaluation: Mapping[str, Any]) -> dict[str, Candidat
 
 def _require_current(
     task: Task,
-    evaluation: Mapping[str, Any],
+    evaluation: Evaluation,
     candidates: Mapping[str, Candidate],
     champion: Version | None,
 ) -> None:
@@ -96,12 +99,12 @@ def _require_current(
     Raises:
         ProgramError: the champion has moved since the evaluation.
     """
-    if evaluation["challenger"] != task.config.models.challenger:
+    if evaluation.challenger != task.config.models.challenger:
         raise ProgramError(
-            f"the evaluation's challenger is {evaluation['challenger']!r}, the preset's is "
+            f"the evaluation's challenger is {evaluation.challenger!r}, the preset's is "
             f"{task.config.models.challenger!r}; run evaluate_recommender again"
         )
-    evaluated = evaluation["entrants"].get(CHAMPION, {}).get("digest")
+    evaluated = evaluation.champion.digest if evaluation.champion else None
     serving = champion.digest if champion else None
     if serving != evaluated and serving not in {c.digest for c in candidates.values()}:
         raise ProgramError(

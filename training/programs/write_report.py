@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 
 from feature_store.run_record import read_steps
 from feature_store.store import FeatureStore
+from training.evaluation.record import RecordError
 from training.programs.interface import Facts, ProgramError, Task
 from training.report import sections
+from training.report.blocks import Section
 
 _VOLUME_DAYS = 30
 """Days of traffic drawn."""
@@ -24,12 +26,30 @@ def run(task: Task) -> Facts:
     """Write `report.html` beside the day's run records.
 
     Raises:
-        ProgramError: no step of the day left a record.
+        ProgramError: no step of the day left a record, or the evaluation's is of an older version.
     """
     steps = read_steps(task.runs, task.day)
     if not steps:
         raise ProgramError(f"no step has run for {task.day} under {task.runs}; run the day first")
-    found = [
+    try:
+        found = _sections(task, steps)
+    except RecordError as error:
+        raise ProgramError(f"{task.day}: {error}") from error
+    page = _template().render(
+        preset=task.config.name,
+        day=task.day.isoformat(),
+        description=task.config.description,
+        sections=[section for section in found if section is not None],
+    )
+    path = task.runs / task.day.isoformat() / "report.html"
+    beside = path.with_suffix(".html.tmp")
+    beside.write_text(page, encoding="utf-8")
+    beside.replace(path)
+    return {"path": str(path), "bytes": len(page.encode()), "message": f"wrote {path}"}
+
+
+def _sections(task: Task, steps: sections.Steps) -> list[Section | None]:
+    return [
         sections.verdict(steps),
         sections.metrics(steps),
         sections.ranking(steps),
@@ -42,17 +62,6 @@ def run(task: Task) -> Facts:
         sections.cost(steps, task.settings.machine_cost_per_hour),
         sections.lineage(steps, _lineage(task.store, task.day)),
     ]
-    page = _template().render(
-        preset=task.config.name,
-        day=task.day.isoformat(),
-        description=task.config.description,
-        sections=[section for section in found if section is not None],
-    )
-    path = task.runs / task.day.isoformat() / "report.html"
-    beside = path.with_suffix(".html.tmp")
-    beside.write_text(page, encoding="utf-8")
-    beside.replace(path)
-    return {"path": str(path), "bytes": len(page.encode()), "message": f"wrote {path}"}
 
 
 def _template() -> jinja2.Template:

@@ -6,7 +6,25 @@ A section whose step left no record is left out, so that a report of half a day 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.evaluation.metric_names import RANKING_METRICS
+from training.evaluation.metrics import (
+    FEEDBACK,
+    HEADLINE_CUTOFF,
+    LISTS,
+    METRICS,
+    READINGS,
+    SLATES,
+    metric_of,
+    names_of,
+    parse,
+)
+from training.evaluation.record import (
+    ALL,
+    BoardRow,
+    Comparison,
+    Evaluation,
+    Slice,
+    evaluation_of,
+)
 from training.report import charts
 from training.report.blocks import Block, Entry, Row, Section, facts, note, picture, shown
 
@@ -20,7 +38,6 @@ STEP_ORDER = (
     "evaluate_recommender", "promote_recommender", "recommend",
 )  # fmt: skip
 """The day's chain, as its tasks run."""
-_METRIC_ORDER = ("ndcg", "hr", "mrr")
 
 
 def verdict(steps: Steps) -> Section | None:
@@ -356,41 +373,32 @@ def _fit_cells(family: str, fit: Mapping[str, Any]) -> list[str]:
 
 def metrics(steps: Steps) -> Section | None:
     """All entrants on the same users, with intervals, and the slices."""
-    record = steps.get("evaluate_recommender")
-    if not record or "entrants" not in record:
+    evaluation = evaluation_of(steps.get("evaluate_recommender", {}))
+    if evaluation is None:
         return None
-    entrants = record["entrants"]
-    names = _shown_metrics(record)
+    boards = _boards(evaluation, LISTS)
+    names = _list_metrics(evaluation)
     intervals = [
-        {"metric": metric, "family": label, "value": v["point"], "low": v["low"], "high": v["high"]}
+        {"metric": metric, "family": label, "value": v.point, "low": v.low, "high": v.high}
         for metric in names[:3]
-        for label, entrant in entrants.items()
-        for v in [entrant["metrics"]["all"]["values"][metric]]
+        for label, board in boards.items()
+        for v in [board.slices[ALL].metrics[metric]]
     ]
     blocks = [
         facts(
-            ("users", record["num_users"]),
-            ("targets", record["num_targets"]),
-            ("protocol", record.get("split", {}).get("protocol", "–").replace("_", " ")),
-            ("confidence", f"{record['confidence']:.0%}"),
+            ("users", evaluation.sizes.num_users),
+            ("targets", evaluation.sizes.num_targets),
+            ("protocol", evaluation.split.get("protocol", "–").replace("_", " ")),
+            ("confidence", f"{evaluation.confidence:.0%}"),
         ),
         picture(charts.metric_intervals(intervals)),
-        _metric_table("All targets", entrants, "all", names),
+        _metric_table("All targets", boards, ALL, names),
+        *_differences(evaluation, names[0]),
     ]
-    rows = _difference_rows(record, names[0])
-    if rows:
-        blocks.append(
-            picture(
-                charts.paired_differences(rows),
-                heading=f"{record['challenger']} minus each opponent, {names[0]}, paired by user",
-                note="Right of zero the challenger wins; a grey bar holds zero.",
-            )
-        )
-    for name in _slices(record):
-        size = next(iter(entrants.values()))["metrics"][name]
-        counts = f"{size['num_users']:,} users, {size['num_targets']:,} targets"
-        title = f"{name.replace('_', ' ')}: {counts}"
-        blocks.append(_metric_table(title, entrants, name, names))
+    for name, own in _filled_slices(boards):
+        counts = f"{own.num_users:,} users, {own.num_targets:,} targets"
+        blocks.append(_metric_table(f"{name.replace('_', ' ')}: {counts}", boards, name, names))
+    blocks.append(_meanings(names))
     return Section(
         anchor="metrics",
         title="Metrics",
@@ -402,39 +410,35 @@ def metrics(steps: Steps) -> Section | None:
 
 def ranking(steps: Steps) -> Section | None:
     """What entrants that can rank know of people's feedback."""
-    record = steps.get("evaluate_recommender", {})
-    found = {
-        label: entrant["ranking"]
-        for label, entrant in record.get("entrants", {}).items()
-        if entrant.get("ranking", {}).get("all", {}).get("values")
-    }
-    if not found:
+    evaluation = evaluation_of(steps.get("evaluate_recommender", {}))
+    boards = _boards(evaluation, FEEDBACK) if evaluation else {}
+    if evaluation is None or not boards:
         return None
-    first = next(iter(found.values()))["all"]
-    head = ["entrant", *RANKING_METRICS, "NE", "ECE", "COPC"]
+    first = next(iter(boards.values())).slices
+    names = _first(evaluation.primary_metric, names_of(FEEDBACK))
+    head = ["entrant", *names, "NE", "ECE", "COPC"]
     blocks = [
         facts(
-            ("users", first["num_users"]),
-            ("events", first["num_targets"]),
-            ("positive", f"{first['base_rate']:.1%}"),
-            ("events that GAUC covers", f"{first['gauc_covered_share']:.1%}"),
+            ("users", first[ALL].num_users),
+            ("events", first[ALL].num_targets),
+            ("positive", f"{first[ALL].facts['base_rate']:.1%}"),
+            ("events that GAUC covers", f"{first[ALL].facts['gauc_covered_share']:.1%}"),
         )
     ]
-    for name in [name for name, own in next(iter(found.values())).items() if own["values"]]:
-        rows = [_ranking_cells(label, own[name]) for label, own in found.items()]
-        title = "All events" if name == "all" else name.replace("_", " ")
+    for name in (ALL, *(name for name, _ in _filled_slices(boards))):
+        rows = [_ranking_cells(label, own.slices[name], names) for label, own in boards.items()]
+        title = "All events" if name == ALL else name.replace("_", " ")
         blocks.append(_table(title, head, rows, numeric=head[1:]))
     differences = [
-        [row["metric"], row["theirs"], *_difference_cells(row)]
-        for row in record["comparisons"]
-        if row["ours"] == record["challenger"]
-        and row["slice"] == "all"
-        and row["metric"] in RANKING_METRICS
+        [row.metric, row.theirs, *_difference_cells(row)]
+        for row in evaluation.brief().comparisons
+        if row.about.board == FEEDBACK
     ]
     if differences:
-        heading = f"{record['challenger']} minus each opponent, paired by user"
+        heading = f"{evaluation.challenger} minus each opponent, paired by user"
         head = ["metric", "opponent", "difference", "interval", "probability of being better"]
         blocks.append(_table(heading, head, differences, numeric=head[2:3]))
+    blocks.append(_meanings(names))
     return Section(
         anchor="ranking",
         title="Feedback",
@@ -447,36 +451,26 @@ def ranking(steps: Steps) -> Section | None:
 
 def slates(steps: Steps) -> Section | None:
     """What each entrant would have shown in the place of each held-out slate."""
-    record = steps.get("evaluate_recommender", {})
-    found = {
-        label: entrant["slates"]
-        for label, entrant in record.get("entrants", {}).items()
-        if "slates" in entrant
-    }
-    if not found:
+    evaluation = evaluation_of(steps.get("evaluate_recommender", {}))
+    boards = _boards(evaluation, SLATES) if evaluation else {}
+    if evaluation is None or not boards:
         return None
-    first = next(iter(found.values()))["metrics"]
-    names = sorted(first["all"]["values"], key=_slate_metric_place)
+    every = next(iter(boards.values())).slices[ALL]
+    names = _first(evaluation.primary_metric, sorted(every.metrics, key=_place))
     shape = ["coverage", "similarity", "repeated_share"]
-    looks = [[label, *(shown(own[name]) for name in shape)] for label, own in found.items()]
-    blocks = [
-        facts(("slates", record["num_slates"]), ("users", first["all"]["num_users"])),
-        _metric_table("All slates", found, "all", names),
-        _table("How they look", ["entrant", *(n.replace("_", " ") for n in shape)], looks),
+    looks = [
+        [label, *(shown(own.facts.get(name)) for name in shape)] for label, own in boards.items()
     ]
-    rows = _difference_rows(record, names[0])
-    if rows:
-        blocks.append(
-            picture(
-                charts.paired_differences(rows),
-                heading=f"{record['challenger']} minus each opponent, {names[0]}, paired by user",
-                note="Right of zero the challenger wins; a grey bar holds zero.",
-            )
-        )
-    for name, own in first.items():
-        if name != "all" and own["values"]:
-            title = f"{name.replace('_', ' ')}: {own['num_users']:,} users"
-            blocks.append(_metric_table(title, found, name, names))
+    blocks = [
+        facts(("slates", every.num_targets), ("users", every.num_users)),
+        _metric_table("All slates", boards, ALL, names),
+        _table("How they look", ["entrant", *(n.replace("_", " ") for n in shape)], looks),
+        *_differences(evaluation, names[0]),
+    ]
+    for name, own in _filled_slices(boards):
+        title = f"{name.replace('_', ' ')}: {own.num_users:,} users"
+        blocks.append(_metric_table(title, boards, name, names))
+    blocks.append(_meanings(names))
     return Section(
         anchor="slates",
         title="Slates",
@@ -488,60 +482,95 @@ def slates(steps: Steps) -> Section | None:
     )
 
 
-def _ranking_cells(label: str, own: Mapping[str, Any]) -> list[str]:
+def _boards(evaluation: Evaluation, board: str) -> dict[str, BoardRow]:
+    """What a board found of each entrant that answers it, and that it has a metric of."""
+    rows = {
+        label: entrant.boards[board]
+        for label, entrant in evaluation.entrants.items()
+        if board in entrant.boards
+    }
+    return {label: row for label, row in rows.items() if row.slices[ALL].metrics}
+
+
+def _filled_slices(boards: Mapping[str, BoardRow]) -> list[tuple[str, Slice]]:
+    """The slices that somebody is in, without that of all targets."""
+    slices = next(iter(boards.values())).slices
+    return [(name, own) for name, own in slices.items() if name != ALL and own.metrics]
+
+
+def _ranking_cells(label: str, own: Slice, names: Sequence[str]) -> list[str]:
     cells = [label]
-    for name in RANKING_METRICS:
-        bounds = own["values"].get(name)
+    for name in names:
+        bounds = own.metrics.get(name)
         cells.append(
-            f"{bounds['point']:.4f} ({bounds['low']:.4f} to {bounds['high']:.4f})"
-            if bounds
-            else "–"
+            f"{bounds.point:.4f} ({bounds.low:.4f} to {bounds.high:.4f})" if bounds else "–"
         )
-    return [*cells, *(shown(own.get(name)) for name in ("ne", "ece", "copc"))]
+    return [*cells, *(shown(own.facts.get(name)) for name in ("ne", "ece", "copc"))]
 
 
-def _difference_cells(row: Mapping[str, Any]) -> list[str]:
-    difference = row["difference"]
+def _difference_cells(row: Comparison) -> list[str]:
     return [
-        f"{difference['point']:+.4f}",
-        f"{difference['low']:+.4f} to {difference['high']:+.4f}",
-        f"{row['probability_better']:.0%}",
+        f"{row.difference.point:+.4f}",
+        f"{row.difference.low:+.4f} to {row.difference.high:+.4f}",
+        f"{row.probability_better:.0%}",
     ]
 
 
-def _shown_metrics(record: Mapping[str, Any]) -> list[str]:
-    values = next(iter(record["entrants"].values()))["metrics"]["all"]["values"]
-    cutoff = 10 if 10 in record["cutoffs"] else record["cutoffs"][0]
-    wanted = [f"ndcg@{cutoff}", f"hr@{cutoff}", "mrr"]
-    wanted += [
-        f"{name}@{k}" for k in record["cutoffs"] if k != cutoff for name in ("ndcg", "hr")
-    ] + [f"sid_hr@{cutoff}"]
-    return [name for name in wanted if name in values]
+def _first(metric: str, names: Sequence[str]) -> list[str]:
+    """The names with the metric that decides in front, where it is among them."""
+    return [name for name in dict.fromkeys((metric, *names)) if name in names]
 
 
-def _slices(record: Mapping[str, Any]) -> list[str]:
-    first = next(iter(record["entrants"].values()))
-    return [name for name, found in first["metrics"].items() if name != "all" and found["values"]]
+def _list_metrics(evaluation: Evaluation) -> list[str]:
+    """The metrics of lists that are shown: the one that decides, the usual cut-off's, the rest."""
+    values = evaluation.sizes.metrics
+    cutoffs = sorted({k for name in values if (k := parse(name).cutoff) is not None})
+    usual = HEADLINE_CUTOFF if HEADLINE_CUTOFF in cutoffs else cutoffs[0]
+    of_items = [name for name in values if not parse(name).reading]
+
+    def place(name: str) -> tuple[int, int]:
+        cutoff, order = _place(name)
+        return (0 if cutoff in (0, usual) else cutoff), order
+
+    shown_names = [*sorted(of_items, key=place), f"sid_hr@{usual}"]
+    there = [name for name in (evaluation.primary_metric, *shown_names) if name in values]
+    return _first(evaluation.primary_metric, there)
 
 
-def _slate_metric_place(name: str) -> tuple[int, int, str]:
-    """The smallest slates first, of each first what knows of places."""
-    what, _, places = name.rpartition("@")
-    return int(places), 0 if what.endswith("ndcg") else 1, what
+def _meanings(names: Sequence[str]) -> Block:
+    """What the metrics of a section's tables say."""
+    measured = [parse(name) for name in names]
+    metrics = {m.metric.name: m.metric for m in measured}
+    parts = [
+        f"{name}{'@K' if metric.has_cutoff else ''}: {metric.explanation}"
+        + ("" if metric.higher_is_better else " (less is better)")
+        for name, metric in metrics.items()
+    ]
+    readings = dict.fromkeys(m.reading for m in measured if m.reading)
+    parts += [f"{reading}…: of {READINGS[reading]}" for reading in readings]
+    return note("; ".join(parts) + ".")
+
+
+def _place(name: str) -> tuple[int, int]:
+    """The smallest cut-off first, of each the metrics in their order."""
+    measured = parse(name)
+    return measured.cutoff or 0, list(METRICS).index(measured.metric.name)
 
 
 def _metric_table(
-    title: str, entrants: Mapping[str, Any], slice_name: str, names: Sequence[str]
+    title: str, boards: Mapping[str, BoardRow], slice_name: str, names: Sequence[str]
 ) -> Block:
-    values = {label: e["metrics"][slice_name]["values"] for label, e in entrants.items()}
-    points = [found[names[0]]["point"] for found in values.values()]
+    """A row per entrant, the best by the first metric marked."""
+    values = {label: board.slices[slice_name].metrics for label, board in boards.items()}
+    sign = metric_of(names[0]).sign
+    points = [sign * own[names[0]].point for own in values.values()]
     best = max(points) if points.count(max(points)) == 1 else None
     rows = []
-    for label, found in values.items():
-        low, high = found[names[0]]["low"], found[names[0]]["high"]
-        cells = [label, *(f"{found[name]['point']:.4f}" for name in names if name in found)]
-        cells.insert(2, f"{low:.4f} to {high:.4f}")
-        rows.append(Row(cells, "best" if found[names[0]]["point"] == best else ""))
+    for label, own in values.items():
+        first = own[names[0]]
+        cells = [label, *(f"{own[name].point:.4f}" for name in names if name in own)]
+        cells.insert(2, f"{first.low:.4f} to {first.high:.4f}")
+        rows.append(Row(cells, "best" if sign * first.point == best else ""))
     head = ["entrant", *(name for name in names if name in next(iter(values.values())))]
     head.insert(2, "interval")
     return Block(
@@ -550,16 +579,27 @@ def _metric_table(
     )  # fmt: skip
 
 
-def _difference_rows(record: Mapping[str, Any], metric: str) -> list[dict[str, Any]]:
-    return [
+def _differences(evaluation: Evaluation, metric: str) -> list[Block]:
+    """The challenger less each opponent, on all targets and each slice; no picture without any."""
+    rows = [
         {
-            "label": f"{row['theirs']}"
-            + ("" if row["slice"] == "all" else f" · {row['slice'].replace('_', ' ')}"),
-            **row["difference"],
-            "difference": row["difference"]["point"],
+            "label": row.theirs + ("" if row.slice == ALL else f" · {row.slice.replace('_', ' ')}"),
+            "low": row.difference.low,
+            "high": row.difference.high,
+            "difference": row.difference.point,
         }
-        for row in record["comparisons"]
-        if row["ours"] == record["challenger"] and row["metric"] == metric
+        for row in evaluation.comparisons
+        if row.ours == evaluation.challenger and row.metric == metric
+    ]
+    if not rows:
+        return []
+    wins = "Right" if metric_of(metric).higher_is_better else "Left"
+    return [
+        picture(
+            charts.paired_differences(rows),
+            heading=f"{evaluation.challenger} minus each opponent, {metric}, paired by user",
+            note=f"{wins} of zero the challenger wins; a grey bar holds zero.",
+        )
     ]
 
 

@@ -21,8 +21,9 @@ from training.answering import on_all_cores
 from training.config import TrainingConfig
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
-from training.evaluation.compare import bootstrap_means, interval
-from training.evaluation.retrieval import ALL, Meter, by_slice, consume
+from training.evaluation.bootstrap import bootstrap_means, interval, over_seeds
+from training.evaluation.record import ALL
+from training.evaluation.retrieval import Meter, by_slice, consume
 from training.fitting import Fitting, LoopSettings
 from training.models import MODELS
 from training.models.interface import Contexts, Recommender, TopK, contexts_of
@@ -162,11 +163,11 @@ def _row(
             replicates_BM[:, place],
             confidence=config.gate.confidence,
         )
-        deviation = float(seeds_SM[:, place].std(ddof=1)) if len(cells) > 1 else None
-        metrics[name] = {
-            "mean": bounds.point, "low": bounds.low, "high": bounds.high,
-            "seed_deviation": deviation,
-        }  # fmt: skip
+        metrics[name] = over_seeds(seeds_SM[:, place].tolist()) | {
+            "mean": bounds.point,
+            "low": bounds.low,
+            "high": bounds.high,
+        }
     return {
         "family": family,
         "seeds": len(cells),

@@ -39,7 +39,8 @@ from training.data.preferences import Pairs, pair_batches
 from training.data.slates import SHORTEST, Slates
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
-from training.evaluation.compare import bootstrap_means, compare, user_draws
+from training.evaluation.boards.slates import worth_asking
+from training.evaluation.bootstrap import Bootstrap, compare_fits, over_seeds
 from training.evaluation.slate import (
     coverage,
     intra_list_similarity,
@@ -53,7 +54,6 @@ from training.models.interface import Recommender
 from training.models.slate_fit import SlateCourse, learnable
 from training.models.slate_model import SlateModel
 from training.reproduce.step_memory import step_peak
-from training.slate_scoreboard import asked_slates
 
 LOG = logging.getLogger(__name__)
 METRICS = ("hit@5", "recall@5", "ndcg@5")
@@ -166,10 +166,11 @@ class Experiment:
     def _asked(self, minimum_items: int) -> Slates:
         if self.split.slates is None:
             raise ValueError("the split has no slates; run build_slates")
-        changes = {"slate_minimum_items": minimum_items}
-        evaluation = self.config.evaluation.model_copy(update=changes)
-        config = self.config.model_copy(update={"evaluation": evaluation})
-        return asked_slates(getattr(self.split.slates, self.part), config)
+        return worth_asking(
+            getattr(self.split.slates, self.part),
+            minimum_items=minimum_items,
+            minimum_strength=self.config.evaluation.slate_minimum_strength,
+        )
 
 
 def rows_of(
@@ -604,22 +605,19 @@ def _said(values: pa.Table) -> np.ndarray:
 def _figures(cells: Cells, num_items: int) -> dict[str, Any]:
     """Mean over seeds of each figure, and its deviation over seeds."""
 
-    def over_seeds(found: Sequence[float | None]) -> dict[str, float | None] | None:
+    def known(found: Sequence[float | None]) -> dict[str, Any] | None:
         values = [value for value in found if value is not None and not math.isnan(value)]
-        if not values:
-            return None
-        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        return {"mean": float(np.mean(values)), "seed_deviation": deviation}
+        return over_seeds(values) if values else None
 
     means = [_means(values) for values, _ in cells]
     facts = [facts for _, facts in cells]
     watched = [each["watched"] or {} for each in facts]
     return {
-        "metrics": {name: over_seeds([mean[name] for mean in means]) for name in METRICS},
-        "similarity": over_seeds([mean["similarity"] for mean in means]),
-        "coverage": over_seeds([coverage(_said(values), num_items) for values, _ in cells]),
-        "tokens_per_second": over_seeds([each["tokens_per_second"] for each in facts]),
-        **{name: over_seeds([each.get(name) for each in watched]) for name in WATCHED},
+        "metrics": {name: known([mean[name] for mean in means]) for name in METRICS},
+        "similarity": known([mean["similarity"] for mean in means]),
+        "coverage": known([coverage(_said(values), num_items) for values, _ in cells]),
+        "tokens_per_second": known([each["tokens_per_second"] for each in facts]),
+        **{name: known([each.get(name) for each in watched]) for name in WATCHED},
         "parameters": facts[0]["parameters"],
         "fit_seconds": sum(each["fit_seconds"] for each in facts),
         "best_epochs": [each["best_epoch"] for each in facts],
@@ -630,11 +628,7 @@ def _figures(cells: Cells, num_items: int) -> dict[str, Any]:
 def _difference(ours: Cells, theirs: Cells, *, shared_seeds: bool) -> dict[str, Any]:
     """Of each figure ours less theirs, absolute and relative, with intervals over users and seeds.
 
-    Users and fits are drawn anew, each by themselves: the bootstrap of two crossed factors (Owen,
-    "The pigeonhole bootstrap", 2007). Over users alone an interval is of these very fits, and the
-    next seed may move a figure by more. Few seeds still make it too narrow: of K, what they vary
-    by is taken for (K - 1) / K of it. Users of whom a figure is not known on both sides are left
-    out of it.
+    Users of whom a figure is not known on both sides are left out of it.
 
     Args:
         ours: by seed.
@@ -642,33 +636,15 @@ def _difference(ours: Cells, theirs: Cells, *, shared_seeds: bool) -> dict[str, 
         shared_seeds: a fit of ours goes on from theirs of the same seed: both are drawn together.
     """
     user_S = ours[0][0]["user"].to_numpy()
-    shares_DK, shares_DL = _seed_shares(len(ours), 1), _seed_shares(len(theirs), 2)
-    if shared_seeds:
-        shares_DL = shares_DK
+    how = Bootstrap(SAMPLES, seed=0, confidence=CONFIDENCE)
     found = {}
     for name in MEASURED:
         ours_UK, theirs_UL = (_by_user(cells, name, user_S) for cells in (ours, theirs))
-        values_UC = np.concatenate([ours_UK, theirs_UL], axis=1)
-        values_UC = values_UC[~np.isnan(values_UC).any(axis=1)]
-        if not len(values_UC):
-            continue
-        draws_DC = bootstrap_means(values_UC, samples=SAMPLES, seed=0)
-        compared = compare(
-            values_UC[:, : len(ours)].mean(axis=1),
-            values_UC[:, len(ours) :].mean(axis=1),
-            (draws_DC[:, : len(ours)] * shares_DK).sum(axis=1),
-            (draws_DC[:, len(ours) :] * shares_DL).sum(axis=1),
-            confidence=CONFIDENCE,
-        )
-        relative = compared.relative and asdict(compared.relative)
-        found[name] = {"difference": asdict(compared.difference), "relative": relative}
+        compared = compare_fits(ours_UK, theirs_UL, bootstrap=how, shared_seeds=shared_seeds)
+        if compared is not None:
+            relative = compared.relative and asdict(compared.relative)
+            found[name] = {"difference": asdict(compared.difference), "relative": relative}
     return {"metrics": found}
-
-
-def _seed_shares(num_seeds: int, seed: int) -> np.ndarray:
-    """What each of K fits counts in each of D replicates, float64, [D, K]; rows sum to 1."""
-    # Fits are drawn as users are.
-    return np.concatenate([*user_draws(num_seeds, samples=SAMPLES, seed=seed)]) / num_seeds
 
 
 def _by_user(cells: Cells, name: str, user_S: np.ndarray) -> np.ndarray:

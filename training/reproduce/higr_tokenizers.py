@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from training.data.histories import Histories
-from training.evaluation.compare import bootstrap_means, interval
+from training.evaluation.bootstrap import bootstrap_means, interval, over_seeds
 from training.evaluation.projection import points_by_prefix
 from training.evaluation.tokenizer import (
     fit_without,
@@ -278,11 +278,7 @@ def _depths(tokenizer: Tokenizer) -> range:
 def _figures(cells: Sequence[tuple[pa.Table, Mapping[str, Any]]]) -> dict[str, Any]:
     """Mean over seeds of each figure, and its deviation over seeds."""
     found = [_figures_of(facts["quality"]) for _, facts in cells]
-    metrics = {}
-    for name in found[0]:
-        values = [figures[name] for figures in found]
-        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        metrics[name] = {"mean": float(np.mean(values)), "seed_deviation": deviation}
+    metrics = {name: over_seeds([figures[name] for figures in found]) for name in found[0]}
     return {"metrics": metrics, "fit_seconds": sum(facts["fit_seconds"] for _, facts in cells)}
 
 

@@ -27,7 +27,7 @@ from training.data.contexts import contexts_of
 from training.data.histories import Histories
 from training.data.splits import Split, Targets, split_leave_last_out
 from training.data.vocabulary import Vocabulary
-from training.evaluation.compare import interval, user_draws
+from training.evaluation.bootstrap import interval, over_seeds, user_draws
 from training.evaluation.ranking import Judged, auc
 from training.evaluation.retrieval import Meter, target_metrics
 from training.fitting import FitReport, Fitting, LoopSettings
@@ -402,8 +402,7 @@ def _figures(found: Sequence[Sequence[Any]]) -> dict[str, Any]:
                 value for values, _ in cells if (value := _metric(values, metric)) is not None
             ]
             if values:
-                deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-                figures[metric] = {"mean": float(np.mean(values)), "seed_deviation": deviation}
+                figures[metric] = over_seeds(values)
     facts = [facts for cells in found for _, facts in cells]
     return {
         "metrics": figures,

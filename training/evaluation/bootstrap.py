@@ -2,48 +2,37 @@
 
 A replicate draws U users with replacement and takes every metric of every recommender on the same
 draw, so that what makes a user easy or hard cancels out of the differences (Efron 1979; for
-information retrieval Sakai 2006). Intervals are percentiles of the replicates.
+information retrieval Sakai 2006). Intervals are percentiles of the replicates. Where a recommender
+was fitted several times, its fits can be drawn beside the users.
 
-U users, C columns (a metric of a recommender), S replicates.
+U users, C columns (a metric of a recommender), S replicates, K and L fits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from training.evaluation.record import Difference, Interval
 
 _CELLS = 4_000_000
 """Draw counts held at once: bounds memory whatever U and S are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """A point estimate with the bounds of its percentile interval."""
-
-    low: float
-    point: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Ours against theirs on one metric, paired by user.
+class Bootstrap:
+    """How intervals are made.
 
     Attributes:
-        num_users: that both were measured on.
-        ours: mean over users, or another statistic of them.
-        theirs: the same of theirs.
-        difference: ours − theirs.
-        relative: (ours − theirs) / theirs; None where theirs is 0 in the sample or a replicate.
-        probability_better: share of replicates in which ours is better than theirs, ties half.
+        samples: S, replicates of users.
+        seed: of the draws.
+        confidence: probability inside an interval, e.g. 0.95.
     """
 
-    num_users: int
-    ours: float
-    theirs: float
-    difference: Interval
-    relative: Interval | None
-    probability_better: float
+    samples: int
+    seed: int = 0
+    confidence: float = 0.95
 
 
 def bootstrap_means(values_UC: np.ndarray, *, samples: int, seed: int) -> np.ndarray:
@@ -110,7 +99,7 @@ def compare(
     theirs_S: np.ndarray,
     *,
     confidence: float,
-) -> Comparison:
+) -> Difference:
     """Compare two columns of one bootstrap.
 
     Args:
@@ -145,8 +134,8 @@ def compare_points(
     *,
     num_users: int,
     confidence: float,
-    smaller_is_better: bool = False,
-) -> Comparison:
+    higher_is_better: bool = True,
+) -> Difference:
     """Compare two statistics of the same users, with the same statistics of the same draws.
 
     Args:
@@ -156,18 +145,78 @@ def compare_points(
         theirs_S: theirs, of the same draws in the same order.
         num_users: that both were measured on.
         confidence: of the intervals.
-        smaller_is_better: turns `probability_better` around; a difference stays ours - theirs.
+        higher_is_better: turns `probability_better`; a difference stays ours - theirs.
     """
     difference_S = ours_S - theirs_S
     above = float((difference_S > 0).mean() + (difference_S == 0).mean() / 2)
     relative = None
     if theirs > 0 and (theirs_S > 0).all():
         relative = interval(ours / theirs - 1, difference_S / theirs_S, confidence=confidence)
-    return Comparison(
+    return Difference(
         num_users=num_users,
-        ours=ours,
-        theirs=theirs,
+        our_value=ours,
+        their_value=theirs,
         difference=interval(ours - theirs, difference_S, confidence=confidence),
         relative=relative,
-        probability_better=1 - above if smaller_is_better else above,
+        probability_better=above if higher_is_better else 1 - above,
     )
+
+
+def compare_fits(
+    ours_UK: np.ndarray,
+    theirs_UL: np.ndarray,
+    *,
+    bootstrap: Bootstrap,
+    shared_seeds: bool = False,
+) -> Difference | None:
+    """Ours less theirs, each fitted under several seeds, with intervals over users and fits.
+
+    Users and fits are drawn anew, each by themselves: the bootstrap of two crossed factors (Owen,
+    "The pigeonhole bootstrap", 2007). Over users alone an interval is of these very fits, and the
+    next seed may move a figure by more. Few seeds still make it too narrow: of K, what they vary
+    by is taken for (K - 1) / K of it.
+
+    Args:
+        ours_UK: our value per user and fit; a user with a NaN on either side is left out.
+        theirs_UL: theirs of the same users.
+        bootstrap: how; fits are drawn under the two seeds that follow that of the users.
+        shared_seeds: a fit of ours goes on from theirs of the same seed: both are drawn together.
+    Returns:
+        None where no user has all values.
+    """
+    num_ours, num_theirs = ours_UK.shape[1], theirs_UL.shape[1]
+    values_UC = np.concatenate([ours_UK, theirs_UL], axis=1)
+    values_UC = values_UC[~np.isnan(values_UC).any(axis=1)]
+    if not len(values_UC):
+        return None
+    shares_SK = _fit_shares(num_ours, bootstrap.samples, bootstrap.seed + 1)
+    shares_SL = (
+        shares_SK
+        if shared_seeds
+        else _fit_shares(num_theirs, bootstrap.samples, bootstrap.seed + 2)
+    )
+    draws_SC = bootstrap_means(values_UC, samples=bootstrap.samples, seed=bootstrap.seed)
+    return compare(
+        values_UC[:, :num_ours].mean(axis=1),
+        values_UC[:, num_ours:].mean(axis=1),
+        (draws_SC[:, :num_ours] * shares_SK).sum(axis=1),
+        (draws_SC[:, num_ours:] * shares_SL).sum(axis=1),
+        confidence=bootstrap.confidence,
+    )
+
+
+def _fit_shares(num_fits: int, samples: int, seed: int) -> np.ndarray:
+    """What each of K fits counts in each replicate, float64, [S, K]; rows sum to 1."""
+    # Fits are drawn as users are.
+    return np.concatenate([*user_draws(num_fits, samples=samples, seed=seed)]) / num_fits
+
+
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and deviation of a figure over seeds; no deviation of one.
+
+    Example:
+        >>> over_seeds([1.0, 3.0])
+        {'mean': 2.0, 'seed_deviation': 1.4142135623730951}
+    """
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "seed_deviation": deviation}

@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
 
-from training.evaluation import compare as module
-from training.evaluation.compare import bootstrap_means, compare, interval
+from training.evaluation import bootstrap as module
+from training.evaluation.bootstrap import (
+    Bootstrap,
+    bootstrap_means,
+    compare,
+    compare_fits,
+    interval,
+)
 
 
 def compared(ours, theirs, *, samples=500, seed=0, confidence=0.95):
@@ -98,3 +104,34 @@ def test_values_that_are_no_numbers_are_refused():
 def test_columns_of_other_users_are_refused():
     with pytest.raises(ValueError, match="not paired"):
         compare(np.zeros(3), np.zeros(4), np.zeros(9), np.zeros(9), confidence=0.95)
+
+
+def test_fits_that_differ_widen_the_interval_over_users():
+    users = np.random.default_rng(0).normal(0, 0.01, size=200)
+    theirs = np.repeat(users[:, None], 2, axis=1)
+    same, apart = (theirs + np.array(gains) for gains in ([0.1, 0.1], [0.0, 0.2]))
+    how = Bootstrap(samples=500)
+    narrow, wide = (compare_fits(ours, theirs, bootstrap=how) for ours in (same, apart))
+    assert narrow.difference.point == pytest.approx(0.1)
+    assert wide.difference.point == pytest.approx(0.1)
+    assert narrow.difference.high - narrow.difference.low < 0.01
+    # Of two fits a replicate draws one of them twice a half of the time.
+    assert (wide.difference.low, wide.difference.high) == pytest.approx((0.0, 0.2), abs=0.01)
+
+
+def test_fits_that_go_on_from_another_are_drawn_with_it():
+    draw = np.random.default_rng(0)
+    before = draw.normal(0, 0.01, size=(200, 3)) + np.array([0.0, 0.5, 1.0])
+    after = before + 0.1
+    how = Bootstrap(samples=300)
+    together = compare_fits(after, before, bootstrap=how, shared_seeds=True).difference
+    alone = compare_fits(after, before, bootstrap=how).difference
+    assert together.high - together.low < 1e-9 < 0.2 < alone.high - alone.low
+
+
+def test_users_without_a_value_on_either_side_are_left_out_of_fits():
+    ours, theirs = np.ones((4, 1)), np.zeros((4, 1))
+    theirs[0] = np.nan
+    assert compare_fits(ours, theirs, bootstrap=Bootstrap(samples=100)).num_users == 3
+    nobody = np.full((4, 1), np.nan)
+    assert compare_fits(nobody, theirs, bootstrap=Bootstrap(samples=100)) is None

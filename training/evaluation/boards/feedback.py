@@ -1,0 +1,66 @@
+"""Feedback: what was thought of each event, predicted before it by a probability."""
+
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from training.data.histories import Histories
+from training.data.splits import Targets
+from training.evaluation.boards.interface import HeldOut, Measured, Predictor, Terms
+from training.evaluation.metrics import FEEDBACK, names_of
+from training.evaluation.ranking import Judged
+from training.evaluation.record import ALL
+from training.evaluation.retrieval import slice_masks
+
+
+class FeedbackBoard:
+    """Every event's feedback; its slices hold how well the probabilities are calibrated."""
+
+    name = FEEDBACK
+    asks_for = "feedback"
+
+    def __init__(self, targets: Targets, train: Histories, terms: Terms) -> None:
+        self._targets, self._terms = targets, terms
+        self._strengths = targets.histories.strengths[targets.events]
+        self._masks = slice_masks(targets, train)
+
+    @classmethod
+    def of(cls, held_out: HeldOut, terms: Terms) -> Self | None:
+        """The board of a day's events."""
+        return cls(held_out.feedback, held_out.train, terms) if len(held_out.feedback) else None
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def measure(self, model: Predictor, progress: Callable[[int], None]) -> Measured:
+        """Compare a model's probabilities with the feedback."""
+        probability_T = self._probabilities(model, progress)
+        targets = self._targets
+        every = Judged(
+            targets.user, self._strengths >= self._terms.positive_strength, probability_T
+        )
+        rows = {
+            "user_id": pa.array(targets.histories.user_ids[targets.user], pa.string()),
+            "item_index": pa.array(targets.items, pa.int32()),
+            "strength": pa.array(self._strengths, pa.int8()),
+            "probability": pa.array(probability_T.astype(np.float32)),
+        }
+        return Measured(
+            samples={ALL: every, **{name: every.where(m) for name, m in self._masks.items()}},
+            names=tuple(names_of(FEEDBACK)),
+            rows=pa.table(rows),
+        )
+
+    def _probabilities(self, model: Predictor, progress: Callable[[int], None]) -> np.ndarray:
+        """Of positive feedback on each event, float64, [T]."""
+        targets, parts, row = self._targets, [], 0
+        for contexts in model.contexts(
+            targets.histories, targets.user, targets.position, exclude_seen=False
+        ):
+            items_B1 = targets.items[row : row + len(contexts), None]
+            parts.append(model.rank(contexts, items_B1)[:, 0])
+            row += len(contexts)
+            progress(row)
+        return np.concatenate(parts).astype(np.float64)
