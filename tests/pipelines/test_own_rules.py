@@ -4,11 +4,12 @@ import pytest
 
 from feature_store.preset import PresetError
 from feature_store.tables import CATALOG
-from pipelines.config import PipelineConfig, Validation
+from feature_store.validation import Validation
+from pipelines.config import PipelineConfig
 from pipelines.preset_rules import RULES
 from pipelines.sql_words import words_of
 from pipelines.validation.own_rules import check_own_rules, own_rules
-from tests.pipelines.test_validation_gate import check, failures
+from tests.pipelines.test_spark_checks import check, failures
 from tests.suites.validation_rows import event
 
 INTERACTIONS = CATALOG["interactions"]

@@ -1,8 +1,6 @@
 """Rules that several tables have: the run's day, known items, lists that belong together."""
 
-from datetime import date
-
-from pipelines.validation.interface import KNOWN_INDEX, RowRule, Rule, RuleInputs, TableRule
+from feature_store.rules import KNOWN_INDEX, RowRule, Rule, RuleInputs, TableRule
 
 
 def known_item(inputs: RuleInputs, *, with_index: bool = False) -> tuple[Rule, ...]:
@@ -103,8 +101,3 @@ def equal_size(column: str, description: str) -> Rule:
         minimum=0,
         maximum=0,
     )
-
-
-def instant(day: date | str) -> str:
-    """SQL of a day's first instant, UTC."""
-    return f"TIMESTAMP'{day}T00:00:00Z'"
