@@ -1,7 +1,7 @@
 """What a rule of a table is, and what a table's rules depend on beside its rows.
 
 A rule is plain data with SQL in it. The text is what Spark SQL (under ANSI rules) and DuckDB both
-read, with the functions that `feature_store.checks.dialect` gives DuckDB under Spark's names, so
+read, with the functions that `training.checks.dialect` gives DuckDB under Spark's names, so
 that it means the same whoever wrote the rows: no lambda, no literal with a suffix (`0D`), no
 backslash. It never raises: no cast of a column, no division that may be by zero, no index into a
 list. This module imports the standard library alone, so that DAG files can read tables.
@@ -39,6 +39,8 @@ class RuleInputs:
         trailing: days before `day`.
         num_items: size of the catalogue, whose indices are dense from 0; of the catalogue as
             published before for `items` itself; None: no rule looks at it.
+        kept_until: the last day whose rows the run keeps, where a day is run again and the table
+            holds what later days added; None: the run's.
         codes_are_unique: whether no two items of a generation may share all their codes; False
             under the collision policy that lets items share a bucket.
     """
@@ -47,6 +49,7 @@ class RuleInputs:
     config: "Validation"
     trailing: Trailing = field(default_factory=Trailing)
     num_items: int | None = None
+    kept_until: date | None = None
     codes_are_unique: bool = True
 
     @property

@@ -80,14 +80,17 @@ def no_item_twice(column: str) -> Rule:
     )
 
 
-def lists_have_equal_length(first: str, *others: str) -> Rule:
-    """Lists whose elements belong together have the same length, and none is empty."""
-    equal = " AND ".join(f"size({first}) = size({other})" for other in others)
+def lists_have_equal_length(first: str, *others: str, may_be_empty: bool = False) -> Rule:
+    """Lists whose elements belong together have the same length; none is empty, or all may be."""
+    conditions = [f"size({first}) = size({other})" for other in others]
+    if not may_be_empty:
+        conditions.insert(0, f"size({first}) > 0")
     return RowRule(
         name="lists_are_aligned",
         column=first,
-        description=f"{', '.join((first, *others))} have the same length, which is not 0.",
-        condition=f"size({first}) > 0 AND {equal}",
+        description=f"{', '.join((first, *others))} have the same length"
+        f"{'' if may_be_empty else ', which is not 0'}.",
+        condition=" AND ".join(conditions),
     )
 
 

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from feature_store.checks.check import prepare
 from feature_store.checks.interface import check_facts
 from feature_store.contract import Contract
-from feature_store.run_record import write_step
+from feature_store.run_record import timed, write_step
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore, Published, Stage
 from pipelines.config import PipelineConfig
@@ -82,9 +82,7 @@ def _recorded(facts: Facts, settings: Settings, day: date) -> Iterator[None]:
         facts["reason"] = str(error) or type(error).__name__
         raise
     finally:
-        facts["seconds"] = round(perf_counter() - started, 3)
-        if "validation" in facts:
-            facts["validation"]["share"] = facts["validation"]["seconds"] / facts["seconds"]
+        facts.update(timed(facts, perf_counter() - started))
         write_step(settings.runs_of(facts["preset"]), day, facts["step"], facts)
 
 

@@ -1,9 +1,8 @@
 """The check between a staged table and its commit: every rule of the table, one verdict."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from feature_store.checks.examples import examples
@@ -15,18 +14,30 @@ from feature_store.rules import RowRule, Rule, RuleInputs, TableRule
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
 
+_IMPORTING = Lock()
+
 
 def prepare() -> Thread:
     """Start importing Great Expectations (seconds) beside what the process does next.
 
     Called before Spark starts, the import costs a job next to nothing: Python waits for the JVM
-    then anyway.
+    then anyway. `check` waits for it.
     """
-    modules = ("feature_store.checks.expectations", "feature_store.checks.data_docs")
     # Not a daemon: a process that ends meanwhile waits, instead of leaving in mid-import.
-    thread = Thread(target=lambda: [import_module(name) for name in modules])
+    thread = Thread(target=_great_expectations)
     thread.start()
     return thread
+
+
+def _great_expectations() -> tuple[Any, Any]:
+    """The modules that import Great Expectations, whose parts import each other in circles.
+
+    Two threads that enter such a circle at two places see halves of it, so one waits.
+    """
+    with _IMPORTING:
+        from feature_store.checks import data_docs, expectations
+
+        return expectations, data_docs
 
 
 def check(
@@ -55,18 +66,16 @@ def check(
     Raises:
         RuntimeError: a rule could not be evaluated; names it, with the engine's reason.
     """
-    from feature_store.checks.data_docs import write_page
-    from feature_store.checks.expectations import judge
-
+    expectations, data_docs_pages = _great_expectations()
     rules = table_rules(contract, inputs, preset_rules) if _fits(engine, contract) else ()
-    judged = judge(engine, contract, rules)
+    judged = expectations.judge(engine, contract, rules)
     by_name = {one.expectation_config.kwargs["rule"]: one for one in judged.results}
     results = [_schema_result(contract, judged.results[0])]
     for rule in rules:
         one = by_name[rule.name]
         offenders = () if one.success else examples(engine, rule, contract)
         results.append(_rule_result(contract, rule, one, offenders))
-    page = write_page(contract, inputs.day, preset, data_docs, results, judged)
+    page = data_docs_pages.write_page(contract, inputs.day, preset, data_docs, results, judged)
     return CheckResult(
         table=contract.name,
         day=inputs.day,

@@ -8,7 +8,8 @@ from feature_store.shared_rules import known_indices, lists_have_equal_length, o
 def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
     return (
         of_the_day(inputs),
-        lists_have_equal_length("item_ids", "item_indices", "scores"),
+        # Who has seen every item is recommended none.
+        lists_have_equal_length("item_ids", "item_indices", "scores", may_be_empty=True),
         RowRule(
             name="scores_never_increase",
             column="scores",

@@ -6,6 +6,7 @@ from feature_store.shared_rules import complete, equal_size, known_item
 
 
 def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
+    newest = max(inputs.day, inputs.kept_until or inputs.day)
     unique = KeyRule(
         name="codes_are_unique",
         column="codes",
@@ -23,8 +24,8 @@ def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
         RowRule(
             name="assigned_day_is_past",
             column="assigned_day",
-            description=f"No item got its codes after {inputs.day}.",
-            condition=f"assigned_day <= DATE'{inputs.day}'",
+            description=f"No item got its codes after {newest}.",
+            condition=f"assigned_day <= DATE'{newest}'",
         ),
         *((unique,) if inputs.codes_are_unique else ()),
         *known_item(inputs, with_index=True),

@@ -7,7 +7,6 @@ from datetime import date
 import pytest
 
 from feature_store.checks.check import check
-from feature_store.checks.dialect import MACROS
 from feature_store.checks.interface import STAGED
 from feature_store.rules import RuleInputs, Trailing
 from feature_store.tables import CATALOG
@@ -15,6 +14,7 @@ from feature_store.validation import Validation
 from pipelines.validation.spark_engine import SparkEngine
 from tests.suites.engines import duckdb_engine, spark_catalogue, spark_frame
 from tests.suites.validation_rows import DAY, DIRTY, GOOD, NUM_ITEMS, event, shown
+from training.checks.dialect import MACROS
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 HISTORY = Trailing(rows={date(2024, 5, d): 100 for d in (3, 4, 5, 6)}, mix={1: 1 / 3, 2: 2 / 3})

@@ -5,12 +5,12 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from feature_store.arrow import arrow_type
-from feature_store.checks.duckdb_engine import DuckDbEngine
 from feature_store.stage import Stage
 from feature_store.storage import Folder
 from feature_store.tables import CATALOG
 from pipelines.schema import spark_schema
 from tests.suites.validation_rows import DAY, NUM_ITEMS
+from training.checks.duckdb_engine import DuckDbEngine
 
 
 def spark_frame(spark, table, rows):

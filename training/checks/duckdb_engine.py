@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from feature_store.arrow import arrow_schema, contract_type
-from feature_store.checks.dialect import MACROS, SETTINGS
 from feature_store.checks.interface import STAGED
 from feature_store.rules import KNOWN_INDEX
 from feature_store.stage import Stage
+from training.checks.dialect import MACROS, SETTINGS
 
 _FILES, _CATALOGUE = "files", "catalogue"
 
