@@ -1,6 +1,7 @@
 """Spark and DuckDB give every rule of every table the same verdict, counts and examples."""
 
 import math
+import re
 from dataclasses import asdict
 from datetime import date
 
@@ -11,10 +12,12 @@ from feature_store.checks.interface import STAGED
 from feature_store.rules import RuleInputs, Trailing
 from feature_store.tables import CATALOG
 from feature_store.validation import Validation
+from pipelines.validation.own_rules import own_conditions, own_rules
 from pipelines.validation.spark_engine import SparkEngine
 from tests.suites.engines import duckdb_engine, spark_catalogue, spark_frame
 from tests.suites.validation_rows import DAY, DIRTY, GOOD, NUM_ITEMS, event, shown
 from training.checks.dialect import MACROS
+from training.checks.preset_rules import FUNCTIONS, preset_rules
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 HISTORY = Trailing(rows={date(2024, 5, d): 100 for d in (3, 4, 5, 6)}, mix={1: 1 / 3, 2: 2 / 3})
@@ -95,7 +98,7 @@ def test_volume_and_mix_are_compared_with_history_alike(both):
     assert empty[0] == empty[1]
 
 
-FUNCTIONS = {
+SPARK_FUNCTIONS = {
     "array_contains": [
         "array_contains(item_indices, 1)",
         "array_contains(strengths, 7)",
@@ -134,10 +137,10 @@ LIST_COLUMNS = ("item_indices", "strengths", "dwell_seconds")
 
 
 def test_every_macro_is_compared():
-    assert {macro.partition("(")[0] for macro in MACROS} == set(FUNCTIONS)
+    assert {macro.partition("(")[0] for macro in MACROS} == set(SPARK_FUNCTIONS)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", SPARK_FUNCTIONS)
 def test_a_macro_means_what_sparks_function_means(spark, tmp_path, function):
     rows = [
         shown(f"s{n}", **dict(zip(LIST_COLUMNS, lists, strict=True)))
@@ -145,7 +148,49 @@ def test_a_macro_means_what_sparks_function_means(spark, tmp_path, function):
     ]
     on_spark = SparkEngine(spark, spark_frame(spark, "slates", rows))
     with duckdb_engine(tmp_path, "slates", rows) as on_duckdb:
-        for expression in FUNCTIONS[function]:
+        for expression in SPARK_FUNCTIONS[function]:
             each = f"SELECT slate_id, {expression} AS value FROM {STAGED} GROUP BY"
             sql = f"{each} slate_id, {', '.join(LIST_COLUMNS)} ORDER BY slate_id"
             assert repr(on_duckdb.query(sql)) == repr(on_spark.query(sql)), expression
+
+
+CONDITIONS = (
+    "abs(size(item_ids) - 1) < 1",
+    "array_contains(item_ids, 'i0') OR generation IS NULL",
+    "array_max(scores) < 0.5 OR array_min(scores) >= 0.1",
+    "array_sort(item_ids) = item_ids",
+    "coalesce(generation, 'none') IN ('none', 'g''1')",
+    "greatest(size(item_ids), size(scores)) = least(size(item_ids), size(scores))",
+    "if(model_family = 'tiger', size(scores) >= 2, NULL)",
+    "length(user_id) BETWEEN 4 AND 8 AND day = DATE'2024-05-07'",
+    "lower(user_id) <> upper(user_id) AND nullif(model_version, '1') IS NULL",
+    "CASE WHEN size(item_ids) > 1 THEN sort_array(scores, false) = scores ELSE TRUE END",
+    "size(arrays_zip(item_ids, scores)) IS DISTINCT FROM 2 OR array_min(item_indices) > -1",
+)
+"""Rules that a preset may have about recommendations: every function that they may call."""
+
+
+def test_rules_of_a_preset_mean_the_same_in_both(spark, tmp_path):
+    called = {name for each in CONDITIONS for name in re.findall(r"(\w+)\(", each)} - {"IN"}
+    assert called == set(FUNCTIONS)
+    rules = [
+        {"name": f"n{place}", "table": "recommendations", "condition": condition}
+        for place, condition in enumerate(CONDITIONS)
+    ]
+    config = Validation.model_validate({"rules": rules})
+    contract = CATALOG["recommendations"]
+    rows = [*GOOD["recommendations"], *DIRTY["recommendations"][0]]
+    rows += [{**rows[0], "user_id": f"n{n}", name: None} for n, name in enumerate(rows[0])]
+    conditions = own_conditions(contract, config)
+    on_spark = SparkEngine(
+        spark, spark_frame(spark, "recommendations", rows), conditions=conditions
+    )
+    with duckdb_engine(tmp_path, "recommendations", rows) as on_duckdb:
+        for place, (ours, theirs) in enumerate(
+            zip(preset_rules(contract, config), own_rules(contract, config), strict=True)
+        ):
+            found = [
+                engine.query(f"SELECT count_if(NOT ({rule.condition})) AS n FROM {STAGED}")
+                for engine, rule in ((on_duckdb, ours), (on_spark, theirs))
+            ]
+            assert found[0] == found[1], CONDITIONS[place]

@@ -5,6 +5,8 @@ another meaning of NULL, is a macro here, under Spark's name. `tests/contracts/t
 compares the engines function by function and rule by rule.
 """
 
+import duckdb
+
 MACROS = (
     # NULL where the value isn't in the list but a null is.
     "array_contains(l, v) AS CASE WHEN list_contains(l, v) THEN true"
@@ -28,7 +30,7 @@ MACROS = (
 )
 """Each the text after `CREATE MACRO`."""
 
-SETTINGS = {
+_SETTINGS = {
     # Instants become dates and texts in UTC, whatever the machine's zone.
     "TimeZone": "UTC",
     # Rows come from Arrow, whose filters compare NaN otherwise.
@@ -39,3 +41,13 @@ SETTINGS = {
     "memory_limit": "2GB",
 }
 """Of a connection."""
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A connection that reads rules, without tables."""
+    connection = duckdb.connect(":memory:")
+    for name, value in _SETTINGS.items():
+        connection.execute(f"SET {name} = {value!r}")
+    for macro in MACROS:
+        connection.execute(f"CREATE MACRO {macro}")
+    return connection

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
@@ -12,7 +11,7 @@ from feature_store.arrow import arrow_schema, contract_type
 from feature_store.checks.interface import STAGED
 from feature_store.rules import KNOWN_INDEX
 from feature_store.stage import Stage
-from training.checks.dialect import MACROS, SETTINGS
+from training.checks.dialect import connect
 
 _FILES, _CATALOGUE = "files", "catalogue"
 
@@ -27,11 +26,7 @@ class DuckDbEngine:
 
     def __init__(self, stage: Stage, known_items: pa.Table | None = None) -> None:
         self._rows = _dataset(stage)
-        self._connection = duckdb.connect(":memory:")
-        for name, value in SETTINGS.items():
-            self._connection.execute(f"SET {name} = {value!r}")
-        for macro in MACROS:
-            self._connection.execute(f"CREATE MACRO {macro}")
+        self._connection = connect()
         self._connection.register(_FILES, self._rows)
         joined = ""
         if known_items is not None and "item_id" in self._rows.schema.names:

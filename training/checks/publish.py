@@ -12,6 +12,7 @@ from feature_store.errors import TableRefused
 from feature_store.rules import RuleInputs
 from feature_store.stage import Stage
 from training.checks.duckdb_engine import DuckDbEngine
+from training.checks.preset_rules import preset_rules
 from training.programs.interface import Facts, Task
 
 
@@ -47,6 +48,7 @@ def publish_checked(
             rule_inputs,
             preset=task.config.name,
             data_docs=task.settings.data_docs_of(task.config.name),
+            preset_rules=preset_rules(stage.contract, task.config.validation),
         )
     checked: Facts = {
         "table": stage.table,
