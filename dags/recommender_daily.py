@@ -21,6 +21,9 @@ published; the day is the partition key.
 * `evaluate_recommender` **or** `recommend` **exit code 1** about a digest or a generation: a
   bundle's parts don't belong together. `sidereal models verify` names the file; nothing was
   served.
+* `recommend` **failed at once, exit code 3**: the champion's lists break rules of the table; the
+  report and the Data Docs name the rule with users. Yesterday's recommendations stay. Roll back
+  (below), then clear the task.
 * **A bad champion got through**: `sidereal models rollback` moves the alias back to `previous`,
   with your reason; then clear the day's task that runs `recommend`. The gate does not promote
   again what a person rolled back.

@@ -20,6 +20,8 @@ the partition key.
 * `build_semantic_ids` **exit code 1** about another generation or a digest: the tokenizer's files
   and the table disagree. Don't mix them: restore the files, or run `train_tokenizer` for a new
   generation.
+* `build_semantic_ids` **failed at once, exit code 3**: the IDs break rules of the table. The report
+  and the Data Docs name the rule with examples; the IDs of before stay.
 * **Many collisions in the report**: more levels or codes in the preset; `collisions:` says what
   happens to items with equal codes in the meantime.
 """

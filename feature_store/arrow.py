@@ -37,6 +37,20 @@ def arrow_schema(contract: Contract) -> pa.Schema:
     )
 
 
+def contract_type(kind: pa.DataType) -> str:
+    """How contracts spell an Arrow type; one that no contract has is in Arrow's own words.
+
+    Example:
+        >>> contract_type(pa.list_(pa.int32()))
+        'list<int>'
+    """
+    if pa.types.is_map(kind):
+        return f"map<{contract_type(kind.key_type)},{contract_type(kind.item_type)}>"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list<{contract_type(kind.value_type)}>"
+    return next((name for name, scalar in _SCALARS.items() if same_type(kind, scalar)), str(kind))
+
+
 def same_type(found: pa.DataType, expected: pa.DataType) -> bool:
     """Whether two types hold the same values.
 

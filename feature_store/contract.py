@@ -2,14 +2,16 @@
 
 A `Contract` is the only definition of a table. Arrow, Iceberg and Spark schemas and the Great
 Expectations suite are derived from it (`feature_store.arrow`, `pipelines.schema`,
-`pipelines.validation`). This module imports the standard library alone, so that DAG files can
+`feature_store.checks`). This module imports the standard library alone, so that DAG files can
 read it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from feature_store.rules import Rule, RuleInputs, no_rules
 
 ScalarType = Literal[
     "string", "int", "long", "float", "double", "boolean", "date", "timestamp"
@@ -32,11 +34,12 @@ class Column:
         nullable: whether a row may leave it out.
         minimum: lowest value allowed (list columns: of every element); None is no bound.
         maximum: highest value allowed, inclusive.
-        allowed: the closed set of values, where there is one.
+        allowed: the closed set of values of a scalar column, where there is one.
         may_be_nan: whether NaN may stand for a number that is not known, as in a list, whose
             elements are never null.
     Raises:
-        ValueError: the name is not snake_case or the type is unknown.
+        ValueError: the name is not snake_case, the type is unknown, or `allowed` is given for a
+            list or a map or holds a backslash (which SQL engines read differently).
     """
 
     name: str
@@ -56,6 +59,10 @@ class Column:
                 f"column {self.name!r} has type {self.type!r}; expected one of {_SCALARS}, "
                 "list<one of them> or map<string,one of them>"
             )
+        if self.allowed is not None and self.scalar != self.type:
+            raise ValueError(f"column {self.name!r} is {self.type}; `allowed` is for scalar types")
+        if any("\\" in str(value) for value in self.allowed or ()):
+            raise ValueError(f"column {self.name!r} allows {self.allowed}; expected no backslash")
 
     @property
     def is_list(self) -> bool:
@@ -88,6 +95,7 @@ class Contract:
         producer: the command that writes it.
         consumers: the commands that read it.
         columns: in storage order.
+        rules: what else its rows keep, which no column can say: time, order, catalogue, volume.
     Raises:
         ValueError: key, order or partition name a column that is not there, or a name repeats.
     """
@@ -101,6 +109,7 @@ class Contract:
     partition: str | None = None
     order: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
+    rules: Callable[[RuleInputs], tuple[Rule, ...]] = no_rules
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]

@@ -2,8 +2,9 @@
 
 import errno
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 _ON_THIS_MACHINE = re.compile(r"file:(?://)?(?=/)")
 
@@ -60,6 +61,21 @@ class ContractViolation(FeatureStoreError):
             f"table {table!r}: {len(self.problems)} difference(s) from its contract, "
             f"nothing was committed:{listed}"
         )
+
+
+class TableRefused(FeatureStoreError):
+    """Staged rows that break rules of their table; what was published before stays.
+
+    Args:
+        message: every rule that refuses, with its rows and what to do.
+        facts: what the run record says of it.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, facts: Mapping[str, Any]) -> None:
+        super().__init__(with_paths(message))
+        self.facts = facts
 
 
 class CommitConflict(FeatureStoreError):

@@ -33,6 +33,14 @@ def write_step(runs: Path, day: date, step: str, facts: Facts) -> Path:
     return path
 
 
+def timed(facts: Facts, seconds: float) -> dict[str, Any]:
+    """The facts of a step with the seconds that it took, and the share of them that checks took."""
+    complete = {**facts, "seconds": round(seconds, 3)}
+    if checks := complete.get("validation"):
+        complete["validation"] = {**checks, "share": checks["seconds"] / complete["seconds"]}
+    return complete
+
+
 def read_steps(runs: Path, day: date) -> dict[str, dict[str, Any]]:
     """Records of a day by step name; empty where the day has none.
 

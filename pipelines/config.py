@@ -1,4 +1,4 @@
-"""What a preset says to the pipelines: source, catalogue, sequences, slates, validation."""
+"""What a preset says to the pipelines: source, catalogue, sequences, slates."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from feature_store.preset import Part, Section, load
+from feature_store.validation import Validation
 from pipelines.preset_rules import RULES
 
 
@@ -227,52 +228,6 @@ class Cooccurrence(Section):
     """Others listed per item."""
     maximum_items: int = Field(default=20, ge=2)
     """Of a slate, the strongest; pairs grow with the square of it."""
-
-
-class ValidationRule(Section):
-    """A rule of one's own about a table, run with ours on the rows that would be published."""
-
-    name: str
-    """What Data Docs and refusals call it: lower-case letters, digits and _, a letter first."""
-    table: Literal[
-        "items",
-        "interactions",
-        "item_embeddings",
-        "user_sequences",
-        "slates",
-        "preference_pairs",
-        "item_cooccurrence",
-    ]
-    """The table that it is about."""
-    condition: str
-    """Spark SQL over the table's columns, a function of the row alone. A row for which it is false
-    or fails breaks the rule; null breaks nothing."""
-    share: float = Field(default=0.0, ge=0, lt=1)
-    """Of the rows, how many may break it; with more nothing is published."""
-
-
-class Validation(Section):
-    """Rules a contract can't say; a share is of rows, a factor multiplies the trailing median."""
-
-    trailing_days: int = Field(default=7, ge=1)
-    """Published days before the run's that its volume and mix are compared with."""
-    minimum_trailing_days: int = Field(default=3, ge=1)
-    """With fewer days of history the volume and drift rules report and don't refuse."""
-    volume_low_factor: float = Field(default=0.3, ge=0)
-    """Fewer rows than this times the trailing median are refused."""
-    volume_high_factor: float = Field(default=5.0, gt=0)
-    """More rows than this times the trailing median are refused."""
-    strength_drift: float = Field(default=0.25, gt=0, le=2)
-    """Largest allowed L1 distance between the day's strength mix and the trailing days'."""
-    quarantine_share: float = Field(default=0.05, ge=0, le=1)
-    """A delivery that loses a larger share than this is refused as a whole; a single row among
-    others is not, but where the share is 0."""
-    allow_empty_day: bool = False
-    """Whether a day without events is published."""
-    earliest_event: date = date(1990, 1, 1)
-    """Events before are quarantined: they are a default or a unit mistake, not feedback."""
-    rules: tuple[ValidationRule, ...] = ()
-    """Rules of one's own, beside those that every table has."""
 
 
 class PipelineConfig(Section):

@@ -16,8 +16,10 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
+from feature_store.checks.check import prepare
+from feature_store.checks.interface import check_facts
 from feature_store.contract import Contract
-from feature_store.run_record import write_step
+from feature_store.run_record import timed, write_step
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore, Published, Stage
 from pipelines.config import PipelineConfig
@@ -29,8 +31,7 @@ from pipelines.schema import conform
 from pipelines.session import build_session
 from pipelines.sources.raw_files import readable
 from pipelines.unchanged import RawFiles, digest, raw_files
-from pipelines.validation import gate
-from pipelines.validation.interface import ValidationContext
+from pipelines.validation.checks import Checks
 from pipelines.validation.own_rules import check_own_rules
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def run_job(name: str, *, preset_config: PipelineConfig, settings: Settings, day
     job = JOBS[name]
     facts: Facts = {"step": name, "day": day.isoformat(), "preset": preset_config.name}
     with _recorded(facts, settings, day):
-        gate.prepare()
+        prepare()
         run = JobRun(
             spark=build_session(settings, name=f"sidereal {name} {day}"),
             store=FeatureStore.open(settings, preset_config.name),
@@ -81,9 +82,7 @@ def _recorded(facts: Facts, settings: Settings, day: date) -> Iterator[None]:
         facts["reason"] = str(error) or type(error).__name__
         raise
     finally:
-        facts["seconds"] = round(perf_counter() - started, 3)
-        if "validation" in facts:
-            facts["validation"]["share"] = facts["validation"]["seconds"] / facts["seconds"]
+        facts.update(timed(facts, perf_counter() - started))
         write_step(settings.runs_of(facts["preset"]), day, facts["step"], facts)
 
 
@@ -118,12 +117,15 @@ def _stage_check_commit(
     account = output.account(rows)
     facts.update(output.uncommitted(account))
     facts["tables"] = {}
+    checks = Checks(run, output)
     main = job.main or job.outputs[-1].name
     for contract in job.outputs:
         if contract.name not in output.always:
             _refuse_if(output.refusal())
             _audit(run, contract, stages[contract.name], output)
-            _validate(run, contract, stages[contract.name], output, facts)
+        result = checks.of(contract, stages[contract.name])
+        facts["validation"] = check_facts(checks.results, checks.seconds)
+        _refuse_if(result.refusal())
         log.info("%s %s: committing %s", job.name, run.day, contract.name)
         published = _publish(run, stages[contract.name], output)
         del stages[contract.name]
@@ -186,29 +188,6 @@ def _audit(run: JobRun, contract: Contract, stage: Stage, output: JobOutput) -> 
         log.info("auditing %s", contract.name)
         staged = run.read(contract, stage.files())
         _refuse_if(output.audits[contract.name](staged))
-
-
-def _validate(
-    run: JobRun, contract: Contract, stage: Stage, output: JobOutput, facts: Facts
-) -> None:
-    """Run the table's rules on the staged files.
-
-    Raises:
-        DataRefused: a rule failed; names each, with its rows and examples.
-    """
-    log.info("checking %s", contract.name)
-    context = ValidationContext(
-        preset=run.config.name,
-        data_docs=run.settings.data_docs_of(run.config.name),
-        day=run.day,
-        config=run.config.validation,
-        known_items=output.known_items,
-        trailing=output.trailing,
-    )
-    result = gate.validate(run.spark, contract, run.read(contract, stage.files()), context=context)
-    # Of several tables the first one's stay: what follows it is notes on the run.
-    facts.setdefault("validation", result.facts())
-    _refuse_if(result.refusal())
 
 
 def _state(run: JobRun, name: str, written: Facts, raw: RawFiles | None) -> Facts | None:

@@ -51,6 +51,19 @@ def spark_schema(contract: Contract) -> StructType:
     )
 
 
+def contract_types(schema: StructType) -> dict[str, str]:
+    """Type by name of a frame's columns, as contracts spell types; nullability isn't said.
+
+    Example:
+        >>> contract_types(StructType([StructField("ids", ArrayType(LongType()))]))
+        {'ids': 'list<long>'}
+    """
+    return {
+        field.name: _plain(field.dataType).replace("array<", "list<").replace("bigint", "long")
+        for field in schema.fields
+    }
+
+
 def conform(frame: DataFrame, contract: Contract) -> DataFrame:
     """The frame's columns in the contract's order.
 

@@ -131,7 +131,7 @@ def _validation(steps: Steps) -> list[Facts]:
                 "success": validation["success"],
                 "rules": len(rules),
                 "rules_failed": [rule["rule"] for rule in rules if not rule["success"]],
-                **_chosen(validation, ("seconds", "share", "docs_path")),
+                **_chosen(validation, ("seconds", "share", "docs_paths")),
             }
         )
     return found
@@ -174,7 +174,12 @@ def _gate(facts: Mapping[str, Any]) -> Facts:
 def _paths(settings: Settings, preset: str, day: date, steps: Steps) -> Facts:
     folder = settings.runs_of(preset) / day.isoformat()
     docs = sorted(
-        {facts["validation"]["docs_path"] for facts in steps.values() if facts.get("validation")}
+        {
+            path
+            for facts in steps.values()
+            if facts.get("validation")
+            for path in facts["validation"]["docs_paths"]
+        }
     )
     return {
         "report": steps.get("write_report", {}).get("path"),

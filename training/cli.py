@@ -50,7 +50,8 @@ Programs:
 Several share a process, so that what they import is imported once; the first that fails is the
 last that runs, and a program that finds its work done says so.
 
-Exit codes: 0 done (a refused promotion is an outcome, too), 1 failed, 2 usage or preset.
+Exit codes: 0 done (a refused promotion is an outcome, too), 1 failed, 2 usage or preset, 3 a table
+that was made breaks its rules.
 """
 
 
@@ -103,14 +104,14 @@ def _task(
 
 def _run(name: str, task: "Task") -> "Facts":
     """Run a program; its facts, completed, are the day's record, also when it fails."""
-    from feature_store.run_record import write_step
+    from feature_store.errors import TableRefused
+    from feature_store.run_record import timed, write_step
 
     stated = {"step": name, "day": task.day.isoformat(), "preset": task.config.name}
     started = time.perf_counter()
 
     def record(found: Mapping[str, Any]) -> "Facts":
-        seconds = round(time.perf_counter() - started, 3)
-        facts = {**stated, "status": "done", **found, "seconds": seconds}
+        facts = timed({**stated, "status": "done", **found}, time.perf_counter() - started)
         if task.is_first_process:
             write_step(task.runs, task.day, name, facts)
         return facts
@@ -118,6 +119,9 @@ def _run(name: str, task: "Task") -> "Facts":
     module = importlib.import_module(f"training.programs.{_MODULES.get(name, name)}")
     try:
         return record(module.run(task))
+    except TableRefused as error:
+        record({"status": "refused", "reason": str(error), **error.facts})
+        raise
     except Exception as error:
         record({"status": "failed", "error": f"{type(error).__name__}: {error}"})
         raise

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from feature_store.preset import Part, Section, load
+from feature_store.validation import Validation
 from training.evaluation.metrics import ValidationMetric
 from training.preset_rules import RULES
 from training.preset_sections import choice, overrides_by, settings_by, settings_of
@@ -210,6 +211,7 @@ class TrainingConfig(Section):
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
     recommendations: Recommendations = Recommendations()
+    validation: Validation = Validation()
 
     def training_for(self, family: str) -> Training:
         """The loop's settings with the family's overrides applied."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from feature_store.preset import Rule
 from feature_store.preset_problems import Problem, near, one_of, shown
+from training.checks.preset_rules import problems_of
 from training.evaluation.metrics import (
     FEEDBACK,
     LISTS,
@@ -156,6 +157,12 @@ def _tasks(config: "TrainingConfig") -> str:
     return str(config.models.settings.get("unigrf", {}).get("tasks", "both"))
 
 
+def _own_rules(config: "TrainingConfig") -> Found:
+    """Rules of one's own about what training writes can be evaluated without Spark."""
+    for place, problem in problems_of(config.validation.rules):
+        yield ("validation", "rules", place, "condition"), Problem(path="", found=problem)
+
+
 RULES = (
     Rule(("evaluation", "gate"), _metrics),
     Rule(("models", "evaluation", "gate"), _metrics_of_challenger),
@@ -163,4 +170,5 @@ RULES = (
     Rule(("models", "training"), _stopping),
     Rule(("models.challenger", "models.baselines", "training"), _warm_start),
     Rule(("models.settings",), _heads),
+    Rule(("validation.rules",), _own_rules),
 )

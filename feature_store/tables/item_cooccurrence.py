@@ -1,6 +1,29 @@
 """item_cooccurrence: what users engaged with together, for the tokenizer's positive pairs."""
 
 from feature_store.contract import Column, Contract
+from feature_store.rules import RowRule, Rule, RuleInputs
+from feature_store.shared_rules import of_the_day
+
+
+def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
+    known = RowRule(
+        name="items_are_known",
+        column="item_index",
+        description=f"Every item_index is below {inputs.num_items or 0:,}, the size of the "
+        "catalogue.",
+        condition=f"greatest(item_index, other_index) < {inputs.num_items}",
+    )
+    return (
+        of_the_day(inputs),
+        RowRule(
+            name="no_item_beside_itself",
+            column="other_index",
+            description="No item is its own neighbour.",
+            condition="item_index <> other_index",
+        ),
+        *(() if inputs.num_items is None else (known,)),
+    )
+
 
 ITEM_COOCCURRENCE = Contract(
     name="item_cooccurrence",
@@ -34,4 +57,5 @@ ITEM_COOCCURRENCE = Contract(
             meaning="cosine: together / √(slates of the one · slates of the other)",
         ),
     ),
+    rules=_rules,
 )

@@ -1,6 +1,25 @@
 """item_embeddings: one vector per item and encoder."""
 
 from feature_store.contract import Column, Contract
+from feature_store.rules import RowRule, Rule, RuleInputs, double
+from feature_store.shared_rules import complete, equal_size, known_item
+
+UNIT_NORM_TOLERANCE = 1e-3
+
+
+def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
+    return (
+        RowRule(
+            name="embedding_has_unit_norm",
+            column="embedding",
+            description=f"Every vector has length 1, within {UNIT_NORM_TOLERANCE:g}.",
+            condition=f"abs(vector_norm(embedding) - 1) <= {double(UNIT_NORM_TOLERANCE)}",
+        ),
+        equal_size("embedding", "Every vector has the same width."),
+        *known_item(inputs, with_index=True),
+        *complete(inputs),
+    )
+
 
 ITEM_EMBEDDINGS = Contract(
     name="item_embeddings",
@@ -21,4 +40,5 @@ ITEM_EMBEDDINGS = Contract(
         ),
         Column(name="embedding", type="list<float>", meaning="unit-norm vector"),
     ),
+    rules=_rules,
 )

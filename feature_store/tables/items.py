@@ -1,6 +1,62 @@
 """items: the catalogue, with the dense index that models use."""
 
 from feature_store.contract import Column, Contract
+from feature_store.rules import KNOWN_INDEX, KeyRule, RowRule, Rule, RuleInputs, TableRule
+
+
+def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
+    rules: list[Rule] = [
+        TableRule(
+            name="item_index_has_no_gaps",
+            column="item_index",
+            description="item_index counts from 0 to the number of items less one.",
+            expression="coalesce(max(item_index) + 1, 0) - count(1)",
+            minimum=0,
+            maximum=0,
+        ),
+        KeyRule(
+            name="item_index_is_unique",
+            column="item_index",
+            description="No two items have the same item_index.",
+            columns=("item_index",),
+        ),
+        RowRule(
+            name="first_day_is_past",
+            column="first_day",
+            description=f"No item that wasn't there before was first seen after {inputs.day}.",
+            condition=_past_or_known(inputs, "first_day"),
+        ),
+        RowRule(
+            name="withdrawn_after_it_was_listed",
+            column="last_listed_day",
+            description="An item is withdrawn by a catalogue after the first that listed it.",
+            condition="coalesce(last_listed_day >= first_listed_day, last_listed_day IS NULL)",
+        ),
+    ]
+    if inputs.num_items is not None:
+        rules += [
+            RowRule(
+                name="item_index_is_kept",
+                column="item_index",
+                description="An item keeps the item_index it was published with.",
+                condition=f"{KNOWN_INDEX} = item_index",
+            ),
+            TableRule(
+                name="no_item_is_lost",
+                column="item_id",
+                description="Every item published before is still there.",
+                expression=f"count({KNOWN_INDEX})",
+                minimum=inputs.num_items,
+            ),
+        ]
+    return tuple(rules)
+
+
+def _past_or_known(inputs: RuleInputs, column: str) -> str:
+    """A day that was filled in later finds items of the days after it."""
+    past = f"{column} <= DATE'{inputs.day}'"
+    return past if inputs.num_items is None else f"{KNOWN_INDEX} IS NOT NULL OR {past}"
+
 
 ITEMS = Contract(
     name="items",
@@ -53,4 +109,5 @@ ITEMS = Contract(
             "several values are joined by '|'",
         ),
     ),
+    rules=_rules,
 )

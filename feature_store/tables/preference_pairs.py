@@ -1,6 +1,43 @@
 """preference_pairs: slates that were wanted, each beside one that would have been worse."""
 
 from feature_store.contract import Column, Contract
+from feature_store.rules import RowRule, Rule, RuleInputs, instant
+from feature_store.shared_rules import (
+    known_indices,
+    lists_have_equal_length,
+    no_item_twice,
+    not_after_the_day,
+)
+
+
+def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
+    return (
+        not_after_the_day(inputs),
+        lists_have_equal_length("chosen", "rejected"),
+        RowRule(
+            name="chosen_and_rejected_differ",
+            column="rejected",
+            description="No slate is preferred to itself.",
+            condition="chosen <> rejected",
+        ),
+        no_item_twice("chosen"),
+        no_item_twice("rejected"),
+        RowRule(
+            name="ranking_permutes_the_chosen",
+            column="rejected",
+            description="A pair of the kind ranking has the same items on both sides.",
+            condition="kind <> 'ranking' OR array_sort(chosen) = array_sort(rejected)",
+        ),
+        RowRule(
+            name="source_is_within_the_run",
+            column="newest_source",
+            description=f"Nothing was borrowed from after {inputs.day} (UTC).",
+            condition=f"context_until < {instant(inputs.end_of_day)} "
+            f"AND newest_source < {instant(inputs.end_of_day)}",
+        ),
+        *known_indices(inputs, "chosen", "rejected"),
+    )
+
 
 PREFERENCE_PAIRS = Contract(
     name="preference_pairs",
@@ -49,4 +86,5 @@ PREFERENCE_PAIRS = Contract(
             "slate's ended_at",
         ),
     ),
+    rules=_rules,
 )

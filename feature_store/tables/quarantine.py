@@ -1,6 +1,21 @@
 """quarantine: every raw row that was refused, with all reasons, so that nothing is lost."""
 
 from feature_store.contract import Column, Contract
+from feature_store.rules import RowRule, Rule, RuleInputs
+from feature_store.shared_rules import of_the_day
+
+
+def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
+    return (
+        of_the_day(inputs),
+        RowRule(
+            name="a_reason_is_given",
+            column="reasons",
+            description="Every refused row says why.",
+            condition="size(reasons) > 0",
+        ),
+    )
+
 
 QUARANTINE = Contract(
     name="quarantine",
@@ -24,4 +39,5 @@ QUARANTINE = Contract(
         Column(name="raw_chars", type="long", minimum=0, meaning="its length before the cut"),
         Column(name="reasons", type="list<string>", meaning="every rule the row broke"),
     ),
+    rules=_rules,
 )

@@ -1,6 +1,30 @@
 """recommendations: what to show each user next, written by the champion."""
 
 from feature_store.contract import Column, Contract
+from feature_store.rules import RowRule, Rule, RuleInputs
+from feature_store.shared_rules import known_indices, lists_have_equal_length, of_the_day
+
+
+def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
+    return (
+        of_the_day(inputs),
+        # Who has seen every item is recommended none.
+        lists_have_equal_length("item_ids", "item_indices", "scores", may_be_empty=True),
+        RowRule(
+            name="scores_never_increase",
+            column="scores",
+            description="Recommendations are best first: scores never increase.",
+            condition="scores = sort_array(scores, false)",
+        ),
+        RowRule(
+            name="no_item_twice",
+            column="item_ids",
+            description="No user is recommended an item twice.",
+            condition="size(array_distinct(item_ids)) = size(item_ids)",
+        ),
+        *known_indices(inputs),
+    )
+
 
 RECOMMENDATIONS = Contract(
     name="recommendations",
@@ -35,4 +59,5 @@ RECOMMENDATIONS = Contract(
             meaning="semantic-ID generation, where the model uses one",
         ),
     ),
+    rules=_rules,
 )

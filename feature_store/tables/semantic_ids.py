@@ -1,6 +1,37 @@
 """semantic_ids: the tuple of codes of every item, one generation per trained tokenizer."""
 
 from feature_store.contract import Column, Contract
+from feature_store.rules import KeyRule, RowRule, Rule, RuleInputs
+from feature_store.shared_rules import complete, equal_size, known_item
+
+
+def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
+    newest = max(inputs.day, inputs.kept_until or inputs.day)
+    unique = KeyRule(
+        name="codes_are_unique",
+        column="codes",
+        description="No two items of a generation have the same codes.",
+        columns=("generation", "codes"),
+    )
+    return (
+        equal_size("codes", "Every item has the same number of codes."),
+        RowRule(
+            name="quantized_levels_are_codes",
+            column="num_quantized_levels",
+            description="There are at least as many codes as levels that the quantizer made.",
+            condition="num_quantized_levels <= size(codes)",
+        ),
+        RowRule(
+            name="assigned_day_is_past",
+            column="assigned_day",
+            description=f"No item got its codes after {newest}.",
+            condition=f"assigned_day <= DATE'{newest}'",
+        ),
+        *((unique,) if inputs.codes_are_unique else ()),
+        *known_item(inputs, with_index=True),
+        *complete(inputs),
+    )
+
 
 SEMANTIC_IDS = Contract(
     name="semantic_ids",
@@ -33,4 +64,5 @@ SEMANTIC_IDS = Contract(
         ),
         Column(name="assigned_day", type="date", meaning="the day whose run gave the item codes"),
     ),
+    rules=_rules,
 )

@@ -1,6 +1,48 @@
 """slates: what a user was shown together, in order, with what came of it."""
 
 from feature_store.contract import Column, Contract
+from feature_store.rules import RowRule, Rule, RuleInputs, instant
+from feature_store.shared_rules import (
+    known_indices,
+    lists_have_equal_length,
+    no_item_twice,
+    not_after_the_day,
+)
+
+
+def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
+    first, end = inputs.config.earliest_event, inputs.end_of_day
+    return (
+        not_after_the_day(inputs),
+        lists_have_equal_length("item_indices", "strengths", "dwell_seconds"),
+        RowRule(
+            name="slate_has_two_items",
+            column="item_indices",
+            description="A slate has at least two items.",
+            condition="size(item_indices) >= 2",
+        ),
+        no_item_twice("item_indices"),
+        RowRule(
+            name="slate_ends_after_it_starts",
+            column="ended_at",
+            description="No slate ends before it starts.",
+            condition="started_at <= ended_at",
+        ),
+        RowRule(
+            name="slate_is_within_the_run",
+            column="started_at",
+            description=f"Every exposure is on or after {first} and before {end} (UTC).",
+            condition=f"started_at >= {instant(first)} AND ended_at < {instant(end)}",
+        ),
+        RowRule(
+            name="slate_is_on_its_day",
+            column="day",
+            description="A slate is of the UTC date of its exposures, or of the day after.",
+            condition="day BETWEEN date(ended_at) AND date_add(date(started_at), 1)",
+        ),
+        *known_indices(inputs),
+    )
+
 
 SLATES = Contract(
     name="slates",
@@ -54,4 +96,5 @@ SLATES = Contract(
             "gap, or a local day",
         ),
     ),
+    rules=_rules,
 )

@@ -1,6 +1,43 @@
 """user_sequences: every user's history as it stood at the end of a day."""
 
 from feature_store.contract import Column, Contract
+from feature_store.rules import RowRule, Rule, RuleInputs, instant
+from feature_store.shared_rules import known_indices, lists_have_equal_length, of_the_day
+
+
+def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
+    first, end = inputs.config.earliest_event, inputs.end_of_day
+    return (
+        of_the_day(inputs),
+        lists_have_equal_length("item_indices", "strengths", "event_times"),
+        RowRule(
+            name="history_is_in_order",
+            column="event_times",
+            description="Histories are oldest first: event_times never decrease, and events of the "
+            "same time are in the order of item_index.",
+            # Where a null stands in a list, engines differ in its place, and another rule refuses.
+            condition="size(event_times) <> size(item_indices) OR "
+            "try_element_at(sort_array(event_times), 1) IS NULL OR "
+            "array_contains(item_indices, -1) IS NULL OR "
+            "arrays_zip(event_times, item_indices) = "
+            "sort_array(arrays_zip(event_times, item_indices))",
+        ),
+        RowRule(
+            name="event_times_are_within_the_run",
+            column="event_times",
+            description=f"Every event is on or after {first} and before {end} (UTC).",
+            condition=f"array_min(event_times) >= {instant(first)} "
+            f"AND array_max(event_times) < {instant(end)}",
+        ),
+        RowRule(
+            name="num_events_covers_the_history",
+            column="num_events",
+            description="num_events is at least the length of the history that was kept.",
+            condition="num_events >= size(item_indices)",
+        ),
+        *known_indices(inputs),
+    )
+
 
 USER_SEQUENCES = Contract(
     name="user_sequences",
@@ -39,4 +76,5 @@ USER_SEQUENCES = Contract(
             meaning="events of the user in all, before the cut to `sequences.max_events`",
         ),
     ),
+    rules=_rules,
 )

@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.config import Validation
+from feature_store.validation import Validation
 from pipelines.errors import RowsUnaccounted
 from pipelines.jobs.delivery import reason_counts
 from pipelines.jobs.ledger import Entry, Piece

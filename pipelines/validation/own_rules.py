@@ -9,17 +9,17 @@ from pyspark.sql import functions as F
 
 from feature_store.contract import Contract
 from feature_store.preset import PresetError
-from pipelines.config import Validation, ValidationRule
+from feature_store.rules import RowRule
+from feature_store.validation import Validation, ValidationRule
 from pipelines.schema import spark_schema
 from pipelines.sql_words import words_of
 from pipelines.transforms.catalyst import integer_or, parse
 from pipelines.transforms.readings import first_line
 from pipelines.transforms.row_functions import foreign_name, foreign_node
-from pipelines.validation.interface import RowRule
 
 
 def own_rules(contract: Contract, config: Validation) -> tuple[RowRule, ...]:
-    """The rules of a preset about a table, as the gate runs them on `with_own_conditions`."""
+    """The rules of a preset about a table, over the columns of `own_conditions`."""
     return tuple(
         RowRule(
             name=f"preset.{rule.name}",
@@ -32,10 +32,9 @@ def own_rules(contract: Contract, config: Validation) -> tuple[RowRule, ...]:
     )
 
 
-def with_own_conditions(frame: DataFrame, contract: Contract, config: Validation) -> DataFrame:
-    """The rows with whether they keep each of the preset's rules, beside their columns."""
-    kept = {_column(rule): _keeps(rule, contract) for rule in _of(contract, config)}
-    return frame.withColumns(kept) if kept else frame
+def own_conditions(contract: Contract, config: Validation) -> dict[str, Column]:
+    """Whether a row keeps each of the preset's rules, as the columns that `own_rules` name."""
+    return {_column(rule): _keeps(rule, contract) for rule in _of(contract, config)}
 
 
 def _keeps(rule: ValidationRule, contract: Contract) -> Column:

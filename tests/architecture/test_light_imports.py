@@ -69,3 +69,35 @@ def test_only_the_iceberg_package_imports_pyiceberg():
 def test_every_table_is_listed_in_the_catalogue():
     files = {path.stem for path in (REPOSITORY / "feature_store" / "tables").glob("[a-z]*.py")}
     assert files == set(CATALOG)
+
+
+def test_a_table_is_checked_without_spark_and_java(tmp_path):
+    """As in the training image, which has neither."""
+    code = f"""
+import sys
+sys.modules["pyspark"] = None
+from datetime import date
+from pathlib import Path
+from feature_store.checks.check import check
+from feature_store.rules import RuleInputs
+from feature_store.settings import Settings
+from feature_store.store import FeatureStore
+from feature_store.tables import CATALOG
+from feature_store.validation import Validation
+from tests.suites.contract_rows import contract_rows
+from training.checks.duckdb_engine import DuckDbEngine
+contract, day = CATALOG["recommendations"], date(2024, 5, 7)
+store = FeatureStore.open(Settings(home=Path({str(tmp_path)!r})), "shop")
+stage = store.stage(contract.name, day=day, job="recommend")
+stage.write(contract_rows(contract, 5))
+with DuckDbEngine(stage) as engine:
+    inputs = RuleInputs(day=day, config=Validation())
+    result = check(engine, contract, inputs, preset="shop", data_docs=Path({str(tmp_path)!r}))
+print(len(result.rules), result.docs_path.exists())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    num_rules, has_page = done.stdout.split()
+    assert int(num_rules) > 15 and has_page == "True"
+    assert done.stderr == ""

@@ -3,13 +3,15 @@
 import pyarrow.dataset as ds
 import pytest
 
-from feature_store.arrow import arrow_schema
+from feature_store.arrow import arrow_schema, contract_type
+from feature_store.checks.check import check
+from feature_store.rules import RuleInputs
 from feature_store.tables import CATALOG
-from pipelines.config import Validation
+from feature_store.validation import Validation
 from pipelines.runner import write_staged
-from pipelines.schema import spark_schema
-from pipelines.validation.gate import ValidationContext, validate
-from pipelines.validation.suites import SCHEMA_RULE, expected_columns
+from pipelines.schema import contract_types, spark_schema
+from pipelines.validation.spark_engine import SparkEngine
+from tests.suites.engines import spark_catalogue
 from tests.suites.validation_rows import DAY, GOOD, NUM_ITEMS
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
@@ -58,24 +60,19 @@ def test_pyarrow_reads_the_values_that_spark_wrote(written, name):
 @pytest.mark.parametrize("name", CATALOG)
 def test_great_expectations_checks_every_column_of_what_spark_wrote(spark, written, tmp_path, name):
     contract = CATALOG[name]
-    known = spark.createDataFrame(
-        [(f"i{n}", n) for n in range(NUM_ITEMS)], "item_id string, item_index int"
-    )
-    context = ValidationContext(
-        preset="shop", data_docs=tmp_path, day=DAY, config=Validation(), known_items=known
-    )
     staged = spark.read.schema(spark_schema(contract)).parquet(*files(written / name))
-    result = validate(spark, contract, staged, context=context)
+    engine = SparkEngine(spark, staged, known_items=spark_catalogue(spark))
+    inputs = RuleInputs(day=DAY, config=Validation(), num_items=NUM_ITEMS)
+    result = check(engine, contract, inputs, preset="shop", data_docs=tmp_path)
     assert [rule.rule for rule in result.rules if not rule.success] == []
-    assert result.rules[0].rule == SCHEMA_RULE
+    assert result.rules[0].rule == "columns_match_the_contract"
     required = {column.name for column in contract.columns if not column.nullable}
     assert required <= {rule.column for rule in result.rules}
 
 
 @pytest.mark.parametrize("name", CATALOG)
-def test_the_suites_schema_is_sparks_which_is_the_contracts(name):
+def test_sparks_schema_is_the_contracts(name):
     contract = CATALOG[name]
-    assert list(expected_columns(contract)) == list(contract.column_names)
-    assert expected_columns(contract) == {
-        field.name: field.dataType.simpleString() for field in spark_schema(contract)
-    }
+    expected = {column.name: column.type for column in contract.columns}
+    assert contract_types(spark_schema(contract)) == expected
+    assert {f.name: contract_type(f.type) for f in arrow_schema(contract)} == expected

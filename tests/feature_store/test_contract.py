@@ -36,6 +36,17 @@ def test_an_unknown_type_is_refused(kind):
         Column(name="x", type=kind, meaning="m")
 
 
+@pytest.mark.parametrize("kind", ["list<string>", "map<string,string>"])
+def test_a_closed_set_is_for_scalars(kind):
+    with pytest.raises(ValueError, match=rf"column 'x' is {kind}; `allowed` is for scalar types"):
+        Column(name="x", type=kind, meaning="m", allowed=("a",))
+
+
+def test_a_backslash_in_a_closed_set_is_refused():
+    with pytest.raises(ValueError, match=r"column 'x' allows .*; expected no backslash"):
+        Column(name="x", type="string", meaning="m", allowed=("a\\b",))
+
+
 def test_all_problems_of_a_contract_are_told_at_once():
     user = Column(name="user", type="string", meaning="who")
     with pytest.raises(ValueError) as refusal:

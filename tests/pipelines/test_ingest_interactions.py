@@ -88,6 +88,9 @@ def test_days_are_published_once_late_rows_in_their_own_day_and_a_rerun_changes_
     assert record["inputs"]["interactions"] == store.snapshot_id("interactions")
     assert 0 < record["validation"]["share"] < 1
     assert record["validation"]["success"]
+    checked = {rule["table"] for rule in record["validation"]["rules"]}
+    assert checked == {"quarantine", "interactions", "deliveries"}
+    assert len(record["validation"]["docs_paths"]) == 3
     raw = store.lineage("interactions")["inputs"]["raw_files"]
     assert [file.rpartition("/")[2] for file in raw] == [f"{DAY}.csv"]
     assert store.lineage("items")["inputs"]["raw_files"] == ["items.csv"]

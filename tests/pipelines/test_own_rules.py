@@ -4,11 +4,12 @@ import pytest
 
 from feature_store.preset import PresetError
 from feature_store.tables import CATALOG
-from pipelines.config import PipelineConfig, Validation
+from feature_store.validation import Validation
+from pipelines.config import PipelineConfig
 from pipelines.preset_rules import RULES
 from pipelines.sql_words import words_of
 from pipelines.validation.own_rules import check_own_rules, own_rules
-from tests.pipelines.test_validation_gate import check, failures
+from tests.pipelines.test_spark_checks import check, failures
 from tests.suites.validation_rows import event
 
 INTERACTIONS = CATALOG["interactions"]
@@ -96,13 +97,8 @@ def test_strength_rules_are_read_too():
     assert problems(strength="user = 'x' AND length(item) > 2") == {}
 
 
-def test_the_tables_are_those_that_jobs_publish_after_a_check():
-    from pipelines.jobs import JOBS
-
-    ruled = {contract.name for job in JOBS.values() for contract in job.outputs} - {
-        "quarantine",
-        "deliveries",
-    }
+def test_the_tables_are_all_that_hold_what_is_made_of_the_data():
+    ruled = set(CATALOG) - {"quarantine", "deliveries"}
     annotation = Validation.model_fields["rules"].annotation.__args__[0]
     assert set(annotation.model_fields["table"].annotation.__args__) == ruled
 

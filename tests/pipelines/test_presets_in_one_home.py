@@ -26,7 +26,7 @@ JOBS = (
 )
 ITEMS = {"shop": "abcd", "films": "cdefg"}
 """Items by preset; some ids are in both."""
-PLACE_BOUND = {"seconds", "share", "snapshot_id", "inputs", "docs_path"}
+PLACE_BOUND = {"seconds", "share", "snapshot_id", "inputs", "docs_paths"}
 """What a record says of the run's clock and home."""
 
 

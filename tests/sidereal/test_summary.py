@@ -78,7 +78,7 @@ def records(settings):
                 "rules": rules,
                 "seconds": 2.0,
                 "share": 0.18,
-                "docs_path": "/docs/interactions/index.html",
+                "docs_paths": ["/docs/interactions/index.html"],
             },
         },
         "embed_items": {"alarms": ["40 of 40 items have no text"]},

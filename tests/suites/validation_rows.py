@@ -347,7 +347,10 @@ GOOD = {
     "items": [item(n) for n in range(NUM_ITEMS)],
     "item_embeddings": [embedding(n) for n in range(NUM_ITEMS)],
     "semantic_ids": [codes(n) for n in range(NUM_ITEMS)],
-    "recommendations": [slate("u1"), slate("u2", scores=[2.0, -1.0])],
+    "recommendations": [
+        *(slate("u1"), slate("u2", scores=[2.0, -1.0])),
+        slate("has seen all", item_ids=[], item_indices=[], scores=[]),
+    ],
     "slates": [shown("s1"), shown("s2", dwell_seconds=[math.nan] * 3)],
     "preference_pairs": [pair("s1"), pair("s1", kind="interest", rejected=[3, 0])],
     "item_cooccurrence": [beside(0, 1), beside(1, 0, score=1.0)],

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel
 
+from feature_store.validation import Validation
 from tests.recommender_world import DAY
 from tests.training.test_align_recommender import of_slates, publish_slates
 from tests.training.test_align_recommender import settings as slate_settings  # noqa: F401
@@ -112,8 +113,9 @@ CHANGES_NEITHER = {
     "recommendations.exclude_seen": False,
     "recommendations.ranked_candidates": 5,
     "recommendations.active_days": 3,
+    **dict.fromkeys((f"validation.{name}" for name in Validation.model_fields), None),
 }
-"""How a fit runs, what is decided from the measurement, and what is written in the end."""
+"""How a fit runs, what is decided from the measurement, what is checked and written in the end."""
 
 LISTS = (
     FITS_AGAIN,

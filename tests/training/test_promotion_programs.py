@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feature_store.errors import TableRefused
 from feature_store.settings import Settings
 from tests.recommender_world import (
     DAY,
@@ -413,19 +414,55 @@ def test_a_corrupt_champion_recommends_nothing_and_leaves_the_table(task, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("items", "scores", "problem"),
+    ("items", "problem"),
     [
-        ([[1, 30]], [[2, 1]], r"1 lists with items outside the catalogue, first \[1, 30\]"),
-        ([[1, 1]], [[2, 1]], "1 lists with an item twice"),
-        ([[PAD, 1]], [[2, 1]], "an item after an empty place"),
-        ([[1, 2]], [[1, 2]], "scores that rise or are no number"),
-        ([[1, 2]], [[1, np.nan]], "scores that rise or are no number"),
+        ([[1, 30]], r"1 lists with items outside the catalogue, first \[1, 30\]"),
+        ([[PAD, 1]], "an item after an empty place"),
     ],
 )
-def test_lists_that_break_a_models_promise_are_refused(items, scores, problem):
-    top = TopK(np.array(items, np.int32), np.array(scores, np.float32))
+def test_lists_that_break_a_models_promise_are_refused(items, problem):
+    top = TopK(np.array(items, np.int32), np.array([[2, 1]], np.float32))
     with pytest.raises(ProgramError, match=problem):
         recommend.require_promises(top, 30)
+
+
+def twice(row):
+    return {"item_ids": row["item_ids"][:1] * 2, "item_indices": row["item_indices"][:1] * 2} | {
+        "scores": row["scores"][:1] * 2
+    }
+
+
+BROKEN = {
+    "no_item_twice": twice,
+    "scores_never_increase": lambda row: {"scores": [*row["scores"][:-1], row["scores"][0] + 1]},
+    "scores_is_finite": lambda row: {"scores": [*row["scores"][:-1], float("nan")]},
+    "items_are_known": lambda row: {"item_indices": [*row["item_indices"][:-1], NUM_ITEMS]},
+    "lists_are_aligned": lambda row: {"scores": row["scores"][:-1]},
+    "day_is_the_runs": lambda row: {"day": NEXT_DAY},
+}
+"""A user's row that breaks a rule, by the rule."""
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_lists_that_break_a_rule_are_refused_and_the_table_stays(served, monkeypatch, rule):
+    task, _, _ = served
+    before, rows = recommended(task)
+    assert before["validation"]["success"]
+    honest = recommend._rows
+
+    def careless(*given):
+        listed = honest(*given).to_pylist()
+        listed[7] |= BROKEN[rule](listed[7])
+        return pa.RecordBatch.from_pylist(listed, schema=honest(*given).schema)
+
+    monkeypatch.setattr(recommend, "_rows", careless)
+    with pytest.raises(TableRefused, match=f"  {rule}: .*Here 1 of 150 rows") as refused:
+        recommended(task)
+    assert "user_id=user-007" in str(refused.value)
+    [result] = [each for each in refused.value.facts["validation"]["rules"] if each["rule"] == rule]
+    assert (result["rows_failed"], result["table"]) == (1, "recommendations")
+    after = task.store.read("recommendations", partition=task.day).to_pylist()
+    assert after == rows
 
 
 def test_lists_that_end_early_keep_every_promise():

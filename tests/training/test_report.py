@@ -190,7 +190,8 @@ def test_a_report_of_an_older_versions_evaluation_says_what_to_run(tmp_path):
 
 def test_failed_rules_come_with_their_examples():
     rule = {
-        "rule": "values_in_range", "column": "strength", "success": False, "rows_failed": 2,
+        "table": "interactions", "rule": "values_in_range", "column": "strength",
+        "success": False, "rows_failed": 2,
         "observed": "7", "expected": "-1 to 3", "examples": ["user 5: 7"], "description": "…",
     }  # fmt: skip
     record = {"seconds": 10.0, "validation": {"seconds": 2.0, "rules": [rule]}}

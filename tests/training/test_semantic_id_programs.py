@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from feature_store.arrow import arrow_schema
+from feature_store.errors import TableRefused
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
@@ -292,9 +293,73 @@ def test_unsound_ids_are_not_published(settings, monkeypatch):
         return found
 
     monkeypatch.setattr(build_semantic_ids, "resolve", careless)
-    with pytest.raises(ProgramError, match="not published: two items have one ID under policy"):
+    with pytest.raises(TableRefused, match=r"codes_are_unique: .*Here 26 of 30 rows") as refused:
         build(settings, MONDAY)
+    assert "e.g. generation=" in str(refused.value)
+    assert not refused.value.facts["validation"]["success"]
     assert not FeatureStore.open(settings, "small").exists("semantic_ids")
+
+
+def with_rows(monkeypatch, change):
+    """Let the program build other rows for its new items."""
+    honest = build_semantic_ids._rows
+    monkeypatch.setattr(build_semantic_ids, "_rows", lambda *given: change(honest(*given)))
+
+
+def replaced(table, name, values):
+    place = table.schema.get_field_index(name)
+    return table.set_column(place, table.schema.field(name), [values])
+
+
+UNSOUND = {
+    "key_is_unique": lambda rows: pa.concat_tables([rows, rows.slice(3, 1)]),
+    "every_item_is_there": lambda rows: rows.slice(1),
+    "item_is_known": lambda rows: replaced(
+        rows, "item_id", pa.array(["nobody", *rows["item_id"].to_pylist()[1:]])
+    ),
+    "item_index_is_the_catalogues": lambda rows: replaced(
+        rows, "item_index", pa.array([1, *range(1, 30)], pa.int32())
+    ),
+    "assigned_day_is_past": lambda rows: replaced(
+        rows, "assigned_day", pa.array([TUESDAY] * 30, pa.date32())
+    ),
+    "codes_have_equal_size": lambda rows: replaced(
+        rows, "codes", pa.array([[n] * (2 + n % 2) for n in range(30)], rows["codes"].type)
+    ),
+}
+"""Defects by the rule that finds them."""
+
+
+@pytest.mark.parametrize("rule", UNSOUND)
+def test_broken_ids_are_refused_by_the_tables_rules(settings, monkeypatch, rule):
+    publish_items(settings, MONDAY, 30)
+    publish_vectors(settings, MONDAY, vectors(30))
+    train(settings, MONDAY)
+    with_rows(monkeypatch, UNSOUND[rule])
+    with pytest.raises(TableRefused, match=f"  {rule}: "):
+        build(settings, MONDAY)
+    store = FeatureStore.open(settings, "small")
+    assert not store.exists("semantic_ids")
+
+
+def test_a_refused_day_leaves_yesterdays_ids_and_a_page_that_says_why(settings, monkeypatch):
+    publish_items(settings, MONDAY, 30)
+    publish_vectors(settings, MONDAY, vectors(30))
+    train(settings, MONDAY)
+    first = build(settings, MONDAY)
+    assert first["validation"]["success"]
+    publish_items(settings, TUESDAY, 40)
+    publish_vectors(settings, TUESDAY, vectors(40))
+    with_rows(monkeypatch, lambda rows: pa.concat_tables([rows, rows.slice(3, 1)]))
+    with pytest.raises(TableRefused, match="semantic_ids of 2024-01-02 refused by"):
+        build(settings, TUESDAY)
+    store = FeatureStore.open(settings, "small")
+    assert store.snapshot_id("semantic_ids") == first["snapshot_id"]
+    docs = settings.data_docs_of("small")
+    assert "semantic_ids/2024-01-02.html" in (docs / "index.html").read_text()
+    page = (docs / "semantic_ids" / "2024-01-02.html").read_text()
+    assert "<code>key_is_unique</code>" in page
+    assert "item_id=item-33, rows=2" in page
 
 
 CONTRASTIVE = {

@@ -2,12 +2,14 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from feature_store.errors import TableRefused
 from feature_store.run_record import read_steps
 from feature_store.settings import Settings
 from tests.recommender_world import DAY, trained_bundle
@@ -95,6 +97,25 @@ def test_every_program_is_a_module_with_a_run_function():
     for name in cli.PROGRAMS:
         module = importlib.import_module(f"training.programs.{cli._MODULES.get(name, name)}")
         assert callable(module.run)
+
+
+def test_a_refused_table_ends_with_3_and_its_record_says_why(preset, monkeypatch):
+    facts = {"table": "recommendations", "validation": {"seconds": 0.5, "rules": []}}
+
+    def refuse(task):
+        time.sleep(0.01)
+        raise TableRefused("recommendations of 2024-03-31 refused by 1 rule(s)", facts)
+
+    monkeypatch.setattr(recommend, "run", refuse)
+    refused = call(cli.program, "recommend", "write_report", "--preset", preset, "--day", ISO)
+    assert refused.exit_code == 3
+    assert "recommend: recommendations of 2024-03-31 refused by 1 rule(s)" in refused.output
+    records = read_steps(Settings().runs_of(preset.stem), DAY)
+    assert set(records) == {"recommend"}
+    record = records["recommend"]
+    assert (record["status"], record["table"]) == ("refused", "recommendations")
+    assert record["reason"].startswith("recommendations of")
+    assert record["validation"]["share"] == 0.5 / record["seconds"]
 
 
 def test_a_program_prints_and_records_its_facts(preset, monkeypatch):

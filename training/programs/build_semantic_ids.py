@@ -10,10 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from feature_store.arrow import arrow_schema
+from feature_store.checks.check import prepare
+from feature_store.rules import RuleInputs
 from feature_store.tables.semantic_ids import SEMANTIC_IDS
+from training.checks.publish import publish_checked
 from training.evaluation.projection import points_by_prefix
 from training.evaluation.tokenizer import alarms, collision, measure_codes
 from training.programs.day_inputs import Inputs, read_items
@@ -57,6 +61,8 @@ def run(task: Task) -> Facts:
     Raises:
         ProgramError: there is no tokenizer, no vectors of its encoder, or more items than IDs.
         TokenizerCorruptError: the saved tokenizer is not what was saved.
+        TableRefused: the IDs would break a model: an item without or with two of them, two items
+            with one, an item that is not the catalogue's.
         CommitConflict: another run published IDs of the generation meanwhile.
     """
     current = task.registry.find_tokenizer(until=task.day.isoformat())
@@ -64,6 +70,7 @@ def run(task: Task) -> Facts:
         raise ProgramError(
             f"there is no tokenizer of {task.day} or before; run train_tokenizer for that day first"
         )
+    prepare()
     generation = current.generation
     trained = task.registry.read_json(current.run_id, FACTS)
     tokenizer = load_tokenizer(task.registry.fetch_tokenizer(generation))
@@ -75,24 +82,28 @@ def run(task: Task) -> Facts:
     newcomers = _newcomers(tokenizer, items, vectors, existing)
     resolution = _resolve(policy, tokenizer, newcomers, existing)
     table = pa.concat_tables([existing, _rows(task, generation, tokenizer, newcomers, resolution)])
-    _require_sound(table, items, policy, resolution.codes.shape[1])
     stage.write(table)
-    published = task.store.publish(
+    rule_inputs = RuleInputs(
+        day=task.day,
+        config=task.config.validation,
+        num_items=items.num_rows,
+        kept_until=pc.max(existing["assigned_day"]).as_py(),
+        codes_are_unique=policy != "bucket",
+    )
+    published = publish_checked(
+        task,
         stage,
+        rule_inputs,
         replace=[generation],
         inputs={
             **{name: found["snapshot_id"] for name, found in inputs.items()},
             "tokenizer": generation,
         },
-        properties={"sidereal.preset": task.config.name},
+        # The newest catalogue: a rerun of an old day keeps the IDs of items of later days.
+        known_items=task.store.read("items", columns=["item_id", "item_index"]),
     )
     return {
-        "status": "done" if published.changed else "unchanged",
-        "table": TABLE,
-        "rows": published.rows,
-        "snapshot_id": published.snapshot_id,
-        "content_hash": published.content_hash,
-        "changed": published.changed,
+        **published,
         "inputs": inputs,
         "generation": generation,
         "tokenizer_day": current.day,
@@ -187,24 +198,6 @@ def _rows(
     }
     schema = arrow_schema(SEMANTIC_IDS)
     return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
-
-
-def _require_sound(table: pa.Table, items: pa.Table, policy: Policy, width: int) -> None:
-    """Refuse to publish IDs that would break a model: a defect, not a matter of data.
-
-    Raises:
-        ProgramError: an item without or with two IDs, or two items with one ID.
-    """
-    indices, codes = table["item_index"].to_numpy(), _codes(table, width)
-    problems = []
-    if len(np.unique(indices)) != len(indices):
-        problems.append("an item has two IDs")
-    if not np.isin(items["item_index"].to_numpy(), indices).all():
-        problems.append("an item has no ID")
-    if policy != "bucket" and len(np.unique(codes, axis=0)) != len(codes):
-        problems.append(f"two items have one ID under policy {policy!r}")
-    if problems:
-        raise ProgramError(f"semantic IDs are not published: {'; '.join(problems)}")
 
 
 def _quality(tokenizer: Tokenizer, vectors: ItemVectors, table: pa.Table, trained: Facts) -> Facts:

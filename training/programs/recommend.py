@@ -13,9 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_store.arrow import arrow_schema
+from feature_store.checks.check import prepare
 from feature_store.log_lines import Progress
+from feature_store.rules import RuleInputs
 from feature_store.tables import CATALOG
 from training.answering import Answerer
+from training.checks.publish import publish_checked
 from training.data.contexts import NO_ITEMS
 from training.data.histories import COLUMNS, Histories
 from training.models.interface import PAD, TopK, as_ranker
@@ -33,8 +36,9 @@ def run(task: Task) -> Facts:
     """Write the day's recommendations with the champion of now; none before there is one.
 
     Raises:
-        ProgramError: the day has no histories, or the model broke a promise: an item twice, an
-            unknown item, scores that rise.
+        ProgramError: the day has no histories, or the model broke a promise that no row can tell:
+            an item outside its catalogue or no longer listed, an item after an empty place.
+        TableRefused: lists break rules of the table: an item twice, scores that rise.
         BundleError: the champion's bundle does not verify.
     """
     champion = task.registry.champion()
@@ -46,31 +50,33 @@ def run(task: Task) -> Facts:
         raise ProgramError(f"{source!r} has no rows for {task.day}; run build_user_sequences first")
     unlisted = read_unlisted(store, task.day)
     bundle = task.registry.fetch(champion)
+    prepare()
     answerer = Answerer.of(bundle, device=task.device, unlisted=unlisted)
     stage = store.stage(_TABLE, day=task.day, job=task.step)
     counts = {"users": 0, "users_left_out": 0, "places_empty": 0}
     try:
         stage.write(_batches(task, answerer, champion, counts))
-        published = store.publish(
+        # A champion of a later day may know items of later days: the newest catalogue counts.
+        published = publish_checked(
+            task,
             stage,
+            RuleInputs(
+                day=task.day,
+                config=task.config.validation,
+                num_items=store.row_count("items"),
+            ),
             replace=[task.day],
             inputs={
                 source: store.snapshot_id(source),
                 "items": store.snapshot_id("items"),
                 "bundle": f"models:/{task.config.name}/{champion.number}#{champion.digest}",
             },
-            properties={"sidereal.preset": task.config.name},
         )
     except BaseException:
         store.discard(stage)
         raise
     return {
-        "status": "done" if published.changed else "unchanged",
-        "table": _TABLE,
-        "rows": published.rows,
-        "snapshot_id": published.snapshot_id,
-        "content_hash": published.content_hash,
-        "changed": published.changed,
+        **published,
         "inputs": {source: store.snapshot_id(source), "items": store.snapshot_id("items")},
         "items_unlisted": len(answerer.unlisted),
         "model_version": champion.number,
@@ -79,7 +85,7 @@ def run(task: Task) -> Facts:
         "is_ranked": bool(task.config.recommendations.ranked_candidates)
         and as_ranker(answerer.model) is not None,
         **counts,
-        "message": f"{published.rows:,} users, {champion.family} version {champion.number}",
+        "message": f"{published['rows']:,} users, {champion.family} version {champion.number}",
     }
 
 
@@ -124,24 +130,18 @@ def _active(rows: pa.RecordBatch, task: Task) -> pa.RecordBatch:
 
 
 def require_promises(top: TopK, num_items: int, *, unlisted: np.ndarray = NO_ITEMS) -> None:
-    """Refuse lists that break what every model promises.
+    """Refuse lists that break what models promise and the table's rules can't say.
 
     Raises:
-        ProgramError: an item outside the catalogue, or one that it no longer lists, an item twice
-            in a list, an item after an empty place, or scores that rise; says how many lists and
-            shows the first.
+        ProgramError: an item outside the catalogue, or one that it no longer lists, or an item
+            after an empty place; says how many lists and shows the first.
     """
-    items_Bk, scores_Bk = top.items_Bk, top.scores_Bk
+    items_Bk = top.items_Bk
     filled_Bk = items_Bk != PAD
-    ordered_Bk = np.sort(items_Bk, axis=1)
-    same_Bk = (ordered_Bk[:, 1:] == ordered_Bk[:, :-1]) & (ordered_Bk[:, 1:] != PAD)
-    falls_Bk = scores_Bk[:, 1:] <= scores_Bk[:, :-1]
     broken = {
         "items outside the catalogue": ((items_Bk < PAD) | (items_Bk >= num_items)).any(axis=1),
         "items that the catalogue no longer lists": np.isin(items_Bk, unlisted).any(axis=1),
-        "an item twice": same_Bk.any(axis=1),
         "an item after an empty place": (filled_Bk[:, 1:] & ~filled_Bk[:, :-1]).any(axis=1),
-        "scores that rise or are no number": (filled_Bk[:, 1:] & ~falls_Bk).any(axis=1),
     }
     problems = [
         f"{rows.sum():,} lists with {what}, first {items_Bk[rows.argmax()].tolist()}"

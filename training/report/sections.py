@@ -150,11 +150,21 @@ def validation(steps: Steps) -> Section | None:
     failed = [(name, rule) for name, rule in rules if not rule["success"]]
     seconds = sum(found["seconds"] for found in checked.values())
     total = sum(steps[name].get("seconds", 0) for name in checked)
-    head = ["step", "rule", "column", "result", "rows failed", "observed", "expected", "meaning"]
+    head = [
+        "step",
+        "table",
+        "rule",
+        "column",
+        "result",
+        "rows failed",
+        "observed",
+        "expected",
+        "meaning",
+    ]
 
     def cells(name: str, rule: Mapping[str, Any]) -> list[Any]:
         return [
-            name, rule["rule"], rule.get("column") or "", rule["success"],
+            name, rule["table"], rule["rule"], rule.get("column") or "", rule["success"],
             shown(rule.get("rows_failed")), rule.get("observed", ""), rule.get("expected", ""),
             rule.get("description", ""),
         ]  # fmt: skip
@@ -164,7 +174,7 @@ def validation(steps: Steps) -> Section | None:
             ("rules checked", len(rules)),
             ("rules failed", len(failed)),
             ("seconds added", round(seconds, 1)),
-            ("share of the jobs' time", f"{seconds / total:.0%}" if total else "–"),
+            ("share of the steps' time", f"{seconds / total:.0%}" if total else "–"),
         )
     ]
     if failed:
@@ -179,7 +189,7 @@ def validation(steps: Steps) -> Section | None:
     return Section(
         anchor="validation",
         title="Validation",
-        say="Great Expectations ran these on the staged files, before the commit.",
+        say="Great Expectations ran these on the staged files of every table, before the commit.",
         blocks=blocks,
     )
 
@@ -641,7 +651,8 @@ def lineage(steps: Steps, entries: Rows) -> Section | None:
 
 
 def _docs(steps: Steps) -> list[Block]:
-    pages = [r["validation"]["docs_path"] for r in steps.values() if "validation" in r]
+    checks = [record["validation"] for record in steps.values() if "validation" in record]
+    pages = [path for each in checks for path in each["docs_paths"]]
     return [note(f"Data Docs: {pages[-1]}")] if pages else []
 
 

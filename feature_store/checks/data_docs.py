@@ -1,7 +1,7 @@
-"""Data Docs: one page per validation and an index, readable without a network.
+"""Data Docs: one page per check and an index, readable without a network.
 
 Great Expectations renders the rules of a page; its own page frame takes styles and scripts from
-seven hosts, so the frame here is ours (`templates/`). A page is written when its validation runs
+seven hosts, so the frame here is ours (`templates/`). A page is written when its check runs
 and never again, and the index reads only the newest verdicts of each table: the cost doesn't grow
 with history. Nothing on a page depends on when it was written.
 """
@@ -9,7 +9,9 @@ with history. Nothing on a page depends on when it was written.
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
 from great_expectations.render.view import DefaultJinjaPageView
 
+from feature_store.checks.interface import RuleResult
 from feature_store.contract import Contract
-from pipelines.validation.interface import RuleResult, ValidationContext
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
@@ -40,27 +42,28 @@ class Entry:
 
 def write_page(
     contract: Contract,
-    context: ValidationContext,
-    results: tuple[RuleResult, ...],
+    day: date,
+    preset: str,
+    root: Path,
+    results: Sequence[RuleResult],
     judged: "ExpectationSuiteValidationResult",
 ) -> Path:
-    """Write the page of one validation, then the index; returns the page's path.
+    """Write the page of one check below `root`, then the index; returns the page's path.
 
-    A day that is validated again replaces its page.
+    A day that is checked again replaces its page.
     """
-    root = context.data_docs
     folder = root / contract.name
     folder.mkdir(parents=True, exist_ok=True)
-    page = folder / f"{context.day}.html"
+    page = folder / f"{day}.html"
     _add_examples(judged, results)
     document = ValidationResultsPageRenderer(run_info_at_end=True).render(judged)
     refused = [result for result in results if result.refuses]
     html = _view().render(
         document,
         template="validation_page.j2",
-        preset=context.preset,
+        preset=preset,
         contract=contract,
-        day=context.day.isoformat(),
+        day=day.isoformat(),
         results=results,
         refused=refused,
         reported=[result for result in results if not result.success and not result.refuses],
@@ -69,12 +72,12 @@ def write_page(
     verdict = {"success": not refused, "failed": failed, "num_rules": len(results)}
     _replace(page.with_suffix(".json"), json.dumps(verdict))
     _replace(page, html)
-    write_index(root, context.preset)
+    write_index(root, preset)
     return page
 
 
 def _add_examples(
-    judged: "ExpectationSuiteValidationResult", results: tuple[RuleResult, ...]
+    judged: "ExpectationSuiteValidationResult", results: Sequence[RuleResult]
 ) -> None:
     """Give Great Expectations' tables the examples, escaped: its templates print values raw."""
     by_name = {result.rule: result for result in results if result.rows_failed}

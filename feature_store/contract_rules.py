@@ -1,45 +1,30 @@
-"""Contract → rules → Great Expectations suite."""
+"""The rules that a contract says by itself: presence, ranges, sets, the key, the schema."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from feature_store.contract import Column, Contract
-from pipelines.schema import spark_schema
-from pipelines.validation.interface import KeyRule, RowRule, Rule, RuleInputs
-from pipelines.validation.own_rules import own_rules
-from pipelines.validation.rules import table_rules
+from feature_store.rules import KeyRule, RowRule, Rule
 
-if TYPE_CHECKING:
-    from great_expectations import ExpectationSuite
-
-SCHEMA_RULE = "columns_match_the_contract"
-SCHEMA_DESCRIPTION = "The table has the contract's columns, in its order and of its types."
 _FLOATS = ("float", "double")
 
 
-def expected_columns(contract: Contract) -> dict[str, str]:
-    """Column → Spark type in Spark's short spelling, which says nothing of nullability."""
-    return {f.name: f.dataType.simpleString() for f in spark_schema(contract).fields}
+def column_differences(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:
+    """How actual columns differ from the expected: missing, unknown, of another type, order.
 
-
-def schema_differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
-    """How found columns differ from the expected ones: missing, unknown, of another type, order."""
-    problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} is not in the contract" for name in found if name not in expected]
+    Args:
+        expected: type by name, as contracts spell types.
+        actual: the same of what is staged.
+    """
+    problems = [f"{name} is missing" for name in expected if name not in actual]
+    problems += [f"{name} is not in the contract" for name in actual if name not in expected]
     problems += [
-        f"{name} is {found[name]}, expected {kind}"
+        f"{name} is {actual[name]}, expected {kind}"
         for name, kind in expected.items()
-        if name in found and found[name] != kind
+        if name in actual and actual[name] != kind
     ]
-    if not problems and list(found) != list(expected):
-        problems.append(f"columns are in the order {', '.join(found)}")
+    if not problems and list(actual) != list(expected):
+        problems.append(f"columns are in the order {', '.join(actual)}")
     return problems
-
-
-def suite_rules(contract: Contract, inputs: RuleInputs) -> tuple[Rule, ...]:
-    """Every rule of a table but its schema: the contract's, the hand-written, the preset's own."""
-    own = own_rules(contract, inputs.config)
-    return (*contract_rules(contract), *table_rules(contract.name, inputs), *own)
 
 
 def contract_rules(contract: Contract) -> tuple[Rule, ...]:
@@ -69,7 +54,7 @@ def _column_rules(column: Column) -> Iterator[RowRule]:
     name = column.name
     if not column.nullable:
         yield _rule(column, "is_present", f"{name} is never null.", f"{name} IS NOT NULL")
-    if column.is_list or column.is_map:
+    if _holds_many(column):
         yield _rule(
             column,
             "has_no_null_inside",
@@ -78,12 +63,12 @@ def _column_rules(column: Column) -> Iterator[RowRule]:
         )
     if column.scalar in _FLOATS:
         low, high = _lowest_highest(column)
-        # NaN is the largest value there is to Spark, so it isn't below infinity either.
-        below = f"{high} < double('infinity')"
+        # NaN is the largest value there is, to Spark and to DuckDB, so it isn't below infinity.
+        below = f"{high} < CAST('infinity' AS double)"
         if column.may_be_nan:
             below = _no_infinity(column)
         words = f"{name} is never {'' if column.may_be_nan else 'NaN or '}infinite."
-        yield _rule(column, "is_finite", words, f"{low} > -double('infinity') AND {below}")
+        yield _rule(column, "is_finite", words, f"{low} > -CAST('infinity' AS double) AND {below}")
     if column.allowed is not None:
         shown = ", ".join(str(value) for value in column.allowed)
         yield _rule(column, "is_allowed", f"{name} is one of {shown}.", _among(column))
@@ -131,9 +116,10 @@ def _lowest_highest(column: Column) -> tuple[str, str]:
 
 
 def _no_infinity(column: Column) -> str:
+    infinity = f"CAST('infinity' AS {column.scalar})"
     if _holds_many(column):
-        return f"NOT array_contains({_elements(column)}, {column.scalar}('infinity'))"
-    return f"{column.name} <> {column.scalar}('infinity')"
+        return f"NOT array_contains({_elements(column)}, {infinity})"
+    return f"{column.name} <> {infinity}"
 
 
 def _no_null_inside(column: Column) -> str:
@@ -147,51 +133,22 @@ def _no_null_inside(column: Column) -> str:
     elements = _elements(column)
     if column.scalar in _FLOATS:
         refused = "-infinity" if column.may_be_nan else "NaN"
-        return f"array_contains({elements}, {column.scalar}('{refused}')) IS NOT NULL"
+        return f"array_contains({elements}, CAST('{refused}' AS {column.scalar})) IS NOT NULL"
     if column.scalar in ("int", "long") and column.minimum is not None:
         return f"array_contains({elements}, {column.minimum - 1!r}) IS NOT NULL"
     by_sort = f"size({elements}) = 0 OR try_element_at(sort_array({elements}), 1) IS NOT NULL"
     if column.scalar != "string":
         return by_sort
-    found = f"array_contains({elements}, '\\0')"
-    return f"CASE WHEN {found} THEN {by_sort} ELSE {found} IS NOT NULL END"
+    contained = f"array_contains({elements}, chr(0))"
+    return f"CASE WHEN {contained} THEN {by_sort} ELSE {contained} IS NOT NULL END"
 
 
 def _among(column: Column) -> str:
     members = ", ".join(_literal(value) for value in column.allowed or ())
-    if _holds_many(column):
-        return f"forall({_elements(column)}, x -> x IN ({members}))"
     return f"{column.name} IN ({members})"
 
 
 def _literal(value: str | int) -> str:
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{escaped}'"
+        return "'" + value.replace("'", "''") + "'"
     return str(value)
-
-
-def build_suite(contract: Contract, rules: tuple[Rule, ...]) -> "ExpectationSuite":
-    """The suite of a table: its schema first, then one expectation per rule.
-
-    Each expectation carries its rule in plain words as its description, and the meaning of its
-    column, from the contract, as its note.
-    """
-    from great_expectations import ExpectationSuite
-
-    from pipelines.validation.expectations import ExpectSchemaToMatch, expectation
-
-    meanings = {column.name: column.meaning for column in contract.columns}
-    schema = ExpectSchemaToMatch(
-        rule=SCHEMA_RULE,
-        columns=expected_columns(contract),
-        description=SCHEMA_DESCRIPTION,
-    )
-    return ExpectationSuite(
-        name=contract.name,
-        expectations=[
-            schema,
-            *(expectation(rule, note=meanings.get(rule.column or "")) for rule in rules),
-        ],
-        notes=f"One row is {contract.grain}. Written by {contract.producer}.",
-    )

@@ -1,4 +1,4 @@
-"""Data Docs: readable offline, and an index of every validation."""
+"""Data Docs: readable offline, and an index of every check."""
 
 import json
 import re
@@ -6,38 +6,27 @@ from datetime import date
 
 import pytest
 
+from feature_store.checks import data_docs
+from feature_store.checks.check import check
+from feature_store.rules import RuleInputs
 from feature_store.tables import CATALOG
-from pipelines.config import Validation
-from pipelines.schema import spark_schema
-from pipelines.validation import data_docs
-from pipelines.validation.gate import ValidationContext, validate
+from feature_store.validation import Validation
+from tests.suites.engines import duckdb_engine
 from tests.suites.validation_rows import DAY, GOOD, event
 
 
 @pytest.fixture(scope="module")
-def site(spark, tmp_path_factory):
+def site(tmp_path_factory):
     """Data Docs of two days: one that passed, and one that was refused."""
-    from feature_store.settings import Settings
-
-    settings = Settings(home=tmp_path_factory.mktemp("home"))
-    contract = CATALOG["interactions"]
+    root = tmp_path_factory.mktemp("home") / "data_docs" / "shop"
     bad = [event("u<b>1</b>", strength=9), event("u2", dwell_seconds=-1.0)]
     for day, rows in ((DAY, GOOD["interactions"]), (date(2024, 5, 8), bad)):
-        staged = spark.createDataFrame(
-            [tuple(row.values()) for row in rows], spark_schema(contract)
-        )
-        context = ValidationContext(
-            preset="shop",
-            data_docs=settings.data_docs_of("shop"),
-            day=day,
-            config=Validation(),
-        )
-        result = validate(spark, contract, staged, context=context)
-        assert (
-            result.docs_path
-            == settings.home / "data_docs" / "shop" / "interactions" / f"{day}.html"
-        )
-    return settings.home / "data_docs" / "shop"
+        inputs = RuleInputs(day=day, config=Validation())
+        folder = tmp_path_factory.mktemp("staged")
+        with duckdb_engine(folder, "interactions", rows, num_items=None) as engine:
+            result = check(engine, CATALOG["interactions"], inputs, preset="shop", data_docs=root)
+        assert result.docs_path == root / "interactions" / f"{day}.html"
+    return root
 
 
 @pytest.fixture
@@ -48,9 +37,6 @@ def passed(site):
 @pytest.fixture
 def refused(site):
     return (site / "interactions" / "2024-05-08.html").read_text()
-
-
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
 
 def test_pages_load_nothing_from_elsewhere(site):

@@ -1,8 +1,6 @@
 """Rules that several tables have: the run's day, known items, lists that belong together."""
 
-from datetime import date
-
-from pipelines.validation.interface import KNOWN_INDEX, RowRule, Rule, RuleInputs, TableRule
+from feature_store.rules import KNOWN_INDEX, RowRule, Rule, RuleInputs, TableRule
 
 
 def known_item(inputs: RuleInputs, *, with_index: bool = False) -> tuple[Rule, ...]:
@@ -82,14 +80,17 @@ def no_item_twice(column: str) -> Rule:
     )
 
 
-def lists_have_equal_length(first: str, *others: str) -> Rule:
-    """Lists whose elements belong together have the same length, and none is empty."""
-    equal = " AND ".join(f"size({first}) = size({other})" for other in others)
+def lists_have_equal_length(first: str, *others: str, may_be_empty: bool = False) -> Rule:
+    """Lists whose elements belong together have the same length; none is empty, or all may be."""
+    conditions = [f"size({first}) = size({other})" for other in others]
+    if not may_be_empty:
+        conditions.insert(0, f"size({first}) > 0")
     return RowRule(
         name="lists_are_aligned",
         column=first,
-        description=f"{', '.join((first, *others))} have the same length, which is not 0.",
-        condition=f"size({first}) > 0 AND {equal}",
+        description=f"{', '.join((first, *others))} have the same length"
+        f"{'' if may_be_empty else ', which is not 0'}.",
+        condition=" AND ".join(conditions),
     )
 
 
@@ -103,8 +104,3 @@ def equal_size(column: str, description: str) -> Rule:
         minimum=0,
         maximum=0,
     )
-
-
-def instant(day: date | str) -> str:
-    """SQL of a day's first instant, UTC."""
-    return f"TIMESTAMP'{day}T00:00:00Z'"
