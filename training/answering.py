@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from training import inference
 from training.bundle import Bundle, BundleFormatError
 from training.data.contexts import NO_ITEMS, asked_times
 from training.data.histories import Histories
 from training.models import MODELS
-from training.models.interface import PAD, Contexts, Recommender, TopK, as_ranker
+from training.models.interface import PAD, Contexts, Model, TopK
 
 _ROWS_WORTH_A_THREAD = 32
 
@@ -109,7 +110,7 @@ class Answerer:
     """
 
     bundle: Bundle
-    model: Recommender
+    model: Model
     item_ids: pa.Array
     max_history: int
     minimum_strength: int
@@ -171,6 +172,8 @@ class Answerer:
             exclude_seen: whether items of the history are left out.
             ranked_candidates: items that are retrieved and put in order by the probability of
                 positive feedback; 0, or a model that can't rank: the order of retrieval.
+        Raises:
+            Unanswerable: the model does not recommend.
         """
         contexts = self.ask(histories).contexts(
             np.arange(histories.num_users),
@@ -178,14 +181,33 @@ class Answerer:
             max_history=self.max_history,
             exclude_seen=exclude_seen,
         )
-        model, ranker = self.model, as_ranker(self.model)
+        if not ranked_candidates or "feedback" not in self.model.answers:
+            return self.recommend(contexts, k)
+
+        def ranked(part: Contexts) -> TopK:
+            return inference.recommend_ranked(self.model, part, k, ranked_candidates)
+
+        return on_all_cores(ranked, contexts, device=self.device)
+
+    def recommend(self, contexts: Contexts, k: int) -> TopK:
+        """The k best items for each context of `ask`, by all cores.
+
+        Raises:
+            Unanswerable: the model does not recommend.
+        """
 
         def answer(part: Contexts) -> TopK:
-            if ranked_candidates and ranker is not None:
-                return ranker.recommend_ranked(part, k, ranked_candidates)
-            return model.recommend(part, k)
+            return inference.recommend(self.model, part, k)
 
         return on_all_cores(answer, contexts, device=self.device)
+
+    def rank(self, contexts: Contexts, items_BC: np.ndarray) -> np.ndarray:
+        """Probability of positive feedback for candidates of each context, float32, [B, C].
+
+        Raises:
+            Unanswerable: the model does not rank.
+        """
+        return inference.rank(self.model, contexts, items_BC)
 
     def next_ids(
         self, item_ids: Sequence[Sequence[str]], k: int, *, exclude_seen: bool

@@ -217,7 +217,7 @@ def test_free_beams_that_find_no_item_are_counted(world):
     contexts = next(slate_contexts(world.split.slates.test, max_history=9,
                                           exclude_seen=False, rows=3))  # fmt: skip
     # All 64 semantic IDs that could be are found; 30 of them are.
-    share = invalid_share(model, model.questions(contexts))
+    share = invalid_share(model, model.read(contexts).read)
     assert share == pytest.approx(34 / 64)
 
 

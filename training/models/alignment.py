@@ -15,12 +15,12 @@ B rows, M places, Q levels, P pairs, S slates, k places asked for.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training import inference
 from training.checkpoint import weights
 from training.course import Curves
 from training.data.contexts import PAD
@@ -35,7 +35,7 @@ from training.fitting import FitReport, Fitting, LoopSettings
 from training.loop import fit_course
 from training.losses.preference import dpo_loss, orpo_loss, simpo_loss
 from training.models.slate_fit import CUTOFF, SlateCourse, learnable
-from training.models.slate_model import SlateModel
+from training.models.slate_model import Read, SlateModel
 from training.settings.alignment import AlignmentConfig
 
 
@@ -196,12 +196,13 @@ class PairCourse:
             slates, max_history=self.settings.max_history, exclude_seen=fitting.exclude_seen
         )
         for contexts in questions:
-            said.append(policy.recommend(contexts, CUTOFF).items_Bk)
-            batch = policy.questions(contexts)
-            free = torch.full((len(contexts), 0), PAD, device=batch.items_BL.device)
-            items_Bk, _ = policy.say(batch, CUTOFF, free, distinct=False)
-            repeated.append(items_Bk.cpu().numpy())
-            invalid.append((invalid_share(policy, batch), len(contexts)))
+            for rows, state in inference.states(policy, contexts, k=CUTOFF):
+                said.append(policy.recommend(state, CUTOFF).items_Bk)
+                count = rows.stop - rows.start
+                free = torch.full((count, 0), PAD, device=policy.codes_VQ.device)
+                items_Bk, _ = policy.say(state.read, CUTOFF, free, distinct=False)
+                repeated.append(items_Bk.cpu().numpy())
+                invalid.append((invalid_share(policy, state.read), count))
         said_SM = np.concatenate(said)
         shares, sizes = zip(*invalid, strict=True)
         return {
@@ -253,12 +254,12 @@ def collapse(
 
 
 @torch.inference_mode()
-def invalid_share(model: SlateModel, batch: Any) -> float:
+def invalid_share(model: SlateModel, read: Read) -> float:
     """Share of semantic IDs no item has among those that free beams find for first items."""
     beams = beam_search(
-        model.opening(batch),
+        model.opening(read),
         model.trie,
-        num_rows=len(batch.lengths_B),
+        num_rows=len(read.lengths_B),
         beam_width=model.config.beam_width,
         constrained=False,
     )

@@ -25,6 +25,7 @@ from training.models.interface import PAD, Contexts, Family, TopK
 from training.models.popularity import popularity_scores
 from training.models.ranking import best_items, rows_within
 from training.settings.families import ItemKnnConfig
+from training.settings.spec import LISTS
 
 CHUNK_CELLS = 8_000_000
 """Cells of the widest temporary array, at fitting and at answering."""
@@ -36,6 +37,7 @@ class ItemKnn:
     """The nearest items of every item, and what they say together about a history."""
 
     family = "item_knn"
+    answers = LISTS
 
     def __init__(
         self,
@@ -49,17 +51,22 @@ class ItemKnn:
         self.popularity_V = popularity_V
         self.config = config
 
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
+    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+        """Rows whose votes, and whose scores of all items, fit into `CHUNK_CELLS`."""
+        votes = contexts.items_BL.shape[1] * self.neighbours_Vn.shape[1]
+        return rows_within(CHUNK_CELLS, max(len(self.popularity_V), votes))
+
+    def read(self, contexts: Contexts) -> Contexts:
+        """The contexts: their items are looked up when it is asked."""
+        return contexts
+
+    def select(self, state: Contexts, rows: np.ndarray) -> Contexts:
+        """Some of the contexts."""
+        return state.where(rows)
+
+    def recommend(self, state: Contexts, k: int) -> TopK:
         """The k items that the history's items speak for most."""
-        widest = max(
-            len(self.popularity_V), contexts.items_BL.shape[1] * self.neighbours_Vn.shape[1]
-        )
-        rows = rows_within(CHUNK_CELLS, widest)
-        parts = [TopK.empty(k)]
-        for start in range(0, len(contexts), rows):
-            part = contexts.rows(start, start + rows)
-            parts.append(best_items(torch.from_numpy(self._scores(part)), part, k))
-        return TopK.concatenate(parts)
+        return best_items(torch.from_numpy(self._scores(state)), state, k)
 
     def _scores(self, contexts: Contexts) -> np.ndarray:
         items_BL, num_items = contexts.items_BL, len(self.popularity_V)

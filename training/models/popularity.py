@@ -15,7 +15,9 @@ from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 from training.models.interface import PAD, Contexts, Family, TopK
+from training.models.ranking import rows_within
 from training.settings.families import PopularityConfig
+from training.settings.spec import LISTS
 
 CHUNK_CELLS = 4_000_000
 """Cells of the widest temporary array while answering."""
@@ -25,26 +27,33 @@ class Popularity:
     """Items by weighted event count; equal counts by item index."""
 
     family = "popularity"
+    answers = LISTS
 
-    def __init__(self, scores_V: np.ndarray) -> None:
+    def __init__(self, scores_V: np.ndarray, config: PopularityConfig) -> None:
+        self.config = config
         self.scores_V = scores_V.astype(np.float32)
         self._ranked_V = np.lexsort((np.arange(len(scores_V)), -self.scores_V)).astype(np.int32)
         self._rank_V = np.empty(len(scores_V), dtype=np.int64)
         self._rank_V[self._ranked_V] = np.arange(len(scores_V))
 
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
-        """The k most popular listed items that a context does not exclude."""
-        most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
-        width = min(len(self.scores_V), k + most_excluded + len(contexts.unlisted))
-        rows = max(1, CHUNK_CELLS // max(1, width))
-        starts = range(0, len(contexts), rows)
-        return TopK.concatenate(
-            [TopK.empty(k)]
-            + [self._answer(contexts.rows(start, start + rows), k, width) for start in starts]
-        )
+    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+        """Rows whose looked-at ranks fit into `CHUNK_CELLS`."""
+        return rows_within(CHUNK_CELLS, self._width(contexts, k))
 
-    def _answer(self, contexts: Contexts, k: int, width: int) -> TopK:
-        """Strike the excluded from the first `width` ranks; the first k left are the answer."""
+    def read(self, contexts: Contexts) -> Contexts:
+        """The contexts: there is nothing to make of a history."""
+        return contexts
+
+    def select(self, state: Contexts, rows: np.ndarray) -> Contexts:
+        """Some of the contexts."""
+        return state.where(rows)
+
+    def recommend(self, state: Contexts, k: int) -> TopK:
+        """The k most popular listed items that a context does not exclude.
+
+        The excluded are struck from the first ranks; the first k left are the answer.
+        """
+        contexts, width = state, self._width(state, k)
         offered = np.ones((len(contexts), width), dtype=bool)
         unlisted = self._rank_V[contexts.unlisted]
         offered[:, unlisted[unlisted < width]] = False
@@ -57,6 +66,11 @@ class Popularity:
         items_Bk[row, place[row, rank]] = self._ranked_V[rank]
         scores_Bk = np.where(items_Bk == PAD, -np.inf, self.scores_V[items_Bk])
         return TopK(items_Bk, scores_Bk.astype(np.float32))
+
+    def _width(self, contexts: Contexts, k: int) -> int:
+        """Ranks among which k items are left, whatever is excluded."""
+        most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
+        return min(len(self.scores_V), k + most_excluded + len(contexts.unlisted))
 
 
 def popularity_scores(split: Split, num_items: int, half_life_days: float | None) -> np.ndarray:
@@ -76,7 +90,7 @@ def fit(
     """Count the training events."""
     scores_V = popularity_scores(split, vocabulary.num_items, config.half_life_days)
     facts = {"config": asdict(config), "items_with_events": int((scores_V > 0).sum())}
-    return Popularity(scores_V), FitReport(facts=facts)
+    return Popularity(scores_V, config), FitReport(facts=facts)
 
 
 def save(model: Popularity, directory: Path) -> None:
@@ -89,7 +103,7 @@ def save(model: Popularity, directory: Path) -> None:
 def load(directory: Path, device: str = "cpu") -> Popularity:
     """Read what `save` wrote."""
     document = json.loads((directory / "popularity.json").read_text(encoding="utf-8"))
-    return Popularity(np.array(document["scores"], dtype=np.float32))
+    return Popularity(np.array(document["scores"], dtype=np.float32), PopularityConfig())
 
 
 FAMILY = Family("popularity", PopularityConfig, fit, save, load)

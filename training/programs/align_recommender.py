@@ -18,7 +18,7 @@ from training.config import Training
 from training.fitting import Observer
 from training.models import MODELS
 from training.models.alignment import AlignmentConfig
-from training.models.interface import Family, Recommender
+from training.models.interface import Family, Model
 from training.programs.day_inputs import read_pairs
 from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver, RunObserver
@@ -69,7 +69,7 @@ def run(task: Task) -> Facts:
                 "message": f"{name} is aligned already"}  # fmt: skip
     begin = task.registry.fetch(trained)
 
-    def fit(observers: tuple[Observer, ...]) -> tuple[Recommender, Facts]:
+    def fit(observers: tuple[Observer, ...]) -> tuple[Model, Facts]:
         model = family.load(begin.directory / "model", task.device)
         fitting = fitting_of(task, training, checkpoints_of(task, f"{name}-aligned"), observers)
         started = time.perf_counter()
@@ -119,7 +119,7 @@ def _training(task: Task, family: Family) -> Training:
 def _keep(
     task: Task,
     family: Family,
-    model: Recommender,
+    model: Model,
     material: Material,
     config: Facts,
     begin: Bundle,

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_store.log_lines import Progress
-from training.answering import Answerer, on_all_cores
+from training.answering import Answerer
 from training.bundle import Bundle, digest_of
 from training.config import Evaluation, TrainingConfig
 from training.data.contexts import NO_ITEMS
@@ -39,7 +39,7 @@ from training.evaluation.retrieval import (
     slice_masks,
 )
 from training.gate import CHAMPION, PRETRAINED
-from training.models.interface import Contexts, TopK, as_ranker
+from training.models.interface import Contexts, TopK
 from training.programs.day_inputs import (
     Inputs,
     read_histories,
@@ -392,12 +392,9 @@ def _measure(
 
 
 def _answers(answerer: Answerer, split: Split, evaluation: Evaluation) -> Iterator[TopK]:
-    def answer(contexts: Contexts) -> TopK:
-        return answerer.model.recommend(contexts, max(evaluation.cutoffs))
-
     progress, done = Progress(LOG, f"{answerer.bundle.family}: next items", len(split.test)), 0
     for contexts in _questions(answerer, split.test, exclude_seen=evaluation.exclude_seen):
-        yield on_all_cores(answer, contexts, device=answerer.device)
+        yield answerer.recommend(contexts, max(evaluation.cutoffs))
         done += len(contexts)
         progress.at(done)
 
@@ -407,10 +404,6 @@ def _said(answerer: Answerer, slates: Slates | None, evaluation: Evaluation) -> 
     if slates is None:
         return None
     longest = max(evaluation.slate_cutoffs)
-
-    def answer(contexts: Contexts) -> TopK:
-        return answerer.model.recommend(contexts, longest)
-
     asked, said = answerer.ask(slates.histories), []
     progress = Progress(LOG, f"{answerer.bundle.family}: slates", len(slates))
     for start in range(0, len(slates), _ROWS):
@@ -421,20 +414,19 @@ def _said(answerer: Answerer, slates: Slates | None, evaluation: Evaluation) -> 
             max_history=answerer.max_history,
             exclude_seen=evaluation.exclude_seen,
         )
-        said.append(on_all_cores(answer, contexts, device=answerer.device).items_Bk)
+        said.append(answerer.recommend(contexts, longest).items_Bk)
         progress.at(min(start + _ROWS, len(slates)))
     return np.concatenate(said)
 
 
 def _judged(answerer: Answerer, feedback: Targets, evaluation: Evaluation) -> Judged | None:
     """What an entrant says of every target's feedback; None where it can't, or there is none."""
-    ranker = as_ranker(answerer.model)
-    if ranker is None or not len(feedback):
+    if "feedback" not in answerer.model.answers or not len(feedback):
         return None
     said, row, items = [], 0, feedback.items
     progress = Progress(LOG, f"{answerer.bundle.family}: feedback", len(feedback))
     for contexts in _questions(answerer, feedback, exclude_seen=False):
-        said.append(ranker.rank(contexts, items[row : row + len(contexts), None])[:, 0])
+        said.append(answerer.rank(contexts, items[row : row + len(contexts), None])[:, 0])
         row += len(contexts)
         progress.at(row)
     strengths = feedback.histories.strengths[feedback.events]

@@ -17,7 +17,7 @@ from training.data.histories import Histories
 from training.data.splits import Split, fit_facts, log_days
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting, LoopSettings, Observer
-from training.models.interface import Family, Recommender
+from training.models.interface import Family, Model
 from training.programs.day_inputs import (
     Inputs,
     read_histories,
@@ -137,7 +137,7 @@ def checkpoints_of(task: Task, name: str) -> Path:
 def keep(
     task: Task,
     family: Family,
-    model: Recommender,
+    model: Model,
     material: Material,
     config: Facts,
     training: Facts,

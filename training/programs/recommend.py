@@ -18,7 +18,7 @@ from feature_store.tables import CATALOG
 from training.answering import Answerer
 from training.data.contexts import NO_ITEMS
 from training.data.histories import COLUMNS, Histories
-from training.models.interface import PAD, TopK, as_ranker
+from training.models.interface import PAD, TopK
 from training.programs.day_inputs import read_unlisted
 from training.programs.interface import Facts, ProgramError, Task
 from training.registry_records import Version
@@ -77,7 +77,7 @@ def run(task: Task) -> Facts:
         "model_family": champion.family,
         "bundle_digest": champion.digest,
         "is_ranked": bool(task.config.recommendations.ranked_candidates)
-        and as_ranker(answerer.model) is not None,
+        and "feedback" in answerer.model.answers,
         **counts,
         "message": f"{published.rows:,} users, {champion.family} version {champion.number}",
     }

@@ -15,7 +15,7 @@ from feature_store.preset import PresetError
 from training.config import Training
 from training.fitting import Observer
 from training.models import MODELS
-from training.models.interface import Family, Recommender
+from training.models.interface import Family, Model
 from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver, RunObserver
 from training.programs.interface import Facts, Task
@@ -138,7 +138,7 @@ def _fit(
     training: Training,
     start: WarmStart,
     observers: tuple[Observer, ...],
-) -> tuple[Recommender, Facts]:
+) -> tuple[Model, Facts]:
     fitting = fitting_of(task, training, checkpoints_of(task, family.name), observers)
     fitting = replace(fitting, first_weights=start.weights)
     split = read_by(material, training)

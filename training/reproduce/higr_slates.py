@@ -32,6 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from training import inference
 from training.answering import Asked, on_all_cores
 from training.config import Training, TrainingConfig
 from training.data.contexts import Contexts, TopK
@@ -49,7 +50,7 @@ from training.evaluation.slate import (
 from training.fitting import FitReport, Fitting, LoopSettings
 from training.models import MODELS
 from training.models.alignment import Aligned, AlignmentConfig
-from training.models.interface import Recommender
+from training.models.interface import Model
 from training.models.slate_fit import SlateCourse, learnable
 from training.models.slate_model import SlateModel
 from training.reproduce.step_memory import step_peak
@@ -299,7 +300,7 @@ def latency(experiment: Experiment, rows: Mapping[str, Row], seed: int) -> dict[
     for turn in range(LATENCY_ROUNDS + 1):
         for name, model in models.items():
             started = time.perf_counter()
-            model.recommend(contexts, SLATE)
+            inference.recommend(model, contexts, SLATE)
             if turn:  # the first warms up
                 seconds[name].append(time.perf_counter() - started)
     return {
@@ -506,7 +507,7 @@ def _load(experiment: Experiment, row: Row, seed: int) -> SlateModel:
     return model
 
 
-def _fit(experiment: Experiment, row: Row, seed: int) -> tuple[Recommender, dict[str, Any]]:
+def _fit(experiment: Experiment, row: Row, seed: int) -> tuple[Model, dict[str, Any]]:
     family, fitting = MODELS[row.family], _fitting(experiment, row, seed)
     split = _read(experiment, row)
     if row.method is None:
@@ -563,13 +564,13 @@ def _questions(experiment: Experiment, row: Row, slates: Slates, *, exclude_seen
     )
 
 
-def _measured(experiment: Experiment, row: Row, model: Recommender) -> pa.Table:
+def _measured(experiment: Experiment, row: Row, model: Model) -> pa.Table:
     """A row per slate: its user, what is said in its place, and how much of that is right."""
     every, said = experiment.every, [np.empty((0, PLACES), dtype=np.int32)]
     exclude_seen = experiment.config.evaluation.exclude_seen
 
     def answer(contexts: Contexts) -> TopK:
-        return model.recommend(contexts, PLACES)
+        return inference.recommend(model, contexts, PLACES)
 
     for start in range(0, len(every), ROWS):
         part = every.where(np.arange(start, min(start + ROWS, len(every))))
