@@ -18,8 +18,9 @@ from training import inference
 from training.bundle import Bundle, BundleFormatError
 from training.data.contexts import NO_ITEMS, asked_times
 from training.data.histories import Histories
-from training.models import MODELS
+from training.models import MODELS, weights
 from training.models.interface import PAD, Contexts, Model, TopK
+from training.models.weights import WeightsError
 
 _ROWS_WORTH_A_THREAD = 32
 
@@ -128,18 +129,23 @@ class Answerer:
                 `training.programs.day_inputs.read_unlisted` gives them: the bundle doesn't know.
 
         Raises:
-            BundleFormatError: the bundle is of a family that this code does not have.
+            BundleFormatError: the bundle is of a family that this code does not have, or was
+                written when the family kept other weights.
         """
         if bundle.family not in MODELS:
             raise BundleFormatError(
                 f"bundle at {bundle.directory} is of family {bundle.family!r}; "
                 f"this code has {sorted(MODELS)}"
             )
+        try:
+            model = weights.load(bundle.directory / "model", MODELS[bundle.family], device)
+        except WeightsError as error:
+            raise BundleFormatError(f"bundle at {bundle.directory} is refused: {error}") from error
         training = bundle.document("config")["training"]
         item_ids = bundle.items()["item_id"].combine_chunks()
         return cls(
             bundle=bundle,
-            model=MODELS[bundle.family].load(bundle.directory / "model", device),
+            model=model,
             item_ids=item_ids,
             unlisted=unlisted[unlisted < len(item_ids)],
             max_history=training["max_history"],

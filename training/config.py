@@ -12,6 +12,7 @@ from training.preset_sections import choice, overrides_by, settings_by, settings
 from training.settings import FAMILIES, TOKENIZERS
 from training.settings.alignment import AlignmentConfig
 
+_SHAPES = {name: spec.config_class for name, spec in FAMILIES.items()}
 Family = choice(FAMILIES)
 Places = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
@@ -50,7 +51,7 @@ class Models(Section):
     """The family that is to serve."""
     baselines: tuple[Family, ...] = ("sasrec", "item_knn", "popularity")
     """Families that are trained beside it; a challenger that one of them beats is not promoted."""
-    settings: settings_by(FAMILIES) = Field(default_factory=dict)
+    settings: settings_by(_SHAPES) = Field(default_factory=dict)
     """Per family, fields of its own frozen config dataclass (`tiger: {width: 64}`)."""
 
 

@@ -11,7 +11,8 @@ from training.evaluation.metric_names import (
     list_metric_names,
     slate_metric_names,
 )
-from training.settings import FAMILIES, RANKERS, SLATE_FAMILIES, WITH_SEMANTIC_IDS
+from training.settings import FAMILIES
+from training.settings.spec import Question
 
 if TYPE_CHECKING:
     from training.config import TrainingConfig
@@ -34,11 +35,11 @@ def _metrics(config: "TrainingConfig") -> Found:
 def _metrics_of_challenger(config: "TrainingConfig") -> Found:
     """The gate asks for what the challenger can be measured by."""
     challenger = config.models.challenger
-    ranks = challenger in RANKERS and _tasks(config) != "retrieval"
+    ranks = "feedback" in _answers(config, challenger)
     for path, name in _asked(config):
         if name not in _measured(config):
             continue
-        if name.startswith(READINGS[1:]) and challenger not in WITH_SEMANTIC_IDS:
+        if name.startswith(READINGS[1:]) and "semantic_ids" not in FAMILIES[challenger].reads:
             said = f"found {shown(name)}, and {challenger} has no semantic IDs"
             yield path, Problem(path="", found=said, expected=f"{name.partition('_')[2]!r}")
         # A guard of feedback guards those who can rank; it may be that nobody can.
@@ -92,13 +93,11 @@ def _entrants(config: "TrainingConfig") -> Found:
 def _stopping(config: "TrainingConfig") -> Found:
     """What stops a training is what its family learns."""
     for family in (config.models.challenger, *config.models.baselines):
-        metric = config.training_for(family).validation_metric
-        allowed = {"ndcg@10", "auc", "loss"}
-        if family in SLATE_FAMILIES:
-            allowed -= {"auc"}
-        if family in RANKERS:
-            allowed -= {"retrieval": {"auc"}, "ranking": {"ndcg@10"}}.get(_tasks(config), set())
-        if metric not in allowed:
+        metric, answers = config.training_for(family).validation_metric, _answers(config, family)
+        allowed = {"loss"}
+        allowed |= {"ndcg@10"} if "lists" in answers else set()
+        allowed |= {"auc"} if "feedback" in answers else set()
+        if FAMILIES[family].by_epochs and metric not in allowed:
             yield (
                 ("training", "overrides", family, "validation_metric"),
                 Problem(
@@ -113,7 +112,8 @@ def _warm_start(config: "TrainingConfig") -> Found:
     """Earlier weights fit a catalogue that has grown only where items have no weights."""
     for family in (config.models.challenger, *config.models.baselines):
         epochs = config.training_for(family).warm_start_epochs
-        if epochs and family not in WITH_SEMANTIC_IDS and family not in ("item_knn", "popularity"):
+        spec = FAMILIES[family]
+        if epochs and spec.by_epochs and "semantic_ids" not in spec.reads:
             yield (
                 ("training", "overrides", family, "warm_start_epochs"),
                 Problem(
@@ -128,7 +128,7 @@ def _warm_start(config: "TrainingConfig") -> Found:
 def _heads(config: "TrainingConfig") -> Found:
     """Heads share a width."""
     for family, settings in config.models.settings.items():
-        shape = FAMILIES[family](**settings)
+        shape = FAMILIES[family].config_class(**settings)
         heads, width = getattr(shape, "num_heads", 0), getattr(shape, "width", 0)
         if not heads:
             continue
@@ -144,8 +144,9 @@ def _heads(config: "TrainingConfig") -> Found:
         yield ("models", "settings", family), Problem(path="", found=wrong)
 
 
-def _tasks(config: "TrainingConfig") -> str:
-    return str(config.models.settings.get("unigrf", {}).get("tasks", "both"))
+def _answers(config: "TrainingConfig", family: str) -> frozenset[Question]:
+    """What a family of the preset can be asked."""
+    return FAMILIES[family].answers_with(config.models.settings.get(family, {}))
 
 
 RULES = (

@@ -11,7 +11,7 @@ from tests import worlds
 from training import inference
 from training.data.batches import Batch, BatchPlan
 from training.fitting import Fitting, LoopSettings
-from training.models import MODELS
+from training.models import MODELS, weights
 from training.models.interface import PAD, Contexts, contexts_of
 
 
@@ -50,7 +50,7 @@ class RecommenderSuite:
     def fit(self, world, **changes):
         family = MODELS[self.family]
         config = family.configure({**self.settings, **changes})
-        return family.fit(world.split, config, self.fitting, world.vocabulary)[0]
+        return family.fit(world.split, config, self.fitting, world.vocabulary, world.data)[0]
 
     @pytest.fixture(scope="class")
     def world(self):
@@ -164,8 +164,10 @@ class RecommenderSuite:
 
     def test_save_and_load_gives_the_same_answers(self, fitted, contexts, tmp_path):
         family = MODELS[self.family]
-        family.save(fitted, tmp_path / "model")
-        loaded = family.load(tmp_path / "model", "cpu")
+        weights.save(fitted, tmp_path / "model")
+        loaded = weights.load(tmp_path / "model", family)
+        assert (type(loaded), loaded.config) == (type(fitted), fitted.config)
+        assert loaded.sizes == fitted.sizes
         before, after = (
             inference.recommend(fitted, contexts, 8),
             inference.recommend(loaded, contexts, 8),

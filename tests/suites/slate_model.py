@@ -43,7 +43,7 @@ class SlateSuite(RecommenderSuite):
     @pytest.fixture(scope="class")
     def batch(self, world, model):
         """Contexts of 2 to 20 events and slates of 1 to 4 items."""
-        slates = learnable(world.split, model.config, world.vocabulary.codes_VQ).train
+        slates = learnable(world.slates, model.config, world.vocabulary.codes_VQ).train
         keep = np.random.default_rng(0).random(len(slates.items)) < 0.7
         keep[slates.offsets[:-1]] = True
         slates = slates.keeping_items(keep)
@@ -53,7 +53,7 @@ class SlateSuite(RecommenderSuite):
 
     @torch.no_grad()
     def test_slates_that_share_a_history_are_said_as_if_each_had_its_own(self, model, world):
-        slates = learnable(world.split, model.config, world.vocabulary.codes_VQ).train
+        slates = learnable(world.slates, model.config, world.vocabulary.codes_VQ).train
         slates = slates.where(np.repeat(np.arange(len(slates)), 3))
         place = 3 + np.arange(len(slates)) % 17
         starts = slates.histories.times[slates.histories.offsets[slates.user] + place]
@@ -168,5 +168,5 @@ class SlateSuite(RecommenderSuite):
         assert silent == []
 
     def _questions(self, world):
-        slates = world.split.slates.test
+        slates = world.slates.test
         return next(slate_contexts(slates, max_history=20, exclude_seen=True, rows=8))

@@ -26,7 +26,7 @@ from training.course import Curves
 from training.data.contexts import PAD
 from training.data.preferences import PairBatch, Pairs, pair_batches
 from training.data.slate_batches import SlatePlan, slate_contexts
-from training.data.splits import Split
+from training.data.slates import SlateSplit
 from training.data.vocabulary import Vocabulary
 from training.decoding.beam import beam_search
 from training.distributed import Processes
@@ -268,7 +268,7 @@ def invalid_share(model: SlateModel, read: Read) -> float:
 
 def align(
     model: SlateModel,
-    split: Split,
+    slates: SlateSplit,
     pairs: Pairs,
     config: AlignmentConfig,
     fitting: Fitting,
@@ -279,9 +279,9 @@ def align(
     """Align a pretrained model in place.
 
     Args:
-        model: pretrained on this split.
-        split: the same; pairs of its training slates train, those of its validation are watched.
-        pairs: of any of its slates, with contexts of the same events as the split's; those of test
+        model: pretrained on these slates.
+        slates: pairs of its training slates train, those of its validation are watched.
+        pairs: of any of its slates, with contexts of the same events as theirs; those of test
             slates are not looked at.
         config: how.
         fitting: as for the pretraining; the learning rate should be a tenth of it.
@@ -295,16 +295,16 @@ def align(
         ValueError: no pair of a training slate is left.
     """
     codes_VQ = vocabulary.codes_VQ
-    slates = learnable(split, model.config, codes_VQ)
-    course_before = SlateCourse(slates, fitting.settings, model.positions_per_item)
+    learnt = learnable(slates, model.config, codes_VQ)
+    course_before = SlateCourse(learnt, fitting.settings, model.positions_per_item)
     known = pairs.of_known(codes_VQ[:, 0] >= 0)
-    training = known.of_slates(split.slates.train)
+    training = known.of_slates(slates.train)
     if not len(training):
         raise ValueError(
             f"none of {len(pairs)} pairs is of a training slate and has semantic IDs for all its"
             " items; run build_preference_pairs for the training days"
         )
-    watched = known.of_slates(split.slates.validation).first(config.watched_slates)
+    watched = known.of_slates(slates.validation).first(config.watched_slates)
     model.to(fitting.device).eval()
     if item_vectors_VD is None:
         with torch.no_grad():
@@ -329,7 +329,7 @@ def align(
         "collapsed": collapsed,
         "before": dict(course.before),
         "train_pairs": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
-        "train_pairs_without_code": len(pairs.of_slates(split.slates.train)) - len(training),
+        "train_pairs_without_code": len(pairs.of_slates(slates.train)) - len(training),
         "watched_pairs": len(watched),
     }
     return model, replace(report, facts={**report.facts, **facts})

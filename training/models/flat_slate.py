@@ -20,7 +20,6 @@ from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.slate import NextItem, one_by_one
 from training.decoding.trie import CodeTrie
-from training.models.alignment import align
 from training.models.slate_fit import slate_family
 from training.models.slate_model import Read, SlateModel
 from training.settings.families import FlatSlateConfig
@@ -125,4 +124,4 @@ class FlatSlate(SlateModel):
         return step
 
 
-FAMILY = slate_family(FlatSlate, FlatSlateConfig, align)
+FAMILY = slate_family(FlatSlate)

@@ -3,19 +3,18 @@
 B contexts, L events of context, C candidates, k places in a list, V items in the catalogue.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from training.configure import configure
 from training.data.contexts import PAD, Contexts, TopK, contexts_of
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
-from training.settings.spec import Question
+from training.settings.spec import FamilySpec, Question
 
 __all__ = [
     "PAD",
@@ -94,30 +93,48 @@ class Ranks(Model, Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Family:
-    """A kind of recommender: how it is configured, fitted, saved and loaded.
+class Fit(Protocol):
+    """How a family's models come about."""
+
+    def __call__(
+        self,
+        split: Split,
+        config: Any,
+        fitting: Fitting,
+        vocabulary: Vocabulary,
+        data: Data = NO_DATA,
+        /,
+    ) -> tuple[Any, FitReport]:
+        """Fit a model.
+
+        Args:
+            split: histories that train, targets that stop the training.
+            config: of the family's class.
+            fitting: how.
+            vocabulary: the catalogue; with codes for a family that reads `semantic_ids`.
+            data: what else the family `reads`, by the table's name.
+        Returns:
+            The model, a `training.models.weights.Kept`, and what the fit did.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family(FamilySpec):
+    """A kind of model: what a preset knows of it, and how it is fitted and kept.
 
     Attributes:
-        name: key in `MODELS`.
-        config_class: frozen dataclass of the model's shape; every field has a default.
-        fit: (split, config, fitting, vocabulary) → (model, report).
-        save: (model, directory): safetensors and JSON, nothing pickled.
-        load: (directory, device) → a model that answers as the saved one did.
-        uses_semantic_ids: whether `fit` needs `vocabulary.codes_VQ`.
-        uses_slates: whether `fit` needs `split.slates`.
-        align: teaches a fitted model which of two slates is better, as `training.models.alignment`;
-            None for a family that learns no preferences.
+        model_class: a `training.models.weights.Kept`.
+        fit: makes one.
     """
 
-    name: str
-    config_class: type
-    fit: Callable[[Split, Any, Fitting, Vocabulary], tuple[Model, FitReport]]
-    save: Callable[[Any, Path], None]
-    load: Callable[[Path, str], Model]
-    uses_semantic_ids: bool = False
-    uses_slates: bool = False
-    align: Callable[..., tuple[Model, FitReport]] | None = None
+    model_class: type[Any]
+    fit: Fit
+
+    @classmethod
+    def of(cls, spec: FamilySpec, model_class: type[Any], fit: Fit) -> "Family":
+        """The family that presets know by a spec."""
+        return cls(**vars(spec), model_class=model_class, fit=fit)
 
     def configure(self, settings: Mapping[str, Any]) -> Any:
         """The family's config with some fields set.

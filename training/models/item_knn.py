@@ -8,22 +8,22 @@ after Sarwar et al. 2001 (cosine) with shrinkage as in Deshpande and Karypis 200
 neighbour speaks for follow by popularity. V items, n neighbours, B contexts, L events.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from training.data.histories import Histories
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 from training.models.interface import PAD, Contexts, Family, TopK
 from training.models.popularity import popularity_scores
 from training.models.ranking import best_items, rows_within
+from training.settings import FAMILIES
 from training.settings.families import ItemKnnConfig
 from training.settings.spec import LISTS
 
@@ -50,6 +50,27 @@ class ItemKnn:
         self.similarities_Vn = similarities_Vn
         self.popularity_V = popularity_V
         self.config = config
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """None that the config doesn't say."""
+        return {}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The neighbourhood."""
+        return {
+            "neighbours": torch.from_numpy(self.neighbours_Vn),
+            "similarities": torch.from_numpy(self.similarities_Vn),
+            "popularity": torch.from_numpy(self.popularity_V),
+        }
+
+    @classmethod
+    def from_weights(
+        cls, config: ItemKnnConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> "ItemKnn":
+        """The model that had this neighbourhood."""
+        names = ("neighbours", "similarities", "popularity")
+        return cls(*(tensors[name].numpy() for name in names), config)
 
     def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
         """Rows whose votes, and whose scores of all items, fit into `CHUNK_CELLS`."""
@@ -84,7 +105,11 @@ class ItemKnn:
 
 
 def fit(
-    split: Split, config: ItemKnnConfig, fitting: Fitting, vocabulary: Vocabulary
+    split: Split,
+    config: ItemKnnConfig,
+    fitting: Fitting,
+    vocabulary: Vocabulary,
+    data: Data = NO_DATA,
 ) -> tuple[ItemKnn, FitReport]:
     """Count pairs, keep each item's nearest."""
     num_items = vocabulary.num_items
@@ -145,28 +170,4 @@ def _distinct_items(histories: Histories, num_items: int) -> tuple[np.ndarray, n
     return pairs // num_items, pairs % num_items
 
 
-def save(model: ItemKnn, directory: Path) -> None:
-    """Write the neighbourhood as safetensors and the config as JSON."""
-    directory.mkdir(parents=True, exist_ok=True)
-    arrays = {
-        "neighbours": model.neighbours_Vn,
-        "similarities": model.similarities_Vn,
-        "popularity": model.popularity_V,
-    }
-    save_file(arrays, directory / "item_knn.safetensors")
-    (directory / "item_knn.json").write_text(json.dumps(asdict(model.config)), encoding="utf-8")
-
-
-def load(directory: Path, device: str = "cpu") -> ItemKnn:
-    """Read what `save` wrote."""
-    arrays = load_file(directory / "item_knn.safetensors")
-    config = json.loads((directory / "item_knn.json").read_text(encoding="utf-8"))
-    return ItemKnn(
-        arrays["neighbours"],
-        arrays["similarities"],
-        arrays["popularity"],
-        ItemKnnConfig(**config),
-    )
-
-
-FAMILY = Family("item_knn", ItemKnnConfig, fit, save, load)
+FAMILY = Family.of(FAMILIES["item_knn"], ItemKnn, fit)

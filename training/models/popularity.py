@@ -4,18 +4,21 @@ An item's score is the number of its training events, each weighted by 0.5 per `
 of age at the last training event.
 """
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from training.data.histories import DAY
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 from training.models.interface import PAD, Contexts, Family, TopK
 from training.models.ranking import rows_within
+from training.settings import FAMILIES
 from training.settings.families import PopularityConfig
 from training.settings.spec import LISTS
 
@@ -35,6 +38,22 @@ class Popularity:
         self._ranked_V = np.lexsort((np.arange(len(scores_V)), -self.scores_V)).astype(np.int32)
         self._rank_V = np.empty(len(scores_V), dtype=np.int64)
         self._rank_V[self._ranked_V] = np.arange(len(scores_V))
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """None that the config doesn't say."""
+        return {}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The scores."""
+        return {"scores": torch.from_numpy(self.scores_V)}
+
+    @classmethod
+    def from_weights(
+        cls, config: PopularityConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> "Popularity":
+        """The list that had these scores."""
+        return cls(tensors["scores"].numpy(), config)
 
     def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
         """Rows whose looked-at ranks fit into `CHUNK_CELLS`."""
@@ -85,7 +104,11 @@ def popularity_scores(split: Split, num_items: int, half_life_days: float | None
 
 
 def fit(
-    split: Split, config: PopularityConfig, fitting: Fitting, vocabulary: Vocabulary
+    split: Split,
+    config: PopularityConfig,
+    fitting: Fitting,
+    vocabulary: Vocabulary,
+    data: Data = NO_DATA,
 ) -> tuple[Popularity, FitReport]:
     """Count the training events."""
     scores_V = popularity_scores(split, vocabulary.num_items, config.half_life_days)
@@ -93,17 +116,4 @@ def fit(
     return Popularity(scores_V, config), FitReport(facts=facts)
 
 
-def save(model: Popularity, directory: Path) -> None:
-    """Write the counts as JSON: exact for float32."""
-    directory.mkdir(parents=True, exist_ok=True)
-    document = {"scores": model.scores_V.tolist()}
-    (directory / "popularity.json").write_text(json.dumps(document), encoding="utf-8")
-
-
-def load(directory: Path, device: str = "cpu") -> Popularity:
-    """Read what `save` wrote."""
-    document = json.loads((directory / "popularity.json").read_text(encoding="utf-8"))
-    return Popularity(np.array(document["scores"], dtype=np.float32), PopularityConfig())
-
-
-FAMILY = Family("popularity", PopularityConfig, fit, save, load)
+FAMILY = Family.of(FAMILIES["popularity"], Popularity, fit)

@@ -11,19 +11,18 @@ Its blocks can be exchanged for another backbone: with `backbone: hstu`, `simila
 B rows, L events, D width, V items, H heads, N targets, R negatives.
 """
 
-import json
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.backbones import make_backbone
 from training.data.batches import Batch
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 from training.loop import fit_model
@@ -34,6 +33,7 @@ from training.losses.next_item import (
 )
 from training.models.interface import Contexts, Family, TopK
 from training.models.ranking import best_items, rows_within
+from training.settings import FAMILIES
 from training.settings.families import SasrecConfig
 from training.settings.spec import LISTS
 
@@ -112,6 +112,20 @@ class Sasrec(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = _backbone(config)
         self.norm = nn.LayerNorm(width) if is_own else nn.Identity()
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """V."""
+        return {"num_items": self.num_items}
+
+    @classmethod
+    def from_weights(
+        cls, config: SasrecConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> "Sasrec":
+        """The model that had these tensors."""
+        model = cls(config, **sizes)
+        model.load_state_dict(tensors)
+        return model
 
     @property
     def backbone(self) -> nn.Module:
@@ -198,7 +212,11 @@ def _backbone(config: SasrecConfig) -> nn.Module:
 
 
 def fit(
-    split: Split, config: SasrecConfig, fitting: Fitting, vocabulary: Vocabulary
+    split: Split,
+    config: SasrecConfig,
+    fitting: Fitting,
+    vocabulary: Vocabulary,
+    data: Data = NO_DATA,
 ) -> tuple[Sasrec, FitReport]:
     """Train on every event of the training histories."""
     config = replace(config, max_history=fitting.settings.max_history)
@@ -208,21 +226,4 @@ def fit(
     return model, report
 
 
-def save(model: Sasrec, directory: Path) -> None:
-    """Write the weights as safetensors and the shape as JSON."""
-    directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, directory / "sasrec.safetensors")
-    shape = {"num_items": model.num_items, "config": asdict(model.config)}
-    (directory / "sasrec.json").write_text(json.dumps(shape), encoding="utf-8")
-
-
-def load(directory: Path, device: str = "cpu") -> Sasrec:
-    """Read what `save` wrote."""
-    shape = json.loads((directory / "sasrec.json").read_text(encoding="utf-8"))
-    model = Sasrec(SasrecConfig(**shape["config"]), shape["num_items"])
-    model.load_state_dict(load_file(directory / "sasrec.safetensors"))
-    return model.to(device).eval()
-
-
-FAMILY = Family("sasrec", SasrecConfig, fit, save, load)
+FAMILY = Family.of(FAMILIES["sasrec"], Sasrec, fit)

@@ -10,8 +10,9 @@ H histories of L events, B rows of slates after them, W slates of a row, M place
 levels, K codes of a level, D width, V items, N targets, k places asked for.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -83,6 +84,20 @@ class SlateModel(nn.Module):
             nn.init.normal_(embedding.weight, std=0.02)
         self._trie: CodeTrie | None = None
         self._listed = ListedTrie()
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """V, and the codes of each level."""
+        return {"num_items": len(self.codes_VQ), "level_sizes": self.level_sizes}
+
+    @classmethod
+    def from_weights(
+        cls, config: Any, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Self:
+        """The model that had these tensors, codes among them."""
+        model = cls(config, tensors["codes_VQ"], tuple(sizes["level_sizes"]))
+        model.load_state_dict(tensors)
+        return model
 
     @property
     def num_levels(self) -> int:

@@ -11,20 +11,19 @@ and then Q light steps of a beam search that writes only IDs that exist.
 B rows, L events, Q levels, K codes of a level, D width, V items, W beams, N targets.
 """
 
-import json
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.backbones import make_backbone
 from training.backbones.interface import Memory
 from training.data.batches import Batch
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.decoding.beam import beam_search, top_items
 from training.decoding.trie import CodeTrie, ListedTrie
@@ -32,6 +31,7 @@ from training.fitting import FitReport, Fitting
 from training.loop import fit_model
 from training.models.interface import Contexts, Family, TopK
 from training.models.ranking import rows_within
+from training.settings import FAMILIES
 from training.settings.families import TigerConfig
 from training.settings.spec import LISTS
 
@@ -87,6 +87,20 @@ class Tiger(nn.Module):
         nn.init.normal_(self.tokens.weight, std=0.02)
         self._trie: CodeTrie | None = None
         self._listed = ListedTrie()
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """V, and the codes of each level."""
+        return {"num_items": len(self.codes_VQ), "level_sizes": self.level_sizes}
+
+    @classmethod
+    def from_weights(
+        cls, config: TigerConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> "Tiger":
+        """The model that had these tensors, codes among them."""
+        model = cls(config, tensors["codes_VQ"], tuple(sizes["level_sizes"]))
+        model.load_state_dict(tensors)
+        return model
 
     @property
     def trie(self) -> CodeTrie:
@@ -186,7 +200,11 @@ class Tiger(nn.Module):
 
 
 def fit(
-    split: Split, config: TigerConfig, fitting: Fitting, vocabulary: Vocabulary
+    split: Split,
+    config: TigerConfig,
+    fitting: Fitting,
+    vocabulary: Vocabulary,
+    data: Data = NO_DATA,
 ) -> tuple[Tiger, FitReport]:
     """Train on every training event whose item has a semantic ID.
 
@@ -208,27 +226,4 @@ def fit(
     return model, replace(report, facts={**report.facts, **facts})
 
 
-def save(model: Tiger, directory: Path) -> None:
-    """Write weights and codes as safetensors, the shape as JSON."""
-    directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, directory / "tiger.safetensors")
-    shape = {
-        "num_items": len(model.codes_VQ),
-        "level_sizes": model.level_sizes,
-        "config": asdict(model.config),
-    }
-    (directory / "tiger.json").write_text(json.dumps(shape), encoding="utf-8")
-
-
-def load(directory: Path, device: str = "cpu") -> Tiger:
-    """Read what `save` wrote."""
-    shape = json.loads((directory / "tiger.json").read_text(encoding="utf-8"))
-    level_sizes = tuple(shape["level_sizes"])
-    empty_VQ = torch.zeros(shape["num_items"], len(level_sizes), dtype=torch.int32)
-    model = Tiger(TigerConfig(**shape["config"]), empty_VQ, level_sizes)
-    model.load_state_dict(load_file(directory / "tiger.safetensors"))
-    return model.to(device).eval()
-
-
-FAMILY = Family("tiger", TigerConfig, fit, save, load, uses_semantic_ids=True)
+FAMILY = Family.of(FAMILIES["tiger"], Tiger, fit)

@@ -15,7 +15,8 @@ from feature_store.preset import PresetError
 from training.config import Training
 from training.fitting import Observer
 from training.models import MODELS
-from training.models.interface import Family, Model
+from training.models.interface import Family
+from training.models.weights import Kept
 from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver, RunObserver
 from training.programs.interface import Facts, Task
@@ -138,11 +139,11 @@ def _fit(
     training: Training,
     start: WarmStart,
     observers: tuple[Observer, ...],
-) -> tuple[Model, Facts]:
+) -> tuple[Kept, Facts]:
     fitting = fitting_of(task, training, checkpoints_of(task, family.name), observers)
     fitting = replace(fitting, first_weights=start.weights)
-    split = read_by(material, training)
+    read = read_by(material, training)
     started = time.perf_counter()
-    model, report = family.fit(split, shape, fitting, material.vocabulary)
+    model, report = family.fit(read.split, shape, fitting, read.vocabulary, read.data)
     document = training_document(report, time.perf_counter() - started)
     return model, {**document, "warm_start": start.facts}

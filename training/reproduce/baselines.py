@@ -101,7 +101,9 @@ def _identity(experiment: Experiment, family: str, seed: int) -> dict[str, Any]:
         "settings": config.models.settings.get(family, {}),
         "training": loop,
         "evaluation": config.evaluation.model_dump(mode="json"),
-        "generation": experiment.vocabulary.generation if MODELS[family].uses_semantic_ids else "",
+        "generation": experiment.vocabulary.generation
+        if "semantic_ids" in MODELS[family].reads
+        else "",
         "split": json.loads(json.dumps(dict(experiment.split.facts), default=str)),
     }
 

@@ -32,9 +32,10 @@ from training.evaluation.compare import interval, user_draws
 from training.evaluation.ranking import Judged, auc
 from training.evaluation.retrieval import Meter, target_metrics
 from training.fitting import FitReport, Fitting, LoopSettings
-from training.models import MODELS
+from training.models import MODELS, weights
 from training.models.interface import Model
 from training.models.unigrf.family import fit as fit_unigrf
+from training.models.weights import Kept
 
 LOG = logging.getLogger(__name__)
 CUTOFFS = (10, 50)
@@ -329,7 +330,7 @@ def _cell(experiment: Experiment, name: str, seed: int) -> tuple[pa.Table, dict[
         "epochs": report.epochs,
         **report.facts,
     }
-    MODELS[model.family].save(model, model_path)
+    weights.save(model, model_path)
     pq.write_table(values, values_path)
     facts_path.write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
     shutil.rmtree(_checkpoints(experiment, name, seed), ignore_errors=True)
@@ -341,7 +342,7 @@ def _checkpoints(experiment: Experiment, name: str, seed: int) -> Path:
     return experiment.directory / "checkpoints" / f"{name}-{seed}"
 
 
-def _fit(experiment: Experiment, name: str, seed: int) -> tuple[Model, FitReport]:
+def _fit(experiment: Experiment, name: str, seed: int) -> tuple[Kept, FitReport]:
     cell = CELLS[name]
     kind = MODELS[cell.family]
     fitting = Fitting(
@@ -355,7 +356,7 @@ def _fit(experiment: Experiment, name: str, seed: int) -> tuple[Model, FitReport
     if not cell.after:
         return kind.fit(experiment.split, config, fitting, vocabulary)
     _, _, folder = _paths(experiment, cell.after, seed)
-    before = kind.load(folder, "cpu")
+    before = weights.load(folder, kind)
     assert isinstance(before, torch.nn.Module)
     return fit_unigrf(experiment.split, config, fitting, vocabulary, begin_with=before.state_dict())
 

@@ -13,19 +13,35 @@ from training.settings.families import (
     TigerConfig,
 )
 from training.settings.higr import HigrConfig
+from training.settings.spec import LISTS, FamilySpec
 from training.settings.tokenizers import CrqVaeConfig, RqKMeansConfig, RqVaeConfig
 from training.settings.unigrf import UnigrfConfig
 
-FAMILIES: dict[str, type] = {
-    "higr": HigrConfig,
-    "flat_slate": FlatSlateConfig,
-    "tiger": TigerConfig,
-    "unigrf": UnigrfConfig,
-    "sasrec": SasrecConfig,
-    "item_knn": ItemKnnConfig,
-    "popularity": PopularityConfig,
+FAMILIES: dict[str, FamilySpec] = {
+    spec.name: spec
+    for spec in (
+        FamilySpec(
+            name="higr",
+            config_class=HigrConfig,
+            reads=("user_sequences", "slates", "semantic_ids"),
+            learns_preferences=True,
+        ),
+        FamilySpec(
+            name="flat_slate",
+            config_class=FlatSlateConfig,
+            reads=("user_sequences", "slates", "semantic_ids"),
+            learns_preferences=True,
+        ),
+        FamilySpec(
+            name="tiger", config_class=TigerConfig, reads=("user_sequences", "semantic_ids")
+        ),
+        FamilySpec(name="unigrf", config_class=UnigrfConfig, answers=LISTS | {"feedback"}),
+        FamilySpec(name="sasrec", config_class=SasrecConfig),
+        FamilySpec(name="item_knn", config_class=ItemKnnConfig, by_epochs=False),
+        FamilySpec(name="popularity", config_class=PopularityConfig, by_epochs=False),
+    )
 }
-"""Shape of each family of recommenders; every field has a default."""
+"""What a preset must know of each family of models."""
 
 TOKENIZERS: dict[str, type] = {
     "rq_kmeans": RqKMeansConfig,
@@ -33,10 +49,3 @@ TOKENIZERS: dict[str, type] = {
     "crq_vae": CrqVaeConfig,
 }
 """Shape and fit of each kind of tokenizer."""
-
-WITH_SEMANTIC_IDS = frozenset({"higr", "flat_slate", "tiger"})
-"""Families that generate semantic IDs."""
-SLATE_FAMILIES = frozenset({"higr", "flat_slate"})
-"""Families that say whole slates."""
-RANKERS = frozenset({"unigrf"})
-"""Families that can be fitted to rank."""

@@ -10,7 +10,7 @@ LISTS: frozenset[Question] = frozenset({"lists", "slates"})
 """What whoever recommends answers: its list of k is its slate."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FamilySpec:
     """A family of models as a preset sees it; `training.models.interface.Family` adds the model.
 

@@ -17,6 +17,7 @@ B rows, L events, T tokens, D width, V items, N targets, R negatives, P items dr
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,6 +88,20 @@ class Unigrf(nn.Module):
         self.enhancer = Enhancer(config) if config.uses_enhancer else None
         self.weighter = Weighter(config) if config.tasks == "both" else None
         self.index = serving.KeptIndex()
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """V."""
+        return {"num_items": self.num_items}
+
+    @classmethod
+    def from_weights(
+        cls, config: UnigrfConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> "Unigrf":
+        """The model that had these tensors."""
+        model = cls(config, **sizes)
+        model.load_state_dict(tensors)
+        return model
 
     @property
     def answers(self) -> frozenset[Question]:
