@@ -18,9 +18,11 @@ from training import inference
 from training.bundle import Bundle, BundleFormatError
 from training.data.contexts import NO_ITEMS, asked_times
 from training.data.histories import Histories
+from training.installed import PluginError
 from training.models import MODELS, weights
 from training.models.interface import PAD, Contexts, Model, TopK
 from training.models.weights import WeightsError
+from training.settings.spec import Question
 
 _ROWS_WORTH_A_THREAD = 32
 
@@ -139,7 +141,7 @@ class Answerer:
             )
         try:
             model = weights.load(bundle.directory / "model", MODELS[bundle.family], device)
-        except WeightsError as error:
+        except (WeightsError, PluginError) as error:
             raise BundleFormatError(f"bundle at {bundle.directory} is refused: {error}") from error
         training = bundle.document("config")["training"]
         item_ids = bundle.items()["item_id"].combine_chunks()
@@ -152,6 +154,11 @@ class Answerer:
             minimum_strength=training["minimum_strength"],
             device=device,
         )
+
+    @property
+    def answers(self) -> frozenset[Question]:
+        """What it can be asked."""
+        return self.model.answers
 
     @property
     def num_items(self) -> int:
@@ -187,7 +194,7 @@ class Answerer:
             max_history=self.max_history,
             exclude_seen=exclude_seen,
         )
-        if not ranked_candidates or "feedback" not in self.model.answers:
+        if not ranked_candidates or "feedback" not in self.answers:
             return self.recommend(contexts, k)
 
         def ranked(part: Contexts) -> TopK:

@@ -74,9 +74,10 @@ class Evidence:
                     label=label,
                     family=entrant["family"],
                     digest=entrant["digest"],
-                    illegal_share=entrant["illegal_share"],
-                    repeated_share=entrant["repeated_share"],
-                    contradictions=entrant["contradictions"],
+                    # Whoever only ranks has no list that could break a promise.
+                    illegal_share=entrant.get("illegal_share", 0.0),
+                    repeated_share=entrant.get("repeated_share", 0.0),
+                    contradictions=entrant.get("contradictions", ()),
                     auc=_auc(entrant),
                 )
                 for label, entrant in facts["entrants"].items()

@@ -35,13 +35,18 @@ def _metrics(config: "TrainingConfig") -> Found:
 def _metrics_of_challenger(config: "TrainingConfig") -> Found:
     """The gate asks for what the challenger can be measured by."""
     challenger = config.models.challenger
-    ranks = "feedback" in _answers(config, challenger)
+    answers = _answers(config, challenger)
+    ranks = "feedback" in answers
+    of_lists = list_metric_names(config.evaluation.cutoffs)
     for path, name in _asked(config):
         if name not in _measured(config):
             continue
         if name.startswith(READINGS[1:]) and "semantic_ids" not in FAMILIES[challenger].reads:
             said = f"found {shown(name)}, and {challenger} has no semantic IDs"
             yield path, Problem(path="", found=said, expected=f"{name.partition('_')[2]!r}")
+        if name in of_lists and "lists" not in answers:
+            said = f"found {shown(name)}, and {challenger} does not recommend"
+            yield path, Problem(path="", found=said, expected=one_of(RANKING_METRICS))
         # A guard of feedback guards those who can rank; it may be that nobody can.
         if name in RANKING_METRICS and not ranks and path[-1] == "primary_metric":
             said = f"found {shown(name)}, and {challenger} does not rank"

@@ -36,7 +36,8 @@ def scoreboard(
 
     Args:
         config: evaluation, gate, and who faces whom.
-        found: per label and slice, the per-user metrics; a slice has the same users for all.
+        found: per label and slice, the per-user metrics of those who recommend; a slice has the
+            same users for all.
         facts: what else is known of each entrant, by label.
         also_measured: metrics that somebody else measures, and the gate may ask for.
     Returns:
@@ -170,13 +171,13 @@ def in_words(facts: Facts, metric: str) -> str:
     challenger = facts["entrants"][facts["challenger"]]
     of_slates = metric.startswith("slate_") and "slates" in challenger
     found_on = challenger["slates"] if of_slates else challenger
-    num_users = found_on["metrics"][ALL]["num_users"]
+    num_users = found_on["metrics"].get(ALL, facts)["num_users"]
     return f"{metric} on {num_users:,} users: " + ", ".join(shown)
 
 
 def _values(entrant: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An entrant's metrics on all targets; those of feedback where it can rank, and of slates."""
-    values = dict(entrant["metrics"][ALL]["values"])
+    """An entrant's metrics on all targets, of whatever it answers."""
+    values = dict(entrant["metrics"][ALL]["values"]) if entrant["metrics"] else {}
     if "ranking" in entrant:
         values |= entrant["ranking"][ALL]["values"]
     if "slates" in entrant:

@@ -204,7 +204,7 @@ def _scored(
 ) -> Facts:
     """The scoreboard of lists, of feedback for the entrants that can rank, and of slates."""
     split, feedback = questions.split, questions.feedback
-    found = {label: entrant.by_slice for label, entrant in measured.items()}
+    found = {label: e.by_slice for label, e in measured.items() if e.by_slice}
     judged = {label: e.judged for label, e in measured.items() if e.judged is not None}
     facts = scoreboard(
         config,
@@ -355,8 +355,38 @@ def _measure(
     own: SidIndex | None,
     sids: SidIndex | None,
 ) -> Measured:
-    evaluation, split = task.config.evaluation, questions.split
+    evaluation = task.config.evaluation
     answerer = Answerer.of(bundle, device=task.device, unlisted=questions.unlisted)
+    facts = {
+        "family": bundle.family,
+        "digest": bundle.digest,
+        "day": bundle.origin.day,
+        "generation": bundle.origin.generation,
+        "num_items": answerer.num_items,
+    }
+    found: Mapping[str, UserMetrics] = {}
+    if "lists" in answerer.answers:
+        found, of_lists = _measure_lists(answerer, questions.split, evaluation, own, sids)
+        facts |= of_lists
+    started = time.perf_counter()
+    judged = _judged(answerer, questions.feedback, evaluation)
+    if judged is not None:
+        facts["ranking_seconds"] = round(time.perf_counter() - started, 3)
+    started = time.perf_counter()
+    said_SM = _said(answerer, questions.slates, evaluation)
+    if said_SM is not None:
+        facts["slate_seconds"] = round(time.perf_counter() - started, 3)
+    return Measured(bundle, found, judged, said_SM, facts)
+
+
+def _measure_lists(
+    answerer: Answerer,
+    split: Split,
+    evaluation: Evaluation,
+    own: SidIndex | None,
+    sids: SidIndex | None,
+) -> tuple[Mapping[str, UserMetrics], Facts]:
+    """The metrics of an entrant's lists by slice, and what else is known of them."""
     meter = Meter(
         num_items=answerer.num_items,
         list_length=max(evaluation.cutoffs),
@@ -367,12 +397,7 @@ def _measure(
     consume(meter, _answers(answerer, split, evaluation), split.test, evaluation.cutoffs)
     seconds = time.perf_counter() - started
     found = by_slice(meter, split.test, cutoffs=evaluation.cutoffs, train=split.train)
-    facts = {
-        "family": bundle.family,
-        "digest": bundle.digest,
-        "day": bundle.origin.day,
-        "generation": bundle.origin.generation,
-        "num_items": answerer.num_items,
+    return found, {
         "illegal_share": meter.illegal_share,
         "repeated_share": meter.repeated_share,
         "coverage": meter.coverage(),
@@ -380,15 +405,6 @@ def _measure(
         "seconds": round(seconds, 3),
         "targets_per_second": round(len(split.test) / max(seconds, 1e-9), 1),
     }
-    started = time.perf_counter()
-    judged = _judged(answerer, questions.feedback, evaluation)
-    if judged is not None:
-        facts["ranking_seconds"] = round(time.perf_counter() - started, 3)
-    started = time.perf_counter()
-    said_SM = _said(answerer, questions.slates, evaluation)
-    if said_SM is not None:
-        facts["slate_seconds"] = round(time.perf_counter() - started, 3)
-    return Measured(bundle, found, judged, said_SM, facts)
 
 
 def _answers(answerer: Answerer, split: Split, evaluation: Evaluation) -> Iterator[TopK]:
@@ -401,7 +417,7 @@ def _answers(answerer: Answerer, split: Split, evaluation: Evaluation) -> Iterat
 
 def _said(answerer: Answerer, slates: Slates | None, evaluation: Evaluation) -> np.ndarray | None:
     """What an entrant would have shown in the place of each slate, int32, [S, k]."""
-    if slates is None:
+    if slates is None or "slates" not in answerer.answers:
         return None
     longest = max(evaluation.slate_cutoffs)
     asked, said = answerer.ask(slates.histories), []
@@ -421,7 +437,7 @@ def _said(answerer: Answerer, slates: Slates | None, evaluation: Evaluation) -> 
 
 def _judged(answerer: Answerer, feedback: Targets, evaluation: Evaluation) -> Judged | None:
     """What an entrant says of every target's feedback; None where it can't, or there is none."""
-    if "feedback" not in answerer.model.answers or not len(feedback):
+    if "feedback" not in answerer.answers or not len(feedback):
         return None
     said, row, items = [], 0, feedback.items
     progress = Progress(LOG, f"{answerer.bundle.family}: feedback", len(feedback))

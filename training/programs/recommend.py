@@ -33,8 +33,8 @@ def run(task: Task) -> Facts:
     """Write the day's recommendations with the champion of now; none before there is one.
 
     Raises:
-        ProgramError: the day has no histories, or the model broke a promise: an item twice, an
-            unknown item, scores that rise.
+        ProgramError: the day has no histories, the champion does not recommend, or the model broke
+            a promise: an item twice, an unknown item, scores that rise.
         BundleError: the champion's bundle does not verify.
     """
     champion = task.registry.champion()
@@ -47,6 +47,11 @@ def run(task: Task) -> Facts:
     unlisted = read_unlisted(store, task.day)
     bundle = task.registry.fetch(champion)
     answerer = Answerer.of(bundle, device=task.device, unlisted=unlisted)
+    if "lists" not in answerer.answers:
+        raise ProgramError(
+            f"the champion, {champion.family} version {champion.number}, ranks and does not"
+            " recommend; `sidereal models promote` a version that does"
+        )
     stage = store.stage(_TABLE, day=task.day, job=task.step)
     counts = {"users": 0, "users_left_out": 0, "places_empty": 0}
     try:
@@ -77,7 +82,7 @@ def run(task: Task) -> Facts:
         "model_family": champion.family,
         "bundle_digest": champion.digest,
         "is_ranked": bool(task.config.recommendations.ranked_candidates)
-        and "feedback" in answerer.model.answers,
+        and "feedback" in answerer.answers,
         **counts,
         "message": f"{published.rows:,} users, {champion.family} version {champion.number}",
     }

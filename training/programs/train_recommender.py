@@ -14,6 +14,7 @@ from typing import Any
 from feature_store.preset import PresetError
 from training.config import Training
 from training.fitting import Observer
+from training.installed import PluginError
 from training.models import MODELS
 from training.models.interface import Family
 from training.models.weights import Kept
@@ -62,11 +63,16 @@ def configured(task: Task) -> dict[str, tuple[Family, Any]]:
     """The families asked for with their shapes.
 
     Raises:
-        PresetError: there is no family of that name.
+        PresetError: there is no family of that name, or it can't be used.
     """
     unknown = sorted(set(task.families) - set(MODELS))
     if unknown:
         raise PresetError(f"no family {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    try:
+        for name in task.families:
+            MODELS.require(name)
+    except PluginError as error:
+        raise PresetError(str(error)) from error
     settings = task.config.models.settings
     return {
         name: (MODELS[name], MODELS[name].configure(settings.get(name, {})))
