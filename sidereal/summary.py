@@ -167,7 +167,7 @@ def _metrics(facts: Mapping[str, Any]) -> Facts:
         "entrants": {
             label: {
                 **_chosen(entrant, ("family", "illegal_share", "coverage")),
-                "values": entrant["metrics"][_ALL]["values"],
+                "values": entrant["metrics"].get(_ALL, {}).get("values", {}),
                 "ranking": entrant.get("ranking", {}).get(_ALL, {}).get("values", {}),
                 "slates": entrant.get("slates", {})
                 .get("metrics", {})

@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+import torch
+
 from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from tests.recommender_world import DAY, histories
@@ -19,6 +21,7 @@ from training.programs import (
     train_recommender,
 )
 from training.programs.interface import ProgramError, Task
+from training.tokenizers import TOKENIZERS, load_tokenizer
 
 STEPS = {
     "train_recommender": train_recommender,
@@ -56,10 +59,26 @@ def refusal(settings, preset, override):
     return ""
 
 
+def tokenizer_of(folder):
+    """Codes of the package's tokenizer, and of what is loaded of it."""
+    vectors_ND = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+    kind = TOKENIZERS["other_kmeans"]
+    settings = {"num_levels": 2, "codebook_size": 4, "settings": {"other_kmeans": {}}}
+    fitted = kind.fit(vectors_ND, kind.config_from(settings))
+    fitted.save(folder / "tokenizer")
+    loaded = load_tokenizer(folder / "tokenizer")
+    return {
+        "kind": loaded.kind,
+        "codes": fitted.encode(vectors_ND).tolist(),
+        "loaded": loaded.encode(vectors_ND).tolist(),
+    }
+
+
 def main():
     folder = Path(sys.argv[1])
     settings = Settings(home=folder, presets=folder, device="cpu")
     found = {preset: run_day(settings, preset) for preset in ("recommends", "ranks")}
+    found["tokenizer"] = tokenizer_of(folder)
     found["refusals"] = [refusal(settings, "recommends", each) for each in sys.argv[2:]]
     (folder / "facts.json").write_text(json.dumps(found, default=str))
 

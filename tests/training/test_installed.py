@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from training.installed import PluginError, Registry
+from training.report import sections
 
 HERE = Path(__file__).resolve()
 STRANGERS = HERE.parents[1] / "plugin" / "strangers.py"
@@ -112,6 +113,23 @@ def test_one_that_only_ranks_is_promoted_by_feedback_and_refused_where_lists_are
         "the champion, taster version 1, ranks and does not recommend; `sidereal models promote` a"
         " version that does"
     )
+
+
+def test_the_report_shows_its_feedback_and_no_lists(day):
+    facts = day["ranks"]["evaluate_recommender"]
+    lists = sections.metrics({"evaluate_recommender": facts})
+    tables = [block for block in lists.blocks if block.kind == "table"]
+    assert [row.cells[0] for row in tables[0].rows] == ["popularity"]
+    feedback = sections.ranking({"evaluate_recommender": facts})
+    tables = [block for block in feedback.blocks if block.kind == "table"]
+    assert [row.cells[0] for row in tables[0].rows] == ["taster"]
+
+
+def test_a_tokenizer_of_another_package_is_fitted_saved_and_loaded(day):
+    tokenizer = day["tokenizer"]
+    assert tokenizer["kind"] == "other_kmeans"
+    assert tokenizer["loaded"] == tokenizer["codes"]
+    assert len({tuple(codes) for codes in tokenizer["codes"]}) > 8
 
 
 def test_presets_know_the_settings_of_installed_families(day):

@@ -359,7 +359,7 @@ def metrics(steps: Steps) -> Section | None:
     record = steps.get("evaluate_recommender")
     if not record or "entrants" not in record:
         return None
-    entrants = record["entrants"]
+    entrants = _recommending(record)
     names = _shown_metrics(record)
     intervals = [
         {"metric": metric, "family": label, "value": v["point"], "low": v["low"], "high": v["high"]}
@@ -509,8 +509,13 @@ def _difference_cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _recommending(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Entrants that have lists to be measured by."""
+    return {label: entrant for label, entrant in record["entrants"].items() if entrant["metrics"]}
+
+
 def _shown_metrics(record: Mapping[str, Any]) -> list[str]:
-    values = next(iter(record["entrants"].values()))["metrics"]["all"]["values"]
+    values = next(iter(_recommending(record).values()))["metrics"]["all"]["values"]
     cutoff = 10 if 10 in record["cutoffs"] else record["cutoffs"][0]
     wanted = [f"ndcg@{cutoff}", f"hr@{cutoff}", "mrr"]
     wanted += [
@@ -520,7 +525,7 @@ def _shown_metrics(record: Mapping[str, Any]) -> list[str]:
 
 
 def _slices(record: Mapping[str, Any]) -> list[str]:
-    first = next(iter(record["entrants"].values()))
+    first = next(iter(_recommending(record).values()))
     return [name for name, found in first["metrics"].items() if name != "all" and found["values"]]
 
 

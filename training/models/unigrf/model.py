@@ -270,7 +270,7 @@ class Unigrf(nn.Module):
 
     def recommend(self, state: UnigrfState, k: int) -> TopK:
         """The k items most likely to come next after each context."""
-        return serving.recommend(self, state, k)
+        return serving.recommend(self, self.index.of(self), state, k)
 
     def rank(self, state: UnigrfState, items_BC: np.ndarray) -> np.ndarray:
         """Probability that each candidate, were it next, got positive feedback, [B, C]."""

@@ -9,7 +9,6 @@ B contexts, L events, C candidates, W of them at a time, D width, V items, k pla
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,10 +18,8 @@ from training.backbones.interface import Memory
 from training.data.contexts import PAD, Contexts, TopK
 from training.models.nearest import ALL_AT_ONCE, ItemIndex
 from training.models.ranking import rows_within
+from training.models.unigrf.interface import Network
 from training.models.unigrf.interleave import interleave_times
-
-if TYPE_CHECKING:
-    from training.models.unigrf.model import Unigrf
 
 CHUNK_CELLS = 16_000_000
 """Scores of one layer alive at a time while answering."""
@@ -55,7 +52,7 @@ class KeptIndex:
     def __init__(self) -> None:
         self._kept: tuple[tuple[int, int], ItemIndex] | None = None
 
-    def of(self, model: "Unigrf") -> ItemIndex:
+    def of(self, model: Network) -> ItemIndex:
         """The items of the model as it is, to be searched.
 
         Loading weights is noticed by their version, moving them by their place. What a fused
@@ -73,7 +70,7 @@ class KeptIndex:
 
 
 @torch.inference_mode()
-def read(model: "Unigrf", contexts: Contexts) -> UnigrfState:
+def read(model: Network, contexts: Contexts) -> UnigrfState:
     """Encode histories."""
     model.eval()
     device = model.items_VD.device
@@ -93,7 +90,7 @@ def read(model: "Unigrf", contexts: Contexts) -> UnigrfState:
 
 
 @torch.inference_mode()
-def select(model: "Unigrf", state: UnigrfState, rows: np.ndarray) -> UnigrfState:
+def select(model: Network, state: UnigrfState, rows: np.ndarray) -> UnigrfState:
     """Some of the rows."""
     row_N = torch.from_numpy(np.arange(len(state.contexts))[rows]).to(state.said_BD.device)
     return UnigrfState(
@@ -106,13 +103,13 @@ def select(model: "Unigrf", state: UnigrfState, rows: np.ndarray) -> UnigrfState
 
 
 @torch.inference_mode()
-def recommend(model: "Unigrf", state: UnigrfState, k: int) -> TopK:
-    """The k items with the largest logits after each context."""
-    return model.index.of(model).nearest(model.queries(state.said_BD), state.contexts, k)
+def recommend(model: Network, index: ItemIndex, state: UnigrfState, k: int) -> TopK:
+    """The k items of an index with the largest logits after each context."""
+    return index.nearest(model.queries(state.said_BD), state.contexts, k)
 
 
 @torch.inference_mode()
-def rank(model: "Unigrf", state: UnigrfState, items_BC: np.ndarray) -> np.ndarray:
+def rank(model: Network, state: UnigrfState, items_BC: np.ndarray) -> np.ndarray:
     """Probability of positive feedback for each candidate, float32, [B, C].
 
     An item beyond the catalogue gets the share of positive feedback in training, a `PAD` gets NaN.
@@ -138,7 +135,7 @@ def rank(model: "Unigrf", state: UnigrfState, items_BC: np.ndarray) -> np.ndarra
     return np.where(items_BC == PAD, np.nan, liked_BC.float().cpu().numpy()).astype(np.float32)
 
 
-def rows_at_once(model: "Unigrf", contexts: Contexts, num_candidates: int) -> int:
+def rows_at_once(model: Network, contexts: Contexts, num_candidates: int) -> int:
     """Contexts whose largest array is within bounds."""
     tokens = 2 * contexts.items_BL.shape[1] + 1
     micro = min(num_candidates, MICRO_BATCH)
