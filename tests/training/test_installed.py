@@ -5,12 +5,19 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from training.installed import PluginError, Registry
+from training.models import MODELS
+from training.programs.interface import ProgramError
+from training.programs.material import material_for
 from training.report import sections
+from training.settings import FAMILIES
+from training.settings import TOKENIZERS as KINDS
+from training.tokenizers import TOKENIZERS
 
 HERE = Path(__file__).resolve()
 STRANGERS = HERE.parents[1] / "plugin" / "strangers.py"
@@ -210,3 +217,65 @@ def test_presets_refuse_what_can_not_be_used(tmp_path):
     assert "is of type float, expected a training.models.interface.Family" in done.stdout
     assert "models.baselines.0: 'popularity' is a name of our own, and package" in done.stdout
     assert done.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize(
+    ("registries", "group", "thing", "told"),
+    [
+        (
+            (FAMILIES, MODELS),
+            "sidereal.models",
+            "strangers:FOLLOWER",
+            "calls itself 'follower', exp",
+        ),
+        (
+            (FAMILIES, MODELS),
+            "sidereal.models",
+            "strangers:Follower",
+            "is of type type, expected a",
+        ),
+        (
+            (MODELS,),
+            "sidereal.models",
+            "strangers:SPEC",
+            "has no model, expected a training.models",
+        ),
+        (
+            (KINDS, TOKENIZERS),
+            "sidereal.tokenizers",
+            "math:pi",
+            "is 3.14.*, expected a class of tra",
+        ),
+        (
+            (TOKENIZERS,),
+            "sidereal.tokenizers",
+            "strangers:Follower",
+            "is <class .*, expected a class",
+        ),
+        ((TOKENIZERS,), "sidereal.tokenizers", "strangers:OtherKMeans", "calls itself 'other_kmea"),
+    ],
+)
+def test_families_and_tokenizers_are_what_they_say(
+    registries, group, thing, told, tmp_path, monkeypatch
+):
+    install(tmp_path, f"[{group}]\nfound = {thing}")
+    text = (
+        STRANGERS.read_text()
+        + "\nSPEC = Family.__base__(name='found', config_class=TasterConfig)\n"
+    )
+    (tmp_path / "strangers.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "strangers", raising=False)
+    for registry in registries:
+        assert "found" in registry
+        with pytest.raises(PluginError, match=told):
+            registry["found"]
+    monkeypatch.delitem(sys.modules, "strangers", raising=False)
+
+
+def test_a_table_that_nobody_can_read_for_a_fit_is_refused():
+    family = replace(MODELS["popularity"], reads=("user_sequences", "moods"))
+    with pytest.raises(
+        ProgramError, match="popularity reads moods; what a fit can be given is user"
+    ):
+        material_for(None, family, None)
