@@ -5,6 +5,7 @@ seconds to import. `training.models.MODELS` and `training.tokenizers.TOKENIZERS`
 and the same classes, which is tested. What installed packages add is imported when it is named.
 """
 
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from training.installed import MODELS_GROUP, TOKENIZERS_GROUP, Registry
@@ -25,7 +26,7 @@ def spec_of(name: str, thing: Any) -> FamilySpec:
     """What an entry point names, as a family.
 
     Raises:
-        ValueError: it is something else, or calls itself otherwise.
+        ValueError: it is something else, calls itself otherwise, or its config has no defaults.
     """
     if not isinstance(thing, FamilySpec):
         raise ValueError(
@@ -33,6 +34,7 @@ def spec_of(name: str, thing: Any) -> FamilySpec:
         )
     if thing.name != name:
         raise ValueError(f"calls itself {thing.name!r}, expected the name of its entry point")
+    _require_defaults(thing.config_class)
     return thing
 
 
@@ -42,7 +44,18 @@ def _config_class_of(name: str, kind: Any) -> type:
         raise ValueError(
             f"is {kind!r}, expected a class of training.tokenizers.interface.Tokenizer"
         )
+    _require_defaults(config_class)
     return config_class
+
+
+def _require_defaults(config_class: type) -> None:
+    if not is_dataclass(config_class):
+        raise ValueError(f"has the config {config_class!r}, expected a dataclass")
+    bare = [each.name for each in fields(config_class) if each.default is MISSING]
+    if bare:
+        raise ValueError(
+            f"has the config {config_class.__name__}, whose field {', '.join(bare)} has no default"
+        )
 
 
 _OURS = (
