@@ -219,6 +219,17 @@ def test_presets_refuse_what_can_not_be_used(tmp_path):
     assert done.stdout.endswith("False\n")
 
 
+SPECS = """
+from dataclasses import make_dataclass
+
+from training.settings.spec import FamilySpec
+
+SPEC = FamilySpec(name="found", config_class=TasterConfig)
+PLAIN = FamilySpec(name="found", config_class=int)
+BARE = FamilySpec(name="found", config_class=make_dataclass("Bare", ["a", "b"]))
+"""
+
+
 @pytest.mark.parametrize(
     ("registries", "group", "thing", "told"),
     [
@@ -233,6 +244,18 @@ def test_presets_refuse_what_can_not_be_used(tmp_path):
             "sidereal.models",
             "strangers:Follower",
             "is of type type, expected a",
+        ),
+        (
+            (FAMILIES, MODELS),
+            "sidereal.models",
+            "strangers:PLAIN",
+            "has the config <class 'int'>, expected a dataclass",
+        ),
+        (
+            (FAMILIES, MODELS),
+            "sidereal.models",
+            "strangers:BARE",
+            "has the config Bare, whose field a, b has no default",
         ),
         (
             (MODELS,),
@@ -259,10 +282,7 @@ def test_families_and_tokenizers_are_what_they_say(
     registries, group, thing, told, tmp_path, monkeypatch
 ):
     install(tmp_path, f"[{group}]\nfound = {thing}")
-    text = (
-        STRANGERS.read_text()
-        + "\nSPEC = Family.__base__(name='found', config_class=TasterConfig)\n"
-    )
+    text = STRANGERS.read_text() + SPECS
     (tmp_path / "strangers.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "strangers", raising=False)
