@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmarks.constrained_beam_step import take_turns
 from feature_store.settings import Settings
+from training import inference
 from training.data.contexts import Contexts
 from training.models.unigrf.interleave import interleave_times
 from training.models.unigrf.model import Unigrf
@@ -65,12 +66,13 @@ def milliseconds(
     shape = UnigrfConfig(backbone=backbone, max_history=history, dropout=0.0)
     model = Unigrf(shape, ITEMS).to(device).eval()
     contexts, candidate_BC = questions(rows, history)
-    once, each = model.rank(contexts, candidate_BC), encoded_for_each(model, contexts, candidate_BC)
+    once = inference.rank(model, contexts, candidate_BC)
+    each = encoded_for_each(model, contexts, candidate_BC)
     if abs(once - each).max() > TOLERANCE:
         raise AssertionError(f"two ways, two answers: they differ by {abs(once - each).max():.2g}")
     seconds = take_turns(
         {
-            "once": lambda: model.rank(contexts, candidate_BC),
+            "once": lambda: inference.rank(model, contexts, candidate_BC),
             "for each": lambda: encoded_for_each(model, contexts, candidate_BC),
         },
         rounds=rounds,
@@ -110,7 +112,7 @@ def encoded_for_each(model: Unigrf, contexts: Contexts, candidate_BC: np.ndarray
         strengths_CL = repeated(contexts.strengths_BL[row], np.zeros(CANDIDATES, dtype=np.int8))
         asked_C = np.full(CANDIDATES, contexts.asked_at_B[row])
         times_CL = repeated(contexts.times_BL[row], asked_C)
-        x_CTD = model.read(items_CL, strengths_CL)[:, :-1]
+        x_CTD = model.embed(items_CL, strengths_CL)[:, :-1]
         x_CTD = model.backbone(x_CTD, interleave_times(times_CL))
         found.append(model.ranking_logits(x_CTD[:, -1]).sigmoid())
     return torch.stack(found).cpu().numpy()

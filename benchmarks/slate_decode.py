@@ -16,6 +16,7 @@ import torch
 
 from benchmarks.constrained_beam_step import CODES, LEVELS, take_turns, uneven_codes
 from feature_store.settings import Settings
+from training import inference
 from training.data.contexts import Contexts
 from training.models.flat_slate import FlatSlate, FlatSlateConfig
 from training.models.higr.model import Higr
@@ -50,8 +51,8 @@ def measure_feedback(
         {
             "higr": saying(higr, contexts),
             "flat": saying(flat, contexts),
-            "higr with contexts": lambda: higr.recommend(contexts, SLATE),
-            "flat with contexts": lambda: flat.recommend(contexts, SLATE),
+            "higr with contexts": lambda: inference.recommend(higr, contexts, SLATE),
+            "flat with contexts": lambda: inference.recommend(flat, contexts, SLATE),
         },
         rounds=rounds,
     )
@@ -74,14 +75,12 @@ def measure_feedback(
 
 def saying(model: SlateModel, contexts: Contexts) -> Callable[[], object]:
     """Says slates after contexts that are read now, once."""
-    batch = model.questions(contexts)
-    seen_BE = torch.from_numpy(contexts.excluded_BE).to(batch.items_BL.device)
-    with torch.inference_mode():
-        read = model.remember(batch)
+    state = model.read(contexts)
+    seen_BE = torch.from_numpy(contexts.excluded_BE).to(model.codes_VQ.device)
 
     @torch.inference_mode()
     def say() -> object:
-        return model.say_after(read, batch, SLATE, seen_BE)
+        return model.say(state.read, SLATE, seen_BE)
 
     return say
 

@@ -359,6 +359,7 @@ def _slates(asked: _Asked, which: "Table") -> tuple[dict[str, object], str]:
         dataset=asked.dataset,
         config=task.config,
         split=material.split,
+        slates=material.data["slates"],
         pairs=read_pairs(task, histories, {}),
         vocabulary=material.vocabulary,
         vectors_VD=item_matrix(read_item_vectors(task, {}), material.vocabulary.num_items),
@@ -480,7 +481,7 @@ def _measure(
         device=device,
     )
     families = only or ("tiger", *config.models.baselines)
-    slated = [name for name in families if name in MODELS and MODELS[name].uses_slates]
+    slated = [name for name in families if name in MODELS and "slates" in MODELS[name].reads]
     if slated:
         raise click.UsageError(f"{slated} learn slates; sidereal reproduce higr compares them")
     rows = run(experiment, families=families, seeds=seeds)

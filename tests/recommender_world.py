@@ -14,7 +14,7 @@ from training.data.histories import Histories
 from training.data.splits import split_rolling
 from training.data.vocabulary import Vocabulary
 from training.fitting import Fitting, LoopSettings
-from training.models import MODELS
+from training.models import MODELS, weights
 
 DAY = date(2024, 3, 31)
 NUM_ITEMS = 120
@@ -98,5 +98,5 @@ def trained_bundle(
             "config": {"training": {"max_history": 20, "minimum_strength": -1}},
             "training": {"epochs": report.epochs, "seconds": 1.5},
         },
-        save_model=lambda folder: MODELS[family].save(model, folder),
+        save_model=lambda folder: weights.save(model, folder),
     )

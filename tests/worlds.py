@@ -6,7 +6,12 @@ import numpy as np
 
 from training.data.histories import Histories
 from training.data.preferences import Pairs
-from training.data.slates import Slates, events_before, split_slates_leave_last_out
+from training.data.slates import (
+    Slates,
+    SlateSplit,
+    events_before,
+    split_slates_leave_last_out,
+)
 from training.data.splits import Split, split_leave_last_out
 from training.data.vocabulary import Vocabulary
 
@@ -44,6 +49,12 @@ class World:
     split: Split
     vocabulary: Vocabulary
     best_hit_rate: float
+    slates: SlateSplit | None = None
+
+    @property
+    def data(self):
+        """What families read beside histories and catalogue."""
+        return {} if self.slates is None else {"slates": self.slates}
 
 
 def _world(sequences, num_items, best_hit_rate, strengths=None):
@@ -160,9 +171,13 @@ def continued(
         users=np.repeat(np.arange(num_users), num_slates),
         starts=np.tile(begins, num_users),
     )
-    split = replace(split_leave_last_out(histories), slates=split_slates_leave_last_out(slates))
     vocabulary = Vocabulary(num_items, codes_of(num_items), "world")
-    return World(split, vocabulary, certainty + (1 - certainty) / num_items)
+    return World(
+        split_leave_last_out(histories),
+        vocabulary,
+        certainty + (1 - certainty) / num_items,
+        split_slates_leave_last_out(slates),
+    )
 
 
 def pairs_of(slates, *, seed=0):

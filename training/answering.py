@@ -15,13 +15,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from training import inference
 from training.bundle import Bundle, BundleFormatError
 from training.data.contexts import NO_ITEMS, asked_times
 from training.data.histories import Histories
 from training.data.vocabulary import Vocabulary
-from training.evaluation.metrics import FEEDBACK, LISTS, SLATES
-from training.models import MODELS
-from training.models.interface import PAD, Contexts, Recommender, TopK, as_ranker
+from training.installed import PluginError
+from training.models import MODELS, weights
+from training.models.interface import PAD, Contexts, Model, TopK
+from training.models.weights import WeightsError
+from training.settings.spec import Question
 
 _ROWS_WORTH_A_THREAD = 32
 _ROWS = 2048
@@ -114,7 +117,7 @@ class Answerer:
     """
 
     bundle: Bundle
-    model: Recommender
+    model: Model
     item_ids: pa.Array
     max_history: int
     minimum_strength: int
@@ -132,24 +135,34 @@ class Answerer:
                 `training.programs.day_inputs.read_unlisted` gives them: the bundle doesn't know.
 
         Raises:
-            BundleFormatError: the bundle is of a family that this code does not have.
+            BundleFormatError: the bundle is of a family that this code does not have, or was
+                written when the family kept other weights.
         """
         if bundle.family not in MODELS:
             raise BundleFormatError(
                 f"bundle at {bundle.directory} is of family {bundle.family!r}; "
                 f"this code has {sorted(MODELS)}"
             )
+        try:
+            model = weights.load(bundle.directory / "model", MODELS[bundle.family], device)
+        except (WeightsError, PluginError) as error:
+            raise BundleFormatError(f"bundle at {bundle.directory} is refused: {error}") from error
         training = bundle.document("config")["training"]
         item_ids = bundle.items()["item_id"].combine_chunks()
         return cls(
             bundle=bundle,
-            model=MODELS[bundle.family].load(bundle.directory / "model", device),
+            model=model,
             item_ids=item_ids,
             unlisted=unlisted[unlisted < len(item_ids)],
             max_history=training["max_history"],
             minimum_strength=training["minimum_strength"],
             device=device,
         )
+
+    @property
+    def answers(self) -> frozenset[Question]:
+        """What it can be asked."""
+        return self.model.answers
 
     @property
     def num_items(self) -> int:
@@ -164,12 +177,6 @@ class Answerer:
             minimum_strength=self.minimum_strength,
             unlisted=self.unlisted,
         )
-
-    @property
-    def answers(self) -> frozenset[str]:
-        """Names of the evaluation's boards that it answers."""
-        ranks = as_ranker(self.model) is not None
-        return frozenset({LISTS, SLATES, *({FEEDBACK} if ranks else ())})
 
     @cached_property
     def codes_VQ(self) -> np.ndarray | None:
@@ -202,25 +209,6 @@ class Answerer:
                 exclude_seen=exclude_seen,
             )
 
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
-        """The k best items of each context, on all cores."""
-
-        def answer(part: Contexts) -> TopK:
-            return self.model.recommend(part, k)
-
-        return on_all_cores(answer, contexts, device=self.device)
-
-    def rank(self, contexts: Contexts, items_BC: np.ndarray) -> np.ndarray:
-        """Probability of positive feedback on each candidate, float32, [B, C].
-
-        Raises:
-            ValueError: the model can't rank.
-        """
-        ranker = as_ranker(self.model)
-        if ranker is None:
-            raise ValueError(f"{self.bundle.family} can't rank; ask a model whose answers say so")
-        return ranker.rank(contexts, items_BC)
-
     def next_items(
         self, histories: Histories, k: int, *, exclude_seen: bool, ranked_candidates: int = 0
     ) -> TopK:
@@ -232,6 +220,8 @@ class Answerer:
             exclude_seen: whether items of the history are left out.
             ranked_candidates: items that are retrieved and put in order by the probability of
                 positive feedback; 0, or a model that can't rank: the order of retrieval.
+        Raises:
+            Unanswerable: the model does not recommend.
         """
         contexts = self.ask(histories).contexts(
             np.arange(histories.num_users),
@@ -239,14 +229,33 @@ class Answerer:
             max_history=self.max_history,
             exclude_seen=exclude_seen,
         )
-        model, ranker = self.model, as_ranker(self.model)
+        if not ranked_candidates or "feedback" not in self.answers:
+            return self.recommend(contexts, k)
+
+        def ranked(part: Contexts) -> TopK:
+            return inference.recommend_ranked(self.model, part, k, ranked_candidates)
+
+        return on_all_cores(ranked, contexts, device=self.device)
+
+    def recommend(self, contexts: Contexts, k: int) -> TopK:
+        """The k best items for each context of `ask`, by all cores.
+
+        Raises:
+            Unanswerable: the model does not recommend.
+        """
 
         def answer(part: Contexts) -> TopK:
-            if ranked_candidates and ranker is not None:
-                return ranker.recommend_ranked(part, k, ranked_candidates)
-            return model.recommend(part, k)
+            return inference.recommend(self.model, part, k)
 
         return on_all_cores(answer, contexts, device=self.device)
+
+    def rank(self, contexts: Contexts, items_BC: np.ndarray) -> np.ndarray:
+        """Probability of positive feedback for candidates of each context, float32, [B, C].
+
+        Raises:
+            Unanswerable: the model does not rank.
+        """
+        return inference.rank(self.model, contexts, items_BC)
 
     def next_ids(
         self, item_ids: Sequence[Sequence[str]], k: int, *, exclude_seen: bool

@@ -1,7 +1,7 @@
 """A bundle: one directory with everything that belongs to one trained recommender.
 
     bundle.json           the manifest: what it is, what it was made from, the digest of every file
-    model/                what the family saved: weights (safetensors), shape (JSON)
+    model/                what `training.models.weights` wrote: tensors (safetensors), shape (JSON)
     items.parquet         item_index, item_id: the vocabulary that the weights were trained on
     semantic_ids.parquet  the SID table of one generation   (families that use semantic IDs)
     tokenizer/            the tokenizer of that generation  (families that use semantic IDs)

@@ -38,7 +38,9 @@ class Tokenizer(Section):
     collisions: Literal["suffix", "reassign", "bucket"] = "suffix"
     """Items with equal codes: a resolving level is added, the last code moves to the next
     nearest free one, or they stay together."""
-    settings: settings_by(TOKENIZERS) = Field(default_factory=dict)
+    settings: settings_by(TOKENIZERS, lambda config_class: config_class) = Field(
+        default_factory=dict
+    )
     """Per kind, further fields of its own frozen config dataclass (`crq_vae: {epochs: 60}`)."""
     retrain_days: int = Field(default=7, ge=1)
     """A new generation is trained when the current one is this old; new items get codes from
@@ -52,7 +54,7 @@ class Models(Section):
     """The family that is to serve."""
     baselines: tuple[Family, ...] = ("sasrec", "item_knn", "popularity")
     """Families that are trained beside it; a challenger that one of them beats is not promoted."""
-    settings: settings_by(FAMILIES) = Field(default_factory=dict)
+    settings: settings_by(FAMILIES, lambda spec: spec.config_class) = Field(default_factory=dict)
     """Per family, fields of its own frozen config dataclass (`tiger: {width: 64}`)."""
 
 

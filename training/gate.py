@@ -20,6 +20,7 @@ from training.evaluation.metrics import CANNOT, FEEDBACK, LISTS, metric_of, orde
 from training.evaluation.record import (
     ALL,
     CHAMPION,
+    BoardRow,
     Comparison,
     Entrant,
     Evaluation,
@@ -162,7 +163,18 @@ def _enough_users(evaluation: Evaluation, gate: Gate) -> Reason:
 
 
 def _sound(label: str, entrant: Entrant, withdrawn: Collection[str]) -> Iterator[Reason]:
-    lists = entrant.boards[LISTS]
+    if LISTS in entrant.boards:  # who only ranks has no list that could break a promise
+        yield from _sound_lists(label, entrant.boards[LISTS])
+    if entrant.digest in withdrawn:
+        yield Reason(
+            "withdrawn",
+            False,
+            f"{label}: this very bundle was rolled back before; "
+            "`sidereal models promote` brings it back",
+        )
+
+
+def _sound_lists(label: str, lists: BoardRow) -> Iterator[Reason]:
     illegal, repeated = lists.facts["illegal_share"], lists.facts["repeated_share"]
     yield Reason(
         "legal",
@@ -175,13 +187,6 @@ def _sound(label: str, entrant: Entrant, withdrawn: Collection[str]) -> Iterator
         not lists.contradictions,
         f"{label}: " + ("; ".join(lists.contradictions) or "its metrics are consistent"),
     )
-    if entrant.digest in withdrawn:
-        yield Reason(
-            "withdrawn",
-            False,
-            f"{label}: this very bundle was rolled back before; "
-            "`sidereal models promote` brings it back",
-        )
 
 
 def _above_floor(evaluation: Evaluation, gate: Gate, label: str) -> Reason:

@@ -49,7 +49,7 @@ class TrainingDiverged(Exception):
 
 
 class TrainableModel(Protocol):
-    """What the loop asks of an `nn.Module` besides being a `Recommender`."""
+    """What the loop asks of an `nn.Module` besides being a `Model`."""
 
     family: str
     config: Any

@@ -9,6 +9,7 @@ from feature_store.preset_problems import Problem, near, one_of, shown
 from training.checks.preset_rules import problems_of
 from training.evaluation.metrics import (
     FEEDBACK,
+    FIT,
     LISTS,
     READINGS,
     SLATES,
@@ -17,7 +18,8 @@ from training.evaluation.metrics import (
     names_of,
     parse,
 )
-from training.settings import FAMILIES, RANKERS, SLATE_FAMILIES, WITH_SEMANTIC_IDS
+from training.settings import FAMILIES
+from training.settings.spec import Question
 
 if TYPE_CHECKING:
     from training.config import TrainingConfig
@@ -40,17 +42,21 @@ def _metrics(config: "TrainingConfig") -> Found:
 def _metrics_of_challenger(config: "TrainingConfig") -> Found:
     """The gate asks for what the challenger can be measured by."""
     challenger = config.models.challenger
-    ranks = challenger in RANKERS and _tasks(config) != "retrieval"
+    answers = _answers(config, challenger)
     for path, name in _asked(config):
         if name not in _measured(config):
             continue
         asked = parse(name)
-        if asked.reading and challenger not in WITH_SEMANTIC_IDS:
+        board = asked.metric.board
+        if asked.reading and "semantic_ids" not in FAMILIES[challenger].reads:
             said = f"found {shown(name)}, and {challenger} has no semantic IDs"
             of_items = str(replace(asked, reading=""))
             yield path, Problem(path="", found=said, expected=repr(of_items))
+        if board == LISTS and LISTS not in answers:
+            said = f"found {shown(name)}, and {challenger} does not recommend"
+            yield path, Problem(path="", found=said, expected=one_of(names_of(FEEDBACK)))
         # A guard of feedback guards those who can rank; it may be that nobody can.
-        if asked.metric.board == FEEDBACK and not ranks and path[-1] == "primary_metric":
+        if board == FEEDBACK and FEEDBACK not in answers and path[-1] == "primary_metric":
             said = f"found {shown(name)}, and {challenger} does not rank"
             expected = "a metric of lists or slates, or a challenger that ranks (unigrf)"
             yield path, Problem(path="", found=said, expected=expected)
@@ -101,13 +107,10 @@ def _entrants(config: "TrainingConfig") -> Found:
 def _stopping(config: "TrainingConfig") -> Found:
     """What stops a training is what its family learns."""
     for family in (config.models.challenger, *config.models.baselines):
-        metric = config.training_for(family).validation_metric
-        unlearnt = {FEEDBACK} if family in SLATE_FAMILIES else set()
-        if family in RANKERS:
-            unlearnt |= {"retrieval": {FEEDBACK}, "ranking": {LISTS}}.get(_tasks(config), set())
+        metric, answers = config.training_for(family).validation_metric, _answers(config, family)
         every = get_args(ValidationMetric)
-        allowed = [name for name in every if metric_of(name).board not in unlearnt]
-        if metric not in allowed:
+        allowed = [name for name in every if metric_of(name).board in {FIT, *answers}]
+        if FAMILIES[family].by_epochs and metric not in allowed:
             yield (
                 ("training", "overrides", family, "validation_metric"),
                 Problem(
@@ -122,7 +125,8 @@ def _warm_start(config: "TrainingConfig") -> Found:
     """Earlier weights fit a catalogue that has grown only where items have no weights."""
     for family in (config.models.challenger, *config.models.baselines):
         epochs = config.training_for(family).warm_start_epochs
-        if epochs and family not in WITH_SEMANTIC_IDS and family not in ("item_knn", "popularity"):
+        spec = FAMILIES[family]
+        if epochs and spec.by_epochs and "semantic_ids" not in spec.reads:
             yield (
                 ("training", "overrides", family, "warm_start_epochs"),
                 Problem(
@@ -137,7 +141,7 @@ def _warm_start(config: "TrainingConfig") -> Found:
 def _heads(config: "TrainingConfig") -> Found:
     """Heads share a width."""
     for family, settings in config.models.settings.items():
-        shape = FAMILIES[family](**settings)
+        shape = FAMILIES[family].config_class(**settings)
         heads, width = getattr(shape, "num_heads", 0), getattr(shape, "width", 0)
         if not heads:
             continue
@@ -153,8 +157,9 @@ def _heads(config: "TrainingConfig") -> Found:
         yield ("models", "settings", family), Problem(path="", found=wrong)
 
 
-def _tasks(config: "TrainingConfig") -> str:
-    return str(config.models.settings.get("unigrf", {}).get("tasks", "both"))
+def _answers(config: "TrainingConfig", family: str) -> frozenset[Question]:
+    """What a family of the preset can be asked."""
+    return FAMILIES[family].answers_with(config.models.settings.get(family, {}))
 
 
 def _own_rules(config: "TrainingConfig") -> Found:

@@ -4,12 +4,17 @@ They are checked as models and read as plain mappings, from which the dataclasse
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_type_hints
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import AfterValidator, PlainSerializer, create_model, model_validator
 
 from feature_store.preset import Section
+from feature_store.preset_problems import model_problems
+from training.installed import Registry
+
+T = TypeVar("T")
 
 
 def settings_of(config_class: type) -> Any:
@@ -20,13 +25,23 @@ def settings_of(config_class: type) -> Any:
     return _as_mapping(_section_of(config_class))
 
 
-def settings_by(owners: Mapping[str, type]) -> Any:
-    """The type of a section that holds, by owner, some fields of each one's dataclass."""
-    fields = {name: (_section_of(owner), None) for name, owner in owners.items()}
+def settings_by(owners: Registry[T], config_class_of: Callable[[T], type]) -> Any:
+    """The type of a section that holds, by owner, some fields of each one's dataclass.
+
+    That of an owner in an installed package is imported when something of it is set.
+    """
+    added = owners.installed
+    fields: dict[str, Any] = {
+        name: (_section_of(config_class_of(owners[name])), None)
+        for name in owners
+        if name not in added
+    }
+    for name in added:
+        fields[name] = (_set_by(partial(_config_class, owners, config_class_of, name)), None)
     return _as_mapping(_says(create_model("Settings", __base__=Section, **fields), Section))
 
 
-def overrides_by(owners: Mapping[str, Any], section: type[Section]) -> Any:
+def overrides_by(owners: Iterable[str], section: type[Section]) -> Any:
     """The type of a section that holds, by owner, some fields of another section."""
     own: dict[str, Any] = {}
     for name, field in section.model_fields.items():
@@ -37,9 +52,31 @@ def overrides_by(owners: Mapping[str, Any], section: type[Section]) -> Any:
     return _as_mapping(_says(create_model("Overrides", __base__=Section, **fields), Section))
 
 
-def choice(names: Mapping[str, Any]) -> Any:
-    """The type of a text that is one of the names."""
-    return Literal[tuple(names)]
+def choice(owners: Registry[Any]) -> Any:
+    """The type of a text that is one of the names, and that can be used."""
+
+    def usable(name: str) -> str:
+        owners.require(name)
+        return name
+
+    return Annotated[Literal[tuple(owners)], AfterValidator(usable)]
+
+
+def _config_class(owners: Registry[T], config_class_of: Callable[[T], type], name: str) -> type:
+    return config_class_of(owners[name])
+
+
+def _set_by(config_class: Callable[[], type]) -> Any:
+    """The type of a section whose dataclass is imported when there is one to check."""
+
+    def checked(value: Any) -> Any:
+        section = _section_of(config_class())
+        problems = [str(problem) for _, problem in model_problems(section, value)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return value
+
+    return Annotated[dict[str, Any], AfterValidator(checked)]
 
 
 def _section_of(config_class: type) -> type[Section]:

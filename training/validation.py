@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from training import inference
 from training.data.batches import BatchPlan
 from training.data.contexts import contexts_of
 from training.data.splits import Targets
@@ -21,7 +22,7 @@ def validate(
     """What the weights are worth, over all processes; each measures a share of the targets.
 
     Args:
-        model: what is trained, a `TrainableModel` and `Recommender`.
+        model: what is trained, a `TrainableModel` and `Model`.
         plan: how histories become batches; used by the metric `loss`.
         targets: of these `max_validation_targets` are measured, evenly spread.
         fitting: the metric and whether seen items are filtered.
@@ -45,7 +46,7 @@ def validate(
         measured = _loss(model, plan, targets.where(chosen), group)
         total, num_measured = group.sum(np.array(measured)).tolist()
         found["validation"] = total / num_measured
-    ranks, lists = getattr(model, "ranks", False), asked.metric.board == LISTS
+    ranks, lists = FEEDBACK in model.answers, asked.metric.board == LISTS
     if not (ranks or lists):
         return found
     gain_T, said_T = _asked(model, own, fitting, ranks=ranks, lists=lists)
@@ -87,11 +88,11 @@ def _asked(
         item_B1 = items[row : row + len(contexts), None]
         row += len(contexts)
         if ranks and lists:
-            top, said_B1 = model.recommend_and_rank(contexts, CUTOFF, item_B1)
+            top, said_B1 = inference.recommend_and_rank(model, contexts, CUTOFF, item_B1)
         elif lists:
-            top = model.recommend(contexts, CUTOFF)
+            top = inference.recommend(model, contexts, CUTOFF)
         else:
-            said_B1 = model.rank(contexts, item_B1)
+            said_B1 = inference.rank(model, contexts, item_B1)
         if lists:
             hit_Bk = top.items_Bk == item_B1
             gains.append((hit_Bk / np.log2(np.arange(2, CUTOFF + 2))).sum(axis=1))

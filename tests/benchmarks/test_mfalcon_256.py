@@ -4,6 +4,7 @@ import torch
 
 from benchmarks import mfalcon_256
 from feature_store.settings import Settings
+from training import inference
 from training.models.unigrf.model import Unigrf
 from training.settings.unigrf import UnigrfConfig
 
@@ -25,7 +26,7 @@ def test_both_ways_say_the_same(backbone):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     contexts, candidate_BC = mfalcon_256.questions(2, 6)
-    once = model.rank(contexts, candidate_BC)
+    once = inference.rank(model, contexts, candidate_BC)
     each = mfalcon_256.encoded_for_each(model, contexts, candidate_BC)
     np.testing.assert_allclose(once, each, atol=mfalcon_256.TOLERANCE)
     assert once.std() > 0.01

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks import slate_decode
 from feature_store.settings import Settings
+from training import inference
 from training.models.flat_slate import FlatSlateConfig
 
 
@@ -22,7 +23,7 @@ def test_the_quick_measure_times_both_decoders(tmp_path, feedback, goal):
 def test_both_decoders_say_whole_slates_of_new_items():
     contexts = slate_decode.questions(2, 10_000)
     for model in slate_decode.models(10_000, "latent", "cpu"):
-        items_Bk = model.recommend(contexts, 10).items_Bk
+        items_Bk = inference.recommend(model, contexts, 10).items_Bk
         assert (items_Bk >= 0).all()
         assert not np.isin(items_Bk[0], contexts.items_BL[0]).any()
 

@@ -8,16 +8,19 @@ import pytest
 import torch
 
 from tests import worlds
+from training import inference
 from training.data.batches import Batch, BatchPlan
 from training.fitting import Fitting, LoopSettings
-from training.models import MODELS
+from training.models import MODELS, weights
 from training.models.interface import PAD, Contexts, contexts_of
 
 
 def hit_rate(model, targets, *, k=1, exclude_seen=False, max_history=50):
     """Share of targets whose item is among the k answers."""
     questions = contexts_of(targets, max_history=max_history, exclude_seen=exclude_seen)
-    found = np.concatenate([model.recommend(contexts, k).items_Bk for contexts in questions])
+    found = np.concatenate(
+        [inference.recommend(model, contexts, k).items_Bk for contexts in questions]
+    )
     return float((found == targets.items[:, None]).any(1).mean())
 
 
@@ -47,7 +50,7 @@ class RecommenderSuite:
     def fit(self, world, **changes):
         family = MODELS[self.family]
         config = family.configure({**self.settings, **changes})
-        return family.fit(world.split, config, self.fitting, world.vocabulary)[0]
+        return family.fit(world.split, config, self.fitting, world.vocabulary, world.data)[0]
 
     @pytest.fixture(scope="class")
     def world(self):
@@ -76,7 +79,7 @@ class RecommenderSuite:
         assert (one.items_Bk == other.items_Bk)[clear].all()
 
     def test_a_list_holds_distinct_items_best_first(self, fitted, contexts):
-        answer = fitted.recommend(contexts, 8)
+        answer = inference.recommend(fitted, contexts, 8)
         assert answer.items_Bk.shape == answer.scores_Bk.shape == (21, 8)
         assert answer.items_Bk.dtype == np.int32
         assert answer.scores_Bk.dtype == np.float32
@@ -84,7 +87,7 @@ class RecommenderSuite:
         assert all(len(set(row)) == 8 for row in answer.items_Bk.tolist())
 
     def test_no_excluded_item_is_answered(self, fitted, contexts):
-        answer = fitted.recommend(contexts, 8)
+        answer = inference.recommend(fitted, contexts, 8)
         for row, items in enumerate(answer.items_Bk):
             first, last = contexts.excluded_offsets[row : row + 2]
             assert not set(items.tolist()) & set(contexts.excluded[first:last].tolist())
@@ -92,19 +95,21 @@ class RecommenderSuite:
     def test_no_unlisted_item_is_answered_and_a_list_is_filled_with_others(
         self, fitted, contexts, world
     ):
-        before = fitted.recommend(contexts, 4)
+        before = inference.recommend(fitted, contexts, 4)
         unlisted = np.unique(before.items_Bk[:, 0])[:3]
         asked = replace(contexts, unlisted=unlisted.astype(np.int32))
-        answer = fitted.recommend(asked, 4)
+        answer = inference.recommend(fitted, asked, 4)
         assert not np.isin(answer.items_Bk, unlisted).any()
         offered = world.vocabulary.num_items - len(unlisted) - np.diff(contexts.excluded_offsets)
         assert ((answer.items_Bk != PAD).sum(1) == np.minimum(4, offered)).all()
-        self.same(fitted.recommend(contexts, 4), before)
+        self.same(inference.recommend(fitted, contexts, 4), before)
         everything = np.arange(world.vocabulary.num_items, dtype=np.int32)
-        assert (fitted.recommend(replace(contexts, unlisted=everything), 4).items_Bk == PAD).all()
+        assert (
+            inference.recommend(fitted, replace(contexts, unlisted=everything), 4).items_Bk == PAD
+        ).all()
 
     def test_a_list_longer_than_the_catalogue_ends_in_no_items(self, fitted, contexts, world):
-        answer = fitted.recommend(contexts, 40)
+        answer = inference.recommend(fitted, contexts, 40)
         for row, items in enumerate(answer.items_Bk):
             first, last = contexts.excluded_offsets[row : row + 2]
             left = world.vocabulary.num_items - len(set(contexts.excluded[first:last].tolist()))
@@ -113,32 +118,72 @@ class RecommenderSuite:
             assert np.isneginf(answer.scores_Bk[row, left:]).all()
 
     def test_padding_and_company_change_nothing(self, fitted, contexts):
-        together = fitted.recommend(contexts, 8)
+        together = inference.recommend(fitted, contexts, 8)
         for row in range(len(contexts)):
-            alone = fitted.recommend(contexts.rows(row, row + 1), 8)
+            alone = inference.recommend(fitted, contexts.rows(row, row + 1), 8)
             assert contexts.rows(row, row + 1).items_BL.shape[1] == row
             self.same(
                 alone,
                 type(alone)(together.items_Bk[row : row + 1], together.scores_Bk[row : row + 1]),
             )
 
+    def test_what_was_read_answers_the_same_as_often_as_it_is_asked(self, fitted, contexts):
+        state = fitted.read(contexts)
+        first = fitted.recommend(state, 8)
+        assert fitted.recommend(state, 12).items_Bk.shape == (21, 12)
+        again = fitted.recommend(state, 8)
+        np.testing.assert_array_equal(again.items_Bk, first.items_Bk)
+        np.testing.assert_array_equal(again.scores_Bk, first.scores_Bk)
+        self.same(first, inference.recommend(fitted, contexts, 8))
+
+    @pytest.mark.parametrize("rows", [[4], [20, 3, 3, 0]], ids=str)
+    def test_rows_that_are_selected_are_as_if_they_alone_had_been_read(
+        self, fitted, contexts, rows
+    ):
+        rows = np.array(rows, dtype=np.int64)
+        selected = fitted.select(fitted.read(contexts), rows)
+        answer = fitted.recommend(selected, 8)
+        assert answer.items_Bk.shape == (len(rows), 8)
+        self.same(answer, inference.recommend(fitted, contexts.where(rows), 8))
+        if "feedback" in fitted.answers:
+            items_BC = np.tile(np.arange(5), (len(rows), 1))
+            np.testing.assert_allclose(
+                fitted.rank(selected, items_BC),
+                inference.rank(fitted, contexts.where(rows), items_BC),
+                rtol=1e-4,
+            )
+
+    def test_what_a_model_does_not_answer_is_refused(self, fitted, contexts):
+        if "feedback" not in fitted.answers:
+            with pytest.raises(inference.Unanswerable, match="answers lists and slates, not feedb"):
+                inference.rank(fitted, contexts, np.zeros((21, 1), dtype=int))
+
     def test_no_context_gets_no_list(self, fitted, contexts):
-        answer = fitted.recommend(contexts.rows(0, 0), 8)
+        answer = inference.recommend(fitted, contexts.rows(0, 0), 8)
         assert answer.items_Bk.shape == (0, 8)
 
     def test_save_and_load_gives_the_same_answers(self, fitted, contexts, tmp_path):
         family = MODELS[self.family]
-        family.save(fitted, tmp_path / "model")
-        loaded = family.load(tmp_path / "model", "cpu")
-        before, after = fitted.recommend(contexts, 8), loaded.recommend(contexts, 8)
+        weights.save(fitted, tmp_path / "model")
+        loaded = weights.load(tmp_path / "model", family)
+        assert (type(loaded), loaded.config) == (type(fitted), fitted.config)
+        assert loaded.sizes == fitted.sizes
+        before, after = (
+            inference.recommend(fitted, contexts, 8),
+            inference.recommend(loaded, contexts, 8),
+        )
         np.testing.assert_array_equal(before.items_Bk, after.items_Bk)
         np.testing.assert_array_equal(before.scores_Bk, after.scores_Bk)
         assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pkl", ".pt", ".bin")]
 
     def test_the_same_fit_twice_answers_the_same_bit_for_bit(self, fitted, contexts, world):
-        again = self.fit(world).recommend(contexts, 8)
-        np.testing.assert_array_equal(again.items_Bk, fitted.recommend(contexts, 8).items_Bk)
-        np.testing.assert_array_equal(again.scores_Bk, fitted.recommend(contexts, 8).scores_Bk)
+        again = inference.recommend(self.fit(world), contexts, 8)
+        np.testing.assert_array_equal(
+            again.items_Bk, inference.recommend(fitted, contexts, 8).items_Bk
+        )
+        np.testing.assert_array_equal(
+            again.scores_Bk, inference.recommend(fitted, contexts, 8).scores_Bk
+        )
 
     def test_an_unknown_setting_is_refused(self):
         with pytest.raises(ValueError, match=f"{self.family} has no setting \\['wdth'\\]; it has"):

@@ -8,6 +8,7 @@ import torch
 
 from tests import worlds
 from tests.suites.recommender import RecommenderSuite
+from training import inference
 from training.data.slate_batches import SlatePlan, slate_contexts
 from training.models import MODELS
 from training.models.slate_fit import learnable
@@ -42,7 +43,7 @@ class SlateSuite(RecommenderSuite):
     @pytest.fixture(scope="class")
     def batch(self, world, model):
         """Contexts of 2 to 20 events and slates of 1 to 4 items."""
-        slates = learnable(world.split, model.config, world.vocabulary.codes_VQ).train
+        slates = learnable(world.slates, model.config, world.vocabulary.codes_VQ).train
         keep = np.random.default_rng(0).random(len(slates.items)) < 0.7
         keep[slates.offsets[:-1]] = True
         slates = slates.keeping_items(keep)
@@ -52,7 +53,7 @@ class SlateSuite(RecommenderSuite):
 
     @torch.no_grad()
     def test_slates_that_share_a_history_are_said_as_if_each_had_its_own(self, model, world):
-        slates = learnable(world.split, model.config, world.vocabulary.codes_VQ).train
+        slates = learnable(world.slates, model.config, world.vocabulary.codes_VQ).train
         slates = slates.where(np.repeat(np.arange(len(slates)), 3))
         place = 3 + np.arange(len(slates)) % 17
         starts = slates.histories.times[slates.histories.offsets[slates.user] + place]
@@ -104,7 +105,7 @@ class SlateSuite(RecommenderSuite):
         torch.manual_seed(0)
         seen_BE = torch.randint(0, 30, (len(batch.slate_BM), 5))
         model.config = replace(model.config, normalisation="all")
-        items_Bk, scores_Bk = model.say(batch, 6, seen_BE)
+        items_Bk, scores_Bk = model.say(model.remember(batch), 6, seen_BE)
         model.config = replace(model.config, normalisation="legal")
         assert not (items_Bk[:, :, None] == seen_BE[:, None]).any()
         learnt = model.token_log_probs(replace(batch, slate_BM=items_Bk)).sum(-1)
@@ -115,8 +116,8 @@ class SlateSuite(RecommenderSuite):
         contexts = self._questions(world)
         batch = model.questions(contexts)
         seen_BE = torch.from_numpy(contexts.excluded_BE)
-        items_Bk, scores_Bk = model.say(batch, 5, seen_BE)
-        answer = model.recommend(contexts, 5)
+        items_Bk, scores_Bk = model.say(model.remember(batch), 5, seen_BE)
+        answer = inference.recommend(model, contexts, 5)
         np.testing.assert_array_equal(answer.items_Bk, items_Bk)
         np.testing.assert_allclose(answer.scores_Bk, scores_Bk.cumsum(1), rtol=1e-4, atol=1e-5)
 
@@ -128,13 +129,15 @@ class SlateSuite(RecommenderSuite):
         partial.load_state_dict(model.state_dict())
         partial.codes_VQ.copy_(codes_VQ)
         contexts = self._questions(world)
-        answer = partial.recommend(contexts, 12)
+        answer = inference.recommend(partial, contexts, 12)
         for row, items in enumerate(answer.items_Bk.tolist()):
             first, last = contexts.excluded_offsets[row : row + 2]
             left = set(range(10)) - set(contexts.excluded[first:last].tolist())
             assert {item for item in items if item >= 0} == left
         known = contexts.of_known(np.arange(30) < 10)
-        np.testing.assert_array_equal(answer.items_Bk, partial.recommend(known, 12).items_Bk)
+        np.testing.assert_array_equal(
+            answer.items_Bk, inference.recommend(partial, known, 12).items_Bk
+        )
 
     def test_what_is_loaded_into_a_model_stays_in_it(self, world):
         before_VQ = world.vocabulary.codes_VQ.copy()
@@ -165,5 +168,5 @@ class SlateSuite(RecommenderSuite):
         assert silent == []
 
     def _questions(self, world):
-        slates = world.split.slates.test
+        slates = world.slates.test
         return next(slate_contexts(slates, max_history=20, exclude_seen=True, rows=8))

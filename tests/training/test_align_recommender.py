@@ -1,6 +1,5 @@
 """align_recommender over the small world: from a trained bundle and pairs to an aligned one."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,7 +9,6 @@ from feature_store.settings import Settings
 from tests.recommender_world import DAY, EVENTS, NUM_ITEMS, NUM_USERS, histories
 from tests.training.test_train_recommender import _NAMES, config, publish, publish_world
 from training.evaluation.record import PRETRAINED
-from training.models import MODELS
 from training.programs import (
     align_recommender,
     build_semantic_ids,
@@ -191,11 +189,10 @@ def test_contexts_of_pairs_hold_what_the_training_read(settings, aligned, monkey
     class Seen(Exception):
         pass
 
-    def seen(model, split, pairs, *rest, **named):
-        raise Seen((split.slates.train.histories.num_events, pairs.chosen.histories.num_events))
+    def seen(model, slates, pairs, *rest, **named):
+        raise Seen((slates.train.histories.num_events, pairs.chosen.histories.num_events))
 
-    watched = {**MODELS, "higr": replace(MODELS["higr"], align=seen)}
-    monkeypatch.setattr(align_recommender, "MODELS", watched)
+    monkeypatch.setattr(align_recommender, "align", seen)
     # All events have strength 2; an alignment that there was not yet is made.
     strict = of_slates(aligned[0].name, alignment={"max_epochs": 7})
     for minimum, num_events in ((2, NUM_USERS * EVENTS), (3, 0)):

@@ -40,7 +40,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def pairs(world):
-    parts = world.split.slates
+    parts = world.slates
     return worlds.pairs_of(parts.train), worlds.pairs_of(parts.validation, seed=1)
 
 
@@ -49,14 +49,14 @@ def pretrained(request, world):
     family = MODELS[request.param]
     config = family.configure({"width": 16, "num_heads": 1, "order": "exposed", "beam_width": 4})
     loop = replace(LOOP, max_epochs=12, learning_rate=1e-2)
-    return family.fit(world.split, config, Fitting(loop), world.vocabulary)[0]
+    return family.fit(world.split, config, Fitting(loop), world.vocabulary, world.data)[0]
 
 
 def aligned(pretrained, world, pairs, *, loop=LOOP, model=None, how=None, **settings):
     model = copy.deepcopy(pretrained) if model is None else model
     config = AlignmentConfig(**settings)
     fitting = Fitting(loop, exclude_seen=False, **(how or {}))
-    return align(model, world.split, worlds.together(*pairs), config, fitting, world.vocabulary)
+    return align(model, world.slates, worlds.together(*pairs), config, fitting, world.vocabulary)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -180,7 +180,7 @@ def test_pairs_of_no_training_slate_are_refused(pretrained, world, pairs):
     with pytest.raises(ValueError, match=r"none of 150 pairs is of a training slate"):
         align(
             copy.deepcopy(pretrained),
-            world.split,
+            world.slates,
             pairs[1],
             AlignmentConfig(),
             Fitting(LOOP),
@@ -214,10 +214,10 @@ def test_free_beams_that_find_no_item_are_counted(world):
     config = MODELS["higr"].configure({"width": 16, "num_heads": 1, "beam_width": 64})
     codes_VQ = torch.from_numpy(world.vocabulary.codes_VQ)
     model = Higr(config, codes_VQ, (4, 4, 4)).eval()
-    contexts = next(slate_contexts(world.split.slates.test, max_history=9,
+    contexts = next(slate_contexts(world.slates.test, max_history=9,
                                           exclude_seen=False, rows=3))  # fmt: skip
     # All 64 semantic IDs that could be are found; 30 of them are.
-    share = invalid_share(model, model.questions(contexts))
+    share = invalid_share(model, model.read(contexts).read)
     assert share == pytest.approx(34 / 64)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from tests import recommender_world
 from tests.recommender_world import ITEM_IDS, NUM_ITEMS, NUM_KINDS, trained_bundle
-from training import answering
+from training import answering, inference
 from training.answering import Answerer, on_all_cores
 from training.data.histories import SECOND, Histories
 from training.models.interface import PAD, Contexts
@@ -112,12 +112,12 @@ def test_many_contexts_are_answered_by_several_threads_as_by_one(answerer, monke
     contexts = answerer.ask(world).contexts(
         np.arange(90), world.lengths, max_history=10, exclude_seen=True
     )
-    alone = answerer.model.recommend(contexts, 5)
+    alone = inference.recommend(answerer.model, contexts, 5)
     seen = []
 
     def watched(part):
         seen.append((threading.get_ident(), len(part)))
-        return answerer.model.recommend(part, 5)
+        return inference.recommend(answerer.model, part, 5)
 
     monkeypatch.setattr(answering, "_cores", lambda: 2 * torch.get_num_threads())
     together = on_all_cores(watched, contexts, device="cpu")

@@ -5,6 +5,7 @@ import pytest
 
 from tests import worlds
 from tests.suites.recommender import RecommenderSuite, hit_rate
+from training import inference
 from training.data.splits import DAY
 from training.fitting import Fitting
 from training.models import item_knn, popularity
@@ -43,12 +44,12 @@ def test_old_events_count_less_by_their_half_life():
 
 
 def test_equal_counts_are_ordered_by_item():
-    model = popularity.Popularity(np.array([1.0, 5.0, 1.0, 1.0]))
+    model = popularity.Popularity(np.array([1.0, 5.0, 1.0, 1.0]), popularity.PopularityConfig())
     histories = worlds.histories_of([[2]])
     contexts = Contexts.at(
         histories, np.array([0]), np.array([1]), max_history=5, exclude_seen=True
     )
-    assert model.recommend(contexts, 4).items_Bk.tolist() == [[1, 0, 3, PAD]]
+    assert inference.recommend(model, contexts, 4).items_Bk.tolist() == [[1, 0, 3, PAD]]
 
 
 def test_popularity_in_chunks_is_popularity_at_once(monkeypatch):
@@ -56,9 +57,11 @@ def test_popularity_in_chunks_is_popularity_at_once(monkeypatch):
     model, _ = popularity.fit(
         world.split, popularity.PopularityConfig(), Fitting(), world.vocabulary
     )
-    whole = model.recommend(everything(world), 7)
+    whole = inference.recommend(model, everything(world), 7)
     monkeypatch.setattr(popularity, "CHUNK_CELLS", 100)
-    np.testing.assert_array_equal(whole.items_Bk, model.recommend(everything(world), 7).items_Bk)
+    np.testing.assert_array_equal(
+        whole.items_Bk, inference.recommend(model, everything(world), 7).items_Bk
+    )
 
 
 def slow_similarity(sequences, num_items, shrinkage):
@@ -86,7 +89,7 @@ def test_item_knn_agrees_with_a_slow_reference_in_chunks_of_any_size(monkeypatch
     ]
     similarity = slow_similarity(sequences, 36, 2.0)
     contexts = everything(world)
-    answer = model.recommend(contexts, 36)
+    answer = inference.recommend(model, contexts, 36)
     for row, length in enumerate(contexts.lengths_B):
         scores = model.popularity_V.astype(float).copy()
         for age in range(length):

@@ -6,6 +6,7 @@ import torch
 
 from tests import worlds
 from tests.suites.recommender import NeuralSuite, hit_rate
+from training import inference
 from training.fitting import Fitting, LoopSettings
 from training.models import MODELS
 from training.models.interface import PAD, Contexts
@@ -60,7 +61,7 @@ class TestTiger(NeuralSuite):
 
     def outputs(self, model, items_BL):
         # The vector before an item's first code; that before its second knows the first.
-        return model.backbone(model.read(items_BL)[:, :-1])[:, :: model.positions_per_event]
+        return model.backbone(model.embed(items_BL)[:, :-1])[:, :: model.positions_per_event]
 
 
 class TestTigerOnHstu(TestTiger):
@@ -135,7 +136,7 @@ def test_sasrec_scores_are_products_with_the_items(similarity):
     contexts = Contexts.at(
         test.histories, test.user, test.position, max_history=20, exclude_seen=False
     )
-    answer = model.recommend(contexts, 30)
+    answer = inference.recommend(model, contexts, 30)
     for row in range(len(test)):
         items = torch.from_numpy(contexts.items_BL[row : row + 1]).long()
         with torch.no_grad():
@@ -161,7 +162,7 @@ def test_sasrec_on_hstu_knows_when_it_is_asked():
         model = Sasrec(SasrecConfig(backbone=backbone, width=16, max_history=20), 30)
         for parameter in model.blocks.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
-        scores_Bk = model.recommend(contexts, 30).scores_Bk
+        scores_Bk = inference.recommend(model, contexts, 30).scores_Bk
         assert (scores_Bk[0] != scores_Bk[1]).any() == knows, backbone
 
 
@@ -179,7 +180,7 @@ def slow_log_probability(model, items, times, item):
     with torch.no_grad():
         sequence = torch.tensor([[*items, item]])
         token_times = model.token_times(torch.tensor([times]))
-        x_TD = model.backbone(model.read(sequence)[:, :-1], token_times)[0]
+        x_TD = model.backbone(model.embed(sequence)[:, :-1], token_times)[0]
         total = 0.0
         for level, head in enumerate(model.heads):
             x_D = x_TD[len(items) * len(model.heads) + level]
@@ -202,7 +203,7 @@ def test_tiger_beams_score_items_as_a_full_pass_does(backbone):
     contexts = Contexts.at(
         world.split.test.histories, user, user, max_history=20, exclude_seen=False
     )
-    answer = model.recommend(contexts, 30)
+    answer = inference.recommend(model, contexts, 30)
     for row in range(8):
         items = contexts.items_BL[row, : contexts.lengths_B[row]].tolist()
         times = [*contexts.times_BL[row, : len(items)], contexts.asked_at_B[row]]
@@ -231,7 +232,7 @@ def test_items_without_a_semantic_id_are_passed_over_and_counted():
     contexts = Contexts.at(
         one, np.array([0, 1]), np.array([4, 2]), max_history=20, exclude_seen=False
     )
-    answer = model.recommend(contexts, 30)
+    answer = inference.recommend(model, contexts, 30)
     assert answer.items_Bk[0].tolist() == answer.items_Bk[1].tolist()
     assert set(answer.items_Bk[0].tolist()) == set(range(30)) - {3, 4} | {PAD}
 
@@ -246,7 +247,7 @@ def test_items_that_share_an_id_come_next_to_each_other_in_order():
     contexts = Contexts.at(
         world.split.test.histories, user, user, max_history=20, exclude_seen=False
     )
-    items = model.recommend(contexts, 30).items_Bk[0].tolist()
+    items = inference.recommend(model, contexts, 30).items_Bk[0].tolist()
     assert items.index(7) == items.index(5) + 1
 
 

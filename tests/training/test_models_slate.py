@@ -72,7 +72,7 @@ def fit(family, world, *, max_epochs=8, **settings):
     )
     config = MODELS[family].configure({"width": 32, "num_heads": 1, "dropout": 0.0, **settings})
     fitting = Fitting(loop, exclude_seen=False)
-    return MODELS[family].fit(world.split, config, fitting, world.vocabulary)
+    return MODELS[family].fit(world.split, config, fitting, world.vocabulary, world.data)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def fit(family, world, *, max_epochs=8, **settings):
 def test_training_finds_how_the_world_goes_on(family, short_of_best, settings):
     world = worlds.continued(num_slates=8)
     model, report = fit(family, world, order="exposed", **settings)
-    test = world.split.slates.test
+    test = world.slates.test
     said_SM = said_slates(model, test, 4, max_history=20, exclude_seen=False)
     first = (said_SM[:, 0] == test.items[test.offsets[:-1]]).mean()
     assert first > world.best_hit_rate - short_of_best
@@ -102,7 +102,7 @@ def test_training_finds_how_the_world_goes_on(family, short_of_best, settings):
 def test_a_slate_of_any_length_is_said():
     world = worlds.continued(num_users=20)
     model, _ = fit("higr", world, max_epochs=1)
-    said_SM = said_slates(model, world.split.slates.test, 100, max_history=20, exclude_seen=False)
+    said_SM = said_slates(model, world.slates.test, 100, max_history=20, exclude_seen=False)
     assert (np.sort(said_SM, axis=1)[:, 70:] == np.arange(30)).all()
     assert (said_SM[:, 30:] == -1).all()
 
@@ -127,7 +127,7 @@ def test_the_flat_decoder_has_as_many_weights(shape):
 
 def test_a_split_without_slates_is_refused():
     world = worlds.chain(num_users=5)
-    with pytest.raises(ValueError, match="learns slates, and the split has none; run build_slates"):
+    with pytest.raises(ValueError, match="learns slates, and there are none; run build_slates"):
         fit("higr", world)
 
 
@@ -143,10 +143,10 @@ def test_slates_are_learnt_without_the_items_that_have_no_code():
     codes_VQ[5] = -1
     vocabulary = worlds.replace(world.vocabulary, codes_VQ=codes_VQ)
     _, report = fit("higr", worlds.replace(world, vocabulary=vocabulary), max_epochs=1)
-    lost = int((world.split.slates.train.items == 5).sum())
+    lost = int((world.slates.train.items == 5).sum())
     assert lost > 0
     assert report.facts["train_slate_items_without_code"] == lost
-    assert report.epochs[0]["targets"] == len(world.split.slates.train.items) - lost
+    assert report.epochs[0]["targets"] == len(world.slates.train.items) - lost
 
 
 def test_a_slate_can_not_be_stopped_by_auc():
@@ -154,7 +154,7 @@ def test_a_slate_can_not_be_stopped_by_auc():
     config = MODELS["higr"].configure({"width": 8, "num_heads": 1})
     fitting = Fitting(LoopSettings(max_epochs=1, validation_metric="auc"))
     with pytest.raises(ValueError, match=r"a slate has no AUC to stop by; set .*higr"):
-        MODELS["higr"].fit(world.split, config, fitting, world.vocabulary)
+        MODELS["higr"].fit(world.split, config, fitting, world.vocabulary, world.data)
 
 
 def test_shapes_that_are_nothing_are_refused():
@@ -180,7 +180,8 @@ def test_a_fit_that_was_cut_off_goes_on_to_the_same_weights(tmp_path):
         loop = LoopSettings(
             max_epochs=2, tokens_per_batch=300, max_history=20, checkpoint_every_steps=1
         )
-        return MODELS["higr"].fit(world.split, config, Fitting(loop, **how), world.vocabulary)
+        fitting = Fitting(loop, **how)
+        return MODELS["higr"].fit(world.split, config, fitting, world.vocabulary, world.data)
 
     whole, _ = fitted()
     with pytest.raises(Cut):
@@ -198,6 +199,6 @@ def test_a_catalogue_of_three_items_under_large_codebooks_can_be_learnt(feedback
     world = worlds.replace(world, vocabulary=Vocabulary(3, codes_VQ, "world"))
     model, report = fit("higr", world, max_epochs=1, planner_feedback=feedback)
     assert report.facts["level_sizes"] == [64, 64]
-    said_SM = said_slates(model, world.split.slates.test, 5, max_history=9, exclude_seen=False)
+    said_SM = said_slates(model, world.slates.test, 5, max_history=9, exclude_seen=False)
     assert (np.sort(said_SM[:, :3], axis=1) == [0, 1, 2]).all()
     assert (said_SM[:, 3:] == -1).all()

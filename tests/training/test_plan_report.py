@@ -25,11 +25,11 @@ def fitted(world):
         max_history=20,
         validation_metric="loss",
     )
-    return FAMILY.fit(world.split, config, Fitting(loop), world.vocabulary)[0]
+    return FAMILY.fit(world.split, config, Fitting(loop), world.vocabulary, world.data)[0]
 
 
 def report(model, world):
-    return plan_report(model, world.split.slates.test, max_history=20)
+    return plan_report(model, world.slates.test, max_history=20)
 
 
 def test_a_plan_that_is_heeded_can_not_be_replaced(fitted, world):
@@ -55,7 +55,7 @@ def test_the_rank_of_the_true_item_is_among_the_items_that_have_codes(world, mon
     codes_VQ[20:] = -1
     model = Higr(HigrConfig(width=16, num_heads=1), codes_VQ, (4, 4, 4)).eval()
     torch.nn.init.normal_(model.tokens.weight)
-    slates = world.split.slates.test
+    slates = world.slates.test
     slates = slates.keeping_items(slates.items < 20)
 
     def plan(batch, slate_BWM):
@@ -71,4 +71,4 @@ def test_the_rank_of_the_true_item_is_among_the_items_that_have_codes(world, mon
 
 def test_one_slate_has_nobody_to_exchange_plans_with(fitted, world):
     with pytest.raises(ValueError, match="1 slates, expected at least 2 to exchange plans"):
-        plan_report(fitted, world.split.slates.test.where([0]), max_history=20)
+        plan_report(fitted, world.slates.test.where([0]), max_history=20)

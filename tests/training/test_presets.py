@@ -10,7 +10,8 @@ import pytest
 from training.config import load_config
 from training.fitting import LoopSettings
 from training.models import MODELS
-from training.settings import FAMILIES, SLATE_FAMILIES, WITH_SEMANTIC_IDS
+from training.programs.material import READERS
+from training.settings import FAMILIES
 from training.settings import TOKENIZERS as KINDS
 from training.tokenizers import TOKENIZERS
 
@@ -45,11 +46,12 @@ def test_unigrf_learns_both_kinds_of_feedback_and_is_guarded_on_both_tasks(prese
 
 
 def test_what_presets_can_set_is_what_there_is():
-    assert {name: family.config_class for name, family in MODELS.items()} == FAMILIES
+    assert list(MODELS) == list(FAMILIES)
+    for name, family in MODELS.items():
+        assert {key: getattr(family, key) for key in vars(FAMILIES[name])} == vars(FAMILIES[name])
+        assert family.model_class.family == name
+        assert set(family.reads) <= set(READERS)
     assert {kind: each.config_class for kind, each in TOKENIZERS.items()} == KINDS
-    semantic = {name for name, family in MODELS.items() if family.uses_semantic_ids}
-    assert semantic == WITH_SEMANTIC_IDS
-    assert {name for name, family in MODELS.items() if family.uses_slates} == SLATE_FAMILIES
 
 
 def test_settings_of_families_are_known_without_torch():

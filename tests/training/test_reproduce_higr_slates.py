@@ -26,6 +26,7 @@ from training.reproduce.higr_slates import (
     run,
 )
 from training.reproduce.higr_slates_text import differences_to_draw, markdown
+from training.settings.spec import LISTS
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
 SMALL = "{width: 16, num_heads: 1, minimum_strength: 1, planner_layers: 1, generator_layers: 1}"
@@ -45,11 +46,12 @@ OVERRIDES = (
 def experiment(tmp_path_factory):
     world = worlds.continued(num_users=40)
     config = load_config("movielens-100k", folder=PRESETS, overrides=OVERRIDES)
-    slates = world.split.slates
+    slates = world.slates
     return Experiment(
         dataset="a world",
         config=config,
         split=world.split,
+        slates=slates,
         pairs=worlds.together(*map(worlds.pairs_of, (slates.train, slates.validation))),
         vocabulary=world.vocabulary,
         vectors_VD=np.random.default_rng(0).standard_normal((30, 4)),
@@ -205,7 +207,7 @@ def test_a_dataset_without_the_data_for_an_experiment_is_refused():
 
 def test_models_are_asked_as_the_daily_evaluation_asks_them(experiment):
     # What was disliked is not read, and not said either.
-    slates = experiment.split.slates
+    slates = experiment.slates
     read = slates.test.histories
     weak = replace(read, strengths=np.where(read.items % 2 == 0, -1, 1).astype(np.int8))
     parts = {
@@ -217,13 +219,20 @@ def test_models_are_asked_as_the_daily_evaluation_asks_them(experiment):
         folder=PRESETS,
         overrides=(*OVERRIDES, "training.minimum_strength=1", "evaluation.exclude_seen=true"),
     )
-    split = replace(experiment.split, slates=replace(slates, **parts))
-    strict = replace(experiment, split=split, config=config)
+    strict = replace(experiment, slates=replace(slates, **parts), config=config)
     asked = []
 
     class Listening:
-        def recommend(self, contexts, k):
+        answers = LISTS
+
+        def rows_at_once(self, contexts, k, num_candidates):
+            return len(contexts)
+
+        def read(self, contexts):
             asked.append(contexts)
+            return contexts
+
+        def recommend(self, contexts, k):
             said_Bk = np.tile(np.arange(k, dtype=np.int32), (len(contexts), 1))
             return TopK(said_Bk, np.zeros(said_Bk.shape, dtype=np.float32))
 
@@ -325,15 +334,13 @@ def test_what_is_measured_anew_is_not_fitted_anew(experiment, decoder, monkeypat
 
 def test_long_slates_are_the_table_and_slates_of_any_length_another(experiment, decoder):
     assert "every_length" not in decoder  # all of the world's slates are of four
-    keep = np.ones(len(experiment.split.slates.test.items), dtype=bool)
+    keep = np.ones(len(experiment.slates.test.items), dtype=bool)
     keep[::8] = False  # every other slate is of three
-    parts = replace(
-        experiment.split.slates, test=experiment.split.slates.test.keeping_items(keep, shortest=2)
-    )
+    parts = replace(experiment.slates, test=experiment.slates.test.keeping_items(keep, shortest=2))
     config = load_config(
         "movielens-100k", folder=PRESETS, overrides=(*OVERRIDES, "evaluation.slate_minimum_items=4")
     )
-    mixed = replace(experiment, split=replace(experiment.split, slates=parts), config=config)
+    mixed = replace(experiment, slates=parts, config=config)
     assert mixed.is_long_S.tolist() == [False, True] * 20
     row = {BEFORE: ALIGNMENT_ROWS[BEFORE]}
     cells = {name: [higr_slates._cell(mixed, row[name], 0)] for name in row}

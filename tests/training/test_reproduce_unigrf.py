@@ -11,6 +11,7 @@ from sidereal.cli import main
 from tests import worlds
 from training.evaluation.ranking import auc
 from training.fitting import LoopSettings
+from training.models import MODELS, weights
 from training.reproduce import unigrf
 from training.reproduce.unigrf import CELLS, PUBLISHED, ROWS, Experiment, Scale, markdown, run
 
@@ -89,9 +90,8 @@ def test_a_row_that_was_taught_something_before_begins_there(experiment, monkeyp
 
     monkeypatch.setattr(unigrf, "fit_unigrf", fit)
     run(experiment, rows=("hstu-ft-a",), seeds=(0,))
-    before = unigrf.MODELS["unigrf"].load(
-        experiment.directory / "hstu-interleaved-retrieval-0.model", "cpu"
-    )
+    folder = experiment.directory / "hstu-interleaved-retrieval-0.model"
+    before = weights.load(folder, MODELS["unigrf"])
     np.testing.assert_array_equal(begun[0]["items_VD"], before.items_VD.detach())
 
 

@@ -12,7 +12,6 @@ from training.data.slates import (
     split_slates_leave_last_out,
     split_slates_rolling,
 )
-from training.data.splits import split_leave_last_out
 
 MAY_DAY = date(2024, 5, 1)
 
@@ -146,11 +145,9 @@ def test_the_last_slate_of_each_user_can_be_held_out():
 def test_events_that_a_family_leaves_out_are_missing_from_contexts_only():
     histories = worlds.histories_of([[5, 6, 7, 8]], strengths=[[0, 1, 0, 1]])
     slates = worlds.slates_of([[7, 8], [8, 7], [9, 9]], histories, users=[0] * 3, starts=[2, 3, 4])
-    whole = split_leave_last_out(histories)
-    split = worlds.replace(whole, slates=split_slates_leave_last_out(slates))
-    kept = split.keeping(lambda found: found.strengths > 0).slates
+    split = split_slates_leave_last_out(slates)
+    kept = split.keeping(lambda found: found.strengths > 0)
     parts = (kept.train, kept.validation, kept.test)
     assert [part.position.tolist() for part in parts] == [[1], [1], [2]]
     assert kept.test.histories.items.tolist() == [6, 8]
     assert kept.train.items.tolist() == [7, 8]
-    assert whole.keeping(lambda found: found.strengths > 0).slates is None

@@ -13,6 +13,7 @@ from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from feature_store.tables import CATALOG
 from tests.recommender_world import DAY, ITEM_IDS, NUM_ITEMS, NUM_KINDS, catalogue, histories
+from training import inference
 from training.answering import Answerer
 from training.config import TrainingConfig
 from training.data.histories import Histories
@@ -153,7 +154,7 @@ def test_a_bundle_has_found_what_the_world_is_made_of(trained, family):
     answerer = Answerer.of(bundle_of(task, family), device="cpu")
     split = split_histories(Histories.from_arrow(histories()), DAY, task.config.evaluation)
     (contexts,) = contexts_of(split.test, max_history=20, exclude_seen=True)
-    answer = answerer.model.recommend(contexts, 3).items_Bk
+    answer = inference.recommend(answerer.model, contexts, 3).items_Bk
     assert (answer % NUM_KINDS == split.test.items[:, None] % NUM_KINDS).mean() > 0.9
 
 

@@ -7,12 +7,13 @@ import torch
 
 from tests import worlds
 from tests.suites.recommender import NeuralSuite, hit_rate
+from training import inference
 from training.data.batches import BatchPlan
 from training.data.contexts import asked_times
 from training.evaluation.ranking import auc
 from training.fitting import Fitting, LoopSettings
 from training.models import MODELS
-from training.models.interface import PAD, Contexts, as_ranker, contexts_of
+from training.models.interface import PAD, Contexts, contexts_of
 from training.models.unigrf.interleave import interleave_times, ranking_places, retrieval_places
 from training.models.unigrf.model import Unigrf
 from training.settings.unigrf import UnigrfConfig
@@ -46,12 +47,12 @@ class UnigrfSuite(NeuralSuite):
 
     def outputs(self, model, items_BL):
         strengths_BL, times_BL = torch.zeros_like(items_BL), torch.zeros_like(items_BL)
-        x_BTD = model.read(items_BL, strengths_BL)[:, :-1]
+        x_BTD = model.embed(items_BL, strengths_BL)[:, :-1]
         return retrieval_places(model.backbone(x_BTD, interleave_times(times_BL)))
 
     def test_a_feedback_is_not_seen_where_it_is_predicted(self, model, batch):
         def said(strengths_BL):
-            x_BTD = model.read(batch.items_BL, strengths_BL)[:, :-1]
+            x_BTD = model.embed(batch.items_BL, strengths_BL)[:, :-1]
             return ranking_places(model.backbone(x_BTD, interleave_times(batch.times_BL)))
 
         liked_BL = torch.zeros_like(batch.strengths_BL)
@@ -92,7 +93,9 @@ def auc_of(model, targets, max_history=20):
     questions = contexts_of(targets, max_history=max_history, exclude_seen=False)
     said, row = [], 0
     for contexts in questions:
-        said.append(model.rank(contexts, targets.items[row : row + len(contexts), None])[:, 0])
+        said.append(
+            inference.rank(model, contexts, targets.items[row : row + len(contexts), None])[:, 0]
+        )
         row += len(contexts)
     return auc(np.concatenate(said), targets.histories.strengths[targets.events] >= 2)
 
@@ -148,7 +151,7 @@ def test_each_epoch_tells_both_tasks_apart(learnt):
 def test_one_task_alone_learns_that_task(world):
     retrieval, _ = fit(world, tasks="retrieval")
     assert hit_rate(retrieval, world.split.test, max_history=20) > 0.8
-    assert as_ranker(retrieval) is None
+    assert retrieval.answers == {"lists", "slates"}
     ranking, report = fit(
         world, max_epochs=6, tasks="ranking", fitting={"validation_metric": "auc"}
     )
@@ -270,13 +273,13 @@ class TestRank:
         if length == 0:
             times = [contexts.asked_at_B[row]]
         with torch.no_grad():
-            x_BTD = model.read(torch.tensor([items]), torch.tensor([strengths]))[:, :-1]
+            x_BTD = model.embed(torch.tensor([items]), torch.tensor([strengths]))[:, :-1]
             x_BTD = model.backbone(x_BTD, interleave_times(torch.tensor([times])))
             return float(model.ranking_logits(x_BTD[0, -1]).sigmoid())
 
     def test_candidates_score_as_history_and_candidate_read_anew(self, model, contexts):
         items_BC = np.random.default_rng(0).integers(0, 30, (21, 5))
-        found = model.rank(contexts, items_BC)
+        found = inference.rank(model, contexts, items_BC)
         slow = [
             [self.naive(model, contexts, row, item) for item in items_BC[row]] for row in range(21)
         ]
@@ -285,24 +288,29 @@ class TestRank:
 
     def test_company_and_micro_batches_change_nothing(self, model, contexts, monkeypatch):
         items_BC = np.tile(np.arange(30), (21, 1))
-        together = model.rank(contexts, items_BC)
+        together = inference.rank(model, contexts, items_BC)
         monkeypatch.setattr("training.models.unigrf.serving.MICRO_BATCH", 7)
-        np.testing.assert_allclose(model.rank(contexts, items_BC), together, rtol=1e-4)
-        alone = model.rank(contexts.rows(9, 10), items_BC[9:10, ::3])
+        np.testing.assert_allclose(inference.rank(model, contexts, items_BC), together, rtol=1e-4)
+        alone = inference.rank(model, contexts.rows(9, 10), items_BC[9:10, ::3])
         np.testing.assert_allclose(alone, together[9:10, ::3], rtol=1e-4)
 
     def test_chunks_of_rows_change_nothing(self, model, contexts, monkeypatch):
         items_BC = np.tile(np.arange(30), (21, 1))
-        together = model.rank(contexts, items_BC), model.recommend_ranked(contexts, 5, 12)
+        together = (
+            inference.rank(model, contexts, items_BC),
+            inference.recommend_ranked(model, contexts, 5, 12),
+        )
         monkeypatch.setattr("training.models.unigrf.serving.CHUNK_CELLS", 6000)
-        np.testing.assert_allclose(model.rank(contexts, items_BC), together[0], rtol=1e-4)
-        again = model.recommend_ranked(contexts, 5, 12)
+        np.testing.assert_allclose(
+            inference.rank(model, contexts, items_BC), together[0], rtol=1e-4
+        )
+        again = inference.recommend_ranked(model, contexts, 5, 12)
         np.testing.assert_allclose(again.scores_Bk, together[1].scores_Bk, rtol=1e-4)
 
     def test_the_ranked_list_is_the_offered_items_by_probability(self, model, contexts):
-        offered = model.recommend(contexts, 12)
-        ranked = model.recommend_ranked(contexts, 5, 12)
-        liked_BC = model.rank(contexts, offered.items_Bk)
+        offered = inference.recommend(model, contexts, 12)
+        ranked = inference.recommend_ranked(model, contexts, 5, 12)
+        liked_BC = inference.rank(model, contexts, offered.items_Bk)
         for row in range(21):
             order = np.argsort(-liked_BC[row], kind="stable")[:5]
             np.testing.assert_allclose(ranked.scores_Bk[row], liked_BC[row, order], rtol=1e-5)
@@ -312,40 +320,68 @@ class TestRank:
 
     def test_both_answers_from_one_reading_are_those_of_two(self, model, contexts):
         items_BC = np.tile(np.arange(3), (21, 1))
-        top, said_BC = model.recommend_and_rank(contexts, 6, items_BC)
-        np.testing.assert_array_equal(top.items_Bk, model.recommend(contexts, 6).items_Bk)
-        np.testing.assert_allclose(said_BC, model.rank(contexts, items_BC), rtol=1e-4)
+        top, said_BC = inference.recommend_and_rank(model, contexts, 6, items_BC)
+        np.testing.assert_array_equal(
+            top.items_Bk, inference.recommend(model, contexts, 6).items_Bk
+        )
+        np.testing.assert_allclose(said_BC, inference.rank(model, contexts, items_BC), rtol=1e-4)
 
     def test_more_candidates_than_items_rank_all_that_may_be_answered(self, model, contexts):
-        ranked = model.recommend_ranked(contexts, 40, 400)
+        ranked = inference.recommend_ranked(model, contexts, 40, 400)
         for row, items in enumerate(ranked.items_Bk):
             first, last = contexts.excluded_offsets[row : row + 2]
             left = 30 - len(set(contexts.excluded[first:last].tolist()))
             assert len(set(items[:left])) == left
             assert (items[left:] == PAD).all()
             assert np.isneginf(ranked.scores_Bk[row, left:]).all()
-        assert model.rank(contexts, np.tile(np.arange(30), (21, 3))).shape == (21, 90)
+        assert inference.rank(model, contexts, np.tile(np.arange(30), (21, 3))).shape == (21, 90)
 
     def test_an_unknown_candidate_gets_the_base_rate_and_none_gets_no_number(self, model, contexts):
-        found = model.rank(contexts, np.tile([3, 30, 999, PAD], (21, 1)))
+        found = inference.rank(model, contexts, np.tile([3, 30, 999, PAD], (21, 1)))
         assert (found[:, 1:3] == float(model.base_rate)).all()
         assert np.isnan(found[:, 3]).all()
         np.testing.assert_allclose(
-            found[:, :1], model.rank(contexts, np.full((21, 1), 3)), rtol=1e-4
+            found[:, :1], inference.rank(model, contexts, np.full((21, 1), 3)), rtol=1e-4
         )
 
     def test_no_context_gets_no_probability(self, model, contexts):
         nobody = contexts.rows(0, 0)
-        assert model.rank(nobody, np.empty((0, 4), dtype=int)).shape == (0, 4)
-        assert model.rank(contexts, np.empty((21, 0), dtype=int)).shape == (21, 0)
-        assert model.recommend_ranked(nobody, 4, 8).items_Bk.shape == (0, 4)
+        assert inference.rank(model, nobody, np.empty((0, 4), dtype=int)).shape == (0, 4)
+        assert inference.rank(model, contexts, np.empty((21, 0), dtype=int)).shape == (21, 0)
+        assert inference.recommend_ranked(model, nobody, 4, 8).items_Bk.shape == (0, 4)
 
     def test_wrong_questions_are_refused(self, model, contexts):
         with pytest.raises(ValueError, match="3 rows of candidates for 21 contexts"):
-            model.rank(contexts, np.zeros((3, 2), dtype=int))
-        with pytest.raises(ValueError, match="trained with tasks=retrieval: it can't rank"):
-            built(tasks="retrieval").rank(contexts, np.zeros((21, 2), dtype=int))
-        with pytest.raises(ValueError, match="trained with tasks=ranking: it can't recommend"):
-            built(tasks="ranking").recommend(contexts, 3)
-        with pytest.raises(ValueError, match="trained with tasks=retrieval: it can't rank"):
-            built(tasks="retrieval").recommend_ranked(contexts, 3, 6)
+            inference.rank(model, contexts, np.zeros((3, 2), dtype=int))
+        retrieval, ranking = built(tasks="retrieval"), built(tasks="ranking")
+        items_BC = np.zeros((21, 2), dtype=int)
+        refused = "this unigrf answers lists and slates, not feedback: ask another model, or train"
+        with pytest.raises(inference.Unanswerable, match=refused):
+            inference.rank(retrieval, contexts, items_BC)
+        with pytest.raises(inference.Unanswerable, match=refused):
+            inference.recommend_ranked(retrieval, contexts, 3, 6)
+        with pytest.raises(inference.Unanswerable, match="unigrf answers feedback, not lists: ask"):
+            inference.recommend(ranking, contexts, 3)
+        with pytest.raises(inference.Unanswerable, match="unigrf answers feedback, not lists: ask"):
+            inference.recommend_and_rank(ranking, contexts, 3, items_BC)
+        assert ranking.answers == {"feedback"}
+
+    def test_what_was_trained_or_loaded_is_searched_anew(self, model, contexts):
+        other = built(backbone=model.config.backbone, **self.settings)
+        before = inference.recommend(other, contexts, 5)
+        other.load_state_dict(model.state_dict())
+        after = inference.recommend(other, contexts, 5)
+        np.testing.assert_array_equal(
+            after.items_Bk, inference.recommend(model, contexts, 5).items_Bk
+        )
+        assert (after.items_Bk != before.items_Bk).any()
+        optimizer = torch.optim.AdamW(other.parameters(), lr=1.0, fused=True)
+        batch = next(BatchPlan(20, 5, 400).batches(worlds.taste(num_users=20).split.train, 0))
+        other.train()(batch).backward()
+        optimizer.step()
+        trained = inference.recommend(other, contexts, 5)
+        other.index.clear()
+        np.testing.assert_array_equal(
+            trained.items_Bk, inference.recommend(other, contexts, 5).items_Bk
+        )
+        assert (trained.items_Bk != after.items_Bk).any()

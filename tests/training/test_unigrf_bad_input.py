@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests import worlds
-from training import loop
+from training import inference, loop
 from training.checkpoint import FILE_NAME
 from training.data.batches import BatchPlan
 from training.data.histories import Histories
@@ -61,7 +61,7 @@ def test_users_with_one_event_are_trained_on_and_answered():
     assert finite(model)
     assert all("validation" not in epoch for epoch in report.epochs)
     contexts = asked(split.train, [1] * 40)
-    answer = model.recommend_ranked(contexts, 5, 8)
+    answer = inference.recommend_ranked(model, contexts, 5, 8)
     assert (answer.items_Bk != PAD).all()
     assert ((answer.scores_Bk > 0) & (answer.scores_Bk < 1)).all()
 
@@ -80,7 +80,7 @@ def test_feedback_of_one_kind_only_is_learnt_as_such(strength, share):
     # There is no order to be right about; the loss says how near the answers are.
     assert all("validation_auc" not in epoch for epoch in report.epochs)
     assert report.epochs[-1]["validation_logloss"] < report.epochs[0]["validation_logloss"]
-    said = model.rank(asked(split.train, [4] * 60), np.full((60, 3), 5))
+    said = inference.rank(model, asked(split.train, [4] * 60), np.full((60, 3), 5))
     assert abs(said - share).max() < 0.1
 
 
@@ -115,7 +115,7 @@ def test_a_catalogue_smaller_than_the_draw_is_learnt():
     model, _ = fit(split_of(sequences, [[0, 2] * 4] * 40), num_items=3)
     assert finite(model)
     contexts = asked(worlds.histories_of(sequences), [8] * 40)
-    answer = model.recommend_ranked(contexts, 6, 50)
+    answer = inference.recommend_ranked(model, contexts, 6, 50)
     assert (answer.items_Bk[:, :3] != PAD).all()
     assert (answer.items_Bk[:, 3:] == PAD).all()
 
@@ -171,6 +171,6 @@ def test_a_history_without_feedback_of_ours_is_still_a_context():
     )
     torch.manual_seed(0)
     model = Unigrf(UnigrfConfig(**{**SHAPE, "max_history": 10}), 30).eval()
-    answer = model.recommend(asked(bare, [3]), 5)
+    answer = inference.recommend(model, asked(bare, [3]), 5)
     assert (answer.items_Bk != PAD).all()
     assert np.isfinite(answer.scores_Bk).all()

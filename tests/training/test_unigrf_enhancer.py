@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests import worlds
+from training import inference
 from training.data.batches import BatchPlan
 from training.data.contexts import Contexts
 from training.models.unigrf import enhancer as enhancer_module
@@ -193,7 +194,7 @@ def test_contextual_scores_are_those_of_serving(backbone):
         torch.nn.init.normal_(parameter, std=0.4)
     drawn_NP = torch.randint(30, (int(batch.is_target_BL.sum()), 6))
     with torch.no_grad():
-        x_BTD = model.read(batch.items_BL, batch.strengths_BL)[:, :-1]
+        x_BTD = model.embed(batch.items_BL, batch.strengths_BL)[:, :-1]
         x_BTD, memory = model.backbone.remember(x_BTD, interleave_times(batch.times_BL))
         logits_NP = torch.randn(drawn_NP.shape)
         found_NP = contextual_scores(model, drawn_NP, logits_NP, batch, memory)
@@ -202,7 +203,7 @@ def test_contextual_scores_are_those_of_serving(backbone):
         train, train.users[events], train.positions[events], max_history=21, exclude_seen=False
     )
     np.testing.assert_allclose(
-        found_NP.numpy(), model.rank(contexts, drawn_NP.numpy()), rtol=1e-4, atol=1e-6
+        found_NP.numpy(), inference.rank(model, contexts, drawn_NP.numpy()), rtol=1e-4, atol=1e-6
     )
     assert retrieval_places(x_BTD).shape[1] == batch.items_BL.shape[1]
 
@@ -219,7 +220,7 @@ def test_only_the_best_by_retrieval_at_some_positions_are_scored():
     drawn_NP, logits_NP = torch.randint(30, (N, 6)), torch.randn(N, 6)
     drawn_NP[:, 0] = -1
     with torch.no_grad():
-        x_BTD = model.read(batch.items_BL, batch.strengths_BL)[:, :-1]
+        x_BTD = model.embed(batch.items_BL, batch.strengths_BL)[:, :-1]
         _, memory = model.backbone.remember(x_BTD, interleave_times(batch.times_BL))
         found_NP = contextual_scores(model, drawn_NP, logits_NP, batch, memory)
     scored_NP = ~found_NP.isnan()

@@ -114,6 +114,23 @@ class Contexts:
             self.unlisted,
         )
 
+    def where(self, rows: np.ndarray) -> "Contexts":
+        """The contexts of a mask or of numbers, in the given order, padded as wide as before."""
+        chosen = np.arange(len(self))[rows]
+        counts = np.diff(self.excluded_offsets)[chosen]
+        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        starts = self.excluded_offsets[:-1][chosen]
+        return Contexts(
+            self.items_BL[chosen],
+            self.strengths_BL[chosen],
+            self.times_BL[chosen],
+            self.asked_at_B[chosen],
+            self.lengths_B[chosen],
+            self.excluded[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)],
+            offsets,
+            self.unlisted,
+        )
+
     def of_known(self, is_known_V: np.ndarray) -> "Contexts":
         """The same questions without the events of other items, right-padded again.
 

@@ -8,12 +8,12 @@ leave_last_out (papers): each user's last event is the test, the one before it t
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from training.data.histories import DAY, Histories
-from training.data.slates import SlateSplit
 
 LONGEST_HOLDOUT_DAYS = 28
 """Held out where the preset doesn't say and the log is long enough."""
@@ -22,6 +22,20 @@ Choice = Callable[[Histories], np.ndarray]
 VALIDATION_TARGETS_PER_USER = 50
 """Most recent validation targets kept per user: what stops a fit does not hang on how candidates
 are measured after it."""
+
+
+class OfEvents(Protocol):
+    """Rows of another table as a fit gets them: what is asked after events of the histories."""
+
+    def keeping(self, choose: Choice) -> Self:
+        """The same with only chosen events in the contexts; what is asked about stays."""
+        ...
+
+
+Data = Mapping[str, Any]
+"""What a family reads beside histories and catalogue, by the table's name: `slates` a `SlateSplit`,
+`preference_pairs` its `Pairs`; each is `OfEvents`."""
+NO_DATA: Data = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -84,26 +98,20 @@ class Split:
         validation: what early stopping looks at.
         test: what the evaluation reports.
         facts: how the split was made and how much is in it; JSON-serialisable.
-        slates: the same for slates, for families that say whole slates; None where there are none.
     """
 
     train: Histories
     validation: Targets
     test: Targets
     facts: Mapping[str, Any]
-    slates: SlateSplit | None = None
 
     def keeping(self, choose: Choice) -> "Split":
-        """The split with only chosen events, as contexts and as targets; who is held out stays.
-
-        Slates keep their items: what was shown is asked about whatever the contexts hold.
-        """
+        """The split with only chosen events, as contexts and as targets; who is held out stays."""
         return replace(
             self,
             train=self.train.where(choose(self.train)),
             validation=self.validation.keeping(choose),
             test=self.test.keeping(choose),
-            slates=self.slates and self.slates.keeping(choose),
         )
 
 

@@ -229,8 +229,13 @@ class Evaluation:
 
     @property
     def sizes(self) -> Slice:
-        """The challenger's lists, on all targets: how many users and targets there are."""
-        return self.entrants[self.challenger].boards[LISTS].slices[ALL]
+        """How many users and targets there are: of the challenger's lists.
+
+        Of a challenger that only ranks, of the board that decides.
+        """
+        boards = self.entrants[self.challenger].boards
+        decides = metric_of(self.primary_metric).board
+        return boards[LISTS if LISTS in boards else decides].slices[ALL]
 
     @cached_property
     def _by_pair(self) -> dict[tuple[str, str, str, str], Comparison]:

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from training import inference
 from training.data.contexts import PAD
 from training.data.slate_batches import slate_contexts
 from training.data.slates import Slates
 
 if TYPE_CHECKING:
-    from training.models.interface import Recommender
+    from training.models.interface import Model
 
 
 def said_slates(
-    model: "Recommender", slates: Slates, k: int, *, max_history: int, exclude_seen: bool
+    model: "Model", slates: Slates, k: int, *, max_history: int, exclude_seen: bool
 ) -> np.ndarray:
     """What a model says in the place of each slate, int32, [S, k]; `PAD` where it has no more.
 
@@ -36,7 +37,7 @@ def said_slates(
         exclude_seen: whether items of the history are left out.
     """
     questions = slate_contexts(slates, max_history=max_history, exclude_seen=exclude_seen)
-    answers = [model.recommend(contexts, k).items_Bk for contexts in questions]
+    answers = [inference.recommend(model, contexts, k).items_Bk for contexts in questions]
     return np.concatenate([np.empty((0, k), dtype=np.int32), *answers])
 
 

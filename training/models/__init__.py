@@ -1,17 +1,30 @@
-"""Every family of recommenders that can be trained, registered and served."""
+"""Every family of models that can be trained, registered and asked."""
 
+from typing import Any
+
+from training.installed import MODELS_GROUP, Registry
 from training.models import flat_slate, higr, item_knn, popularity, sasrec, tiger, unigrf
 from training.models.interface import Family
+from training.settings import spec_of
 
-MODELS: dict[str, Family] = {
-    family.name: family
-    for family in (
-        higr.FAMILY,
-        flat_slate.FAMILY,
-        tiger.FAMILY,
-        unigrf.FAMILY,
-        sasrec.FAMILY,
-        item_knn.FAMILY,
-        popularity.FAMILY,
-    )
-}
+
+def _family_of(name: str, thing: Any) -> Family:
+    """What an entry point names, as a family."""
+    spec = spec_of(name, thing)
+    if not isinstance(spec, Family):
+        raise ValueError("has no model, expected a training.models.interface.Family")
+    return spec
+
+
+_OURS = (
+    higr.FAMILY,
+    flat_slate.FAMILY,
+    tiger.FAMILY,
+    unigrf.FAMILY,
+    sasrec.FAMILY,
+    item_knn.FAMILY,
+    popularity.FAMILY,
+)
+MODELS: Registry[Family] = Registry(
+    MODELS_GROUP, {family.name: family for family in _OURS}, _family_of
+)

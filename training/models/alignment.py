@@ -15,18 +15,18 @@ B rows, M places, Q levels, P pairs, S slates, k places asked for.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training import inference
 from training.checkpoint import weights
 from training.course import Curves
 from training.data.contexts import PAD
 from training.data.preferences import PairBatch, Pairs, pair_batches
 from training.data.slate_batches import SlatePlan, slate_contexts
-from training.data.splits import Split
+from training.data.slates import SlateSplit
 from training.data.vocabulary import Vocabulary
 from training.decoding.beam import beam_search
 from training.distributed import Processes
@@ -35,7 +35,7 @@ from training.fitting import FitReport, Fitting, LoopSettings
 from training.loop import fit_course
 from training.losses.preference import dpo_loss, orpo_loss, simpo_loss
 from training.models.slate_fit import CUTOFF, SlateCourse, learnable
-from training.models.slate_model import SlateModel
+from training.models.slate_model import Read, SlateModel
 from training.settings.alignment import AlignmentConfig
 
 
@@ -196,12 +196,13 @@ class PairCourse:
             slates, max_history=self.settings.max_history, exclude_seen=fitting.exclude_seen
         )
         for contexts in questions:
-            said.append(policy.recommend(contexts, CUTOFF).items_Bk)
-            batch = policy.questions(contexts)
-            free = torch.full((len(contexts), 0), PAD, device=batch.items_BL.device)
-            items_Bk, _ = policy.say(batch, CUTOFF, free, distinct=False)
-            repeated.append(items_Bk.cpu().numpy())
-            invalid.append((invalid_share(policy, batch), len(contexts)))
+            for rows, state in inference.states(policy, contexts, k=CUTOFF):
+                said.append(policy.recommend(state, CUTOFF).items_Bk)
+                count = rows.stop - rows.start
+                free = torch.full((count, 0), PAD, device=policy.codes_VQ.device)
+                items_Bk, _ = policy.say(state.read, CUTOFF, free, distinct=False)
+                repeated.append(items_Bk.cpu().numpy())
+                invalid.append((invalid_share(policy, state.read), count))
         said_SM = np.concatenate(said)
         shares, sizes = zip(*invalid, strict=True)
         return {
@@ -253,12 +254,12 @@ def collapse(
 
 
 @torch.inference_mode()
-def invalid_share(model: SlateModel, batch: Any) -> float:
+def invalid_share(model: SlateModel, read: Read) -> float:
     """Share of semantic IDs no item has among those that free beams find for first items."""
     beams = beam_search(
-        model.opening(batch),
+        model.opening(read),
         model.trie,
-        num_rows=len(batch.lengths_B),
+        num_rows=len(read.lengths_B),
         beam_width=model.config.beam_width,
         constrained=False,
     )
@@ -267,7 +268,7 @@ def invalid_share(model: SlateModel, batch: Any) -> float:
 
 def align(
     model: SlateModel,
-    split: Split,
+    slates: SlateSplit,
     pairs: Pairs,
     config: AlignmentConfig,
     fitting: Fitting,
@@ -278,9 +279,9 @@ def align(
     """Align a pretrained model in place.
 
     Args:
-        model: pretrained on this split.
-        split: the same; pairs of its training slates train, those of its validation are watched.
-        pairs: of any of its slates, with contexts of the same events as the split's; those of test
+        model: pretrained on these slates.
+        slates: pairs of its training slates train, those of its validation are watched.
+        pairs: of any of its slates, with contexts of the same events as theirs; those of test
             slates are not looked at.
         config: how.
         fitting: as for the pretraining; the learning rate should be a tenth of it.
@@ -294,16 +295,16 @@ def align(
         ValueError: no pair of a training slate is left.
     """
     codes_VQ = vocabulary.codes_VQ
-    slates = learnable(split, model.config, codes_VQ)
-    course_before = SlateCourse(slates, fitting.settings, model.positions_per_item)
+    learnt = learnable(slates, model.config, codes_VQ)
+    course_before = SlateCourse(learnt, fitting.settings, model.positions_per_item)
     known = pairs.of_known(codes_VQ[:, 0] >= 0)
-    training = known.of_slates(split.slates.train)
+    training = known.of_slates(slates.train)
     if not len(training):
         raise ValueError(
             f"none of {len(pairs)} pairs is of a training slate and has semantic IDs for all its"
             " items; run build_preference_pairs for the training days"
         )
-    watched = known.of_slates(split.slates.validation).first(config.watched_slates)
+    watched = known.of_slates(slates.validation).first(config.watched_slates)
     model.to(fitting.device).eval()
     if item_vectors_VD is None:
         with torch.no_grad():
@@ -328,7 +329,7 @@ def align(
         "collapsed": collapsed,
         "before": dict(course.before),
         "train_pairs": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
-        "train_pairs_without_code": len(pairs.of_slates(split.slates.train)) - len(training),
+        "train_pairs_without_code": len(pairs.of_slates(slates.train)) - len(training),
         "watched_pairs": len(watched),
     }
     return model, replace(report, facts={**report.facts, **facts})

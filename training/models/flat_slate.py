@@ -9,19 +9,17 @@ B rows, L events, W slates of a row or beams, M places, Q levels, K codes of a l
 targets, l codes so far, k places asked for.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.backbones import make_backbone
+from training.backbones.interface import Memory
 from training.data.contexts import PAD
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.slate import NextItem, one_by_one
 from training.decoding.trie import CodeTrie
-from training.models.alignment import align
 from training.models.slate_fit import slate_family
 from training.models.slate_model import Read, SlateModel
 from training.settings.families import FlatSlateConfig
@@ -49,13 +47,13 @@ class FlatSlate(SlateModel):
 
     def slate_log_probs(self, batch: SlateBatch, slate_BWM: Tensor) -> Tensor:
         """Log-probability of every code of W slates for each context, nats, [B, W, M, Q]."""
-        _, memory, length_B = self.remember(batch)
+        read = self.remember(batch)
         is_item_BWM = slate_BWM != PAD
         codes_BWMQ = self.codes(slate_BWM)
         x_BWTD = self.dropout(self.code_vectors(codes_BWMQ)).flatten(2, 3)
         start_BW1D = self.slate_D.expand(*slate_BWM.shape[:2], 1, -1)
         x_BWTD = torch.cat([start_BW1D, x_BWTD[:, :, :-1]], 2)
-        y_BWTD = self.backbone.extend(memory, length_B, x_BWTD, batch.asked_at_B)
+        y_BWTD = self.backbone.extend(read.memory, read.lengths_B, x_BWTD, read.asked_at_B)
         y_NQD = y_BWTD.unflatten(2, (-1, self.num_levels))[is_item_BWM]
         codes_NQ = codes_BWMQ[is_item_BWM]
         log_probs = [
@@ -66,15 +64,13 @@ class FlatSlate(SlateModel):
         found[is_item_BWM] = torch.stack(log_probs, 1)
         return found
 
-    def opening(self, batch: SlateBatch) -> StepFunction:
+    def opening(self, read: Read) -> StepFunction:
         """The step of a beam search for the first item of each row."""
-        _, memory, length_B = self.remember(batch)
-        return self._listener(self.backbone.reserve(memory, 1), length_B, batch)(None)
+        return self._listener(read, self.backbone.reserve(read.memory, 1))(None)
 
-    def say_after(
+    def say(
         self,
         read: Read,
-        batch: SlateBatch,
         k: int,
         seen_BE: Tensor,
         *,
@@ -82,12 +78,11 @@ class FlatSlate(SlateModel):
         trie: CodeTrie | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Slates of k items, greedy over places, a beam inside each; and their log-probability."""
-        _, memory, length_B = read
-        memory = self.backbone.reserve(memory, 1 + k * self.num_levels)
+        memory = self.backbone.reserve(read.memory, 1 + k * self.num_levels)
         return one_by_one(
-            self._listener(memory, length_B, batch),
+            self._listener(read, memory),
             trie or self.trie,
-            num_rows=len(length_B),
+            num_rows=len(read.lengths_B),
             num_items=k,
             beam_width=self.config.beam_width,
             seen_BE=seen_BE,
@@ -95,11 +90,12 @@ class FlatSlate(SlateModel):
             distinct=distinct,
         )
 
-    def _listener(self, memory: Any, length_B: Tensor, batch: SlateBatch) -> NextItem:
+    def _listener(self, read: Read, memory: Memory) -> NextItem:
         """Reads what was chosen, all its codes; gives the step for the next item.
 
-        `memory` has room for a start and the codes, and is used up.
+        `memory` is that of `read` with room for a start and the codes, and is used up.
         """
+        length_B = read.lengths_B
 
         def next_item(chosen_B: Tensor | None) -> StepFunction:
             nonlocal memory, length_B
@@ -107,25 +103,25 @@ class FlatSlate(SlateModel):
             if chosen_B is not None:
                 x_BSD = self.code_vectors(self.codes(chosen_B))
             y_BSD, memory = self.backbone.append(
-                memory, length_B, x_BSD, batch.asked_at_B, in_place=True
+                memory, length_B, x_BSD, read.asked_at_B, in_place=True
             )
             length_B = length_B + x_BSD.shape[1]
-            return self._step(y_BSD[:, -1:], memory, length_B, batch)
+            return self._step(y_BSD[:, -1:], memory, length_B, read.asked_at_B)
 
         return next_item
 
     def _step(
-        self, last_B1D: Tensor, memory: Any, length_B: Tensor, batch: SlateBatch
+        self, last_B1D: Tensor, memory: Memory, length_B: Tensor, asked_at_B: Tensor
     ) -> StepFunction:
         def step(prefix_BWl: Tensor, parent_BW: Tensor) -> Tensor:
             level = prefix_BWl.shape[-1]
             if level == 0:
                 return self.heads[0](last_B1D)
             x_BWlD = self.code_vectors(prefix_BWl)
-            y_BWlD = self.backbone.extend(memory, length_B, x_BWlD, batch.asked_at_B)
+            y_BWlD = self.backbone.extend(memory, length_B, x_BWlD, asked_at_B)
             return self.heads[level](y_BWlD[:, :, -1])
 
         return step
 
 
-FAMILY = slate_family(FlatSlate, FlatSlateConfig, align)
+FAMILY = slate_family(FlatSlate)

@@ -1,109 +1,140 @@
-"""What every recommender answers: contexts in, the best items of the whole catalogue out.
+"""What every model is: it reads histories once, and answers from what it has read.
 
-B contexts, L events of context, k places in a list, V items in the catalogue.
+B contexts, L events of context, C candidates, k places in a list, V items in the catalogue.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 
 from training.configure import configure
 from training.data.contexts import PAD, Contexts, TopK, contexts_of
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
+from training.settings.spec import FamilySpec, Question
 
 __all__ = [
     "PAD",
     "Contexts",
     "Family",
-    "Ranker",
-    "Recommender",
+    "Model",
+    "Ranks",
+    "Recommends",
+    "State",
     "TopK",
-    "as_ranker",
     "contexts_of",
 ]
 
+State = Any
+"""What a model keeps of contexts that it has read; its own business. Answering doesn't use it up,
+so that it can be asked again."""
 
-class Recommender(Protocol):
-    """A fitted model of any family."""
+
+class Model(Protocol):
+    """A fitted model of any family; `training.inference` asks it.
+
+    It has the methods of what it `answers`: `Recommends`, `Ranks` or both.
+    """
 
     family: str
+    config: Any
 
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
+    @property
+    def answers(self) -> frozenset[Question]:
+        """What this one can be asked: a family may leave it to its config."""
+        ...
+
+    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+        """How many of the contexts fit into memory at a time, read and answered; at least 1.
+
+        Args:
+            contexts: the questions, as wide as the widest.
+            k: places of the lists that will be asked for; 0: none.
+            num_candidates: candidates of each that will be ranked; 0: none.
+        """
+        ...
+
+    def read(self, contexts: Contexts) -> State:
+        """The histories, read once. A history is read the same whatever else is in the batch."""
+        ...
+
+    def select(self, state: State, rows: np.ndarray) -> State:
+        """Some rows, at least one (bool or numbers, in the given order), as if read alone."""
+        ...
+
+
+class Recommends(Model, Protocol):
+    """A model that answers `lists` and `slates`."""
+
+    def recommend(self, state: State, k: int) -> TopK:
         """The k best items of the whole catalogue for each context, excluded ones left out.
 
-        Deterministic, and the same for a context whatever else is in the batch. Memory is bounded
-        by the model's own chunking, whatever B is.
+        Deterministic.
         """
         ...
 
 
-@runtime_checkable
-class Ranker(Recommender, Protocol):
-    """A recommender that can also say what will be thought of an item."""
+class Ranks(Model, Protocol):
+    """A model that answers `feedback`."""
 
-    ranks: bool
-    """Whether this one was fitted for it: a family may leave the choice to its config."""
-
-    def rank(self, contexts: Contexts, items_BC: np.ndarray) -> np.ndarray:
+    def rank(self, state: State, items_BC: np.ndarray) -> np.ndarray:
         """Probability of positive feedback, were the candidate the next item, float32, [B, C].
 
         Candidates don't see each other: a probability is the same in any company.
 
         Args:
-            contexts: the B histories.
+            state: of the B histories.
             items_BC: item indices; `PAD`, whose probability is NaN, for none. An item beyond the
                 catalogue gets the share of positive feedback in training.
         """
         ...
 
-    def recommend_and_rank(
-        self, contexts: Contexts, k: int, items_BC: np.ndarray
-    ) -> tuple[TopK, np.ndarray]:
-        """What `recommend` and `rank` answer, with each history read once."""
-        ...
 
-    def recommend_ranked(self, contexts: Contexts, k: int, num_candidates: int) -> TopK:
-        """Of the `num_candidates` best items by `recommend`, the k best by `rank`.
+class Fit(Protocol):
+    """How a family's models come about."""
 
-        Scores are probabilities of positive feedback.
+    def __call__(
+        self,
+        split: Split,
+        config: Any,
+        fitting: Fitting,
+        vocabulary: Vocabulary,
+        data: Data = NO_DATA,
+        /,
+    ) -> tuple[Any, FitReport]:
+        """Fit a model.
+
+        Args:
+            split: histories that train, targets that stop the training.
+            config: of the family's class.
+            fitting: how.
+            vocabulary: the catalogue; with codes for a family that reads `semantic_ids`.
+            data: what else the family `reads`, by the table's name.
+        Returns:
+            The model, a `training.models.weights.Kept`, and what the fit did.
         """
         ...
 
 
-def as_ranker(model: Recommender) -> Ranker | None:
-    """The model where it can rank; None where it can't."""
-    return model if isinstance(model, Ranker) and model.ranks else None
-
-
-@dataclass(frozen=True)
-class Family:
-    """A kind of recommender: how it is configured, fitted, saved and loaded.
+@dataclass(frozen=True, kw_only=True)
+class Family(FamilySpec):
+    """A kind of model: what a preset knows of it, and how it is fitted and kept.
 
     Attributes:
-        name: key in `MODELS`.
-        config_class: frozen dataclass of the model's shape; every field has a default.
-        fit: (split, config, fitting, vocabulary) → (model, report).
-        save: (model, directory): safetensors and JSON, nothing pickled.
-        load: (directory, device) → a model that answers as the saved one did.
-        uses_semantic_ids: whether `fit` needs `vocabulary.codes_VQ`.
-        uses_slates: whether `fit` needs `split.slates`.
-        align: teaches a fitted model which of two slates is better, as `training.models.alignment`;
-            None for a family that learns no preferences.
+        model_class: a `training.models.weights.Kept`.
+        fit: makes one.
     """
 
-    name: str
-    config_class: type
-    fit: Callable[[Split, Any, Fitting, Vocabulary], tuple[Recommender, FitReport]]
-    save: Callable[[Any, Path], None]
-    load: Callable[[Path, str], Recommender]
-    uses_semantic_ids: bool = False
-    uses_slates: bool = False
-    align: Callable[..., tuple[Recommender, FitReport]] | None = None
+    model_class: type[Any]
+    fit: Fit
+
+    @classmethod
+    def of(cls, spec: FamilySpec, model_class: type[Any], fit: Fit) -> "Family":
+        """The family that presets know by a spec."""
+        return cls(**vars(spec), model_class=model_class, fit=fit)
 
     def configure(self, settings: Mapping[str, Any]) -> Any:
         """The family's config with some fields set.

@@ -8,23 +8,24 @@ after Sarwar et al. 2001 (cosine) with shrinkage as in Deshpande and Karypis 200
 neighbour speaks for follow by popularity. V items, n neighbours, B contexts, L events.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from training.data.histories import Histories
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 from training.models.interface import PAD, Contexts, Family, TopK
 from training.models.popularity import popularity_scores
 from training.models.ranking import best_items, rows_within
+from training.settings import FAMILIES
 from training.settings.families import ItemKnnConfig
+from training.settings.spec import LISTS
 
 CHUNK_CELLS = 8_000_000
 """Cells of the widest temporary array, at fitting and at answering."""
@@ -36,6 +37,7 @@ class ItemKnn:
     """The nearest items of every item, and what they say together about a history."""
 
     family = "item_knn"
+    answers = LISTS
 
     def __init__(
         self,
@@ -49,17 +51,43 @@ class ItemKnn:
         self.popularity_V = popularity_V
         self.config = config
 
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """None that the config doesn't say."""
+        return {}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The neighbourhood."""
+        return {
+            "neighbours": torch.from_numpy(self.neighbours_Vn),
+            "similarities": torch.from_numpy(self.similarities_Vn),
+            "popularity": torch.from_numpy(self.popularity_V),
+        }
+
+    @classmethod
+    def from_weights(
+        cls, config: ItemKnnConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> "ItemKnn":
+        """The model that had this neighbourhood."""
+        names = ("neighbours", "similarities", "popularity")
+        return cls(*(tensors[name].numpy() for name in names), config)
+
+    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+        """Rows whose votes, and whose scores of all items, fit into `CHUNK_CELLS`."""
+        votes = contexts.items_BL.shape[1] * self.neighbours_Vn.shape[1]
+        return rows_within(CHUNK_CELLS, max(len(self.popularity_V), votes))
+
+    def read(self, contexts: Contexts) -> Contexts:
+        """The contexts: their items are looked up when it is asked."""
+        return contexts
+
+    def select(self, state: Contexts, rows: np.ndarray) -> Contexts:
+        """Some of the contexts."""
+        return state.where(rows)
+
+    def recommend(self, state: Contexts, k: int) -> TopK:
         """The k items that the history's items speak for most."""
-        widest = max(
-            len(self.popularity_V), contexts.items_BL.shape[1] * self.neighbours_Vn.shape[1]
-        )
-        rows = rows_within(CHUNK_CELLS, widest)
-        parts = [TopK.empty(k)]
-        for start in range(0, len(contexts), rows):
-            part = contexts.rows(start, start + rows)
-            parts.append(best_items(torch.from_numpy(self._scores(part)), part, k))
-        return TopK.concatenate(parts)
+        return best_items(torch.from_numpy(self._scores(state)), state, k)
 
     def _scores(self, contexts: Contexts) -> np.ndarray:
         items_BL, num_items = contexts.items_BL, len(self.popularity_V)
@@ -77,7 +105,11 @@ class ItemKnn:
 
 
 def fit(
-    split: Split, config: ItemKnnConfig, fitting: Fitting, vocabulary: Vocabulary
+    split: Split,
+    config: ItemKnnConfig,
+    fitting: Fitting,
+    vocabulary: Vocabulary,
+    data: Data = NO_DATA,
 ) -> tuple[ItemKnn, FitReport]:
     """Count pairs, keep each item's nearest."""
     num_items = vocabulary.num_items
@@ -138,28 +170,4 @@ def _distinct_items(histories: Histories, num_items: int) -> tuple[np.ndarray, n
     return pairs // num_items, pairs % num_items
 
 
-def save(model: ItemKnn, directory: Path) -> None:
-    """Write the neighbourhood as safetensors and the config as JSON."""
-    directory.mkdir(parents=True, exist_ok=True)
-    arrays = {
-        "neighbours": model.neighbours_Vn,
-        "similarities": model.similarities_Vn,
-        "popularity": model.popularity_V,
-    }
-    save_file(arrays, directory / "item_knn.safetensors")
-    (directory / "item_knn.json").write_text(json.dumps(asdict(model.config)), encoding="utf-8")
-
-
-def load(directory: Path, device: str = "cpu") -> ItemKnn:
-    """Read what `save` wrote."""
-    arrays = load_file(directory / "item_knn.safetensors")
-    config = json.loads((directory / "item_knn.json").read_text(encoding="utf-8"))
-    return ItemKnn(
-        arrays["neighbours"],
-        arrays["similarities"],
-        arrays["popularity"],
-        ItemKnnConfig(**config),
-    )
-
-
-FAMILY = Family("item_knn", ItemKnnConfig, fit, save, load)
+FAMILY = Family.of(FAMILIES["item_knn"], ItemKnn, fit)

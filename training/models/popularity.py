@@ -4,18 +4,23 @@ An item's score is the number of its training events, each weighted by 0.5 per `
 of age at the last training event.
 """
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from training.data.histories import DAY
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 from training.models.interface import PAD, Contexts, Family, TopK
+from training.models.ranking import rows_within
+from training.settings import FAMILIES
 from training.settings.families import PopularityConfig
+from training.settings.spec import LISTS
 
 CHUNK_CELLS = 4_000_000
 """Cells of the widest temporary array while answering."""
@@ -25,26 +30,49 @@ class Popularity:
     """Items by weighted event count; equal counts by item index."""
 
     family = "popularity"
+    answers = LISTS
 
-    def __init__(self, scores_V: np.ndarray) -> None:
+    def __init__(self, scores_V: np.ndarray, config: PopularityConfig) -> None:
+        self.config = config
         self.scores_V = scores_V.astype(np.float32)
         self._ranked_V = np.lexsort((np.arange(len(scores_V)), -self.scores_V)).astype(np.int32)
         self._rank_V = np.empty(len(scores_V), dtype=np.int64)
         self._rank_V[self._ranked_V] = np.arange(len(scores_V))
 
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
-        """The k most popular listed items that a context does not exclude."""
-        most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
-        width = min(len(self.scores_V), k + most_excluded + len(contexts.unlisted))
-        rows = max(1, CHUNK_CELLS // max(1, width))
-        starts = range(0, len(contexts), rows)
-        return TopK.concatenate(
-            [TopK.empty(k)]
-            + [self._answer(contexts.rows(start, start + rows), k, width) for start in starts]
-        )
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """None that the config doesn't say."""
+        return {}
 
-    def _answer(self, contexts: Contexts, k: int, width: int) -> TopK:
-        """Strike the excluded from the first `width` ranks; the first k left are the answer."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """The scores."""
+        return {"scores": torch.from_numpy(self.scores_V)}
+
+    @classmethod
+    def from_weights(
+        cls, config: PopularityConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> "Popularity":
+        """The list that had these scores."""
+        return cls(tensors["scores"].numpy(), config)
+
+    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+        """Rows whose looked-at ranks fit into `CHUNK_CELLS`."""
+        return rows_within(CHUNK_CELLS, self._width(contexts, k))
+
+    def read(self, contexts: Contexts) -> Contexts:
+        """The contexts: there is nothing to make of a history."""
+        return contexts
+
+    def select(self, state: Contexts, rows: np.ndarray) -> Contexts:
+        """Some of the contexts."""
+        return state.where(rows)
+
+    def recommend(self, state: Contexts, k: int) -> TopK:
+        """The k most popular listed items that a context does not exclude.
+
+        The excluded are struck from the first ranks; the first k left are the answer.
+        """
+        contexts, width = state, self._width(state, k)
         offered = np.ones((len(contexts), width), dtype=bool)
         unlisted = self._rank_V[contexts.unlisted]
         offered[:, unlisted[unlisted < width]] = False
@@ -57,6 +85,11 @@ class Popularity:
         items_Bk[row, place[row, rank]] = self._ranked_V[rank]
         scores_Bk = np.where(items_Bk == PAD, -np.inf, self.scores_V[items_Bk])
         return TopK(items_Bk, scores_Bk.astype(np.float32))
+
+    def _width(self, contexts: Contexts, k: int) -> int:
+        """Ranks among which k items are left, whatever is excluded."""
+        most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
+        return min(len(self.scores_V), k + most_excluded + len(contexts.unlisted))
 
 
 def popularity_scores(split: Split, num_items: int, half_life_days: float | None) -> np.ndarray:
@@ -71,25 +104,16 @@ def popularity_scores(split: Split, num_items: int, half_life_days: float | None
 
 
 def fit(
-    split: Split, config: PopularityConfig, fitting: Fitting, vocabulary: Vocabulary
+    split: Split,
+    config: PopularityConfig,
+    fitting: Fitting,
+    vocabulary: Vocabulary,
+    data: Data = NO_DATA,
 ) -> tuple[Popularity, FitReport]:
     """Count the training events."""
     scores_V = popularity_scores(split, vocabulary.num_items, config.half_life_days)
     facts = {"config": asdict(config), "items_with_events": int((scores_V > 0).sum())}
-    return Popularity(scores_V), FitReport(facts=facts)
+    return Popularity(scores_V, config), FitReport(facts=facts)
 
 
-def save(model: Popularity, directory: Path) -> None:
-    """Write the counts as JSON: exact for float32."""
-    directory.mkdir(parents=True, exist_ok=True)
-    document = {"scores": model.scores_V.tolist()}
-    (directory / "popularity.json").write_text(json.dumps(document), encoding="utf-8")
-
-
-def load(directory: Path, device: str = "cpu") -> Popularity:
-    """Read what `save` wrote."""
-    document = json.loads((directory / "popularity.json").read_text(encoding="utf-8"))
-    return Popularity(np.array(document["scores"], dtype=np.float32))
-
-
-FAMILY = Family("popularity", PopularityConfig, fit, save, load)
+FAMILY = Family.of(FAMILIES["popularity"], Popularity, fit)

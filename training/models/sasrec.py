@@ -11,19 +11,18 @@ Its blocks can be exchanged for another backbone: with `backbone: hstu`, `simila
 B rows, L events, D width, V items, H heads, N targets, R negatives.
 """
 
-import json
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.backbones import make_backbone
 from training.data.batches import Batch
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 from training.loop import fit_model
@@ -34,7 +33,9 @@ from training.losses.next_item import (
 )
 from training.models.interface import Contexts, Family, TopK
 from training.models.ranking import best_items, rows_within
+from training.settings import FAMILIES
 from training.settings.families import SasrecConfig
+from training.settings.spec import LISTS
 
 CHUNK_CELLS = 4_000_000
 """Logits, inputs or scores of one layer alive at a time while answering."""
@@ -75,10 +76,24 @@ class Blocks(nn.Sequential):
         return super().forward(x_BLD)
 
 
+@dataclass(frozen=True)
+class SasrecState:
+    """Histories that were read once.
+
+    Attributes:
+        contexts: their questions.
+        x_BD: what the model expects next.
+    """
+
+    contexts: Contexts
+    x_BD: Tensor
+
+
 class Sasrec(nn.Module):
     """Position t of a row is predicted from a start vector and the items before t."""
 
     family = "sasrec"
+    answers = LISTS
     positions_per_event = 1
 
     def __init__(self, config: SasrecConfig, num_items: int) -> None:
@@ -97,6 +112,20 @@ class Sasrec(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = _backbone(config)
         self.norm = nn.LayerNorm(width) if is_own else nn.Identity()
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """V."""
+        return {"num_items": self.num_items}
+
+    @classmethod
+    def from_weights(
+        cls, config: SasrecConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> "Sasrec":
+        """The model that had these tensors."""
+        model = cls(config, **sizes)
+        model.load_state_dict(tensors)
+        return model
 
     @property
     def backbone(self) -> nn.Module:
@@ -140,29 +169,32 @@ class Sasrec(nn.Module):
         x_ND = F.normalize(x_ND, dim=-1, eps=1e-6) / self.config.temperature
         return x_ND, F.normalize(self.items_VD, dim=-1, eps=1e-6)
 
+    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+        """Rows whose widest array fits into `CHUNK_CELLS`."""
+        config, length = self.config, contexts.items_BL.shape[1]
+        scores = config.num_heads * length**2 if config.backbone == "hstu" else 0
+        return rows_within(CHUNK_CELLS, max(self.num_items, length * config.width, scores))
+
     @torch.inference_mode()
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
-        """The k items with the largest logits after each context."""
+    def read(self, contexts: Contexts) -> SasrecState:
+        """What is expected after each context."""
         self.eval()
         device = self.items_VD.device
-        rows = rows_within(CHUNK_CELLS, self._widest(contexts.items_BL.shape[1]))
-        parts = [TopK.empty(k)]
-        for start in range(0, len(contexts), rows):
-            part = contexts.rows(start, start + rows)
-            items_BL = torch.from_numpy(part.items_BL).long().to(device)
-            times_BL = np.concatenate([part.times_BL, part.asked_at_B[:, None]], 1)
-            last_B = torch.from_numpy(part.lengths_B).to(device)
-            x_BLD = self.encode(items_BL, torch.from_numpy(times_BL).to(device))
-            x_BD = x_BLD[torch.arange(len(last_B), device=device), last_B]
-            x_BD, items_VD = self.compared(x_BD)
-            parts.append(best_items(x_BD @ items_VD.T, part, k))
-        return TopK.concatenate(parts)
+        items_BL = torch.from_numpy(contexts.items_BL).long().to(device)
+        times_BL = np.concatenate([contexts.times_BL, contexts.asked_at_B[:, None]], 1)
+        last_B = torch.from_numpy(contexts.lengths_B).to(device)
+        x_BLD = self.encode(items_BL, torch.from_numpy(times_BL).to(device))
+        return SasrecState(contexts, x_BLD[torch.arange(len(last_B), device=device), last_B])
 
-    def _widest(self, length: int) -> int:
-        """Cells of the widest array that answering a context of that length makes."""
-        config = self.config
-        scores = config.num_heads * length**2 if config.backbone == "hstu" else 0
-        return max(self.num_items, length * config.width, scores)
+    def select(self, state: SasrecState, rows: np.ndarray) -> SasrecState:
+        """Some of the rows."""
+        return SasrecState(state.contexts.where(rows), state.x_BD[rows])
+
+    @torch.inference_mode()
+    def recommend(self, state: SasrecState, k: int) -> TopK:
+        """The k items with the largest logits after each context."""
+        x_BD, items_VD = self.compared(state.x_BD)
+        return best_items(x_BD @ items_VD.T, state.contexts, k)
 
 
 def _backbone(config: SasrecConfig) -> nn.Module:
@@ -180,7 +212,11 @@ def _backbone(config: SasrecConfig) -> nn.Module:
 
 
 def fit(
-    split: Split, config: SasrecConfig, fitting: Fitting, vocabulary: Vocabulary
+    split: Split,
+    config: SasrecConfig,
+    fitting: Fitting,
+    vocabulary: Vocabulary,
+    data: Data = NO_DATA,
 ) -> tuple[Sasrec, FitReport]:
     """Train on every event of the training histories."""
     config = replace(config, max_history=fitting.settings.max_history)
@@ -190,21 +226,4 @@ def fit(
     return model, report
 
 
-def save(model: Sasrec, directory: Path) -> None:
-    """Write the weights as safetensors and the shape as JSON."""
-    directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, directory / "sasrec.safetensors")
-    shape = {"num_items": model.num_items, "config": asdict(model.config)}
-    (directory / "sasrec.json").write_text(json.dumps(shape), encoding="utf-8")
-
-
-def load(directory: Path, device: str = "cpu") -> Sasrec:
-    """Read what `save` wrote."""
-    shape = json.loads((directory / "sasrec.json").read_text(encoding="utf-8"))
-    model = Sasrec(SasrecConfig(**shape["config"]), shape["num_items"])
-    model.load_state_dict(load_file(directory / "sasrec.safetensors"))
-    return model.to(device).eval()
-
-
-FAMILY = Family("sasrec", SasrecConfig, fit, save, load)
+FAMILY = Family.of(FAMILIES["sasrec"], Sasrec, fit)

@@ -1,20 +1,17 @@
-"""How families that say whole slates are fitted, saved and loaded."""
+"""How families that say whole slates are fitted."""
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from training.course import Curves
 from training.data.slate_batches import SlateBatch, SlatePlan
 from training.data.slates import Slates, SlateSplit
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.distributed import Processes
 from training.evaluation.slate import said_slates, slate_metrics
@@ -22,6 +19,7 @@ from training.fitting import FitReport, Fitting, LoopSettings
 from training.loop import fit_course
 from training.models.interface import Family
 from training.models.slate_model import SlateModel
+from training.settings import FAMILIES
 
 CUTOFF = 10
 Model = TypeVar("Model", bound=SlateModel)
@@ -121,118 +119,83 @@ class SlateCourse:
 
 
 def fit_slates(
-    model_class: type[Model], split: Split, config: Any, fitting: Fitting, vocabulary: Vocabulary
+    model_class: type[Model],
+    slates: SlateSplit,
+    config: Any,
+    fitting: Fitting,
+    vocabulary: Vocabulary,
 ) -> tuple[Model, FitReport]:
-    """Train a family on the split's slates, those of their items that have a semantic ID.
+    """Train a family on slates, those of their items that have a semantic ID.
 
     Args:
         model_class: of the family.
-        split: with slates.
+        slates: that train and that stop the training, with the events that are read.
         config: the shape; `max_history` is taken from `fitting`.
         fitting: how.
         vocabulary: the catalogue with its codes.
     Raises:
-        ValueError: there are no slates, none has an item to be learnt, or the vocabulary has no
-            semantic IDs.
+        ValueError: no slate has an item to be learnt, or the vocabulary has no semantic IDs.
     """
     level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.codes_VQ
     config = replace(config, max_history=fitting.settings.max_history)
-    slates = learnable(split, config, codes_VQ)
+    learnt = learnable(slates, config, codes_VQ)
     torch.manual_seed(fitting.settings.seed)
     model = model_class(config, torch.from_numpy(codes_VQ), level_sizes)
-    course = SlateCourse(slates, fitting.settings, model.positions_per_item)
+    course = SlateCourse(learnt, fitting.settings, model.positions_per_item)
     report = fit_course(model, course, fitting)
-    lost = split.slates.train.items
+    shown = slates.train
     facts = {
         "generation": vocabulary.generation,
         "level_sizes": list(level_sizes),
-        "train_slates": len(slates.train),
-        "train_slates_left_out": len(split.slates.train) - len(slates.train),
-        "validation_slates": len(slates.validation),
-        "train_slate_items": len(slates.train.items),
-        "train_slate_items_without_code": int((codes_VQ[lost, 0] < 0).sum()),
+        "train_slates": len(learnt.train),
+        "train_slates_left_out": len(shown) - len(learnt.train),
+        "validation_slates": len(learnt.validation),
+        "train_slate_items": len(learnt.train.items),
+        "train_slate_items_without_code": int((codes_VQ[shown.items, 0] < 0).sum()),
     }
     return model, replace(report, facts={**report.facts, **facts})
 
 
-def slate_family(
-    model_class: type[Model], config_class: type, align: Callable[..., tuple[Any, FitReport]]
-) -> Family:
-    """A class of slate models as a family: fitted, saved, loaded and aligned as all of them are.
+def slate_family(model_class: type[Model]) -> Family:
+    """A class of slate models as a family: fitted as all of them are.
 
-    Args:
-        model_class: says slates.
-        config_class: its shape.
-        align: `training.models.alignment.align`, which builds on this module.
+    A fit raises ValueError where there are no slates, as well as what `fit_slates` raises.
     """
 
     def fit(
-        split: Split, config: Any, fitting: Fitting, vocabulary: Vocabulary
+        split: Split,
+        config: Any,
+        fitting: Fitting,
+        vocabulary: Vocabulary,
+        data: Data = NO_DATA,
+        /,
     ) -> tuple[Model, FitReport]:
-        return fit_slates(model_class, split, config, fitting, vocabulary)
+        if "slates" not in data:
+            raise ValueError(
+                "this family learns slates, and there are none; run build_slates for the day"
+            )
+        return fit_slates(model_class, data["slates"], config, fitting, vocabulary)
 
-    def load(directory: Path, device: str = "cpu") -> Model:
-        return load_slate_model(model_class, config_class, directory, device)
-
-    return Family(
-        model_class.family,
-        config_class,
-        fit,
-        save_slate_model,
-        load,
-        uses_semantic_ids=True,
-        uses_slates=True,
-        align=align,
-    )
+    return Family.of(FAMILIES[model_class.family], model_class, fit)
 
 
-def learnable(split: Split, config: Any, codes_VQ: np.ndarray) -> SlateSplit:
-    """The split's slates as a model learns them: items that are wanted and have codes, in order.
+def learnable(slates: SlateSplit, config: Any, codes_VQ: np.ndarray) -> SlateSplit:
+    """Slates as a model learns them: items that are wanted and have codes, in order.
 
     Raises:
-        ValueError: the split has no slates, or none has an item to be learnt.
+        ValueError: none has an item to be learnt.
     """
-    if split.slates is None:
-        raise ValueError(
-            "this family learns slates, and the split has none; run build_slates for the day"
-        )
     has_code_V = codes_VQ[:, 0] >= 0
-    slates = split.slates.keeping(lambda histories: has_code_V[histories.items]).map(
+    wanted = slates.keeping(lambda histories: has_code_V[histories.items]).map(
         lambda part: part.targets(config.order, minimum_strength=config.minimum_strength)
     )
-    slates = slates.map(lambda part: part.keeping_items(has_code_V[part.items]))
-    if not len(slates.train):
+    wanted = wanted.map(lambda part: part.keeping_items(has_code_V[part.items]))
+    if not len(wanted.train):
         raise ValueError(
-            f"none of {len(split.slates.train)} training slates has an item with a semantic ID"
+            f"none of {len(slates.train)} training slates has an item with a semantic ID"
             f" and a strength of {config.minimum_strength} or more; lower minimum_strength"
         )
-    return slates
-
-
-def save_slate_model(model: SlateModel, directory: Path) -> None:
-    """Write weights and codes as safetensors, the shape as JSON."""
-    directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, directory / f"{model.family}.safetensors")
-    shape = {
-        "num_items": len(model.codes_VQ),
-        "level_sizes": model.level_sizes,
-        "config": asdict(model.config),
-    }
-    (directory / f"{model.family}.json").write_text(json.dumps(shape), encoding="utf-8")
-
-
-def load_slate_model(
-    model_class: type[Model], config_class: type, directory: Path, device: str
-) -> Model:
-    """Read what `save_slate_model` wrote."""
-    family = model_class.family
-    shape = json.loads((directory / f"{family}.json").read_text(encoding="utf-8"))
-    level_sizes = tuple(shape["level_sizes"])
-    empty_VQ = torch.zeros(shape["num_items"], len(level_sizes), dtype=torch.int32)
-    model = model_class(config_class(**shape["config"]), empty_VQ, level_sizes)
-    model.load_state_dict(load_file(directory / f"{family}.safetensors"))
-    return model.to(device).eval()
+    return wanted
 
 
 def _evenly(slates: Slates, count: int) -> Slates:

@@ -10,25 +10,52 @@ H histories of L events, B rows of slates after them, W slates of a row, M place
 levels, K codes of a level, D width, V items, N targets, k places asked for.
 """
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.backbones.interface import Memory
 from training.data.contexts import PAD, Contexts, TopK
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.trie import CodeTrie, ListedTrie
 from training.models.ranking import rows_within
+from training.settings.spec import LISTS
 
 CHUNK_CELLS = 4_000_000
 """Attention scores of one layer and head alive at a time while answering."""
 STRENGTHS = 5
 """Feedback from -1 to 3."""
 Pooling = Literal["sum", "mean", "max"]
-Read = tuple[Tensor, Any, Tensor]
-"""Of contexts: the vector after the last event, what the backbone keeps, positions of each row."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Contexts of slates that were read once; they may be continued as often as wanted.
+
+    Attributes:
+        context_BD: the vector after the last event.
+        memory: the backbone's.
+        lengths_B: positions of each row: the start, and one for each event.
+        asked_at_B: when the slate is asked for, seconds.
+    """
+
+    context_BD: Tensor
+    memory: Memory
+    lengths_B: Tensor
+    asked_at_B: Tensor
+
+
+@dataclass(frozen=True)
+class SlateState:
+    """Contexts that were read once, with their questions: what may not come."""
+
+    contexts: Contexts
+    read: Read
 
 
 class SlateModel(nn.Module):
@@ -38,6 +65,7 @@ class SlateModel(nn.Module):
     """
 
     family = ""
+    answers = LISTS
     positions_per_event = 1
 
     def __init__(self, config: Any, codes_VQ: Tensor, level_sizes: tuple[int, ...]) -> None:
@@ -56,6 +84,20 @@ class SlateModel(nn.Module):
             nn.init.normal_(embedding.weight, std=0.02)
         self._trie: CodeTrie | None = None
         self._listed = ListedTrie()
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """V, and the codes of each level."""
+        return {"num_items": len(self.codes_VQ), "level_sizes": self.level_sizes}
+
+    @classmethod
+    def from_weights(
+        cls, config: Any, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Self:
+        """The model that had these tensors, codes among them."""
+        model = cls(config, tensors["codes_VQ"], tuple(sizes["level_sizes"]))
+        model.load_state_dict(tensors)
+        return model
 
     @property
     def num_levels(self) -> int:
@@ -91,19 +133,14 @@ class SlateModel(nn.Module):
             return x_QD.amax(-2)
         return x_QD.sum(-2) if self.config.pooling == "sum" else x_QD.mean(-2)
 
-    def read(self, items_HL: Tensor, strengths_HL: Tensor) -> Tensor:
+    def embed(self, items_HL: Tensor, strengths_HL: Tensor) -> Tensor:
         """Input vectors of histories: the start vector, then one per event. [H, 1 + L, D]."""
         x_HLD = self.item_vectors(items_HL) + self.strengths(strengths_HL.long() + 1)
         return self.dropout(torch.cat([self.start_D.expand(len(items_HL), 1, -1), x_HLD], 1))
 
     def remember(self, batch: SlateBatch) -> Read:
-        """What the backbone makes of the contexts of slates; a history is read once for all of its.
-
-        Returns:
-            The vector after the last event before each slate, [B, D]; what `Backbone.extend`
-            continues, of B rows; and 1 + events of each, [B].
-        """
-        x_HTD = self.read(batch.items_HL, batch.strengths_HL)
+        """What the backbone makes of B contexts; a history is read once for all slates after it."""
+        x_HTD = self.embed(batch.items_HL, batch.strengths_HL)
         last_H1 = torch.searchsorted(
             batch.history_B, torch.arange(len(x_HTD), device=x_HTD.device), right=True
         )[:, None]
@@ -114,7 +151,7 @@ class SlateModel(nn.Module):
         context_BD = y_HTD[batch.history_B, batch.lengths_B]
         if not batch.is_alone:
             memory = self.backbone.select(memory, batch.history_B)
-        return context_BD, memory, 1 + batch.lengths_B
+        return Read(context_BD, memory, 1 + batch.lengths_B, batch.asked_at_B)
 
     def slate_log_probs(self, batch: SlateBatch, slate_BWM: Tensor) -> Tensor:
         """Log-probability of every code of W slates for each context, nats, [B, W, M, Q].
@@ -132,13 +169,13 @@ class SlateModel(nn.Module):
         """`slate_log_probs` of the batch's own slates, [B, M, Q]."""
         return self.slate_log_probs(batch, batch.slate_BM[:, None])[:, 0]
 
-    def opening(self, batch: SlateBatch) -> StepFunction:
+    def opening(self, read: Read) -> StepFunction:
         """The step of `training.decoding.beam` for the first item of each row."""
         raise NotImplementedError
 
     def say(
         self,
-        batch: SlateBatch,
+        read: Read,
         k: int,
         seen_BE: Tensor,
         *,
@@ -148,57 +185,58 @@ class SlateModel(nn.Module):
         """Slates of k items and each item's log-probability, as `training.decoding.slate`.
 
         Args:
-            batch: whose contexts are continued.
+            read: of `remember`; it is not used up.
             k: places.
             seen_BE: items that must not come, right-padded with `PAD`.
             distinct: whether no item comes twice.
             trie: the items that may come; None: all of the model's.
         """
-        read = self.remember(batch)
-        return self.say_after(read, batch, k, seen_BE, distinct=distinct, trie=trie)
-
-    def say_after(
-        self,
-        read: Read,
-        batch: SlateBatch,
-        k: int,
-        seen_BE: Tensor,
-        *,
-        distinct: bool = True,
-        trie: CodeTrie | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """What `say` says, of contexts that `remember` has read; they may be read again."""
         raise NotImplementedError
 
     def forward(self, batch: SlateBatch) -> Tensor:
         """Loss of the batch's slates in nats, summed over levels and items."""
         return -self.token_log_probs(batch).sum()
 
+    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+        """Rows whose attention scores fit into `CHUNK_CELLS`.
+
+        The widest step is that of the beams of all places, each over the row's keys.
+        """
+        queries = max(k, self.config.beam_width) * self.num_levels
+        return rows_within(CHUNK_CELLS, queries * (contexts.items_BL.shape[1] + 1 + queries))
+
     @torch.inference_mode()
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
+    def read(self, contexts: Contexts) -> SlateState:
+        """Run the contexts once, as far as their items have codes."""
+        self.eval()
+        return SlateState(contexts, self.remember(self.questions(contexts)))
+
+    @torch.inference_mode()
+    def select(self, state: SlateState, rows: np.ndarray) -> SlateState:
+        """Some of the rows."""
+        read = state.read
+        row_N = torch.from_numpy(np.arange(len(state.contexts))[rows]).to(read.lengths_B.device)
+        selected = Read(
+            read.context_BD[row_N],
+            self.backbone.select(read.memory, row_N),
+            read.lengths_B[row_N],
+            read.asked_at_B[row_N],
+        )
+        return SlateState(state.contexts.where(rows), selected)
+
+    @torch.inference_mode()
+    def recommend(self, state: SlateState, k: int) -> TopK:
         """A slate of k items in the order to be shown.
 
         Scores are log-probabilities of the slate up to each place: they never increase, and say
         how sure the model is of the slate so far, not how good an item is by itself.
         """
-        self.eval()
-        # The widest step is that of the beams of all places, each over the row's keys.
-        queries = max(k, self.config.beam_width) * self.num_levels
-        rows = rows_within(CHUNK_CELLS, queries * (contexts.items_BL.shape[1] + 1 + queries))
-        starts = range(0, len(contexts), rows)
-        return TopK.concatenate(
-            [TopK.empty(k)]
-            + [self._answer(contexts.rows(start, start + rows), k) for start in starts]
-        )
-
-    def _answer(self, contexts: Contexts, k: int) -> TopK:
-        device = self.codes_VQ.device
+        contexts, device = state.contexts, self.codes_VQ.device
         trie = self._listed.of(self.trie, contexts.unlisted)
         if trie is None:
             return TopK.of_none(len(contexts), k)
-        batch = self.questions(contexts)
         seen_BE = torch.from_numpy(contexts.excluded_BE).to(device)
-        items_Bk, scores_Bk = self.say(batch, k, seen_BE, trie=trie)
+        items_Bk, scores_Bk = self.say(state.read, k, seen_BE, trie=trie)
         scores_Bk = scores_Bk.float().cumsum(1)
         return TopK(items_Bk.cpu().numpy().astype(np.int32), scores_Bk.cpu().numpy())
 

@@ -11,19 +11,19 @@ and then Q light steps of a beam search that writes only IDs that exist.
 B rows, L events, Q levels, K codes of a level, D width, V items, W beams, N targets.
 """
 
-import json
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.backbones import make_backbone
+from training.backbones.interface import Memory
 from training.data.batches import Batch
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.decoding.beam import beam_search, top_items
 from training.decoding.trie import CodeTrie, ListedTrie
@@ -31,16 +31,38 @@ from training.fitting import FitReport, Fitting
 from training.loop import fit_model
 from training.models.interface import Contexts, Family, TopK
 from training.models.ranking import rows_within
+from training.settings import FAMILIES
 from training.settings.families import TigerConfig
+from training.settings.spec import LISTS
 
 CHUNK_CELLS = 16_000_000
 """Attention scores of one layer and head alive at a time while answering."""
+
+
+@dataclass(frozen=True)
+class TigerState:
+    """Histories that were read once.
+
+    Attributes:
+        contexts: their questions, without the events whose items have no code.
+        last_BD: the vector after the last code.
+        memory: the backbone's.
+        lengths_B: tokens of each row.
+        asked_at_B: when what comes next happens, seconds.
+    """
+
+    contexts: Contexts
+    last_BD: Tensor
+    memory: Memory
+    lengths_B: Tensor
+    asked_at_B: Tensor
 
 
 class Tiger(nn.Module):
     """A causal model over semantic-ID tokens, with a vocabulary and a head per level."""
 
     family = "tiger"
+    answers = LISTS
 
     def __init__(self, config: TigerConfig, codes_VQ: Tensor, level_sizes: tuple[int, ...]) -> None:
         super().__init__()
@@ -67,6 +89,20 @@ class Tiger(nn.Module):
         self._listed = ListedTrie()
 
     @property
+    def sizes(self) -> dict[str, Any]:
+        """V, and the codes of each level."""
+        return {"num_items": len(self.codes_VQ), "level_sizes": self.level_sizes}
+
+    @classmethod
+    def from_weights(
+        cls, config: TigerConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> "Tiger":
+        """The model that had these tensors, codes among them."""
+        model = cls(config, tensors["codes_VQ"], tuple(sizes["level_sizes"]))
+        model.load_state_dict(tensors)
+        return model
+
+    @property
     def trie(self) -> CodeTrie:
         """The semantic IDs that exist, on the model's device."""
         device = self.codes_VQ.device
@@ -75,7 +111,7 @@ class Tiger(nn.Module):
             self._trie = CodeTrie.from_codes(codes, num_codes=self.level_sizes).to(device)
         return self._trie
 
-    def read(self, items_BL: Tensor) -> Tensor:
+    def embed(self, items_BL: Tensor) -> Tensor:
         """Input vectors of histories: the start vector, then Q per item. [B, 1 + L Q, D]."""
         codes_BLQ = self.codes_VQ[items_BL.clamp(min=0)].long().clamp(min=0)
         x_BTD = self.tokens((codes_BLQ + self.first_token_Q).flatten(1))
@@ -90,7 +126,7 @@ class Tiger(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Loss of the batch's targets in nats, summed over levels and targets."""
         times_BT = self.token_times(batch.times_BL)
-        x_BTD = self.backbone(self.read(batch.items_BL)[:, :-1], times_BT)
+        x_BTD = self.backbone(self.embed(batch.items_BL)[:, :-1], times_BT)
         x_NQD = x_BTD.unflatten(1, (-1, len(self.heads)))[batch.is_target_BL]
         code_NQ = self.codes_VQ[batch.items_BL[batch.is_target_BL]].long()
         losses = [
@@ -99,49 +135,63 @@ class Tiger(nn.Module):
         ]
         return torch.stack(losses).sum()
 
-    @torch.inference_mode()
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
-        """Items of the k or more best semantic IDs that exist; an ID's items share its score."""
-        self.eval()
-        width, levels = max(k, self.config.beam_width), len(self.level_sizes)
-        queries = width * levels
+    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+        """Rows whose beams' attention scores fit into `CHUNK_CELLS`."""
+        levels = len(self.level_sizes)
+        queries = max(k, self.config.beam_width) * levels
         keys = contexts.items_BL.shape[1] * levels + 1 + queries
-        rows = rows_within(CHUNK_CELLS, queries * keys)
-        starts = range(0, len(contexts), rows)
-        return TopK.concatenate(
-            [TopK.empty(k)]
-            + [self._answer(contexts.rows(start, start + rows), k, width) for start in starts]
-        )
+        return rows_within(CHUNK_CELLS, queries * keys)
 
-    def _answer(self, contexts: Contexts, k: int, width: int) -> TopK:
+    @torch.inference_mode()
+    def read(self, contexts: Contexts) -> TigerState:
+        """Run the histories once, as far as their items have codes."""
+        self.eval()
         device = self.codes_VQ.device
-        trie = self._listed.of(self.trie, contexts.unlisted)
-        if trie is None:
-            return TopK.of_none(len(contexts), k)
         contexts = contexts.of_known((self.codes_VQ[:, 0] >= 0).cpu().numpy())
         items_BL = torch.from_numpy(contexts.items_BL).long().to(device)
         asked_B = torch.from_numpy(contexts.asked_at_B).to(device)
         times_BL = torch.cat([torch.from_numpy(contexts.times_BL).to(device), asked_B[:, None]], 1)
-        length_B = 1 + len(self.level_sizes) * torch.from_numpy(contexts.lengths_B).to(device)
-        x_BTD = self.read(items_BL)
+        lengths_B = 1 + len(self.level_sizes) * torch.from_numpy(contexts.lengths_B).to(device)
+        x_BTD = self.embed(items_BL)
         times_BT = self.token_times(times_BL)[:, : x_BTD.shape[1] + 1]
         x_BTD, memory = self.backbone.remember(x_BTD, times_BT)
-        last_BD = x_BTD[torch.arange(len(x_BTD), device=device), length_B - 1]
+        last_BD = x_BTD[torch.arange(len(x_BTD), device=device), lengths_B - 1]
+        return TigerState(contexts, last_BD, memory, lengths_B, asked_B)
+
+    @torch.inference_mode()
+    def select(self, state: TigerState, rows: np.ndarray) -> TigerState:
+        """Some of the rows."""
+        row_N = torch.from_numpy(np.arange(len(state.contexts))[rows]).to(state.last_BD.device)
+        return TigerState(
+            state.contexts.where(rows),
+            state.last_BD[row_N],
+            self.backbone.select(state.memory, row_N),
+            state.lengths_B[row_N],
+            state.asked_at_B[row_N],
+        )
+
+    @torch.inference_mode()
+    def recommend(self, state: TigerState, k: int) -> TopK:
+        """Items of the k or more best semantic IDs that exist; an ID's items share its score."""
+        contexts = state.contexts
+        trie = self._listed.of(self.trie, contexts.unlisted)
+        if trie is None:
+            return TopK.of_none(len(contexts), k)
 
         def step(prefix_BWl: Tensor, parent_BW: Tensor) -> Tensor:
             level = prefix_BWl.shape[-1]
             if level == 0:
-                return self.heads[0](last_BD)[:, None]
+                return self.heads[0](state.last_BD)[:, None]
             x_BWlD = self.tokens(prefix_BWl + self.first_token_Q[:level])
-            x_BWlD = self.backbone.extend(memory, length_B, x_BWlD, asked_B)
+            x_BWlD = self.backbone.extend(state.memory, state.lengths_B, x_BWlD, state.asked_at_B)
             return self.heads[level](x_BWlD[:, :, -1])
 
-        seen_BE = torch.from_numpy(contexts.excluded_BE).to(device)
+        seen_BE = torch.from_numpy(contexts.excluded_BE).to(state.last_BD.device)
         beams = beam_search(
             step,
             trie,
-            num_rows=len(x_BTD),
-            beam_width=width,
+            num_rows=len(contexts),
+            beam_width=max(k, self.config.beam_width),
             seen_BE=seen_BE,
             normalisation=self.config.normalisation,
         )
@@ -150,7 +200,11 @@ class Tiger(nn.Module):
 
 
 def fit(
-    split: Split, config: TigerConfig, fitting: Fitting, vocabulary: Vocabulary
+    split: Split,
+    config: TigerConfig,
+    fitting: Fitting,
+    vocabulary: Vocabulary,
+    data: Data = NO_DATA,
 ) -> tuple[Tiger, FitReport]:
     """Train on every training event whose item has a semantic ID.
 
@@ -172,27 +226,4 @@ def fit(
     return model, replace(report, facts={**report.facts, **facts})
 
 
-def save(model: Tiger, directory: Path) -> None:
-    """Write weights and codes as safetensors, the shape as JSON."""
-    directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, directory / "tiger.safetensors")
-    shape = {
-        "num_items": len(model.codes_VQ),
-        "level_sizes": model.level_sizes,
-        "config": asdict(model.config),
-    }
-    (directory / "tiger.json").write_text(json.dumps(shape), encoding="utf-8")
-
-
-def load(directory: Path, device: str = "cpu") -> Tiger:
-    """Read what `save` wrote."""
-    shape = json.loads((directory / "tiger.json").read_text(encoding="utf-8"))
-    level_sizes = tuple(shape["level_sizes"])
-    empty_VQ = torch.zeros(shape["num_items"], len(level_sizes), dtype=torch.int32)
-    model = Tiger(TigerConfig(**shape["config"]), empty_VQ, level_sizes)
-    model.load_state_dict(load_file(directory / "tiger.safetensors"))
-    return model.to(device).eval()
-
-
-FAMILY = Family("tiger", TigerConfig, fit, save, load, uses_semantic_ids=True)
+FAMILY = Family.of(FAMILIES["tiger"], Tiger, fit)

@@ -16,10 +16,10 @@ from typing import Any
 from training.bundle import Bundle
 from training.config import Training
 from training.fitting import Observer
-from training.models import MODELS
-from training.models.alignment import AlignmentConfig
-from training.models.interface import Family, Recommender
-from training.programs.day_inputs import read_pairs
+from training.models import MODELS, weights
+from training.models.alignment import align
+from training.models.interface import Family
+from training.models.weights import Kept
 from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver, RunObserver
 from training.programs.interface import Facts, ProgramError, Task
@@ -33,7 +33,9 @@ from training.programs.material import (
     material_for,
     read_by,
     training_document,
+    with_pairs,
 )
+from training.settings.alignment import AlignmentConfig
 
 LOG = logging.getLogger(__name__)
 
@@ -48,15 +50,14 @@ def run(task: Task) -> Facts:
     name = task.config.models.challenger
     family, how = MODELS[name], AlignmentConfig(**task.config.alignment.settings)
     shape = family.configure(task.config.models.settings.get(name, {}))
-    if family.align is None:
+    if not family.learns_preferences:
         return {"status": "unchanged", "message": f"{name} learns no preferences between slates"}
     day = task.day.isoformat()
     trained = task.registry.find_candidate(day, name, is_aligned=False)
     if trained is None:
         raise ProgramError(f"no candidate of {name} for {day}; run train_recommender first")
-    material = material_for(task, family, day_material(task))
+    material = with_pairs(task, material_for(task, family, day_material(task)))
     inputs = dict(material.inputs)
-    pairs = read_pairs(task, material.split.test.histories, inputs)
     vectors = item_matrix(read_item_vectors(task, inputs), material.vocabulary.num_items)
     material = replace(material, inputs=inputs)
     training = _training(task, family)
@@ -69,15 +70,15 @@ def run(task: Task) -> Facts:
                 "message": f"{name} is aligned already"}  # fmt: skip
     begin = task.registry.fetch(trained)
 
-    def fit(observers: tuple[Observer, ...]) -> tuple[Recommender, Facts]:
-        model = family.load(begin.directory / "model", task.device)
+    def fit(observers: tuple[Observer, ...]) -> tuple[Kept, Facts]:
+        model = weights.load(begin.directory / "model", family, task.device)
         fitting = fitting_of(task, training, checkpoints_of(task, f"{name}-aligned"), observers)
         started = time.perf_counter()
-        minimum = training.minimum_strength
-        aligned, report = family.align(
+        data = read_by(material, training).data
+        aligned, report = align(
             model,
-            read_by(material, training),
-            pairs.keeping(lambda histories: histories.strengths >= minimum),
+            data["slates"],
+            data["preference_pairs"],
             how,
             fitting,
             material.vocabulary,
@@ -119,7 +120,7 @@ def _training(task: Task, family: Family) -> Training:
 def _keep(
     task: Task,
     family: Family,
-    model: Recommender,
+    model: Kept,
     material: Material,
     config: Facts,
     begin: Bundle,

@@ -4,24 +4,29 @@ Training and alignment read the day the same way, so that a model is aligned on 
 was trained on.
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.bundle import Bundle, Origin, write_bundle
 from training.config import Training
 from training.data.histories import Histories
-from training.data.splits import Split, fit_facts, log_days
+from training.data.splits import Data, Split, fit_facts, log_days
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting, LoopSettings, Observer
-from training.models.interface import Family, Recommender
+from training.models import weights
+from training.models.interface import Family
+from training.models.weights import Kept
 from training.programs.day_inputs import (
     Inputs,
     read_histories,
     read_items,
+    read_pairs,
     read_semantic_ids,
     read_slates,
     split_histories,
@@ -40,6 +45,7 @@ class Material:
         semantic_ids: rows of the current generation; None for a family that uses none.
         vocabulary: what `fit` sees of these.
         inputs: the tables that were read.
+        data: rows of further tables, by the table's name.
     """
 
     split: Split
@@ -47,6 +53,7 @@ class Material:
     semantic_ids: pa.Table | None
     vocabulary: Vocabulary
     inputs: Inputs
+    data: Data = field(default_factory=dict)
 
     @property
     def generation(self) -> str | None:
@@ -84,13 +91,21 @@ def _nothing_to_learn(split: Split, histories: Histories, day: date) -> str:
 
 
 def material_for(task: Task, family: Family, plain: Material) -> Material:
-    """The same with what else a family learns from.
+    """The same with what else a family reads.
 
     Raises:
-        ProgramError: the day has no slates or semantic IDs, and the family needs them.
+        ProgramError: the day has nothing of what the family reads, or nobody can read it.
     """
-    material = _with_slates(task, plain) if family.uses_slates else plain
-    return _with_semantic_ids(task, material) if family.uses_semantic_ids else material
+    unknown = [name for name in family.reads if name not in READERS]
+    if unknown:
+        raise ProgramError(
+            f"{family.name} reads {', '.join(unknown)}; what a fit can be given is"
+            f" {', '.join(READERS)}"
+        )
+    material = plain
+    for name in family.reads:
+        material = READERS[name](task, material)
+    return material
 
 
 def loop_settings(training: Training) -> LoopSettings:
@@ -112,10 +127,15 @@ def fitting_of(
     )
 
 
-def read_by(material: Material, training: Training) -> Split:
-    """The split with only the events that a family reads."""
+def read_by(material: Material, training: Training) -> Material:
+    """The same with only the events that a family reads, as contexts and as targets."""
     minimum = training.minimum_strength
-    return material.split.keeping(lambda histories: histories.strengths >= minimum)
+
+    def is_read(histories: Histories) -> np.ndarray:
+        return histories.strengths >= minimum
+
+    data = {name: rows.keeping(is_read) for name, rows in material.data.items()}
+    return replace(material, split=material.split.keeping(is_read), data=data)
 
 
 def training_document(report: FitReport, seconds: float) -> Facts:
@@ -137,7 +157,7 @@ def checkpoints_of(task: Task, name: str) -> Path:
 def keep(
     task: Task,
     family: Family,
-    model: Recommender,
+    model: Kept,
     material: Material,
     config: Facts,
     training: Facts,
@@ -161,10 +181,14 @@ def keep(
             "config": config,
             "training": training,
         },
-        save_model=lambda directory: family.save(model, directory),
+        save_model=lambda directory: weights.save(model, directory),
         semantic_ids=material.semantic_ids,
         tokenizer=tokenizer,
     )
+
+
+def _plain(task: Task, plain: Material) -> Material:
+    return plain  # histories are what all material begins with
 
 
 def _with_slates(task: Task, plain: Material) -> Material:
@@ -173,9 +197,9 @@ def _with_slates(task: Task, plain: Material) -> Material:
     if slates is None:
         raise ProgramError(f"no slates up to {task.day}; run build_slates for that day first")
     slate_split = split_slates(slates, task.day, task.config.evaluation)
-    split = replace(plain.split, slates=slate_split)
-    split = replace(split, facts={**split.facts, "slates": dict(slate_split.facts)})
-    return replace(plain, split=split, inputs=inputs)
+    facts = {**plain.split.facts, "slates": dict(slate_split.facts)}
+    split = replace(plain.split, facts=facts)
+    return replace(plain, split=split, inputs=inputs, data={**plain.data, "slates": slate_split})
 
 
 def _with_semantic_ids(task: Task, plain: Material) -> Material:
@@ -186,4 +210,24 @@ def _with_semantic_ids(task: Task, plain: Material) -> Material:
     rows = read_semantic_ids(task, current.generation, inputs)
     rows = rows.filter(pc.less(rows["item_index"], plain.items.num_rows))
     vocabulary = Vocabulary.with_semantic_ids(plain.items.num_rows, rows)
-    return Material(plain.split, plain.items, rows, vocabulary, inputs)
+    return replace(plain, semantic_ids=rows, vocabulary=vocabulary, inputs=inputs)
+
+
+def with_pairs(task: Task, plain: Material) -> Material:
+    """The same with every preference pair up to the day.
+
+    Raises:
+        ProgramError: there is none.
+    """
+    inputs = dict(plain.inputs)
+    pairs = read_pairs(task, plain.split.test.histories, inputs)
+    return replace(plain, inputs=inputs, data={**plain.data, "preference_pairs": pairs})
+
+
+READERS: dict[str, Callable[[Task, Material], Material]] = {
+    "user_sequences": _plain,
+    "slates": _with_slates,
+    "semantic_ids": _with_semantic_ids,
+    "preference_pairs": with_pairs,
+}
+"""What a family may read, by the table's name: each adds its rows to what there is."""

@@ -21,7 +21,7 @@ from training.answering import Answerer
 from training.checks.publish import publish_checked
 from training.data.contexts import NO_ITEMS
 from training.data.histories import COLUMNS, Histories
-from training.models.interface import PAD, TopK, as_ranker
+from training.models.interface import PAD, TopK
 from training.programs.day_inputs import read_unlisted
 from training.programs.interface import Facts, ProgramError, Task
 from training.registry_records import Version
@@ -36,8 +36,9 @@ def run(task: Task) -> Facts:
     """Write the day's recommendations with the champion of now; none before there is one.
 
     Raises:
-        ProgramError: the day has no histories, or the model broke a promise that no row can tell:
-            an item outside its catalogue or no longer listed, an item after an empty place.
+        ProgramError: the day has no histories, the champion does not recommend, or the model broke
+            a promise that no row can tell: an item outside its catalogue or no longer listed, an
+            item after an empty place.
         TableRefused: lists break rules of the table: an item twice, scores that rise.
         BundleError: the champion's bundle does not verify.
     """
@@ -52,6 +53,11 @@ def run(task: Task) -> Facts:
     bundle = task.registry.fetch(champion)
     prepare()
     answerer = Answerer.of(bundle, device=task.device, unlisted=unlisted)
+    if "lists" not in answerer.answers:
+        raise ProgramError(
+            f"the champion, {champion.family} version {champion.number}, ranks and does not"
+            " recommend; `sidereal models promote` a version that does"
+        )
     stage = store.stage(_TABLE, day=task.day, job=task.step)
     counts = {"users": 0, "users_left_out": 0, "places_empty": 0}
     try:
@@ -83,7 +89,7 @@ def run(task: Task) -> Facts:
         "model_family": champion.family,
         "bundle_digest": champion.digest,
         "is_ranked": bool(task.config.recommendations.ranked_candidates)
-        and as_ranker(answerer.model) is not None,
+        and "feedback" in answerer.answers,
         **counts,
         "message": f"{published['rows']:,} users, {champion.family} version {champion.number}",
     }

@@ -14,8 +14,10 @@ from typing import Any
 from feature_store.preset import PresetError
 from training.config import Training
 from training.fitting import Observer
+from training.installed import PluginError
 from training.models import MODELS
-from training.models.interface import Family, Recommender
+from training.models.interface import Family
+from training.models.weights import Kept
 from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver, RunObserver
 from training.programs.interface import Facts, Task
@@ -61,11 +63,16 @@ def configured(task: Task) -> dict[str, tuple[Family, Any]]:
     """The families asked for with their shapes.
 
     Raises:
-        PresetError: there is no family of that name.
+        PresetError: there is no family of that name, or it can't be used.
     """
     unknown = sorted(set(task.families) - set(MODELS))
     if unknown:
         raise PresetError(f"no family {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    try:
+        for name in task.families:
+            MODELS.require(name)
+    except PluginError as error:
+        raise PresetError(str(error)) from error
     settings = task.config.models.settings
     return {
         name: (MODELS[name], MODELS[name].configure(settings.get(name, {})))
@@ -138,11 +145,11 @@ def _fit(
     training: Training,
     start: WarmStart,
     observers: tuple[Observer, ...],
-) -> tuple[Recommender, Facts]:
+) -> tuple[Kept, Facts]:
     fitting = fitting_of(task, training, checkpoints_of(task, family.name), observers)
     fitting = replace(fitting, first_weights=start.weights)
-    split = read_by(material, training)
+    read = read_by(material, training)
     started = time.perf_counter()
-    model, report = family.fit(split, shape, fitting, material.vocabulary)
+    model, report = family.fit(read.split, shape, fitting, read.vocabulary, read.data)
     document = training_document(report, time.perf_counter() - started)
     return model, {**document, "warm_start": start.facts}

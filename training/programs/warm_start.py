@@ -13,6 +13,7 @@ from typing import Any
 from feature_store.preset import PresetError
 from training.bundle import Bundle
 from training.models.interface import Family
+from training.models.weights import tensors_path
 from training.programs.interface import Facts, Task
 from training.programs.material import Material
 
@@ -41,7 +42,7 @@ def warm_start(task: Task, family: Family, shape: Any, material: Material) -> Wa
     training = task.config.training_for(family.name)
     if not training.warm_start_epochs:
         return _anew("warm_start_epochs is 0")
-    if not family.uses_semantic_ids:
+    if "semantic_ids" not in family.reads:
         raise PresetError(
             f"preset {task.config.name!r}: training.overrides.{family.name}.warm_start_epochs is "
             f"{training.warm_start_epochs}, but {family.name} has weights of each item, which "
@@ -56,8 +57,8 @@ def warm_start(task: Task, family: Family, shape: Any, material: Material) -> Wa
             unlike = _unlike(bundle, asdict(shape), material)
             if unlike:
                 return _anew(f"the model of {day} {unlike}")
-            weights = bundle.directory / "model" / f"{family.name}.safetensors"
-            return WarmStart(weights, {"day": day, "digest": bundle.digest, "reason": None})
+            path = tensors_path(bundle.directory / "model", family.name)
+            return WarmStart(path, {"day": day, "digest": bundle.digest, "reason": None})
     return _anew(f"no {family.name} was fitted in the {training.warm_start_days} days before")
 
 

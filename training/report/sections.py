@@ -384,10 +384,11 @@ def _fit_cells(family: str, fit: Mapping[str, Any]) -> list[str]:
 def metrics(steps: Steps) -> Section | None:
     """All entrants on the same users, with intervals, and the slices."""
     evaluation = evaluation_of(steps.get("evaluate_recommender", {}))
-    if evaluation is None:
+    boards = _boards(evaluation, LISTS) if evaluation else {}
+    if evaluation is None or not boards:
         return None
-    boards = _boards(evaluation, LISTS)
-    names = _list_metrics(evaluation)
+    first = next(iter(boards.values())).slices[ALL]
+    names = _list_metrics(evaluation.primary_metric, first)
     intervals = [
         {"metric": metric, "family": label, "value": v.point, "low": v.low, "high": v.high}
         for metric in names[:3]
@@ -396,8 +397,8 @@ def metrics(steps: Steps) -> Section | None:
     ]
     blocks = [
         facts(
-            ("users", evaluation.sizes.num_users),
-            ("targets", evaluation.sizes.num_targets),
+            ("users", first.num_users),
+            ("targets", first.num_targets),
             ("protocol", evaluation.split.get("protocol", "–").replace("_", " ")),
             ("confidence", f"{evaluation.confidence:.0%}"),
         ),
@@ -531,9 +532,9 @@ def _first(metric: str, names: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys((metric, *names)) if name in names]
 
 
-def _list_metrics(evaluation: Evaluation) -> list[str]:
+def _list_metrics(primary: str, measured: Slice) -> list[str]:
     """The metrics of lists that are shown: the one that decides, the usual cut-off's, the rest."""
-    values = evaluation.sizes.metrics
+    values = measured.metrics
     cutoffs = sorted({k for name in values if (k := parse(name).cutoff) is not None})
     usual = HEADLINE_CUTOFF if HEADLINE_CUTOFF in cutoffs else cutoffs[0]
     of_items = [name for name in values if not parse(name).reading]
@@ -543,8 +544,8 @@ def _list_metrics(evaluation: Evaluation) -> list[str]:
         return (0 if cutoff in (0, usual) else cutoff), order
 
     shown_names = [*sorted(of_items, key=place), f"sid_hr@{usual}"]
-    there = [name for name in (evaluation.primary_metric, *shown_names) if name in values]
-    return _first(evaluation.primary_metric, there)
+    there = [name for name in (primary, *shown_names) if name in values]
+    return _first(primary, there)
 
 
 def _meanings(names: Sequence[str]) -> Block:

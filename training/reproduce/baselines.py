@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from training import inference
 from training.answering import on_all_cores
 from training.config import TrainingConfig
 from training.data.splits import Split
@@ -26,7 +27,7 @@ from training.evaluation.record import ALL
 from training.evaluation.retrieval import Meter, by_slice, consume
 from training.fitting import Fitting, LoopSettings
 from training.models import MODELS
-from training.models.interface import Contexts, Recommender, TopK, contexts_of
+from training.models.interface import Contexts, Model, TopK, contexts_of
 
 LOG = logging.getLogger(__name__)
 METRICS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50", "mrr")
@@ -101,12 +102,14 @@ def _identity(experiment: Experiment, family: str, seed: int) -> dict[str, Any]:
         "settings": config.models.settings.get(family, {}),
         "training": loop,
         "evaluation": config.evaluation.model_dump(mode="json"),
-        "generation": experiment.vocabulary.generation if MODELS[family].uses_semantic_ids else "",
+        "generation": experiment.vocabulary.generation
+        if "semantic_ids" in MODELS[family].reads
+        else "",
         "split": json.loads(json.dumps(dict(experiment.split.facts), default=str)),
     }
 
 
-def _fit(experiment: Experiment, family: str, seed: int) -> tuple[Recommender, Any]:
+def _fit(experiment: Experiment, family: str, seed: int) -> tuple[Model, Any]:
     config = experiment.config
     kind = MODELS[family]
     chosen = config.training_for(family).model_dump()
@@ -121,7 +124,7 @@ def _fit(experiment: Experiment, family: str, seed: int) -> tuple[Recommender, A
     return kind.fit(experiment.split, shape, fitting, experiment.vocabulary)
 
 
-def _measure(experiment: Experiment, model: Recommender) -> pa.Table:
+def _measure(experiment: Experiment, model: Model) -> pa.Table:
     evaluation, targets = experiment.config.evaluation, experiment.split.test
     meter = Meter(num_items=experiment.vocabulary.num_items, list_length=max(evaluation.cutoffs))
     max_history = experiment.config.training_for(model.family).max_history
@@ -131,11 +134,11 @@ def _measure(experiment: Experiment, model: Recommender) -> pa.Table:
     return pa.table({"user": found.users, **columns})
 
 
-def _answers(model: Recommender, experiment: Experiment, max_history: int) -> Iterable[TopK]:
+def _answers(model: Model, experiment: Experiment, max_history: int) -> Iterable[TopK]:
     evaluation = experiment.config.evaluation
 
     def answer(contexts: Contexts) -> TopK:
-        return model.recommend(contexts, max(evaluation.cutoffs))
+        return inference.recommend(model, contexts, max(evaluation.cutoffs))
 
     for contexts in contexts_of(
         experiment.split.test, max_history=max_history, exclude_seen=evaluation.exclude_seen

@@ -32,11 +32,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from training import inference
 from training.answering import Asked, on_all_cores
 from training.config import Training, TrainingConfig
 from training.data.contexts import Contexts, TopK
+from training.data.histories import Histories
 from training.data.preferences import Pairs, pair_batches
-from training.data.slates import SHORTEST, Slates
+from training.data.slates import SHORTEST, Slates, SlateSplit
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
 from training.evaluation.boards.slates import worth_asking
@@ -48,12 +50,14 @@ from training.evaluation.slate import (
     slate_metrics,
 )
 from training.fitting import FitReport, Fitting, LoopSettings
-from training.models import MODELS
-from training.models.alignment import Aligned, AlignmentConfig
-from training.models.interface import Recommender
+from training.models import MODELS, weights
+from training.models.alignment import Aligned, align
+from training.models.interface import Model
 from training.models.slate_fit import SlateCourse, learnable
 from training.models.slate_model import SlateModel
+from training.models.weights import Kept
 from training.reproduce.step_memory import step_peak
+from training.settings.alignment import AlignmentConfig
 
 LOG = logging.getLogger(__name__)
 METRICS = ("hit@5", "recall@5", "ndcg@5")
@@ -127,7 +131,8 @@ class Experiment:
     Attributes:
         dataset: its name, in the tables.
         config: training's part of the preset; `alignment` is what ORPO, DPO and SimPO share.
-        split: with slates.
+        split: of the histories.
+        slates: split as they are.
         pairs: of any of its slates.
         vocabulary: the catalogue with its codes.
         vectors_VD: a vector per item, for how alike the items of a slate are.
@@ -140,6 +145,7 @@ class Experiment:
     dataset: str
     config: TrainingConfig
     split: Split
+    slates: SlateSplit
     pairs: Pairs
     vocabulary: Vocabulary
     vectors_VD: np.ndarray
@@ -164,10 +170,8 @@ class Experiment:
         return self.every.are_among(self.asked)
 
     def _asked(self, minimum_items: int) -> Slates:
-        if self.split.slates is None:
-            raise ValueError("the split has no slates; run build_slates")
         return worth_asking(
-            getattr(self.split.slates, self.part),
+            getattr(self.slates, self.part),
             minimum_items=minimum_items,
             minimum_strength=self.config.evaluation.slate_minimum_strength,
         )
@@ -292,7 +296,7 @@ def latency(experiment: Experiment, rows: Mapping[str, Row], seed: int) -> dict[
     models = {
         name: _load(experiment, row, seed)
         for name, row in rows.items()
-        if MODELS[row.family].uses_slates
+        if "slates" in MODELS[row.family].reads
     }
     first = experiment.asked.where(np.arange(min(LATENCY_ROWS, len(experiment.asked))))
     contexts = _questions(experiment, ALIGNMENT_ROWS[BEFORE], first, exclude_seen=True)
@@ -300,7 +304,7 @@ def latency(experiment: Experiment, rows: Mapping[str, Row], seed: int) -> dict[
     for turn in range(LATENCY_ROUNDS + 1):
         for name, model in models.items():
             started = time.perf_counter()
-            model.recommend(contexts, SLATE)
+            inference.recommend(model, contexts, SLATE)
             if turn:  # the first warms up
                 seconds[name].append(time.perf_counter() - started)
     return {
@@ -318,7 +322,7 @@ def memory(experiment: Experiment, seed: int) -> dict[str, float]:
     fitting = _fitting(experiment, row, seed)
     # As in training: dropout keeps its masks.
     model = _load(experiment, row, seed).to(fitting.device).train()
-    slates = learnable(_read(experiment, row), model.config, experiment.vocabulary.codes_VQ)
+    slates = learnable(_read(experiment, row)[1], model.config, experiment.vocabulary.codes_VQ)
     course = SlateCourse(slates, fitting.settings, model.positions_per_item)
     largest = max(course.batches(0, first_step=0, rank=0, world_size=1), key=_cells_of)
     plan = course.plan(1)
@@ -348,13 +352,19 @@ def _cells_of(batch: Any) -> int:
 
 def _training(experiment: Experiment, row: Row) -> Training:
     """The preset's settings of the family's loop; the flat decoder's are HiGR's."""
-    return experiment.config.training_for("higr" if MODELS[row.family].uses_slates else row.family)
+    return experiment.config.training_for(
+        "higr" if "slates" in MODELS[row.family].reads else row.family
+    )
 
 
-def _read(experiment: Experiment, row: Row) -> Split:
-    """The split with the events that a family reads."""
+def _read(experiment: Experiment, row: Row) -> tuple[Split, SlateSplit]:
+    """Targets and slates with the events that a family reads."""
     minimum = _training(experiment, row).minimum_strength
-    return experiment.split.keeping(lambda histories: histories.strengths >= minimum)
+
+    def is_read(histories: Histories) -> np.ndarray:
+        return histories.strengths >= minimum
+
+    return experiment.split.keeping(is_read), experiment.slates.keeping(is_read)
 
 
 def _read_pairs(experiment: Experiment) -> Pairs:
@@ -364,8 +374,7 @@ def _read_pairs(experiment: Experiment) -> Pairs:
 
 def _training_pairs(experiment: Experiment) -> Pairs:
     known = _read_pairs(experiment).of_known(experiment.vocabulary.codes_VQ[:, 0] >= 0)
-    assert experiment.split.slates is not None
-    return known.of_slates(experiment.split.slates.train)
+    return known.of_slates(experiment.slates.train)
 
 
 def _loop(experiment: Experiment, row: Row, seed: int) -> LoopSettings:
@@ -419,12 +428,10 @@ def _identity(experiment: Experiment, row: Row, seed: int) -> dict[str, Any]:
 
 
 def _digest_of_data(experiment: Experiment, *, with_pairs: bool) -> str:
-    split = experiment.split
-    assert split.slates is not None
-    histories = split.train
+    slates, histories = experiment.slates, experiment.split.train
     arrays = [histories.items, histories.strengths, histories.times, histories.offsets]
-    for slates in (split.slates.train, split.slates.validation, experiment.asked):
-        arrays += [slates.user, slates.position, slates.offsets, slates.items, slates.strengths]
+    for part in (slates.train, slates.validation, experiment.asked):
+        arrays += [part.user, part.position, part.offsets, part.items, part.strengths]
     arrays.append(experiment.vocabulary.codes_VQ)
     if with_pairs:
         pairs = _training_pairs(experiment)
@@ -474,7 +481,7 @@ def _cell(experiment: Experiment, row: Row, seed: int) -> tuple[pa.Table, dict[s
         experiment.directory.mkdir(parents=True, exist_ok=True)
         LOG.info("%s: fitting", stem.name)
         model, fit_facts = _fit(experiment, row, seed)
-        family.save(model, stem)
+        weights.save(model, stem)
         facts = {"identity": identity, **fit_facts}
         _write(facts_path, facts)
         shutil.rmtree(_checkpoints(experiment, row, seed), ignore_errors=True)
@@ -482,7 +489,7 @@ def _cell(experiment: Experiment, row: Row, seed: int) -> tuple[pa.Table, dict[s
     elif facts.get("measured") == measuring and values_path.is_file():
         return pq.read_table(values_path), facts
     else:
-        model = family.load(stem, experiment.device)
+        model = weights.load(stem, family, experiment.device)
     started = time.perf_counter()
     values = _measured(experiment, row, model)
     pq.write_table(values, values_path)
@@ -502,23 +509,24 @@ def _load(experiment: Experiment, row: Row, seed: int) -> SlateModel:
     """The model of a cell, which is fitted where it is not there."""
     _cell(experiment, row, seed)
     folder = experiment.directory / _stem(experiment, row, seed)
-    model = MODELS[row.family].load(folder, experiment.device)
+    model = weights.load(folder, MODELS[row.family], experiment.device)
     assert isinstance(model, SlateModel)
     return model
 
 
-def _fit(experiment: Experiment, row: Row, seed: int) -> tuple[Recommender, dict[str, Any]]:
+def _fit(experiment: Experiment, row: Row, seed: int) -> tuple[Kept, dict[str, Any]]:
     family, fitting = MODELS[row.family], _fitting(experiment, row, seed)
-    split = _read(experiment, row)
+    split, slates = _read(experiment, row)
     if row.method is None:
         config = family.configure(_settings(experiment, row))
-        model, report = family.fit(split, config, fitting, experiment.vocabulary)
+        model, report = family.fit(
+            split, config, fitting, experiment.vocabulary, {"slates": slates}
+        )
     else:
         begin = _load(experiment, Row(row.family, row.changes), seed)
-        assert family.align is not None
-        model, report = family.align(
+        model, report = align(
             begin,
-            split,
+            slates,
             _read_pairs(experiment),
             _alignment(experiment, row.method),
             fitting,
@@ -564,13 +572,13 @@ def _questions(experiment: Experiment, row: Row, slates: Slates, *, exclude_seen
     )
 
 
-def _measured(experiment: Experiment, row: Row, model: Recommender) -> pa.Table:
+def _measured(experiment: Experiment, row: Row, model: Model) -> pa.Table:
     """A row per slate: its user, what is said in its place, and how much of that is right."""
     every, said = experiment.every, [np.empty((0, PLACES), dtype=np.int32)]
     exclude_seen = experiment.config.evaluation.exclude_seen
 
     def answer(contexts: Contexts) -> TopK:
-        return model.recommend(contexts, PLACES)
+        return inference.recommend(model, contexts, PLACES)
 
     for start in range(0, len(every), ROWS):
         part = every.where(np.arange(start, min(start + ROWS, len(every))))

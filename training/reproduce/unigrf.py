@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from training import inference
 from training.data.contexts import contexts_of
 from training.data.histories import Histories
 from training.data.splits import Split, Targets, split_leave_last_out
@@ -31,9 +32,10 @@ from training.evaluation.bootstrap import interval, over_seeds, user_draws
 from training.evaluation.ranking import Judged, auc
 from training.evaluation.retrieval import Meter, target_metrics
 from training.fitting import FitReport, Fitting, LoopSettings
-from training.models import MODELS
-from training.models.interface import Recommender, as_ranker
+from training.models import MODELS, weights
+from training.models.interface import Model
 from training.models.unigrf.family import fit as fit_unigrf
+from training.models.weights import Kept
 
 LOG = logging.getLogger(__name__)
 CUTOFFS = (10, 50)
@@ -328,7 +330,7 @@ def _cell(experiment: Experiment, name: str, seed: int) -> tuple[pa.Table, dict[
         "epochs": report.epochs,
         **report.facts,
     }
-    MODELS[model.family].save(model, model_path)
+    weights.save(model, model_path)
     pq.write_table(values, values_path)
     facts_path.write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
     shutil.rmtree(_checkpoints(experiment, name, seed), ignore_errors=True)
@@ -340,7 +342,7 @@ def _checkpoints(experiment: Experiment, name: str, seed: int) -> Path:
     return experiment.directory / "checkpoints" / f"{name}-{seed}"
 
 
-def _fit(experiment: Experiment, name: str, seed: int) -> tuple[Recommender, FitReport]:
+def _fit(experiment: Experiment, name: str, seed: int) -> tuple[Kept, FitReport]:
     cell = CELLS[name]
     kind = MODELS[cell.family]
     fitting = Fitting(
@@ -354,23 +356,23 @@ def _fit(experiment: Experiment, name: str, seed: int) -> tuple[Recommender, Fit
     if not cell.after:
         return kind.fit(experiment.split, config, fitting, vocabulary)
     _, _, folder = _paths(experiment, cell.after, seed)
-    before = kind.load(folder, "cpu")
+    before = weights.load(folder, kind)
     assert isinstance(before, torch.nn.Module)
     return fit_unigrf(experiment.split, config, fitting, vocabulary, begin_with=before.state_dict())
 
 
-def _measured(experiment: Experiment, model: Recommender) -> pa.Table:
+def _measured(experiment: Experiment, model: Model) -> pa.Table:
     """Per user the metrics of the list, and the probability and the feedback of its last rating."""
     targets = experiment.split.test
     columns: dict[str, np.ndarray] = {"user": targets.user}
-    max_history = model.config.max_history  # type: ignore[attr-defined]
-    if getattr(getattr(model, "config", None), "tasks", "both") != "ranking":
+    max_history = model.config.max_history
+    if "lists" in model.answers:
         columns |= _lists(experiment, model, targets, max_history)
-    ranker = as_ranker(model)
-    if ranker is not None:
+    if "feedback" in model.answers:
         said, row = [], 0
         for contexts in contexts_of(targets, max_history=max_history, exclude_seen=False):
-            said.append(ranker.rank(contexts, targets.items[row : row + len(contexts), None])[:, 0])
+            items_B1 = targets.items[row : row + len(contexts), None]
+            said.append(inference.rank(model, contexts, items_B1)[:, 0])
             row += len(contexts)
         columns["probability"] = np.concatenate(said).astype(np.float64)
         strengths = targets.histories.strengths[targets.events]
@@ -379,7 +381,7 @@ def _measured(experiment: Experiment, model: Recommender) -> pa.Table:
 
 
 def _lists(
-    experiment: Experiment, model: Recommender, targets: Targets, max_history: int
+    experiment: Experiment, model: Model, targets: Targets, max_history: int
 ) -> dict[str, np.ndarray]:
     length = max(*CUTOFFS, min(LIST_LENGTH, experiment.num_items))
     meter = Meter(num_items=experiment.num_items, list_length=length)
@@ -387,7 +389,7 @@ def _lists(
     for contexts in contexts_of(
         targets, max_history=max_history, exclude_seen=experiment.exclude_seen, rows=512
     ):
-        top = model.recommend(contexts, length)
+        top = inference.recommend(model, contexts, length)
         meter.add(top, targets.items[row : row + len(contexts)], CUTOFFS)
         row += len(contexts)
     return dict(target_metrics(meter.ranks()[""], cutoffs=CUTOFFS, list_length=length))

@@ -12,6 +12,7 @@ from training.settings.bounds import (
     ShareBelowOne,
     Strength,
 )
+from training.settings.spec import LISTS, Question
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,14 @@ class UnigrfConfig:
             f"scored_candidates is {self.scored_candidates}, expected hard_negatives = {hard} or"
             " more": looks and self.scorer == "contextual" and self.scored_candidates < hard,
         }
+
+    @property
+    def answers(self) -> frozenset[Question]:
+        """What the model can be asked."""
+        feedback: frozenset[Question] = frozenset({"feedback"})
+        return (LISTS if self.retrieves else frozenset()) | (
+            feedback if self.ranks else frozenset()
+        )
 
     @property
     def retrieves(self) -> bool:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from training.backbones import make_backbone
+from training.backbones.interface import Memory
 from training.data.contexts import PAD
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
@@ -63,15 +64,16 @@ class Higr(SlateModel):
 
     def plan(self, batch: SlateBatch, slate_BWM: Tensor) -> tuple[Tensor, Tensor]:
         """What each place of the slates is to be like, [B, W, M, D]; the context, [B, D]."""
-        context_BD, memory, length_B = self.remember(batch)
+        read = self.remember(batch)
         B, W, M = slate_BWM.shape
         if self.to_planner is not None:
-            plan_BMD = self._imagined(memory, length_B, batch, M)
-            return plan_BMD[:, None].expand(-1, W, -1, -1), context_BD
+            plan_BMD = self._imagined(read, read.memory, M)
+            return plan_BMD[:, None].expand(-1, W, -1, -1), read.context_BD
         start_BW1D = self.slate_D.expand(B, W, 1, -1)
         told_BWMD = torch.cat([start_BW1D, self.item_vectors(slate_BWM[:, :, :-1])], 2)
         told_BWMD = self.dropout(told_BWMD)
-        return self.backbone.extend(memory, length_B, told_BWMD, batch.asked_at_B), context_BD
+        plan_BWMD = self.backbone.extend(read.memory, read.lengths_B, told_BWMD, read.asked_at_B)
+        return plan_BWMD, read.context_BD
 
     def item_log_probs(self, plan_BWMD: Tensor, context_BD: Tensor, slate_BWM: Tensor) -> Tensor:
         """What the generators say to slates at these places, [B, W, M, Q]; 0 beside PAD.
@@ -106,16 +108,13 @@ class Higr(SlateModel):
             begin = begin + self.context_to_generator(context)[..., None, :]
         return begin
 
-    def opening(self, batch: SlateBatch) -> StepFunction:
+    def opening(self, read: Read) -> StepFunction:
         """The step of a beam search for the first item of each row."""
-        context_BD, memory, length_B = self.remember(batch)
-        memory = self.backbone.reserve(memory, 1)
-        return self._listener(memory, length_B, batch, context_BD)(None)
+        return self._listener(read, self.backbone.reserve(read.memory, 1))(None)
 
-    def say_after(
+    def say(
         self,
         read: Read,
-        batch: SlateBatch,
         k: int,
         seen_BE: Tensor,
         *,
@@ -123,10 +122,9 @@ class Higr(SlateModel):
         trie: CodeTrie | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Slates of k items by GSBI: items [B, k] and the log-probability of each."""
-        context_BD, memory, length_B = read
-        memory, trie = self.backbone.reserve(memory, k), trie or self.trie
+        memory, trie = self.backbone.reserve(read.memory, k), trie or self.trie
         search: dict[str, Any] = {
-            "num_rows": len(length_B),
+            "num_rows": len(read.lengths_B),
             "num_items": k,
             "beam_width": self.config.beam_width,
             "seen_BE": seen_BE,
@@ -134,50 +132,44 @@ class Higr(SlateModel):
             "distinct": distinct,
         }
         if self.to_planner is not None:
-            plan_BkD = self._imagined(memory, length_B, batch, k, in_place=True)
-            begin_BkD = self.begin(plan_BkD, context_BD)
+            plan_BkD = self._imagined(read, memory, k, in_place=True)
+            begin_BkD = self.begin(plan_BkD, read.context_BD)
             return all_at_once(lambda rows: self._step(begin_BkD[rows], 0), trie, **search)
-        next_item = self._listener(memory, length_B, batch, context_BD)
-        return one_by_one(next_item, trie, **search)
+        return one_by_one(self._listener(read, memory), trie, **search)
 
     def _imagined(
-        self,
-        memory: Any,
-        length_B: Tensor,
-        batch: SlateBatch,
-        num_places: int,
-        *,
-        in_place: bool = False,
+        self, read: Read, memory: Memory, num_places: int, *, in_place: bool = False
     ) -> Tensor:
-        """Places of which each is told only what the place before it is like, [B, M, D]."""
-        told_B1D, places = self.slate_D.expand(len(length_B), 1, -1), []
+        """Places of which each is told only what the place before it is like, [B, M, D].
+
+        `memory` is that of `read`; with room for the places, which is used up, if `in_place`.
+        """
+        told_B1D, places = self.slate_D.expand(len(read.lengths_B), 1, -1), []
         for place in range(num_places):
             plan_B1D, memory = self.backbone.append(
-                memory, length_B + place, told_B1D, batch.asked_at_B, in_place=in_place
+                memory, read.lengths_B + place, told_B1D, read.asked_at_B, in_place=in_place
             )
             places.append(plan_B1D)
             told_B1D = self.to_planner(plan_B1D)
         return torch.cat(places, 1)
 
-    def _listener(
-        self, memory: Any, length_B: Tensor, batch: SlateBatch, context_BD: Tensor
-    ) -> NextItem:
+    def _listener(self, read: Read, memory: Memory) -> NextItem:
         """Plans the next place when told what was chosen; gives the generator's step for it.
 
-        `memory` has room for the places, and is used up.
+        `memory` is that of `read` with room for the places, and is used up.
         """
         place = 0
 
         def next_item(chosen_B: Tensor | None) -> StepFunction:
             nonlocal memory, place
-            told_BD = self.slate_D.expand(len(length_B), -1)
+            told_BD = self.slate_D.expand(len(read.lengths_B), -1)
             if chosen_B is not None:
                 told_BD = self.item_vectors(chosen_B)
             plan_B1D, memory = self.backbone.append(
-                memory, length_B + place, told_BD[:, None], batch.asked_at_B, in_place=True
+                memory, read.lengths_B + place, told_BD[:, None], read.asked_at_B, in_place=True
             )
             place += 1
-            return self._step(self.begin(plan_B1D, context_BD), place - 1)
+            return self._step(self.begin(plan_B1D, read.context_BD), place - 1)
 
         return next_item
 

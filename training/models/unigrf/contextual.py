@@ -8,19 +8,15 @@ step, and there only the best items by retrieval.
 B rows, L events, N targets, P items drawn for each, S positions scored of each row, q items scored.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from training.data.batches import Batch
-
-if TYPE_CHECKING:
-    from training.models.unigrf.model import Unigrf
+from training.models.unigrf.interface import Network
 
 
 def contextual_scores(
-    model: "Unigrf", drawn_NP: Tensor, logits_NP: Tensor, batch: Batch, memory: object
+    model: Network, drawn_NP: Tensor, logits_NP: Tensor, batch: Batch, memory: object
 ) -> Tensor:
     """Probability of positive feedback, NaN for what was not scored, [N, P].
 

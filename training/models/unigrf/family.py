@@ -1,21 +1,19 @@
-"""unigrf as a family of recommenders: how it is fitted, saved and loaded."""
+"""unigrf as a family of models: how it is fitted."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.data.splits import Split
+from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.fitting import FitReport, Fitting
 from training.loop import fit_model
 from training.models.interface import Family
 from training.models.unigrf.alarms import alarms
 from training.models.unigrf.model import Unigrf
+from training.settings import FAMILIES
 from training.settings.unigrf import UnigrfConfig
 
 
@@ -24,6 +22,7 @@ def fit(
     config: UnigrfConfig,
     fitting: Fitting,
     vocabulary: Vocabulary,
+    data: Data = NO_DATA,
     *,
     begin_with: Mapping[str, Tensor] | None = None,
 ) -> tuple[Unigrf, FitReport]:
@@ -34,6 +33,7 @@ def fit(
         config: the shape; `max_history` and `positive_strength` are taken from `fitting`.
         fitting: how.
         vocabulary: the catalogue.
+        data: none is read.
         begin_with: weights of a model of the same shape, of whichever task; what it has not keeps
             its first weights.
     Raises:
@@ -65,21 +65,4 @@ def fit(
     return model, replace(report, facts={**report.facts, **facts})
 
 
-def save(model: Unigrf, directory: Path) -> None:
-    """Write the weights as safetensors and the shape as JSON."""
-    directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, directory / "unigrf.safetensors")
-    shape = {"num_items": model.num_items, "config": asdict(model.config)}
-    (directory / "unigrf.json").write_text(json.dumps(shape), encoding="utf-8")
-
-
-def load(directory: Path, device: str = "cpu") -> Unigrf:
-    """Read what `save` wrote."""
-    shape = json.loads((directory / "unigrf.json").read_text(encoding="utf-8"))
-    model = Unigrf(UnigrfConfig(**shape["config"]), shape["num_items"])
-    model.load_state_dict(load_file(directory / "unigrf.safetensors"))
-    return model.to(device).eval()
-
-
-FAMILY = Family("unigrf", UnigrfConfig, fit, save, load)
+FAMILY = Family.of(FAMILIES["unigrf"], Unigrf, fit)

@@ -17,6 +17,7 @@ B rows, L events, T tokens, D width, V items, N targets, R negatives, P items dr
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,9 @@ from training.models.unigrf.interleave import (
     ranking_places,
     retrieval_places,
 )
+from training.models.unigrf.serving import UnigrfState
 from training.models.unigrf.weighter import Weighter
+from training.settings.spec import Question
 from training.settings.unigrf import UnigrfConfig
 
 STRENGTHS = 5
@@ -84,17 +87,32 @@ class Unigrf(nn.Module):
         self.register_buffer("base_rate", torch.tensor(0.5))
         self.enhancer = Enhancer(config) if config.uses_enhancer else None
         self.weighter = Weighter(config) if config.tasks == "both" else None
+        self.index = serving.KeptIndex()
 
     @property
-    def ranks(self) -> bool:
-        """Whether it can say how likely positive feedback is."""
-        return self.config.ranks
+    def sizes(self) -> dict[str, Any]:
+        """V."""
+        return {"num_items": self.num_items}
+
+    @classmethod
+    def from_weights(
+        cls, config: UnigrfConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> "Unigrf":
+        """The model that had these tensors."""
+        model = cls(config, **sizes)
+        model.load_state_dict(tensors)
+        return model
+
+    @property
+    def answers(self) -> frozenset[Question]:
+        """What it was fitted for."""
+        return self.config.answers
 
     def item_tokens(self, items: Tensor) -> Tensor:
         """Input vectors of items; the last axis is D."""
         return F.embedding(items.clamp(min=0), self.items_VD) * self.config.width**0.5
 
-    def read(self, items_BL: Tensor, strengths_BL: Tensor) -> Tensor:
+    def embed(self, items_BL: Tensor, strengths_BL: Tensor) -> Tensor:
         """Input vectors of histories: a start, then two tokens for each event, [B, 2 L + 1, D]."""
         token_BL = strengths_BL.long() + 1
         if self.config.feedback_input == "binary":
@@ -129,7 +147,7 @@ class Unigrf(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Weighted loss of the batch's targets in nats, summed; in evaluation the plain sum."""
         marks_BL = batch.is_target_BL
-        x_BTD = self.read(batch.items_BL, batch.strengths_BL)[:, :-1]
+        x_BTD = self.embed(batch.items_BL, batch.strengths_BL)[:, :-1]
         x_BTD, memory = self._encode(x_BTD, interleave_times(batch.times_BL))
         losses = []
         if self.config.retrieves:
@@ -232,23 +250,31 @@ class Unigrf(nn.Module):
         found = self.weighter.end_epoch(total) if self.weighter is not None else {}
         return found | (self.enhancer.end_epoch(total) if self.enhancer is not None else {})
 
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
+    def train(self, mode: bool = True) -> "Unigrf":
+        """As every module's; what is trained on makes what was searched in old."""
+        if mode:
+            self.index.clear()
+        return super().train(mode)
+
+    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+        """Rows whose widest array fits into `serving.CHUNK_CELLS`."""
+        return serving.rows_at_once(self, contexts, num_candidates)
+
+    def read(self, contexts: Contexts) -> UnigrfState:
+        """Run the histories once."""
+        return serving.read(self, contexts)
+
+    def select(self, state: UnigrfState, rows: np.ndarray) -> UnigrfState:
+        """Some of the rows."""
+        return serving.select(self, state, rows)
+
+    def recommend(self, state: UnigrfState, k: int) -> TopK:
         """The k items most likely to come next after each context."""
-        return serving.recommend(self, contexts, k)
+        return serving.recommend(self, self.index.of(self), state, k)
 
-    def rank(self, contexts: Contexts, items_BC: np.ndarray) -> np.ndarray:
+    def rank(self, state: UnigrfState, items_BC: np.ndarray) -> np.ndarray:
         """Probability that each candidate, were it next, got positive feedback, [B, C]."""
-        return serving.rank(self, contexts, items_BC)
-
-    def recommend_and_rank(
-        self, contexts: Contexts, k: int, items_BC: np.ndarray
-    ) -> tuple[TopK, np.ndarray]:
-        """Both answers from one reading of each history."""
-        return serving.recommend_and_rank(self, contexts, k, items_BC)
-
-    def recommend_ranked(self, contexts: Contexts, k: int, num_candidates: int) -> TopK:
-        """Of the `num_candidates` most likely next items, the k most likely to be liked."""
-        return serving.recommend_ranked(self, contexts, k, num_candidates)
+        return serving.rank(self, state, items_BC)
 
 
 def _in_chunks(query_ND: Tensor, items_VD: Tensor, drawn_NP: Tensor) -> Tensor:
