@@ -145,5 +145,7 @@ def test_a_model_that_cannot_rank_answers_no_feedback(answerer):
     assert answerer.answers == {"lists", "slates"} and answerer.codes_VQ is None
     known = Histories.from_arrow(recommender_world.histories())
     contexts = next(answerer.contexts(known, np.array([0]), np.array([3]), exclude_seen=False))
-    with pytest.raises(ValueError, match="can't rank; ask a model whose answers say so"):
+    with pytest.raises(
+        ValueError, match="answers lists and slates, not feedback: ask another model"
+    ):
         answerer.rank(contexts, np.array([[1]]))
