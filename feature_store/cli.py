@@ -15,6 +15,7 @@ from feature_store.display import (
     print_tree,
     snapshot_line,
 )
+from feature_store.steps import consumers_of, producer_of
 
 if TYPE_CHECKING:
     from feature_store.store import FeatureStore
@@ -110,8 +111,8 @@ def show(name: str, at: At, sample: int, preset: str, as_json: bool) -> None:
         "grain": contract.grain,
         "key": list(contract.key),
         "partition": contract.partition,
-        "producer": contract.producer,
-        "consumers": list(contract.consumers),
+        "producer": producer_of(name),
+        "consumers": list(consumers_of(name)),
         "columns": [
             {"name": c.name, "type": c.type, "nullable": c.nullable, "meaning": c.meaning}
             for c in contract.columns

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from feature_store.contract import Contract
 from feature_store.run_record import write_step
 from feature_store.settings import Settings
+from feature_store.steps import steps
 from feature_store.store import FeatureStore, Published, Stage
 from pipelines.config import PipelineConfig
 from pipelines.errors import DataRefused
@@ -58,7 +59,7 @@ def run_job(name: str, *, preset_config: PipelineConfig, settings: Settings, day
         gate.prepare()
         run = JobRun(
             spark=build_session(settings, name=f"sidereal {name} {day}"),
-            store=FeatureStore.open(settings, preset_config.name),
+            store=FeatureStore.open(settings, preset_config.name, step=steps()[name]),
             config=preset_config,
             settings=settings,
             day=day,

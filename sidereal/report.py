@@ -20,7 +20,7 @@ from feature_store.settings import Settings
 def report(preset: str | None, day: datetime | None, show: bool) -> None:
     """Print the path of a day's report, or open it.
 
-    A report is written at the end of each day's run; `sidereal program write_report` writes it
+    A report is written at the end of each day's run; `sidereal step write_report` writes it
     again.
     """
     settings = Settings()

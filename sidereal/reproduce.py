@@ -24,14 +24,9 @@ if TYPE_CHECKING:
     from training.programs.interface import Task
     from training.reproduce.higr_slates import Table
 
-VECTOR_STEPS = (
-    ("job", "build_items"),
-    ("job", "ingest_interactions"),
-    ("job", "embed_items"),
-    ("job", "build_user_sequences"),
-)
-DATA_STEPS = (*VECTOR_STEPS, ("program", "train_tokenizer"), ("program", "build_semantic_ids"))
-SLATE_STEPS = (*DATA_STEPS, ("job", "build_slates"), ("job", "build_preference_pairs"))
+VECTOR_STEPS = ("build_items", "ingest_interactions", "embed_items", "build_user_sequences")
+DATA_STEPS = (*VECTOR_STEPS, "train_tokenizer", "build_semantic_ids")
+SLATE_STEPS = (*DATA_STEPS, "build_slates", "build_preference_pairs")
 LAST_DAYS = {
     "movielens-100k": date(1998, 4, 22),
     "amazon-office": date(2014, 7, 23),
@@ -415,7 +410,7 @@ def _build_tables(
     home: Path,
     data: Path,
     overrides: tuple[str, ...],
-    steps: tuple[tuple[str, str], ...] = DATA_STEPS,
+    steps: tuple[str, ...] = DATA_STEPS,
 ) -> None:
     from feature_store.preset import preset_name
     from feature_store.settings import Settings
@@ -423,7 +418,7 @@ def _build_tables(
     own = preset_name(preset, folder=Settings().presets, overrides=overrides)
     environment = {**os.environ, "SIDEREAL_HOME": str(home), "SIDEREAL_DATA": str(data)}
     settings = [part for override in overrides for part in ("--set", override)]
-    for kind, name in steps:
+    for name in steps:
         record = home / "runs" / own / day.isoformat() / "steps" / f"{name}.json"
         done = record.is_file() and json.loads(record.read_text()).get("status") in (
             "done", "unchanged",
@@ -432,7 +427,7 @@ def _build_tables(
             continue
         click.echo(f"{name} …", err=True)
         command = [
-            sys.executable, "-m", "sidereal.cli", kind, name,
+            sys.executable, "-m", "sidereal.cli", "step", name,
             "--preset", preset, "--day", day.isoformat(), *settings,
         ]  # fmt: skip
         finished = subprocess.run(command, env=environment, check=False)

@@ -22,4 +22,4 @@ RUN useradd --create-home --uid 50000 training && mkdir /state && chown training
 USER training
 ENV SIDEREAL_HOME=/state
 ENTRYPOINT []
-CMD ["sidereal", "program", "--help"]
+CMD ["sidereal", "step", "--help"]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from feature_store.contract import Column, Contract
+from feature_store.steps import producer_of
 from pipelines.schema import spark_schema
 from pipelines.validation.interface import KeyRule, RowRule, Rule, RuleInputs
 from pipelines.validation.own_rules import own_rules
@@ -193,5 +194,5 @@ def build_suite(contract: Contract, rules: tuple[Rule, ...]) -> "ExpectationSuit
             schema,
             *(expectation(rule, note=meanings.get(rule.column or "")) for rule in rules),
         ],
-        notes=f"One row is {contract.grain}. Written by {contract.producer}.",
+        notes=f"One row is {contract.grain}. Written by {producer_of(contract.name)}.",
     )

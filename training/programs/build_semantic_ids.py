@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 
 from feature_store.arrow import arrow_schema
+from feature_store.steps import run_first
 from feature_store.tables.semantic_ids import SEMANTIC_IDS
 from training.evaluation.projection import points_by_prefix
 from training.evaluation.tokenizer import alarms, collision, measure_codes
@@ -62,7 +63,7 @@ def run(task: Task) -> Facts:
     current = task.registry.find_tokenizer(until=task.day.isoformat())
     if current is None:
         raise ProgramError(
-            f"there is no tokenizer of {task.day} or before; run train_tokenizer for that day first"
+            f"there is no tokenizer of {task.day} or before; {run_first('tokenizer')}"
         )
     generation = current.generation
     trained = task.registry.read_json(current.run_id, FACTS)

@@ -8,6 +8,7 @@ versions and the same champion and changes nothing.
 from collections.abc import Mapping
 from typing import Any
 
+from feature_store.steps import run_first
 from training.gate import CHAMPION, PRETRAINED, Evidence, Verdict, decide
 from training.programs.evaluate_recommender import FACTS
 from training.programs.interface import Facts, ProgramError, Task
@@ -56,7 +57,7 @@ def _evaluation(task: Task) -> Facts:
     day = task.day.isoformat()
     found = task.registry.find_run(day=day, step="evaluate_recommender")
     if found is None:
-        raise ProgramError(f"{day} has no evaluation; run evaluate_recommender for that day first")
+        raise ProgramError(f"{day} has no evaluation; {run_first('evaluation')}")
     return task.registry.read_json(found, FACTS)
 
 

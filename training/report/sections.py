@@ -6,20 +6,13 @@ A section whose step left no record is left out, so that a report of half a day 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from feature_store import steps as chain
 from training.evaluation.metric_names import RANKING_METRICS
 from training.report import charts
 from training.report.blocks import Block, Entry, Row, Section, facts, note, picture, shown
 
 Steps = Mapping[str, Mapping[str, Any]]
 Rows = Sequence[Mapping[str, Any]]
-STEP_ORDER = (
-    "build_items", "ingest_interactions", "embed_items", "build_user_sequences", "build_slates",
-    "build_preference_pairs", "build_item_cooccurrence",
-    "train_tokenizer", "build_semantic_ids", "train_recommender", "align_recommender",
-    "train_baselines",
-    "evaluate_recommender", "promote_recommender", "recommend",
-)  # fmt: skip
-"""The day's chain, as its tasks run."""
 _METRIC_ORDER = ("ndcg", "hr", "mrr")
 
 
@@ -565,8 +558,8 @@ def _difference_rows(record: Mapping[str, Any], metric: str) -> list[dict[str, A
 
 def cost(steps: Steps, price_per_hour: float) -> Section | None:
     """Where the time went."""
-    ordered = [name for name in STEP_ORDER if name in steps]
-    ordered += [name for name in steps if name not in STEP_ORDER and name != "write_report"]
+    ordered = [name for name in chain.steps() if name in steps and name != "write_report"]
+    ordered += [name for name in steps if name not in chain.steps()]
     seconds = [(name, float(steps[name].get("seconds", 0.0))) for name in ordered]
     if not seconds:
         return None
