@@ -129,7 +129,7 @@ def show(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 @presets.command()
-@click.option("--write", is_flag=True, help="Write docs/presets.md and docs/settings.md.")
+@click.option("--write", is_flag=True, help="Write the pages that are made of code.")
 def reference(write: bool) -> None:
     """Print every key of a preset, with type, default and meaning."""
     from sidereal.reference import pages, preset_page
