@@ -1,12 +1,15 @@
 """Options that mean the same, with the same default, in every command that has them."""
 
+from collections.abc import Callable
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 DEFAULT_PRESET = "movielens-100k"
 VARIABLE = "SIDEREAL_PRESET"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Day(click.ParamType[date]):
@@ -53,7 +56,7 @@ made_day = click.option("--day", "day", type=DAY, required=True, help="The day t
 """The day of a step, which must be said: nothing that writes reads the clock."""
 
 
-def latest_day(of: str) -> Any:
+def latest_day(of: str) -> Callable[[Command], Command]:
     """`--day` of a command that looks at what is there.
 
     Args:

@@ -10,12 +10,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from feature_store import options
 from feature_store.choices import OneOf
 
 if TYPE_CHECKING:
@@ -41,15 +42,15 @@ def reproduce() -> None:
 
 
 @reproduce.command()
-@click.option("--preset", required=True, help="A preset; its tables are built in a home apart.")
-@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Data up to the end of this day.")
+@options.preset
+@click.option("--day", type=options.DAY, help="Data up to the end of this day.")
 @click.option("--only", multiple=True, help="Families to fit; default: tiger and the baselines.")
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")
+@options.overrides
 def baselines(
     preset: str,
-    day: datetime | None,
+    day: date | None,
     only: tuple[str, ...],
     seeds: tuple[int, ...],
     device: str,
@@ -66,7 +67,7 @@ def baselines(
 
     outer = Settings()
     known = preset_name(preset, folder=outer.presets, overrides=overrides)
-    last = day.date() if day else LAST_DAYS.get(known)
+    last = day or LAST_DAYS.get(known)
     if last is None:
         raise click.UsageError(f"--day is needed: nothing says where the data of {known} ends")
     root, name = outer.home.absolute() / "reproduce", _named(known, overrides)
@@ -172,8 +173,8 @@ def unigrf(
     help="Rows of the one table of --only; default: all. What they are compared with is one more.",
 )
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
-@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Data up to the end of this day.")
-@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")
+@click.option("--day", type=options.DAY, help="Data up to the end of this day.")
+@options.overrides
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the preset's, to try it.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
@@ -189,7 +190,7 @@ def higr(
     only: tuple[str, ...],
     rows: tuple[str, ...],
     seeds: tuple[int, ...],
-    day: datetime | None,
+    day: date | None,
     overrides: tuple[str, ...],
     epochs: int | None,
     device: str,
@@ -210,7 +211,7 @@ def higr(
     show_log_lines()
     outer = Settings()
     root = outer.home.absolute() / "reproduce"
-    last, names = day.date() if day else LAST_DAYS[dataset], only or _EXPERIMENTS[dataset]
+    last, names = day or LAST_DAYS[dataset], only or _EXPERIMENTS[dataset]
     unfit = sorted(set(names) - set(_EXPERIMENTS[dataset]))
     if unfit:
         raise click.UsageError(f"{dataset} has no data for {unfit}; see presets/{dataset}.yaml")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feature_store import options
 from feature_store.step_command import Request, Runner, step_command
 
 if TYPE_CHECKING:
@@ -73,12 +74,7 @@ def models() -> None:
 
 
 def _registry_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print facts as JSON."),
-        click.option("--preset", required=True, help="Whose models: a preset's name or path."),
-    ):
-        command = option(command)
-    return command
+    return options.preset(options.as_json(command))
 
 
 @models.command("list")
@@ -91,7 +87,7 @@ def list_(preset: str, as_json: bool) -> None:
         click.echo(_as_json([asdict(version) for version in found]))
         return
     for version in found:
-        verdict = next(reversed(version.verdicts.values()), {})
+        verdict: Mapping[str, Any] = next(reversed(list(version.verdicts.values())), {})
         aliases = f" [{', '.join(version.aliases)}]" if version.aliases else ""
         click.echo(
             f"{version.number:>4}  {version.day}  {version.family:<12} {version.digest[:12]}"
@@ -131,7 +127,7 @@ def verify(preset: str, as_json: bool, number: int | None) -> None:
     with _one_line_errors():
         registry = _look(preset)
         chosen = [registry.version(number)] if number is not None else registry.versions()
-    facts = []
+    facts: list[dict[str, Any]] = []
     for version in chosen:
         try:
             bundle = registry.fetch(version)

@@ -33,7 +33,7 @@ def test_the_picture_has_every_step_in_the_box_of_its_dag_and_what_it_hands_on()
 def test_an_architecture_without_its_markers_is_not_written_over(tmp_path, monkeypatch):
     monkeypatch.setattr(architecture, "PAGE", tmp_path / "ARCHITECTURE.md")
     architecture.PAGE.write_text("# Architecture\n")
-    with pytest.raises(ValueError, match="holds no part between .* put them back"):
+    with pytest.raises(ValueError, match=r"holds no part between .* put them back"):
         architecture_page()
 
 
