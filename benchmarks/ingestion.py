@@ -31,7 +31,7 @@ DAY = date(2026, 3, 1)
 NUM_USERS, NUM_ITEMS = 100_000, 20_000
 SECONDS_PER_DAY = 86_400
 FORMATS = ("csv", "parquet")
-_RUN_JOB = "from pipelines.cli import job; job()"
+_RUN_JOB = "from pipelines.submit import step; step()"
 
 
 def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:

@@ -29,7 +29,7 @@ JOBS = ("build_items", "ingest_interactions", "build_user_sequences")
 DAY = date(1998, 4, 20)
 NUM_USERS, NUM_ITEMS = 100_000, 20_000
 SECONDS_PER_DAY = 86_400
-_RUN_JOB = "from pipelines.cli import job; job()"
+_RUN_JOB = "from pipelines.submit import step; step()"
 
 
 def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:

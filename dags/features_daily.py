@@ -29,25 +29,17 @@ worse ones) and `item_cooccurrence` (what is engaged with together).
   from yesterday's; the log says which day. The next day is fast again.
 """
 
-from airflow.sdk import DAG, PartitionedAssetTimetable
+from airflow.sdk import DAG
 
 from dags.common import launch
-from dags.common.assets import ASSETS
+from dags.common.assets import once_published
 from dags.common.defaults import Tag, dag_defaults
 
 with DAG(
     dag_id="features_daily",
-    schedule=PartitionedAssetTimetable(assets=ASSETS["interactions"]),
+    schedule=once_published("features_daily"),
     doc_md=__doc__,
     tags=[Tag.DAILY, Tag.SPARK, Tag.TABLES],
     **dag_defaults(),
 ) as dag:
-    launch.spark_jobs(
-        {
-            "build_user_sequences": [],
-            "build_slates": [],
-            "build_item_cooccurrence": ["build_slates"],
-            "embed_items": [],
-            "build_preference_pairs": ["build_slates", "embed_items"],
-        }
-    )
+    launch.tasks_of("features_daily")

@@ -43,4 +43,4 @@ with DAG(
     tags=[Tag.DAILY, Tag.SPARK, Tag.TABLES],
     **dag_defaults(),
 ) as dag:
-    launch.spark_jobs({"build_items": [], "ingest_interactions": ["build_items"]}, fills=True)
+    launch.tasks_of("interactions_daily", fills=True)

@@ -29,33 +29,17 @@ published; the day is the partition key.
   again what a person rolled back.
 """
 
-from airflow.sdk import DAG, PartitionedAssetTimetable
+from airflow.sdk import DAG
 
 from dags.common import launch
-from dags.common.assets import ASSETS
+from dags.common.assets import once_published
 from dags.common.defaults import Tag, dag_defaults
 
 with DAG(
     dag_id="recommender_daily",
-    schedule=PartitionedAssetTimetable(
-        assets=ASSETS["user_sequences"] & ASSETS["preference_pairs"] & ASSETS["semantic_ids"],
-    ),
+    schedule=once_published("recommender_daily"),
     doc_md=__doc__,
     tags=[Tag.DAILY, Tag.TRAINING],
     **dag_defaults(),
 ) as dag:
-    _, aligned = launch.training_programs(
-        "train_recommender",
-        "align_recommender",
-        together="challenger",
-        trains=["train_recommender", "align_recommender"],
-    )
-    _, baselines = launch.training_programs("train_baselines", trains=["train_baselines"])
-    evaluate, _ = launch.training_programs(
-        "evaluate_recommender",
-        "promote_recommender",
-        "recommend",
-        "write_report",
-        together="evaluate_to_report",
-    )
-    [aligned, baselines] >> evaluate
+    launch.tasks_of("recommender_daily")

@@ -16,7 +16,7 @@ the partition key.
 * `train_tokenizer` **exit code 1**: the quantizer could not be trained; the log has the quality
   per level. Fewer items than codes? Lower `tokenizer.codebook_size`. Until it is solved the
   current generation serves on: mark the task as succeeded, so that new items get their codes.
-  (In one task with `build_semantic_ids`, by SIDEREAL_TASK_PER=dag, run that program by hand.)
+  (In one task with `build_semantic_ids`, by SIDEREAL_TASK_PER=dag, run that step by hand.)
 * `build_semantic_ids` **exit code 1** about another generation or a digest: the tokenizer's files
   and the table disagree. Don't mix them: restore the files, or run `train_tokenizer` for a new
   generation.
@@ -26,24 +26,17 @@ the partition key.
   happens to items with equal codes in the meantime.
 """
 
-from airflow.sdk import DAG, PartitionedAssetTimetable
+from airflow.sdk import DAG
 
 from dags.common import launch
-from dags.common.assets import ASSETS
+from dags.common.assets import once_published
 from dags.common.defaults import Tag, dag_defaults
 
 with DAG(
     dag_id="semantic_ids_weekly",
-    schedule=PartitionedAssetTimetable(
-        assets=ASSETS["item_embeddings"] & ASSETS["item_cooccurrence"],
-    ),
+    schedule=once_published("semantic_ids_weekly"),
     doc_md=__doc__,
     tags=[Tag.WEEKLY, Tag.TRAINING, Tag.TABLES],
     **dag_defaults(),
 ) as dag:
-    launch.training_programs(
-        "train_tokenizer",
-        "build_semantic_ids",
-        together="semantic_ids",
-        trains=["train_tokenizer"],
-    )
+    launch.tasks_of("semantic_ids_weekly")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feature_store import options
 from feature_store.display import (
     ids_as_text,
     output,
@@ -15,6 +16,7 @@ from feature_store.display import (
     print_tree,
     snapshot_line,
 )
+from feature_store.steps import consumers_of, producer_of
 
 if TYPE_CHECKING:
     from feature_store.store import FeatureStore
@@ -40,29 +42,13 @@ class _Version(click.ParamType[At]):
             )
 
 
-class _Day(click.ParamType[date]):
-    """A day, as in 1998-04-15."""
-
-    name = "day"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        if isinstance(value, date):
-            return value
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no day; write it as in 1998-04-15", param, ctx)
-
-
 def _not_blank(ctx: click.Context, param: click.Parameter, value: str) -> str:
     if not value.strip():
         raise click.BadParameter("say what was wrong with the snapshot", ctx, param)
     return value
 
 
-VERSION, DAY = _Version(), _Day()
-as_json = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")
-of_preset = click.option("--preset", required=True, help="Whose tables: a preset's name or path.")
+VERSION = _Version()
 at = click.option(
     "--at", type=VERSION, default="head", show_default=True, help="Snapshot id, day or head."
 )
@@ -77,8 +63,8 @@ def tables() -> None:
 
 
 @tables.command("list")
-@of_preset
-@as_json
+@options.preset
+@options.as_json
 def list_(preset: str, as_json: bool) -> None:
     """Every table that was published, with its rows and newest snapshot."""
     nothing, heads = "no table was published yet", []
@@ -96,8 +82,8 @@ def list_(preset: str, as_json: bool) -> None:
 @click.argument("name")
 @at
 @click.option("--rows", "sample", default=3, show_default=True, help="Rows to show.")
-@of_preset
-@as_json
+@options.preset
+@options.as_json
 def show(name: str, at: At, sample: int, preset: str, as_json: bool) -> None:
     """What a table promises, what a version holds, and its first rows."""
     with _store(preset) as store:
@@ -110,8 +96,8 @@ def show(name: str, at: At, sample: int, preset: str, as_json: bool) -> None:
         "grain": contract.grain,
         "key": list(contract.key),
         "partition": contract.partition,
-        "producer": contract.producer,
-        "consumers": list(contract.consumers),
+        "producer": producer_of(name),
+        "consumers": list(consumers_of(name)),
         "columns": [
             {"name": c.name, "type": c.type, "nullable": c.nullable, "meaning": c.meaning}
             for c in contract.columns
@@ -126,8 +112,8 @@ def show(name: str, at: At, sample: int, preset: str, as_json: bool) -> None:
 
 @tables.command("history")
 @click.argument("name")
-@of_preset
-@as_json
+@options.preset
+@options.as_json
 def history_(name: str, preset: str, as_json: bool) -> None:
     """A table's snapshots, newest first, and its rollbacks."""
     with _store(preset) as store:
@@ -150,8 +136,8 @@ def history_(name: str, preset: str, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("a", type=VERSION)
 @click.argument("b", type=VERSION)
-@of_preset
-@as_json
+@options.preset
+@options.as_json
 def diff(name: str, a: At, b: At, preset: str, as_json: bool) -> None:
     """Rows and files that changed from version A to version B, by partition."""
     from dataclasses import asdict
@@ -185,8 +171,8 @@ def diff(name: str, a: At, b: At, preset: str, as_json: bool) -> None:
     callback=_not_blank,
     help="What was wrong; kept in the table's history.",
 )
-@of_preset
-@as_json
+@options.preset
+@options.as_json
 def rollback(name: str, snapshot: At, reason: str, preset: str, as_json: bool) -> None:
     """Let readers see SNAPSHOT (an id or a day) again.
 
@@ -211,8 +197,8 @@ def rollback(name: str, snapshot: At, reason: str, preset: str, as_json: bool) -
 @tables.command()
 @click.argument("name")
 @at
-@of_preset
-@as_json
+@options.preset
+@options.as_json
 def lineage(name: str, at: At, preset: str, as_json: bool) -> None:
     """What a version was made from, down to the raw files."""
     with _store(preset) as store:
@@ -236,11 +222,15 @@ def lineage(name: str, at: At, preset: str, as_json: bool) -> None:
     show_default=True,
     help="Newest snapshots to keep whatever their day.",
 )
-@click.option("--keep", type=DAY, multiple=True, help="A day to keep for good; may be repeated.")
-@click.option("--as-of", type=DAY, help="Count days back from here. Default: the newest day.")
+@click.option(
+    "--keep", type=options.DAY, multiple=True, help="A day to keep for good; may be repeated."
+)
+@click.option(
+    "--as-of", type=options.DAY, help="Count days back from here. Default: the newest day."
+)
 @click.option("--grace-hours", default=24.0, show_default=True, help="Spare files this young.")
-@of_preset
-@as_json
+@options.preset
+@options.as_json
 def maintain(
     names: Sequence[str],
     keep_days: int,

@@ -92,8 +92,6 @@ class Contract:
         partition: the column whose value is replaced as a whole by one commit (`day` of type
             date, or a string such as `generation`); None: the table is replaced as a whole.
         order: columns by which rows are sorted within a file.
-        producer: the command that writes it.
-        consumers: the commands that read it.
         columns: in storage order.
         rules: what else its rows keep, which no column can say: time, order, catalogue, volume.
     Raises:
@@ -103,8 +101,6 @@ class Contract:
     name: str
     grain: str
     key: tuple[str, ...]
-    producer: str
-    consumers: tuple[str, ...]
     columns: tuple[Column, ...]
     partition: str | None = None
     order: tuple[str, ...] = ()

@@ -73,7 +73,8 @@ def print_table(facts: Mapping[str, Any]) -> None:
     """A table's contract, one of its versions, and a few rows."""
     snapshot = facts["snapshot"]
     click.echo(f"{facts['table']}: {facts['grain']}; key ({', '.join(facts['key'])})")
-    click.echo(f"written by {facts['producer']}, read by {', '.join(facts['consumers'])}\n")
+    readers = ", ".join(facts["consumers"]) or "no step"
+    click.echo(f"written by {facts['producer']}, read by {readers}\n")
     print_rows(facts["columns"])
     partitions = facts["partitions"]
     span = f", {partitions[0]} to {partitions[-1]}" if partitions else ""

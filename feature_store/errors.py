@@ -43,6 +43,10 @@ class SnapshotNotFound(FeatureStoreError):
     exit_code = 2
 
 
+class UndeclaredTable(FeatureStoreError):
+    """A step reads or writes a table that it doesn't declare in `feature_store.steps`."""
+
+
 class ContractViolation(FeatureStoreError):
     """Rows or files that don't keep the table's contract.
 

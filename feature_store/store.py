@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from feature_store.content_hash import Digest
 from feature_store.contract import Contract
-from feature_store.errors import SnapshotNotFound, TableNotFound
+from feature_store.errors import SnapshotNotFound, TableNotFound, UndeclaredTable
 from feature_store.history import describe, diff, history, rollback, rollbacks
 from feature_store.iceberg.catalog import Warehouse, folder_of
 from feature_store.lineage import lineage
@@ -37,6 +37,7 @@ from feature_store.snapshot import (
     TableDiff,
 )
 from feature_store.stage import STAGED, Stage
+from feature_store.steps import Step, producer_of
 from feature_store.storage import Folder
 from feature_store.tables import CATALOG
 from feature_store.version import At, Version, check_partition_values, resolve
@@ -53,15 +54,25 @@ class FeatureStore:
     """
 
     def __init__(
-        self, warehouse: Warehouse, settings: Settings, contracts: Mapping[str, Contract]
+        self,
+        warehouse: Warehouse,
+        settings: Settings,
+        contracts: Mapping[str, Contract],
+        step: Step | None = None,
     ) -> None:
         self._warehouse = warehouse
         self._settings = settings
         self._contracts = contracts
+        self._step = step
 
     @classmethod
     def open(
-        cls, settings: Settings, preset: str, contracts: Mapping[str, Contract] = CATALOG
+        cls,
+        settings: Settings,
+        preset: str,
+        contracts: Mapping[str, Contract] = CATALOG,
+        *,
+        step: Step | None = None,
     ) -> "FeatureStore":
         """The preset's tables at the settings' addresses; none are there to begin with.
 
@@ -69,6 +80,9 @@ class FeatureStore:
             settings: where catalog and warehouse are.
             preset: the preset's name, which names the tables' namespace.
             contracts: definitions by table name.
+            step: whose work it is; rows and snapshot ids of a table that the step doesn't declare
+                to read, and stages of one that it doesn't declare to write, are then an
+                `UndeclaredTable`. None: all tables are open.
 
         Raises:
             OldHome: the place was filled by a version that did not keep presets apart.
@@ -77,7 +91,7 @@ class FeatureStore:
             StorageUnavailable: the catalog's place can't be written.
         """
         refuse_old_records(settings.runs_path)
-        return cls(Warehouse.open(settings, check_name(preset)), settings, contracts)
+        return cls(Warehouse.open(settings, check_name(preset)), settings, contracts, step)
 
     def contract(self, name: str) -> Contract:
         """The table's definition.
@@ -101,9 +115,12 @@ class FeatureStore:
 
         Raises:
             TableNotFound: no contract has that name.
+            UndeclaredTable: the step doesn't declare to write it.
             StorageUnavailable: the warehouse can't be written.
         """
         contract = self.contract(name)
+        if self._step is not None and name not in self._step.writes:
+            raise _undeclared(self._step, "writes", name, self._step.writes)
         table = self._warehouse.create(contract)
         head = table.current_snapshot()
         folder = folder_of(table).child("data").child(f"{STAGED}{uuid.uuid4().hex}")
@@ -157,7 +174,7 @@ class FeatureStore:
 
     def snapshot_id(self, name: str, at: At = None) -> int | None:
         """Id of a version; None where nothing was published, or not for that day."""
-        table = self._warehouse.load(self.contract(name).name)
+        table = self._warehouse.load(self._readable(name).name)
         if table is None or (isinstance(at, date) and at.isoformat() not in table.refs()):
             return None
         version = resolve(self.contract(name), table, at)
@@ -214,7 +231,7 @@ class FeatureStore:
         Raises:
             TableNotFound: nothing was published under the name.
         """
-        return folder_of(self._published(name, None).table)
+        return folder_of(self._published(self._readable(name).name, None).table)
 
     def read(
         self,
@@ -244,7 +261,7 @@ class FeatureStore:
             TableNotFound: nothing was published under the name.
             SnapshotNotFound: there is no such version.
         """
-        version = self._published(name, at)
+        version = self._published(self._readable(name).name, at)
         return pa.RecordBatchReader.from_batches(
             version.schema(columns), version.scan(_only(version, partition), columns)
         )
@@ -335,22 +352,38 @@ class FeatureStore:
             for name in names or self._contracts
         ]
 
+    def _readable(self, name: str) -> Contract:
+        contract = self.contract(name)
+        if self._step is not None and name not in self._step.may_read:
+            raise _undeclared(self._step, "reads", name, self._step.may_read)
+        return contract
+
     def _version(self, name: str, at: At) -> Version | None:
-        table = self._warehouse.load(self.contract(name).name)
+        return self._any_version(self._readable(name), at)
+
+    def _any_version(self, contract: Contract, at: At) -> Version | None:
+        table = self._warehouse.load(contract.name)
         if table is None or table.current_snapshot() is None:
             return None
-        return resolve(self.contract(name), table, at)
+        return resolve(contract, table, at)
 
     def _published(self, name: str, at: At) -> Version:
-        version = self._version(name, at)
+        version = self._any_version(self.contract(name), at)
         if version is None:
-            producer = self.contract(name).producer
+            producer = producer_of(name) or "the step that writes it"
             home = self._settings.home.absolute()
             raise TableNotFound(
                 f"table {name!r} is defined, but nothing was published to it yet; run {producer}, "
                 f"or set SIDEREAL_HOME where this home is the wrong one: {home}"
             )
         return version
+
+
+def _undeclared(step: Step, does: str, table: str, declared: Sequence[str]) -> UndeclaredTable:
+    return UndeclaredTable(
+        f"{step.name} {does} table {table!r}, and declares only {', '.join(declared)}; add "
+        f"{table!r} to what {step.name} {does} in feature_store/steps.py"
+    )
 
 
 def _only(version: Version, partition: PartitionValue | None) -> list[PartitionValue] | None:

@@ -1,10 +1,8 @@
-"""`sidereal job` and `sidereal fetch`; Spark is imported once a job really runs."""
+"""Spark steps for `sidereal step`, and `sidereal fetch`; Spark is imported once a job runs."""
 
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
 from shlex import quote
 from typing import Any
 
@@ -12,63 +10,13 @@ import click
 
 from feature_store.choices import OneOf
 from feature_store.errors import FeatureStoreError
-from feature_store.log_lines import at_work, show_log_lines
 from feature_store.preset import PresetError
 from feature_store.settings import Settings
+from feature_store.step_command import Request, Runner
 from pipelines.errors import DataRefused, DeliveryUnreadable, RowsUnaccounted
 
 FAILED, USAGE, REFUSED = 1, 2, 3
 DATASETS = ("movielens-100k", "movielens-1m", "movielens-20m")
-JOB_NAMES = (
-    "build_items",
-    "ingest_interactions",
-    "embed_items",
-    "build_user_sequences",
-    "build_slates",
-    "build_preference_pairs",
-    "build_item_cooccurrence",
-)
-"""The keys of `pipelines.jobs.JOBS`, which can't be looked at without importing Spark."""
-
-
-@click.command(epilog="\b\nJobs:\n" + "\n".join(f"  {name}" for name in JOB_NAMES))
-@click.argument("names", metavar="JOB...", nargs=-1, required=True, type=OneOf(JOB_NAMES))
-@click.option("--preset", required=True, help="A preset's name, or a path ending in .yaml.")
-@click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The partition.")
-@click.option(
-    "--from",
-    "first",
-    type=click.DateTime(["%Y-%m-%d"]),
-    help="Run the days from this one on before it, in order.",
-)
-@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a preset's key.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts of each run as JSON.")
-def job(
-    names: tuple[str, ...],
-    preset: str,
-    day: datetime,
-    first: datetime | None,
-    overrides: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Run Spark jobs for one day, one after the other, and publish their tables.
-
-    A run sees events before the end of the day (UTC). Running a day again gives the same rows, and
-    does nothing where neither files, tables, preset nor code have changed. Several jobs share one
-    Spark application; the first that fails is the last that runs.
-    """
-    show_log_lines()
-    days = _days(first, day)
-    for each in days:
-        for name in names:
-            with (
-                _exit_codes(name if len(days) == 1 else f"{name} {each}"),
-                at_work(f"{name} {each}", detail=_spark_tasks),
-            ):
-                facts = _run(name, preset, each, overrides)
-            click.echo(
-                json.dumps(facts, default=str, indent=1) if as_json else describe(facts, preset)
-            )
 
 
 def _spark_tasks() -> str:
@@ -89,13 +37,6 @@ def _spark_tasks() -> str:
     return f", {done:,} of {total:,} Spark tasks done" if stages else ""
 
 
-def _days(first: datetime | None, last: datetime) -> list[date]:
-    if first is not None and first > last:
-        raise click.UsageError(f"--from {first.date()} is after --day {last.date()}")
-    num_days = (last - (first or last)).days + 1
-    return [(last - timedelta(days=back)).date() for back in reversed(range(num_days))]
-
-
 @click.command()
 @click.argument("dataset", type=OneOf(DATASETS))
 def fetch(dataset: str) -> None:
@@ -114,7 +55,7 @@ def fetch(dataset: str) -> None:
     click.echo(str(folder))
 
 
-def describe(facts: dict[str, Any], given: str = "") -> str:
+def describe(facts: Mapping[str, Any], given: str = "") -> str:
     """A run in a line or two, for people; `given` is how the command was told the preset."""
     head = f"{facts['step']} {facts['day']}: {facts['status']} in {facts['seconds']:.1f} s"
     rows = f"{facts['rows']:,} rows in the partitions of this run"
@@ -132,7 +73,7 @@ def describe(facts: dict[str, Any], given: str = "") -> str:
     return "\n".join(lines)
 
 
-def _catalogue(facts: dict[str, Any]) -> list[str]:
+def _catalogue(facts: Mapping[str, Any]) -> list[str]:
     """What a catalogue lists, and what of it is no item or no longer one."""
     named = {
         "rows_without_id": ("rows without an id", "without_id"),
@@ -148,7 +89,7 @@ def _catalogue(facts: dict[str, Any]) -> list[str]:
     return [f"    {facts['listed_items']:,} items listed{withdrawn}", *lines]
 
 
-def _changes(facts: dict[str, Any], given: str) -> list[str]:
+def _changes(facts: Mapping[str, Any], given: str) -> list[str]:
     """What a delivery changed, which files weren't read, and which days are missing."""
     fates = ("added", "corrected", "unchanged", "withdrawn")
     counts = ", ".join(f"{facts[fate]:,} {fate}" for fate in fates if facts[fate])
@@ -173,20 +114,20 @@ def _changes(facts: dict[str, Any], given: str) -> list[str]:
     return lines
 
 
-def _run(name: str, preset: str, day: date, overrides: tuple[str, ...]) -> dict[str, Any]:
+def _run(request: Request) -> dict[str, Any]:
     from pipelines.config import load_config
     from pipelines.unchanged import unchanged
 
-    settings = Settings()
-    config = load_config(preset, folder=settings.presets, overrides=overrides)
+    name, settings = request.step.name, Settings()
+    config = load_config(request.preset, folder=settings.presets, overrides=request.overrides)
     # Only now: the JVM and Spark cost seconds, which neither a misspelt key should cost nor a run
     # that could change nothing.
-    known = unchanged(name, config, settings, day)
+    known = unchanged(name, config, settings, request.day)
     if known is not None:
         return known
     from pipelines.runner import run_job
 
-    return run_job(name, preset_config=config, settings=settings, day=day)
+    return run_job(name, preset_config=config, settings=settings, day=request.day)
 
 
 @contextmanager
@@ -207,3 +148,12 @@ def _exit_codes(step: str) -> Iterator[None]:
 def _stop(step: str, error: Exception, code: int) -> None:
     click.echo(f"{step}: {error}", err=True)
     raise SystemExit(code)
+
+
+RUNNER = Runner(
+    run=lambda request: _run(request),
+    describe=describe,
+    exits=_exit_codes,
+    progress=_spark_tasks,
+)
+"""Runs Spark steps, for `sidereal step`."""

@@ -21,6 +21,7 @@ from feature_store.checks.interface import check_facts
 from feature_store.contract import Contract
 from feature_store.run_record import timed, write_step
 from feature_store.settings import Settings
+from feature_store.steps import steps
 from feature_store.store import FeatureStore, Published, Stage
 from pipelines.config import PipelineConfig
 from pipelines.errors import DataRefused
@@ -59,7 +60,7 @@ def run_job(name: str, *, preset_config: PipelineConfig, settings: Settings, day
         prepare()
         run = JobRun(
             spark=build_session(settings, name=f"sidereal {name} {day}"),
-            store=FeatureStore.open(settings, preset_config.name),
+            store=FeatureStore.open(settings, preset_config.name, step=steps()[name]),
             config=preset_config,
             settings=settings,
             day=day,

@@ -1,6 +1,8 @@
-"""What spark-submit runs: `submit.py NAME… --preset P --day D`, the same as `sidereal job`."""
+"""What spark-submit runs: `submit.py STEP… --preset P --day D`, `sidereal step` of Spark alone."""
 
-from pipelines.cli import job
+from feature_store.step_command import step_command
+
+step = step_command({"spark": "pipelines.cli:RUNNER"})
 
 if __name__ == "__main__":
-    job()
+    step()

@@ -23,15 +23,10 @@ from urllib.parse import unquote, urlsplit
 import feature_store
 from feature_store.run_record import read_steps, write_step
 from feature_store.settings import Settings
+from feature_store.steps import steps
 from feature_store.store import FeatureStore
-from feature_store.tables import CATALOG
 from pipelines.config import PipelineConfig
 
-READS_RAW_FILES = ("build_items", "ingest_interactions")
-"""Jobs that open the source; the others read tables alone."""
-_WRITES_AFTER = {"build_items": "ingest_interactions"}
-"""A job that comes after one by the tables that the one looks at: `build_items` asks which days
-were published before, and what the day itself publishes then can't change what it did."""
 _DAILY = re.compile(r"(?:(?:day|date|dt)=)?(\d{4}-\d{2}-\d{2})(?:\..+)?")
 """What names a day's delivery in a folder of deliveries."""
 
@@ -113,8 +108,13 @@ def _code() -> str:
 
 
 def _content(name: str, store: FeatureStore, table: str, at: int | None, day: date) -> str | None:
-    """Content of a version; of a table that is written after the job, as it was before the day."""
-    if CATALOG[table].producer == _WRITES_AFTER.get(name):
+    """Content of a version; of a table that is written after the job, as it was before the day.
+
+    `build_items` asks which days were published before: what the day itself publishes then can't
+    change what it did.
+    """
+    step = steps()[name]
+    if table in step.looks_back and table not in step.writes:
         known = {info.snapshot_id: info for info in store.history(table)} if at else {}
         while at in known and known[at].day == day:
             at = known[at].parent_id
@@ -127,7 +127,7 @@ def raw_files(name: str, config: PipelineConfig, settings: Settings, day: date) 
     Deliveries of later days are left out. None: a place isn't on a disk of this machine, or nothing
     is there.
     """
-    if name not in READS_RAW_FILES:
+    if "raw_files" not in steps()[name].reads:
         return []
     found: set[tuple[str, int, int]] = set()
     for place in _places(config):

@@ -166,14 +166,14 @@ def _task(found: dict[str, Any]) -> Task:
 
 
 def _steps(found: dict[str, Any]) -> tuple[str, ...]:
-    """What a task runs: `JOB... --preset` of Spark, `... program PROGRAM... --preset` of training.
+    """What a task runs: `STEP... --preset` of Spark, `... step STEP... --preset` of training.
 
     A task that runs no steps by name, or was never begun, is one step.
     """
     rendered = found.get("rendered_fields") or {}
     arguments = rendered.get("application_args") or rendered.get("argv") or []
-    if "program" in arguments:
-        arguments = arguments[arguments.index("program") + 1 :]
+    if "step" in arguments:
+        arguments = arguments[arguments.index("step") + 1 :]
     elif "application_args" not in rendered:
         arguments = []
     steps = tuple(takewhile(lambda argument: not argument.startswith("--"), arguments))

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from feature_store import options
 from feature_store.choices import OneOf
 from feature_store.settings import Settings
 
@@ -41,7 +42,7 @@ _CHILD = (
 @click.command()
 @click.argument("names", nargs=-1, type=OneOf(BENCHMARKS), metavar="[NAME]...")
 @click.option("--quick", is_flag=True, help="Small work, to see that it runs; not for comparison.")
-@click.option("--json", "as_json", is_flag=True, help="Print the measures as JSON.")
+@options.as_json
 def bench(names: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Measure ours and the peers on the same work; writes var/bench.json.
 

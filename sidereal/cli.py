@@ -55,10 +55,7 @@ SECTIONS: dict[str, tuple[Mount, ...]] = {
         ),
         Mount("fetch", "pipelines.cli:fetch", "Get a public data set."),
     ),
-    "Steps": (
-        Mount("job", "pipelines.cli:job", "Run one Spark job for a day.", True),
-        Mount("program", "training.cli:program", "Run one training program for a day.", True),
-    ),
+    "Steps": (Mount("step", "sidereal.step:step", "Run steps for a day, or list them.", True),),
     "Stores": (
         Mount("export", "sidereal.export:export", "Write recommendations to a file or to Redis."),
         Mount("tables", "feature_store.cli:tables", "List, show, compare, roll back tables."),

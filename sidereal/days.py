@@ -49,4 +49,4 @@ def _day(option: str, text: str) -> date:
     try:
         return date.fromisoformat(text.strip())
     except ValueError as error:
-        raise PresetError(f"{option}: {text!r} is not a day such as 1998-04-20") from error
+        raise PresetError(f"{option}: {text!r} is no day; write it as in 1998-04-15") from error

@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from feature_store import options
 
 if TYPE_CHECKING:
     from training.export.rows import Exported, Rows
@@ -25,8 +27,8 @@ def export() -> None:
 
 
 @export.command()
-@click.option("--preset", required=True, help="Whose: a preset's name, or a path to its YAML.")
-@click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The day.")
+@options.preset
+@options.latest_day("recommendations")
 @click.option(
     "--to",
     "target",
@@ -34,8 +36,8 @@ def export() -> None:
     metavar="FILE|redis://HOST:PORT/DB",
     help="A file that ends in .parquet, .csv or .jsonl, or the address of a Redis.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")
-def recommendations(preset: str, day: datetime, target: str, as_json: bool) -> None:
+@options.as_json
+def recommendations(preset: str, day: date | None, target: str, as_json: bool) -> None:
     """Write a day's recommendations to a file or to Redis, all of them or none.
 
     A file is written beside its place and then renamed. In Redis each user is a key of a version,
@@ -50,7 +52,7 @@ def recommendations(preset: str, day: datetime, target: str, as_json: bool) -> N
     started = time.perf_counter()
     with _one_line_errors():
         form = _form(target)
-        rows = _rows(preset, day.date())
+        rows = _rows(preset, day)
         done = _write(rows, target, form)
     facts = {
         **asdict(done),
@@ -84,7 +86,7 @@ def _form(target: str) -> str:
     return path.suffix
 
 
-def _rows(preset: str, day: date) -> "Rows":
+def _rows(preset: str, day: date | None) -> "Rows":
     from feature_store.preset import preset_name
     from feature_store.settings import Settings
     from training.export.rows import rows_of

@@ -19,6 +19,8 @@ ENVIRONMENT = """\
 SIDEREAL_HOME=state
 SIDEREAL_DATA=data
 SIDEREAL_PRESETS=presets
+# What `--preset` is without it.
+SIDEREAL_PRESET={name}
 """
 HEAD = """\
 # What Sidereal does with your data. All keys: docs/presets.md. Commented out: the defaults.
@@ -82,7 +84,7 @@ def init(directory: Path, name: str) -> None:
         _end(f"{preset} is there already; nothing was written. Choose another --name")
     texts = {preset: preset_text(name)}
     if not environment.exists():
-        texts[environment] = ENVIRONMENT
+        texts[environment] = ENVIRONMENT.format(name=name)
     try:
         for folder in ("presets", "data", "state"):
             (directory / folder).mkdir(parents=True, exist_ok=True)

@@ -10,15 +10,11 @@ from typing import Any
 
 import click
 
+from feature_store import options
 from feature_store.preset import Preset, PresetError, Section, instance, read_preset
 from feature_store.preset_problems import dotted
 from feature_store.settings import Settings
 from sidereal.preset_check import checked, parts, problems_in, warnings_of
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")
-overriding = click.option(
-    "--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting."
-)
 
 
 @click.group()
@@ -31,16 +27,16 @@ def presets() -> None:
 
 @presets.command()
 @click.argument("name")
-@overriding
+@options.overrides
 @click.option("--model", help="Family to train as challenger (models.challenger).")
-@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Default: the newest there is.")
+@options.latest_day("rows")
 @click.option("--no-data", is_flag=True, help="Look at the preset alone, which takes no Spark.")
-@as_json
+@options.as_json
 def check(
     name: str,
     overrides: tuple[str, ...],
     model: str | None,
-    day: datetime | None,
+    day: date | None,
     no_data: bool,
     as_json: bool,
 ) -> None:
@@ -75,7 +71,7 @@ def check(
     if not no_data and find_spec("pyspark"):
         from sidereal.preset_data import look
 
-        code = look(preset, settings, day.date() if day else None, facts, given=name, quiet=as_json)
+        code = look(preset, settings, day, facts, given=name, quiet=as_json)
         if code:
             sys.exit(code)
     if as_json:
@@ -83,7 +79,7 @@ def check(
 
 
 @presets.command("list")
-@as_json
+@options.as_json
 def list_(as_json: bool) -> None:
     """Every preset in SIDEREAL_PRESETS: name, layout, what it is, and whether it is right."""
     folder = Settings().presets
@@ -107,8 +103,8 @@ def list_(as_json: bool) -> None:
 
 @presets.command()
 @click.argument("name")
-@overriding
-@as_json
+@options.overrides
+@options.as_json
 def show(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Every value of preset NAME, and what says it: a line of the file, --set, or a default."""
     try:
@@ -129,7 +125,7 @@ def show(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 @presets.command()
-@click.option("--write", is_flag=True, help="Write docs/presets.md and docs/settings.md.")
+@click.option("--write", is_flag=True, help="Write the pages that are made of code.")
 def reference(write: bool) -> None:
     """Print every key of a preset, with type, default and meaning."""
     from sidereal.reference import pages, preset_page

@@ -1,10 +1,11 @@
-"""The pages `docs/presets.md` and `docs/settings.md`, made from the code that they are about."""
+"""`docs/presets.md`, `docs/settings.md` and a part of ARCHITECTURE.md, made from the code."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from feature_store.settings import REPOSITORY, Settings
+from sidereal.architecture import PAGE, architecture_page
 from sidereal.preset_reference import Key, as_yaml, keys, meanings
 
 MADE = "<!-- Made by `sidereal presets reference --write`; edit the docstrings of the fields. -->"
@@ -14,7 +15,11 @@ INFRASTRUCTURE = REPOSITORY / "infra" / "README.md"
 def pages() -> dict[Path, str]:
     """The pages by their place in the checkout."""
     docs = REPOSITORY / "docs"
-    return {docs / "presets.md": preset_page(), docs / "settings.md": settings_page()}
+    return {
+        docs / "presets.md": preset_page(),
+        docs / "settings.md": settings_page(),
+        PAGE: architecture_page(),
+    }
 
 
 def preset_page() -> str:

@@ -10,12 +10,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from feature_store import options
 from feature_store.choices import OneOf
 
 if TYPE_CHECKING:
@@ -24,14 +25,9 @@ if TYPE_CHECKING:
     from training.programs.interface import Task
     from training.reproduce.higr_slates import Table
 
-VECTOR_STEPS = (
-    ("job", "build_items"),
-    ("job", "ingest_interactions"),
-    ("job", "embed_items"),
-    ("job", "build_user_sequences"),
-)
-DATA_STEPS = (*VECTOR_STEPS, ("program", "train_tokenizer"), ("program", "build_semantic_ids"))
-SLATE_STEPS = (*DATA_STEPS, ("job", "build_slates"), ("job", "build_preference_pairs"))
+VECTOR_STEPS = ("build_items", "ingest_interactions", "embed_items", "build_user_sequences")
+DATA_STEPS = (*VECTOR_STEPS, "train_tokenizer", "build_semantic_ids")
+SLATE_STEPS = (*DATA_STEPS, "build_slates", "build_preference_pairs")
 LAST_DAYS = {
     "movielens-100k": date(1998, 4, 22),
     "amazon-office": date(2014, 7, 23),
@@ -46,15 +42,15 @@ def reproduce() -> None:
 
 
 @reproduce.command()
-@click.option("--preset", required=True, help="A preset; its tables are built in a home apart.")
-@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Data up to the end of this day.")
+@options.preset
+@click.option("--day", type=options.DAY, help="Data up to the end of this day.")
 @click.option("--only", multiple=True, help="Families to fit; default: tiger and the baselines.")
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")
+@options.overrides
 def baselines(
     preset: str,
-    day: datetime | None,
+    day: date | None,
     only: tuple[str, ...],
     seeds: tuple[int, ...],
     device: str,
@@ -71,7 +67,7 @@ def baselines(
 
     outer = Settings()
     known = preset_name(preset, folder=outer.presets, overrides=overrides)
-    last = day.date() if day else LAST_DAYS.get(known)
+    last = day or LAST_DAYS.get(known)
     if last is None:
         raise click.UsageError(f"--day is needed: nothing says where the data of {known} ends")
     root, name = outer.home.absolute() / "reproduce", _named(known, overrides)
@@ -177,8 +173,8 @@ def unigrf(
     help="Rows of the one table of --only; default: all. What they are compared with is one more.",
 )
 @click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
-@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="Data up to the end of this day.")
-@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")
+@click.option("--day", type=options.DAY, help="Data up to the end of this day.")
+@options.overrides
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the preset's, to try it.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
@@ -194,7 +190,7 @@ def higr(
     only: tuple[str, ...],
     rows: tuple[str, ...],
     seeds: tuple[int, ...],
-    day: datetime | None,
+    day: date | None,
     overrides: tuple[str, ...],
     epochs: int | None,
     device: str,
@@ -215,7 +211,7 @@ def higr(
     show_log_lines()
     outer = Settings()
     root = outer.home.absolute() / "reproduce"
-    last, names = day.date() if day else LAST_DAYS[dataset], only or _EXPERIMENTS[dataset]
+    last, names = day or LAST_DAYS[dataset], only or _EXPERIMENTS[dataset]
     unfit = sorted(set(names) - set(_EXPERIMENTS[dataset]))
     if unfit:
         raise click.UsageError(f"{dataset} has no data for {unfit}; see presets/{dataset}.yaml")
@@ -416,7 +412,7 @@ def _build_tables(
     home: Path,
     data: Path,
     overrides: tuple[str, ...],
-    steps: tuple[tuple[str, str], ...] = DATA_STEPS,
+    steps: tuple[str, ...] = DATA_STEPS,
 ) -> None:
     from feature_store.preset import preset_name
     from feature_store.settings import Settings
@@ -424,7 +420,7 @@ def _build_tables(
     own = preset_name(preset, folder=Settings().presets, overrides=overrides)
     environment = {**os.environ, "SIDEREAL_HOME": str(home), "SIDEREAL_DATA": str(data)}
     settings = [part for override in overrides for part in ("--set", override)]
-    for kind, name in steps:
+    for name in steps:
         record = home / "runs" / own / day.isoformat() / "steps" / f"{name}.json"
         done = record.is_file() and json.loads(record.read_text()).get("status") in (
             "done", "unchanged",
@@ -433,7 +429,7 @@ def _build_tables(
             continue
         click.echo(f"{name} …", err=True)
         command = [
-            sys.executable, "-m", "sidereal.cli", kind, name,
+            sys.executable, "-m", "sidereal.cli", "step", name,
             "--preset", preset, "--day", day.isoformat(), *settings,
         ]  # fmt: skip
         finished = subprocess.run(command, env=environment, check=False)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
+from feature_store import options
 from feature_store.errors import FeatureStoreError
 from feature_store.preset import PresetError
 from feature_store.settings import Settings
@@ -26,13 +27,13 @@ from sidereal.summary_view import console_of_run
 
 
 @click.command()
-@click.option("--preset", default="movielens-100k", show_default=True, help="Name or path.")
+@options.preset
 @click.option("--day", "--days", "days", multiple=True, help="Days to run: D1,D2 (or repeated).")
 @click.option("--yesterday", "before_today", is_flag=True, help="Run the day that ended last, UTC.")
 @click.option("--from", "first", metavar="DAY", help="Bring in the days from this one on, first.")
 @click.option("--to", "last", metavar="DAY", help="With --from: the last day, which is run whole.")
 @click.option("--model", help="Family to train as challenger (models.challenger).")
-@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")
+@options.overrides
 @click.option(
     "--refusal-exit-code",
     type=click.IntRange(0, 125),
@@ -42,12 +43,7 @@ from sidereal.summary_view import console_of_run
     help="Exit code where all went well and the gate refused a challenger.",
 )
 @click.option("--keep-airflow", is_flag=True, help="Serve the Airflow UI afterwards, until Ctrl-C.")
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print the summaries, or the error, as JSON, nothing else.",
-)
+@options.as_json
 def run(
     preset: str,
     days: tuple[str, ...],

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
+from feature_store.store import FeatureStore
 from training.bundle import Origin, write_bundle
 from training.data.histories import Histories
 from training.data.splits import split_rolling
@@ -22,6 +23,11 @@ NUM_KINDS = 4  # item n is of kind n % 4
 NUM_USERS = 150
 EVENTS = 24
 ITEM_IDS = [f"item-{number}" for number in range(NUM_ITEMS)]
+
+
+def tables_of(task):
+    """All tables of a task's preset, also those that its step doesn't declare."""
+    return FeatureStore.open(task.settings, task.config.name)
 
 
 def histories(day=DAY, seed=0, num_users=NUM_USERS, *, opinions=False):

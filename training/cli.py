@@ -1,105 +1,49 @@
-"""`sidereal program` and `sidereal models`: training's commands, thin and lazy.
+"""Training steps for `sidereal step`, and `sidereal models`: thin and lazy.
 
 Under torchrun every process runs the command; only the first prints and writes the run record.
 """
 
 import importlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from feature_store.choices import OneOf
+from feature_store import options
+from feature_store.step_command import Request, Runner, step_command
 
 if TYPE_CHECKING:
     from training.programs.interface import Facts, Task
     from training.registry import Registry
     from training.registry_view import View
 
-PROGRAMS = {
-    "train_tokenizer": "Train a tokenizer on the day's item embeddings, when one is due.",
-    "build_semantic_ids": "Give every item its semantic ID under the current generation.",
-    "train_recommender": "Train the challenger (or the --family given) and keep its bundle.",
-    "align_recommender": "Teach the challenger which of two slates is better, if it can learn it.",
-    "train_baselines": "Train the baselines that the challenger must face.",
-    "evaluate_recommender": "Measure the day's candidates and the champion on the same users.",
-    "promote_recommender": "Register the challenger, ask the gate, move the aliases.",
-    "recommend": "Write the champion's recommendations of the day.",
-    "write_report": "Write the day's HTML report.",
-}
-"""Every program, with its help."""
 _MODULES = {"train_baselines": "train_recommender"}  # where the module has another name
 
 
-def _programs_help() -> str:
-    width = max(map(len, PROGRAMS))
-    lines = "\n".join(f"  {name:{width}}  {text}" for name, text in PROGRAMS.items())
-    return f"""Run training programs for one day, one after the other.
-
-\b
-Programs:
-{lines}
-
-Several share a process, so that what they import is imported once; the first that fails is the
-last that runs, and a program that finds its work done says so.
-
-Exit codes: 0 done (a refused promotion is an outcome, too), 1 failed, 2 usage or preset, 3 a table
-that was made breaks its rules.
-"""
+def _run_step(request: Request) -> "Facts | None":
+    task = _task(request)
+    facts = _run(request.step.name, task)
+    return facts if task.is_first_process else None
 
 
-@click.command(help=_programs_help())
-@click.argument("names", metavar="PROGRAM...", nargs=-1, required=True, type=OneOf(PROGRAMS))
-@click.option("--preset", required=True, help="A preset's name, or a path to its YAML.")
-@click.option("--day", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The day.")
-@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change a setting.")
-@click.option("--family", multiple=True, help="Of train_…: train this family; may be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts of each as JSON.")
-def program(
-    names: tuple[str, ...],
-    preset: str,
-    day: datetime,
-    overrides: tuple[str, ...],
-    family: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Run the programs named; `_programs_help` says the rest."""
-    for name in names:
-        if family and _MODULES.get(name, name) != "train_recommender":
-            raise click.UsageError(f"--family says what is trained; {name} has no use for it")
-    from feature_store.log_lines import at_work, show_log_lines
-
-    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
-        show_log_lines()
-    for name in names:
-        with _one_line_errors(name), at_work(f"{name} {day.date()}"):
-            task = _task(name, preset, day, overrides, family)
-            facts = _run(name, task)
-        if task.is_first_process:
-            click.echo(_as_json(facts) if as_json else _told(facts))
-
-
-def _task(
-    name: str, preset: str, day: datetime, overrides: tuple[str, ...], family: tuple[str, ...]
-) -> "Task":
+def _task(request: Request) -> "Task":
     from feature_store.settings import Settings
     from training.config import load_config
     from training.programs.interface import Task
 
-    settings = Settings()
-    config = load_config(preset, folder=settings.presets, overrides=overrides)
+    name, settings = request.step.name, Settings()
+    config = load_config(request.preset, folder=settings.presets, overrides=request.overrides)
     named = {
         "train_recommender": (config.models.challenger,),
         "train_baselines": config.models.baselines,
     }
-    return Task(settings, config, day.date(), step=name, families=family or named.get(name, ()))
+    families = request.families or named.get(name, ())
+    return Task(settings, config, request.day, step=name, families=families)
 
 
 def _run(name: str, task: "Task") -> "Facts":
@@ -133,12 +77,7 @@ def models() -> None:
 
 
 def _registry_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print facts as JSON."),
-        click.option("--preset", required=True, help="Whose models: a preset's name or path."),
-    ):
-        command = option(command)
-    return command
+    return options.preset(options.as_json(command))
 
 
 @models.command("list")
@@ -151,7 +90,7 @@ def list_(preset: str, as_json: bool) -> None:
         click.echo(_as_json([asdict(version) for version in found]))
         return
     for version in found:
-        verdict = next(reversed(version.verdicts.values()), {})
+        verdict: Mapping[str, Any] = next(reversed(list(version.verdicts.values())), {})
         aliases = f" [{', '.join(version.aliases)}]" if version.aliases else ""
         click.echo(
             f"{version.number:>4}  {version.day}  {version.family:<12} {version.digest[:12]}"
@@ -191,7 +130,7 @@ def verify(preset: str, as_json: bool, number: int | None) -> None:
     with _one_line_errors():
         registry = _look(preset)
         chosen = [registry.version(number)] if number is not None else registry.versions()
-    facts = []
+    facts: list[dict[str, Any]] = []
     for version in chosen:
         try:
             bundle = registry.fetch(version)
@@ -238,7 +177,7 @@ def rollback(preset: str, as_json: bool, reason: str) -> None:
     else:
         click.echo(
             f"version {move.to_version} is champion again, {move.from_version} is previous; "
-            f"recommendations stay as they are until the next run, or `sidereal program recommend "
+            f"recommendations stay as they are until the next run, or `sidereal step recommend "
             f"--preset {preset} --day DAY`"
         )
 
@@ -303,7 +242,7 @@ def _as_json(facts: Any) -> str:
     return json.dumps(facts, indent=1, sort_keys=True, default=str)
 
 
-def _told(facts: Mapping[str, Any]) -> str:
+def _told(facts: Mapping[str, Any], given: str) -> str:
     message = f": {facts['message']}" if "message" in facts else ""
     return f"{facts['step']} {facts['day']} {facts['status']}, {facts['seconds']:.1f} s{message}"
 
@@ -313,7 +252,10 @@ def main() -> None:
     """Training's commands, for machines that have only the training image."""
 
 
-main.add_command(program)
+RUNNER = Runner(run=_run_step, describe=_told, exits=_one_line_errors)
+"""Runs training steps, for `sidereal step`."""
+
+main.add_command(step_command({"training": "training.cli:RUNNER"}))
 main.add_command(models)
 
 if __name__ == "__main__":

@@ -3,13 +3,17 @@
 An asset's name holds the preset's: what one preset has emitted never starts a DAG of another that
 the same Airflow runs later.
 
-The graph between DAGs is derived from the contracts: a task emits the tables whose contract names
-it as their producer, and nothing in a DAG file repeats a table's name as a string of its own.
+A task emits the tables that its steps write, and a DAG starts when the tables are there that its
+steps read: `feature_store.steps` says which, and no DAG file repeats a table's name.
 """
 
-from airflow.sdk import Asset
+from functools import reduce
+from operator import and_
+
+from airflow.sdk import Asset, PartitionedAssetTimetable
 
 from dags.common.defaults import preset_name
+from feature_store.steps import Step, tables_that_start
 from feature_store.tables import CATALOG
 
 ASSETS: dict[str, Asset] = {
@@ -19,6 +23,12 @@ ASSETS: dict[str, Asset] = {
 """By the table's name."""
 
 
-def produced_by(step: str) -> list[Asset]:
+def produced_by(step: Step) -> list[Asset]:
     """Assets of the tables that a step writes, in catalogue order; empty where it writes none."""
-    return [ASSETS[name] for name, table in CATALOG.items() if table.producer == step]
+    return [asset for table, asset in ASSETS.items() if table in step.writes]
+
+
+def once_published(dag_id: str) -> PartitionedAssetTimetable:
+    """Starts a DAG for a day once all tables of the day are there that its steps read."""
+    tables = tables_that_start(dag_id, ASSETS)
+    return PartitionedAssetTimetable(assets=reduce(and_, (ASSETS[table] for table in tables)))

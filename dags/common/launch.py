@@ -1,4 +1,4 @@
-"""How a step becomes a task: Spark jobs by spark-submit, training in a process or in a GPU pod.
+"""How steps become tasks: Spark by spark-submit, training in a process or in a GPU pod.
 
 The form is a setting; the DAG files are the same on one machine and on a cluster. Read from the
 environment of the Airflow processes (each is written out in infra/README.md):
@@ -21,9 +21,7 @@ environment of the Airflow processes (each is written out in infra/README.md):
 import json
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
-from graphlib import TopologicalSorter
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,37 +30,57 @@ from airflow.sdk import Asset, BaseOperator
 from dags.common.assets import produced_by
 from dags.common.command import CommandOperator
 from dags.common.defaults import FIRST_DAY, preset_arguments
+from feature_store.steps import Step, steps_before, steps_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUBMIT = REPOSITORY / "pipelines" / "submit.py"
-SPARK_JOBS = "spark_jobs"
 STATE = "/state"
 """Where a pod finds the run records; SIDEREAL_HOME of the pods' ConfigMap."""
 
 _PINNED = re.compile(r".+@sha256:[0-9a-f]{64}")
 
 
-def spark_jobs(upstream: Mapping[str, Sequence[str]], *, fills: bool = False) -> None:
-    """The Spark jobs of a DAG: a task each, or one for all of them.
+def tasks_of(dag_id: str, *, fills: bool = False) -> None:
+    """The steps of a DAG as its tasks: a task each, or one for several that follow each other.
 
     A task each shows where time goes, runs what it can side by side, and repeats after a failure
-    only what failed. One application for all starts Spark once, which is most of the time of jobs
-    that are short; its task is called `SPARK_JOBS`.
+    only what failed. One process for several starts Spark, or imports torch and MLflow, once, which
+    is most of the time of steps that find little to do.
 
     Args:
-        upstream: by job the jobs whose tables it reads.
+        dag_id: the DAG, as `feature_store.steps` names it.
         fills: whether a run may be asked for several days in order, of which the last is its own.
             With a task each, the last day's catalogue is there before the first day's events.
     Raises:
-        ValueError: SIDEREAL_TASK_PER is neither step nor dag.
+        ValueError: SIDEREAL_TASK_PER is neither step nor dag, SIDEREAL_LAUNCHER is neither local
+            nor kubernetes, or the image is not pinned.
     """
-    if _steps_share():
-        jobs = list(TopologicalSorter(upstream).static_order())
-        _spark_application(SPARK_JOBS, jobs, fills=fills)
-        return
-    tasks = {job: _spark_application(job, [job], fills=fills) for job in upstream}
-    for job, waits_for in upstream.items():
-        tasks[job].set_upstream([tasks[each] for each in waits_for])
+    tasks: dict[str, BaseOperator] = {}
+    for task_id, steps in _grouped(steps_of(dag_id)).items():
+        make = _spark_application if steps[0].kind == "spark" else _training
+        tasks |= dict.fromkeys((step.name for step in steps), make(task_id, steps, fills=fills))
+    for name, task in tasks.items():
+        for before in steps_before(name):
+            if before in tasks and tasks[before] is not task:
+                task.set_upstream(tasks[before])
+
+
+def _grouped(steps: Sequence[Step]) -> dict[str, list[Step]]:
+    """Steps by the task that they are part of; one that is alone in it gives the task its name.
+
+    With several processes, what computes gradients and what must run once keep apart.
+    """
+    shared: dict[str, list[Step]] = {}
+    for step in steps:
+        shared.setdefault(step.shared_task if _steps_share() else step.name, []).append(step)
+    groups: dict[str, list[Step]] = {}
+    for task_id, together in shared.items():
+        mixed = len({step.trains for step in together}) > 1
+        if len(together) == 1 or (mixed and _torchrun(True)):
+            groups |= {step.name: [step] for step in together}
+        else:
+            groups[task_id] = together
+    return groups
 
 
 def _steps_share() -> bool:
@@ -72,8 +90,8 @@ def _steps_share() -> bool:
     return per == "dag"
 
 
-def _spark_application(task_id: str, jobs: list[str], *, fills: bool) -> BaseOperator:
-    """Jobs of `pipelines.jobs`, submitted to whatever master the connection names."""
+def _spark_application(task_id: str, steps: Sequence[Step], *, fills: bool) -> BaseOperator:
+    """Spark steps, submitted to whatever master the connection names."""
     # The import pulls in two Kubernetes clients, a second that DAGs without Spark needn't pay.
     from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 
@@ -82,63 +100,40 @@ def _spark_application(task_id: str, jobs: list[str], *, fills: bool) -> BaseOpe
         name=f"sidereal-{task_id}",
         conn_id="spark_default",
         application=os.environ.get("SIDEREAL_SPARK_APPLICATION", str(SUBMIT)),
-        application_args=[*jobs, *preset_arguments(), *(["--from", FIRST_DAY] if fills else [])],
+        application_args=_arguments(steps, fills=fills),
         conf=json.loads(os.environ.get("SIDEREAL_SPARK_CONF", "{}")),
         driver_memory=os.environ.get("SIDEREAL_SPARK_DRIVER_MEMORY", "2g"),
-        outlets=_made_by(jobs),
+        outlets=_made_by(steps),
     )
 
 
-def _made_by(steps: Sequence[str]) -> list[Asset]:
+def _training(task_id: str, steps: Sequence[Step], *, fills: bool) -> BaseOperator:
+    trains = any(step.trains for step in steps)
+    argv = [*_torchrun(trains), "sidereal", "step", *_arguments(steps, fills=fills)]
+    gpus = int(os.environ.get("SIDEREAL_TRAINING_GPUS", "1")) * trains
+    return _task(task_id, argv, outlets=_made_by(steps), gpus=gpus)
+
+
+def _arguments(steps: Sequence[Step], *, fills: bool) -> list[str]:
+    """Of `sidereal step`."""
+    first = ["--from", FIRST_DAY] if fills else []
+    return [*(step.name for step in steps), *preset_arguments(), *first]
+
+
+def _made_by(steps: Sequence[Step]) -> list[Asset]:
     return [asset for step in steps for asset in produced_by(step)]
 
 
-def training_programs(
-    *names: str, together: str = "", trains: Collection[str] = ()
-) -> tuple[BaseOperator, BaseOperator]:
-    """Programs of `training.programs` that follow each other: a task each, or one process.
-
-    A process imports torch, MLflow and the tables' catalog in three seconds, which is most of the
-    time of a program that finds little to do.
-
-    Args:
-        names: the programs in their order; each is also a task.
-        together: the task's name where they share a process; a program alone keeps its own.
-        trains: those that compute gradients, so that several processes and GPUs help them. The
-            others must run once, so with several processes they keep apart.
-    Returns:
-        The first task and the last, which may be the same.
-    Raises:
-        ValueError: SIDEREAL_TASK_PER is neither step nor dag, SIDEREAL_LAUNCHER is neither local
-            nor kubernetes, or the image is not pinned.
-    """
-    alike = {name in trains for name in names} != {True, False}
-    if _steps_share() and len(names) > 1 and (alike or not _torchrun(True)):
-        task = _training(together, names, trains=not set(names).isdisjoint(trains))
-        return task, task
-    tasks = [_training(name, [name], trains=name in trains) for name in names]
-    for before, after in pairwise(tasks):
-        before.set_downstream(after)
-    return tasks[0], tasks[-1]
-
-
-def _training(task_id: str, programs: Sequence[str], *, trains: bool) -> BaseOperator:
-    argv = [*_torchrun(trains), "sidereal", "program", *programs, *preset_arguments()]
-    gpus = int(os.environ.get("SIDEREAL_TRAINING_GPUS", "1")) * trains
-    return _task(task_id, argv, steps=programs, gpus=gpus)
-
-
 def command(task_id: str, argv: list[str]) -> BaseOperator:
-    """Any other command of ours; it runs where the training programs do.
+    """A command of ours that is no step; it runs where training does.
 
     Raises:
         ValueError: SIDEREAL_LAUNCHER is neither local nor kubernetes, or the image is not pinned.
     """
-    return _task(task_id, argv, steps=[task_id], gpus=0)
+    return _task(task_id, argv, outlets=[], gpus=0)
 
 
-def _task(task_id: str, argv: list[str], *, steps: Sequence[str], gpus: int) -> BaseOperator:
-    outlets = _made_by(steps)
+def _task(task_id: str, argv: list[str], *, outlets: list[Asset], gpus: int) -> BaseOperator:
     launcher = os.environ.get("SIDEREAL_LAUNCHER", "local")
     if launcher == "local":
         return CommandOperator(task_id=task_id, argv=argv, directory=REPOSITORY, outlets=outlets)

@@ -24,6 +24,7 @@ from feature_store.checks.metrics import Metrics, StagedRows
 from feature_store.contract import Contract
 from feature_store.contract_rules import column_differences
 from feature_store.rules import KeyRule, RowRule, Rule, TableRule
+from feature_store.steps import producer_of
 
 SCHEMA_RULE = "columns_match_the_contract"
 SCHEMA_DESCRIPTION = "The table has the contract's columns, in its order and of its types."
@@ -151,7 +152,7 @@ def build_suite(contract: Contract, rules: tuple[Rule, ...]) -> ExpectationSuite
             schema,
             *(expectation(rule, note=meanings.get(rule.column or "")) for rule in rules),
         ],
-        notes=f"One row is {contract.grain}. Written by {contract.producer}.",
+        notes=f"One row is {contract.grain}. Written by {producer_of(contract.name)}.",
     )
 
 

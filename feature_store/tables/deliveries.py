@@ -8,8 +8,6 @@ DELIVERIES = Contract(
     key=("day", "events_of"),
     partition="day",
     order=("events_of",),
-    producer="ingest_interactions",
-    consumers=("ingest_interactions", "build_items"),
     columns=(
         Column(name="day", type="date", meaning="the day whose run took it"),
         Column(

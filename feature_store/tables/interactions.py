@@ -114,8 +114,6 @@ INTERACTIONS = Contract(
     key=("user_id", "item_id", "event_time", "request_id", "position"),
     partition="day",
     order=("user_id", "event_time", "item_id"),
-    producer="ingest_interactions",
-    consumers=("build_user_sequences", "build_slates"),
     columns=(
         Column(name="day", type="date", meaning="UTC date of event_time"),
         Column(name="user_id", type="string", meaning="the source's own user id"),

@@ -31,8 +31,6 @@ ITEM_COOCCURRENCE = Contract(
     key=("day", "item_index", "other_index"),
     partition="day",
     order=("item_index", "other_index"),
-    producer="build_item_cooccurrence",
-    consumers=("train_tokenizer",),
     columns=(
         Column(name="day", type="date", meaning="the last of the `cooccurrence.days` days counted"),
         Column(name="item_index", type="int", minimum=0, meaning="as in items"),

@@ -27,8 +27,6 @@ ITEM_EMBEDDINGS = Contract(
     key=("encoder", "item_id"),
     partition="encoder",
     order=("item_index",),
-    producer="embed_items",
-    consumers=("train_tokenizer", "build_semantic_ids", "build_preference_pairs"),
     columns=(
         Column(name="encoder", type="string", meaning="encoder name and revision, name@revision"),
         Column(name="item_id", type="string", meaning="the source's own item id"),

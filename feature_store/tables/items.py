@@ -63,15 +63,6 @@ ITEMS = Contract(
     grain="one catalogue item",
     key=("item_id",),
     order=("item_index",),
-    producer="build_items",
-    consumers=(
-        "embed_items",
-        "build_user_sequences",
-        "build_slates",
-        "build_preference_pairs",
-        "train_tokenizer",
-        "train_recommender",
-    ),
     columns=(
         Column(name="item_id", type="string", meaning="the source's own item id"),
         Column(

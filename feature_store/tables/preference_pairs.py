@@ -45,8 +45,6 @@ PREFERENCE_PAIRS = Contract(
     key=("day", "slate_id", "kind", "pair"),
     partition="day",
     order=("user_id", "context_until", "slate_id", "kind", "pair"),
-    producer="build_preference_pairs",
-    consumers=("train_recommender",),
     columns=(
         Column(name="day", type="date", meaning="day of the slate"),
         Column(name="slate_id", type="string", meaning="the slate the pair was made from"),

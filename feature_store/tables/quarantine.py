@@ -23,8 +23,6 @@ QUARANTINE = Contract(
     key=("day", "source_file", "line"),
     partition="day",
     order=("source_file", "line"),
-    producer="ingest_interactions",
-    consumers=("write_report",),
     columns=(
         Column(name="day", type="date", meaning="the day whose run refused the row"),
         Column(name="source_file", type="string", meaning="the raw file the row came from"),

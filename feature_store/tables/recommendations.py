@@ -32,8 +32,6 @@ RECOMMENDATIONS = Contract(
     key=("day", "user_id"),
     partition="day",
     order=("user_id",),
-    producer="recommend",
-    consumers=("write_report",),
     columns=(
         Column(name="day", type="date", meaning="the day whose histories were continued"),
         Column(name="user_id", type="string", meaning="the source's own user id"),

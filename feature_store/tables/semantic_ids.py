@@ -39,8 +39,6 @@ SEMANTIC_IDS = Contract(
     key=("generation", "item_id"),
     partition="generation",
     order=("item_index",),
-    producer="build_semantic_ids",
-    consumers=("train_recommender", "evaluate_recommender", "recommend"),
     columns=(
         Column(
             name="generation",

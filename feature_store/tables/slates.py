@@ -50,8 +50,6 @@ SLATES = Contract(
     key=("day", "slate_id"),
     partition="day",
     order=("user_id", "started_at", "slate_id"),
-    producer="build_slates",
-    consumers=("build_preference_pairs", "build_item_cooccurrence", "train_recommender"),
     columns=(
         Column(
             name="day",

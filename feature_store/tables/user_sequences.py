@@ -45,8 +45,6 @@ USER_SEQUENCES = Contract(
     key=("day", "user_id"),
     partition="day",
     order=("user_id",),
-    producer="build_user_sequences",
-    consumers=("train_recommender", "evaluate_recommender", "recommend"),
     columns=(
         Column(name="day", type="date", meaning="the history holds events before the day's end"),
         Column(name="user_id", type="string", meaning="the source's own user id"),

@@ -1,4 +1,4 @@
-# Training: one program per container, on a CPU or a GPU. No Airflow and no Spark in it.
+# Training: one step per container, on a CPU or a GPU. No Airflow and no Spark in it.
 #   docker build -f infra/images/training.Dockerfile -t sidereal-training .
 # pip takes the CUDA build of torch on x86 Linux by itself; TORCH_INDEX chooses another one.
 ARG BASE=python:3.11-slim-bookworm
@@ -22,4 +22,4 @@ RUN useradd --create-home --uid 50000 training && mkdir /state && chown training
 USER training
 ENV SIDEREAL_HOME=/state
 ENTRYPOINT []
-CMD ["sidereal", "program", "--help"]
+CMD ["sidereal", "step", "--help"]

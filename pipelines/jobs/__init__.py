@@ -1,25 +1,13 @@
 """Every Spark job there is."""
 
-from pipelines.jobs import (
-    build_item_cooccurrence,
-    build_items,
-    build_preference_pairs,
-    build_slates,
-    build_user_sequences,
-    embed_items,
-    ingest_interactions,
-)
+from importlib import import_module
+
+from feature_store.steps import steps
 from pipelines.jobs.interface import Job
 
 JOBS: dict[str, Job] = {
-    job.name: job
-    for job in (
-        build_items.JOB,
-        ingest_interactions.JOB,
-        embed_items.JOB,
-        build_user_sequences.JOB,
-        build_slates.JOB,
-        build_preference_pairs.JOB,
-        build_item_cooccurrence.JOB,
-    )
+    name: import_module(f"pipelines.jobs.{name}").JOB
+    for name, step in steps().items()
+    if step.kind == "spark"
 }
+"""By the name of the step, which is the module's, too."""

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from feature_store.tables.item_cooccurrence import ITEM_COOCCURRENCE
+from feature_store.steps import run_first
 from pipelines.errors import DataRefused
 from pipelines.jobs.interface import Job, JobOutput, JobRun
 from pipelines.jobs.missing_days import ROWS_PER_FILE
@@ -17,7 +17,7 @@ def build(run: JobRun) -> JobOutput:
     """
     config = run.config.cooccurrence
     if run.snapshot("slates") is None:
-        raise DataRefused("there are no slates; run build_slates for the day first")
+        raise DataRefused(f"there are no slates; {run_first('slates')}")
     counted = [run.day - timedelta(days=number) for number in range(config.days)]
     slates = run.table("slates", partitions=counted)
     rows = count_cooccurrence(slates, config, day=run.day)
@@ -31,4 +31,4 @@ def build(run: JobRun) -> JobOutput:
     )
 
 
-JOB = Job(name="build_item_cooccurrence", outputs=(ITEM_COOCCURRENCE,), build=build)
+JOB = Job(name="build_item_cooccurrence", build=build)

@@ -15,7 +15,6 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from feature_store.snapshot import day_or_none
-from feature_store.tables.items import ITEMS
 from pipelines.errors import DataRefused, DeliveryUnreadable
 from pipelines.jobs.delivery import read_delivery
 from pipelines.jobs.interface import Counts, Job, JobOutput, JobRun
@@ -213,4 +212,4 @@ def _name(address: str) -> str:
     return address.rpartition("/")[2]
 
 
-JOB = Job(name="build_items", outputs=(ITEMS,), build=build)
+JOB = Job(name="build_items", build=build)

@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
-from feature_store.tables.preference_pairs import PREFERENCE_PAIRS
+from feature_store.steps import run_first
 from pipelines.errors import DataRefused
 from pipelines.jobs.interface import Counts, Job, JobOutput, JobRun
 from pipelines.jobs.missing_days import missing_days, spread_over_files
@@ -69,7 +69,7 @@ def _diversity(run: JobRun, slates: DataFrame, num_days: int) -> DataFrame:
     files = [] if at is None else run.store.files("item_embeddings", at=at, partitions=[encoder])
     if not files:
         raise DataRefused(
-            f"no item has an embedding under {encoder}; run embed_items for the day first, or set "
+            f"no item has an embedding under {encoder}; {run_first('item_embeddings')}, or set "
             "preferences.diversity=0 to do without pairs of that kind"
         )
     embedded = run.table("item_embeddings", partitions=[encoder]).select("item_index")
@@ -103,4 +103,4 @@ def _facts(counted: dict[str, int]) -> dict[str, Any]:
     }
 
 
-JOB = Job(name="build_preference_pairs", outputs=(PREFERENCE_PAIRS,), build=build)
+JOB = Job(name="build_preference_pairs", build=build)

@@ -10,7 +10,6 @@ from typing import Any
 from pyspark.sql import Column, Observation
 from pyspark.sql import functions as F
 
-from feature_store.tables.slates import SLATES
 from pipelines.config import Slates
 from pipelines.errors import DataRefused
 from pipelines.jobs.interface import Counts, Job, JobOutput, JobRun
@@ -71,4 +70,4 @@ def _counts(config: Slates) -> list[Column]:
     ]
 
 
-JOB = Job(name="build_slates", outputs=(SLATES,), build=build)
+JOB = Job(name="build_slates", build=build)

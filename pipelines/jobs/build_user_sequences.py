@@ -13,7 +13,7 @@ from typing import Any
 
 from feature_store.errors import SnapshotNotFound
 from feature_store.stage import Stage
-from feature_store.tables.user_sequences import USER_SEQUENCES
+from feature_store.steps import run_first
 from pipelines.config import Sequences
 from pipelines.errors import DataRefused
 from pipelines.jobs.interface import Job, JobOutput, JobRun
@@ -70,7 +70,7 @@ def build(run: JobRun) -> JobOutput:
     known = [day for day in published if isinstance(day, date) and day <= run.day]
     if not known:
         raise DataRefused(
-            f"interactions hold no event up to {run.day}; run ingest_interactions for the day first"
+            f"interactions hold no event up to {run.day}; {run_first('interactions')}"
         )
     items = run.table("items")
     buckets = buckets_for(run.store.row_count("interactions", at=at))
@@ -186,4 +186,4 @@ def _settings(sequences: Sequences) -> str:
     return json.dumps(sequences.model_dump(), sort_keys=True)
 
 
-JOB = Job(name="build_user_sequences", outputs=(USER_SEQUENCES,), build=build)
+JOB = Job(name="build_user_sequences", build=build)

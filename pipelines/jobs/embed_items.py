@@ -7,7 +7,7 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from feature_store.tables.item_embeddings import ITEM_EMBEDDINGS
+from feature_store.steps import run_first
 from pipelines.errors import DataRefused
 from pipelines.jobs.interface import Job, JobOutput, JobRun
 from pipelines.transforms.embeddings import encoded, encoder_for, lacks_content, pending
@@ -28,7 +28,7 @@ def build(run: JobRun) -> JobOutput:
     encoder = encoder_for(run.config.embedding)
     items = run.table("items")
     if run.snapshot("items") is None:
-        raise DataRefused("there is no item to embed; run build_items for the day first")
+        raise DataRefused(f"there is no item to embed; {run_first('items')}")
     previous = run.table("item_embeddings", partitions=[encoder.identity])
     kept, missing = pending(items, previous, encoder)
     missing = missing.cache()
@@ -70,4 +70,4 @@ def _alarms(num_lacking: int, num_items: int, encoder: str) -> list[str]:
     ]
 
 
-JOB = Job(name="embed_items", outputs=(ITEM_EMBEDDINGS,), build=build)
+JOB = Job(name="embed_items", build=build)

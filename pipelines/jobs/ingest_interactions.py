@@ -17,9 +17,7 @@ from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from feature_store.stage import Stage
-from feature_store.tables.deliveries import DELIVERIES
 from feature_store.tables.interactions import INTERACTIONS
-from feature_store.tables.quarantine import QUARANTINE
 from pipelines.errors import DataRefused
 from pipelines.files import fit_open_files
 from pipelines.jobs.account import Tally, balance, count_events, excess, refuse_imbalance, withheld
@@ -219,7 +217,7 @@ def _refuse_without_items(run: JobRun) -> None:
     if run.snapshot("items") is None:
         raise DataRefused(
             "items holds nothing yet, so that every event would be of an unknown item. Take the "
-            f"catalogue in first: sidereal job build_items ingest_interactions --preset "
+            f"catalogue in first: sidereal step build_items ingest_interactions --preset "
             f"{run.config.name} --day {run.day}"
         )
 
@@ -264,7 +262,6 @@ def _trailing(run: JobRun, before: Before) -> DataFrame | None:
 
 JOB = Job(
     name="ingest_interactions",
-    outputs=(QUARANTINE, INTERACTIONS, DELIVERIES),
     main="interactions",
     build=build,
 )

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from feature_store.contract import Contract
 from feature_store.settings import Settings
 from feature_store.stage import Stage
+from feature_store.steps import steps
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from pipelines.config import PipelineConfig
@@ -114,13 +115,16 @@ class Job:
     """A registered job: `build` reads through the run and calls pure transforms.
 
     Args:
-        name: the command's, too.
-        outputs: tables, committed in this order.
-        build: makes their rows.
+        name: of the step.
+        build: makes the rows of its tables.
         main: the table that a run is described by; the last one where it is empty.
     """
 
     name: str
-    outputs: tuple[Contract, ...]
     build: Callable[[JobRun], JobOutput]
     main: str = ""
+
+    @property
+    def outputs(self) -> tuple[Contract, ...]:
+        """The tables that its step writes, committed in this order."""
+        return tuple(CATALOG[table] for table in steps()[self.name].writes)

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from feature_store.tables import CATALOG
+from feature_store.steps import run_first
 from pipelines.errors import DataRefused
 from pipelines.jobs.interface import JobRun
 
@@ -26,7 +26,7 @@ def missing_days(run: JobRun, *, of: str, built: str) -> list[date]:
     """
     at = run.snapshot(of)
     if at is None:
-        raise DataRefused(f"{of} was never published; run {CATALOG[of].producer} first")
+        raise DataRefused(f"{of} was never published; {run_first(of)}")
     known = _days(run.store.partitions(of, at=at), run.day) or [run.day]
     # The table that is written isn't one that its rows are made from: no input.
     before = _days(run.store.partitions(built), run.day - timedelta(days=1))

@@ -27,9 +27,9 @@ def loaded_by(module: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("module", ["feature_store.tables", "feature_store.contract"])
-def test_contracts_load_the_standard_library_alone(module):
-    assert loaded_by(module) - set(sys.stdlib_module_names) == {"feature_store"}
+@pytest.mark.parametrize("module", ["tables", "contract", "steps"])
+def test_contracts_and_steps_load_the_standard_library_alone(module):
+    assert loaded_by(f"feature_store.{module}") - set(sys.stdlib_module_names) == {"feature_store"}
 
 
 def test_the_store_loads_no_engine_but_its_own():

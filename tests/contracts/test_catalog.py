@@ -10,7 +10,7 @@ INSTANTS = ("_time", "_times", "_at", "_until", "newest_source")
 def test_a_contract_is_complete_and_keeps_the_naming_rules(contract):
     assert CATALOG[contract.name] is contract
     assert contract.name.endswith("s") or contract.name in UNCOUNTABLE, "tables are plural nouns"
-    assert contract.grain and contract.producer and contract.consumers and contract.key
+    assert contract.grain and contract.key
     for column in contract.columns:
         assert column.meaning, column.name
         assert not column.name.startswith("is_") or column.type == "boolean", column.name

@@ -10,6 +10,7 @@ from feature_store.content_hash import digest
 from feature_store.iceberg.catalog import Warehouse
 from feature_store.iceberg.schema import iceberg_schema
 from feature_store.settings import Settings
+from feature_store.steps import producer_of
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from tests.suites.contract_rows import DAY, contract_rows
@@ -26,7 +27,7 @@ def store(tmp_path):
 
 
 def publish(store, contract, rows: pa.Table):
-    stage = store.stage(contract.name, day=DAY, job=contract.producer)
+    stage = store.stage(contract.name, day=DAY, job=producer_of(contract.name))
     stage.write(rows)
     return store.publish(stage)
 

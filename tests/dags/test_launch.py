@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from feature_store.steps import steps_of
+
 DAY = "1998-04-20"
 IMAGE = "registry.example/sidereal-training@sha256:" + "0" * 64
 
@@ -19,24 +21,22 @@ def environment(monkeypatch):
     return set_variables
 
 
-def training_programs(*names, **options):
-    """The tasks in their order, rendered for a day."""
+def tasks_of(dag_id, **options):
+    """The tasks of a DAG's steps by name, rendered for a day."""
     from airflow.sdk import DAG
 
     from dags.common import launch
 
     with DAG("a_dag", schedule=None) as dag:
-        first, last = launch.training_programs(*names, **options)
-    tasks = dag.topological_sort()
-    assert (first, last) == (tasks[0], tasks[-1])
-    for task in tasks:
+        launch.tasks_of(dag_id, **options)
+    for task in dag.tasks:
         task.render_template_fields({"partition_key": DAY})
-    return tasks
+    return {task.task_id: task for task in dag.topological_sort()}
 
 
-def training_program(name, *, trains=False):
-    [task] = training_programs(name, trains=[name] if trains else [])
-    return task
+def training(name):
+    """The task of a step of `recommender_daily`."""
+    return tasks_of("recommender_daily")[name]
 
 
 def pod_of(task):
@@ -46,16 +46,14 @@ def pod_of(task):
 
 
 def test_training_runs_in_a_process_of_its_own_by_default():
-    task = training_program("train_recommender", trains=True)
-    assert (
-        task.argv
-        == "sidereal program train_recommender --preset movielens-100k --day 1998-04-20".split()
-    )
+    task = training("train_recommender")
+    expected = "sidereal step train_recommender --preset movielens-100k --day 1998-04-20"
+    assert task.argv == expected.split()
 
 
 def test_several_processes_go_through_torchrun_where_gradients_are_computed(environment):
     environment(TRAINING_PROCESSES="2")
-    task = training_program("train_recommender", trains=True)
+    task = training("train_recommender")
     assert task.argv[:5] == [
         "torchrun",
         "--standalone",
@@ -63,12 +61,12 @@ def test_several_processes_go_through_torchrun_where_gradients_are_computed(envi
         "--no-python",
         "sidereal",
     ]
-    assert training_program("evaluate_recommender").argv[0] == "sidereal"
+    assert training("evaluate_recommender").argv[0] == "sidereal"
 
 
 def test_preset_and_overrides_reach_the_command(environment):
     environment(PRESET="kuairand", OVERRIDES='["models.challenger=sasrec", "training.seed=7"]')
-    assert training_program("recommend").argv[3:] == [
+    assert training("recommend").argv[3:] == [
         "--preset", "kuairand", "--day", DAY,
         "--set", "models.challenger=sasrec", "--set", "training.seed=7",
     ]  # fmt: skip
@@ -78,96 +76,80 @@ def test_preset_and_overrides_reach_the_command(environment):
 def test_overrides_that_are_no_list_of_texts_are_refused(environment, text):
     environment(OVERRIDES=text)
     with pytest.raises(ValueError, match="expected a JSON list of"):
-        training_program("recommend")
+        training("recommend")
 
 
 def test_spark_takes_its_application_and_options_from_the_environment(environment):
-    from airflow.sdk import DAG
-
-    from dags.common import launch
-
     environment(
         SPARK_APPLICATION="local:///opt/sidereal/pipelines/submit.py",
         SPARK_CONF='{"spark.kubernetes.container.image": "sidereal-spark@sha256:0"}',
         SPARK_DRIVER_MEMORY="8g",
     )
-    with DAG("a_dag", schedule=None) as dag:
-        launch.spark_jobs({"build_items": []})
-    task = dag.get_task("build_items")
+    task = tasks_of("interactions_daily")["build_items"]
     assert task.application == "local:///opt/sidereal/pipelines/submit.py"
     assert task.conf == {"spark.kubernetes.container.image": "sidereal-spark@sha256:0"}
     assert task.application_args[0] == "build_items"
 
 
-def test_jobs_of_a_dag_share_an_application_where_that_is_asked_for(environment):
-    from airflow.sdk import DAG
-
-    from dags.common import launch
-
-    upstream = {"build_preference_pairs": ["embed_items", "build_slates"], "embed_items": [],
-                "build_slates": []}  # fmt: skip
+def test_spark_steps_of_a_dag_share_an_application_where_that_is_asked_for(environment):
     environment(TASK_PER="dag")
-    with DAG("together", schedule=None) as dag:
-        launch.spark_jobs(upstream)
-    [task] = dag.tasks
-    assert task.task_id == launch.SPARK_JOBS
-    *jobs, preset = task.application_args[:4]
-    assert (set(jobs), jobs[-1], preset) == (set(upstream), "build_preference_pairs", "--preset")
-    assert {asset.name for asset in task.outlets} == {
-        "movielens-100k/preference_pairs",
-        "movielens-100k/item_embeddings",
-        "movielens-100k/slates",
+    [(task_id, task)] = tasks_of("features_daily").items()
+    assert task_id == "spark_jobs"
+    names = [step.name for step in steps_of("features_daily")]
+    assert task.application_args[: len(names) + 1] == [*names, "--preset"]
+    assert {asset.name.removeprefix("movielens-100k/") for asset in task.outlets} == {
+        *("user_sequences", "slates", "preference_pairs", "item_embeddings", "item_cooccurrence")
     }
-    environment(TASK_PER="hour")
-    with (
-        DAG("neither", schedule=None),
-        pytest.raises(ValueError, match="TASK_PER is 'hour'; expected 'step' or 'dag'"),
-    ):
-        launch.spark_jobs(upstream)
 
 
-def test_programs_that_follow_each_other_share_a_process_where_that_is_asked_for(environment):
-    names = ("evaluate_recommender", "promote_recommender", "recommend")
-    apart = training_programs(*names, together="after")
-    assert [task.task_id for task in apart] == list(names)
-    assert [task.downstream_task_ids for task in apart] == [{names[1]}, {names[2]}, set()]
+def test_only_a_dag_that_fills_days_in_is_told_the_first_of_them():
+    assert "--from" not in tasks_of("interactions_daily")["build_items"].application_args
+    filling = tasks_of("interactions_daily", fills=True)["build_items"]
+    assert filling.application_args[-2:] == ["--from", DAY]
+
+
+def test_training_steps_that_follow_each_other_share_a_process_where_that_is_asked_for(environment):
+    apart = tasks_of("recommender_daily")
+    assert set(apart) == {step.name for step in steps_of("recommender_daily")}
     environment(TASK_PER="dag")
-    [task] = training_programs(*names, together="after")
-    assert task.task_id == "after"
-    assert task.argv[:5] == ["sidereal", "program", *names]
-    assert [asset.name for asset in task.outlets] == ["movielens-100k/recommendations"]
-    assert training_program("recommend").task_id == "recommend"
+    together = tasks_of("recommender_daily")
+    assert {name: task.downstream_task_ids for name, task in together.items()} == {
+        "challenger": {"evaluate_to_report"},
+        "train_baselines": {"evaluate_to_report"},
+        "evaluate_to_report": set(),
+    }
+    after = together["evaluate_to_report"]
+    names = ["evaluate_recommender", "promote_recommender", "recommend", "write_report"]
+    assert after.argv[:6] == ["sidereal", "step", *names]
+    assert [asset.name for asset in after.outlets] == ["movielens-100k/recommendations"]
     environment(TASK_PER="hour")
     with pytest.raises(ValueError, match="TASK_PER is 'hour'; expected 'step' or 'dag'"):
-        training_programs(*names, together="after")
+        tasks_of("recommender_daily")
 
 
 def test_what_must_run_once_does_not_share_the_processes_of_what_trains(environment):
-    names = ("train_tokenizer", "build_semantic_ids")
-    options = {"together": "semantic_ids", "trains": ["train_tokenizer"]}
     environment(TASK_PER="dag")
-    assert len(training_programs(*names, **options)) == 1
+    assert list(tasks_of("semantic_ids_weekly")) == ["semantic_ids"]
     environment(TRAINING_PROCESSES="2")
-    train, build = training_programs(*names, **options)
+    train, build = tasks_of("semantic_ids_weekly").values()
     assert (train.argv[0], build.argv[0]) == ("torchrun", "sidereal")
-    [both] = training_programs("train_recommender", "align_recommender", together="challenger",
-                               trains=["train_recommender", "align_recommender"])  # fmt: skip
-    assert both.argv[4:8] == ["sidereal", "program", "train_recommender", "align_recommender"]
+    both = tasks_of("recommender_daily")["challenger"]
+    assert both.argv[4:8] == ["sidereal", "step", "train_recommender", "align_recommender"]
 
 
 def test_an_unknown_launcher_is_refused(environment):
     environment(LAUNCHER="docker")
     with pytest.raises(ValueError, match="SIDEREAL_LAUNCHER is 'docker'; expected 'local' or"):
-        training_program("recommend")
+        training("recommend")
 
 
 def test_a_training_pod_asks_for_gpus_and_gets_its_settings_from_the_cluster(environment):
     environment(LAUNCHER="kubernetes", TRAINING_IMAGE=IMAGE, TRAINING_GPUS="2", NAMESPACE="ml")
-    pod, container = pod_of(training_program("train_recommender", trains=True))
+    pod, container = pod_of(training("train_recommender"))
     assert pod.metadata.namespace == "ml"
     assert pod.metadata.name.startswith("sidereal-train-recommender-")
     assert container.image == IMAGE
-    assert [*container.command, *container.args][:3] == ["sidereal", "program", "train_recommender"]
+    assert [*container.command, *container.args][:3] == ["sidereal", "step", "train_recommender"]
     assert container.args[-2:] == ["--day", DAY]
     assert container.resources.limits == {"memory": "16Gi", "nvidia.com/gpu": "2"}
     assert container.resources.requests == {"cpu": "4", "memory": "16Gi"}
@@ -186,7 +168,7 @@ def test_a_training_pod_asks_for_gpus_and_gets_its_settings_from_the_cluster(env
 
 def test_a_pod_that_computes_no_gradients_takes_no_gpu(environment):
     environment(LAUNCHER="kubernetes", TRAINING_IMAGE=IMAGE)
-    pod, container = pod_of(training_program("write_report"))
+    pod, container = pod_of(training("write_report"))
     assert "nvidia.com/gpu" not in container.resources.limits
     assert not pod.spec.tolerations
 
@@ -195,7 +177,7 @@ def test_a_pod_that_computes_no_gradients_takes_no_gpu(environment):
 def test_an_image_that_is_not_pinned_by_its_digest_is_refused(environment, image):
     environment(LAUNCHER="kubernetes", TRAINING_IMAGE=image)
     with pytest.raises(ValueError, match="expected an image pinned by its digest"):
-        training_program("recommend")
+        training("recommend")
 
 
 def test_days_come_from_the_clock_or_only_from_who_asks(environment):

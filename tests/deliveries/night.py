@@ -171,7 +171,7 @@ class Home:
         self.deliver(night.files)
         settings = [part for pair in night.overrides for part in ("--set", pair)]
         day = ("--day", str(night.day))
-        code, output = self.run("job", *night.steps, "--preset", str(self.preset), *day, *settings)
+        code, output = self.run("step", *night.steps, "--preset", str(self.preset), *day, *settings)
         return self.outcome(night.day, code, output)
 
     def outcome(self, day: date, exit_code: int, output: str) -> Outcome:

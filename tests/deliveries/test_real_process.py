@@ -39,7 +39,7 @@ def test_what_may_not_be_read_is_said_in_a_line(place, tmp_path):
     home.deliver({f"events/{D}/p0.csv": TWO})
     (home.data / place).chmod(0)
     command = [*without_roots_rights(), sys.executable, "-m", "sidereal.cli"]
-    job = ["job", "ingest_interactions", "--day", "2024-03-10", "--preset", str(home.preset)]
+    job = ["step", "ingest_interactions", "--day", "2024-03-10", "--preset", str(home.preset)]
     done = subprocess.run(
         [*command, *job],
         env={**os.environ, **home.environment},
@@ -62,7 +62,7 @@ def test_a_process_ends_and_speaks_as_the_corpus_says(code, tmp_path):
     home.deliver(night.files)
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "sidereal.cli", "job", *night.steps),
+            *(sys.executable, "-m", "sidereal.cli", "step", *night.steps),
             *("--preset", str(home.preset), "--day", str(night.day)),
         ],
         env={**os.environ, **home.environment},

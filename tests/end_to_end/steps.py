@@ -48,5 +48,5 @@ def steps_in_order():
         dag = importlib.reload(importlib.import_module(f"dags.{name}")).dag
         for task in dag.topological_sort():
             spark_arguments = getattr(task, "application_args", None)
-            steps.append(["job", *spark_arguments] if spark_arguments else task.argv[1:])
+            steps.append(["step", *spark_arguments] if spark_arguments else task.argv[1:])
     return steps

@@ -89,9 +89,7 @@ def called(airflow, day):
 
 
 def _steps(call):
-    before = next(
-        i for i, part in enumerate(call) if part == "program" or part.endswith("submit.py")
-    )
+    before = next(i for i, part in enumerate(call) if part == "step" or part.endswith("submit.py"))
     return call[before + 1 : call.index("--preset")]
 
 
@@ -129,9 +127,7 @@ def test_every_command_gets_the_preset_the_overrides_and_the_day(airflow, good_d
     for call in calls:
         text = " ".join(call)
         assert f"--preset mine --day {GOOD} --set a.b=1" in text
-    assert {"--master local[*]" in " ".join(call) for call in calls if "program" not in call} == {
-        True
-    }
+    assert {"--master local[*]" in " ".join(call) for call in calls if "step" not in call} == {True}
 
 
 def test_a_range_is_brought_in_and_the_rest_is_done_once_for_its_last_day(airflow):

@@ -17,8 +17,6 @@ CLICKS = Contract(
     key=("day", "user_id", "place"),
     partition="day",
     order=("user_id",),
-    producer="count_clicks",
-    consumers=("nobody",),
     columns=(
         Column(name="day", type="date", meaning="day of the click"),
         Column(name="user_id", type="string", meaning="who"),
@@ -31,8 +29,6 @@ SHOPS = Contract(
     grain="one shop",
     key=("shop_id",),
     order=("shop_id",),
-    producer="list_shops",
-    consumers=("count_clicks",),
     columns=(
         Column(name="shop_id", type="string", meaning="which"),
         Column(name="tags", type="list<string>", meaning="what it sells"),

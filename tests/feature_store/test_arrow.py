@@ -11,8 +11,6 @@ EVENTS = Contract(
     name="events",
     grain="one event",
     key=("user",),
-    producer="p",
-    consumers=(),
     columns=(
         Column(name="user", type="string", meaning="who"),
         Column(name="count", type="int", meaning="how many", nullable=True),

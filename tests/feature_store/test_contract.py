@@ -8,8 +8,6 @@ def contract(**changes) -> Contract:
         "name": "clicks",
         "grain": "one click",
         "key": ("user",),
-        "producer": "p",
-        "consumers": ("c",),
         "columns": (Column(name="user", type="string", meaning="who"),),
     }
     return Contract(**given | changes)

@@ -26,8 +26,6 @@ def conditions(*columns, key=("id",)):
         name="things",
         grain="one thing",
         key=key,
-        producer="make_things",
-        consumers=(),
         columns=(identity, *columns),
     )
     rules = contract_rules(contract)

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from feature_store.cli import tables
 from feature_store.settings import Settings
+from feature_store.steps import producer_of
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from tests.suites.contract_rows import contract_rows
@@ -37,7 +38,7 @@ def store(tmp_path, run):
 
 
 def publish(store, name: str, day: dt.date, count: int, **how):
-    stage = store.stage(name, day=day, job=store.contract(name).producer)
+    stage = store.stage(name, day=day, job=producer_of(name))
     stage.write(contract_rows(store.contract(name), count, seed=count, partition=day))
     return store.publish(stage, **how)
 
@@ -93,7 +94,7 @@ def test_show_tells_the_contract_the_version_and_some_rows(store, run):
     assert len(facts["sample"]) == 2
     told = run("show", "user_sequences")
     assert "9 rows in 2 files, 2 partitions, 1998-04-15 to 1998-04-16" in told
-    assert "written by build_user_sequences" in told
+    assert "written by build_user_sequences, read by train_recommender, align_recommender" in told
     assert "nothing to show" in run("show", "user_sequences", "--rows", "0")
 
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from feature_store.settings import Settings
-from pipelines.cli import job
 from pipelines.errors import DataRefused
+from pipelines.submit import step
 from pipelines.transforms.preferences import (
     FEW_SIMILAR,
     NO_EMBEDDING,
@@ -121,7 +121,7 @@ def test_without_any_embedding_the_day_is_refused_unless_none_is_asked_for(spark
     world = World(settings, SECTIONS)
     world.publish_items()
     slates_of(world, EVENTS, 3)
-    with pytest.raises(DataRefused, match="run embed_items for the day first"):
+    with pytest.raises(DataRefused, match="run embed_items for that day first"):
         world.run("build_preference_pairs", 3)
     world.sections = {**SECTIONS, "preferences": {"diversity": 0}}
     assert set(world.run("build_preference_pairs", 3)["inputs"]) == {"slates", "items"}
@@ -151,7 +151,7 @@ def test_corrupted_slates_fail_the_audit_and_the_command_exits_3(world, monkeypa
     preset = tmp_path / "t.yaml"
     preset.write_text(world.config.model_dump_json())
     arguments = ["build_preference_pairs", "--preset", str(preset), "--day", "2024-01-03"]
-    refused = CliRunner().invoke(job, arguments)
+    refused = CliRunner().invoke(step, arguments)
     assert refused.exit_code == 3, refused.output
     assert "the leakage audit refused the preference pairs" in refused.stderr
     assert "the slate ends before it starts" in refused.stderr

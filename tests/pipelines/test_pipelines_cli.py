@@ -1,4 +1,4 @@
-"""`sidereal job` and `sidereal fetch`: arguments, output, exit codes."""
+"""Spark steps of `sidereal step` and `sidereal fetch`: arguments, output, exit codes."""
 
 import json
 
@@ -8,9 +8,10 @@ from click.testing import CliRunner
 from feature_store.errors import CatalogLocked
 from feature_store.preset import PresetError
 from pipelines import cli
-from pipelines.cli import JOB_NAMES, describe, fetch, job
+from pipelines.cli import describe, fetch
 from pipelines.errors import DataRefused, DeliveryUnreadable, RowsUnaccounted
 from pipelines.sources import fetch as fetching
+from pipelines.submit import step
 
 FACTS = {
     "step": "ingest_interactions",
@@ -49,7 +50,7 @@ def invoke(monkeypatch):
             return result
 
         monkeypatch.setattr(cli, "_run", job_run)
-        return CliRunner().invoke(job, [*ARGUMENTS, *more])
+        return CliRunner().invoke(step, [*ARGUMENTS, *more])
 
     return run
 
@@ -73,7 +74,7 @@ def test_what_a_delivery_changed_and_lacks_is_told(invoke):
 def test_the_way_to_fill_days_in_names_the_preset_as_it_was_given(monkeypatch):
     monkeypatch.setattr(cli, "_run", lambda *_: FACTS)
     given = "/srv/my shop/shop.yaml"
-    said = CliRunner().invoke(job, [*ARGUMENTS[:2], given, *ARGUMENTS[3:]])
+    said = CliRunner().invoke(step, [*ARGUMENTS[:2], given, *ARGUMENTS[3:]])
     assert f"sidereal run --preset '{given}' --from 1998-04-13" in said.stdout
 
 
@@ -113,32 +114,34 @@ def test_what_stands_in_the_way_is_said_on_stderr_with_its_exit_code(invoke, err
 def test_several_jobs_run_in_turn_until_one_fails(monkeypatch):
     ran = []
 
-    def job_run(name, *_):
+    def job_run(request):
+        name = request.step.name
         ran.append(name)
         if name == "ingest_interactions":
             raise DataRefused("half a day")
         return {**FACTS, "step": name}
 
     monkeypatch.setattr(cli, "_run", job_run)
-    said = CliRunner().invoke(job, ["build_items", *ARGUMENTS[:1], "build_slates", *ARGUMENTS[1:]])
+    said = CliRunner().invoke(step, ["build_items", *ARGUMENTS[:1], "build_slates", *ARGUMENTS[1:]])
     assert ran == ["build_items", "ingest_interactions"]
     assert said.exit_code == 3
     assert said.stdout == describe({**FACTS, "step": "build_items"}) + "\n"
     assert said.stderr == "ingest_interactions: half a day\n"
-    assert CliRunner().invoke(job, ARGUMENTS[1:]).exit_code == 2
+    assert CliRunner().invoke(step, ARGUMENTS[1:]).exit_code == 2
 
 
 def test_a_range_runs_day_after_day_until_one_fails(monkeypatch):
     ran = []
 
-    def job_run(name, preset, day, overrides):
+    def job_run(request):
+        name, day = request.step.name, request.day
         ran.append((name, day.day))
         if (name, day.day) == ("ingest_interactions", 14):
             raise DataRefused("half a day")
         return {**FACTS, "step": name, "day": day}
 
     monkeypatch.setattr(cli, "_run", job_run)
-    said = CliRunner().invoke(job, ["build_items", *ARGUMENTS, "--from", "1998-04-13"])
+    said = CliRunner().invoke(step, ["build_items", *ARGUMENTS, "--from", "1998-04-13"])
     assert ran == [
         ("build_items", 13),
         ("ingest_interactions", 13),
@@ -147,7 +150,7 @@ def test_a_range_runs_day_after_day_until_one_fails(monkeypatch):
     ]
     assert said.exit_code == 3
     assert said.stderr == "ingest_interactions 1998-04-14: half a day\n"
-    wrong = CliRunner().invoke(job, [*ARGUMENTS, "--from", "1998-04-16"])
+    wrong = CliRunner().invoke(step, [*ARGUMENTS, "--from", "1998-04-16"])
     assert wrong.exit_code == 2
     assert "--from 1998-04-16 is after --day 1998-04-15" in wrong.output
 
@@ -160,17 +163,11 @@ def test_a_defect_keeps_its_trace(invoke):
 
 def test_a_misspelt_preset_or_argument_is_refused_before_spark_starts(monkeypatch, tmp_path):
     monkeypatch.setenv("SIDEREAL_HOME", str(tmp_path))
-    wrong = CliRunner().invoke(job, [*ARGUMENTS, "--set", "validation.quarantine_shre=1"])
+    wrong = CliRunner().invoke(step, [*ARGUMENTS, "--set", "validation.quarantine_shre=1"])
     assert wrong.exit_code == 2
     assert "validation.quarantine_shre" in wrong.stderr
-    assert CliRunner().invoke(job, ["nothing", *ARGUMENTS[1:]]).exit_code == 2
-    assert CliRunner().invoke(job, [*ARGUMENTS[:3], "--day", "15.4.98"]).exit_code == 2
-
-
-def test_the_command_knows_every_job():
-    from pipelines.jobs import JOBS
-
-    assert set(JOB_NAMES) == set(JOBS)
+    assert CliRunner().invoke(step, ["nothing", *ARGUMENTS[1:]]).exit_code == 2
+    assert CliRunner().invoke(step, [*ARGUMENTS[:3], "--day", "15.4.98"]).exit_code == 2
 
 
 def test_fetch_says_the_terms_and_where_the_data_is(monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from feature_store.errors import CommitConflict, ContractViolation
+from feature_store.errors import CommitConflict, ContractViolation, UndeclaredTable
 from feature_store.run_record import read_steps
 from feature_store.store import FeatureStore
 from feature_store.tables.interactions import INTERACTIONS
@@ -31,7 +31,7 @@ def job(spark, settings, monkeypatch):
     """Registers a job that makes `items` and runs it."""
 
     def run(build, day=DAY):
-        made = Job(name="build_items", outputs=(ITEMS,), build=build)
+        made = Job(name="build_items", build=build)
         monkeypatch.setitem(runner.JOBS, "build_items", made)
         config = table_config()
         return run_job("build_items", preset_config=config, settings=settings, day=day)
@@ -166,3 +166,10 @@ def test_two_runs_at_once_do_not_overwrite_each_other(job, spark, settings):
     store = FeatureStore.open(settings, "own")
     assert store.read("items")["item_id"].to_pylist() == ["theirs"]
     assert staged_leftovers(settings) == set()
+
+
+def test_a_job_that_reads_a_table_its_step_does_not_declare_is_refused(job, settings):
+    with pytest.raises(UndeclaredTable, match="build_items reads table 'slates', and declares"):
+        job(lambda run: JobOutput(frames={"items": run.table("slates")}))
+    record = read_steps(settings.runs_of("own"), DAY)["build_items"]
+    assert record["status"] == "failed" and "feature_store/steps.py" in record["reason"]

@@ -11,10 +11,11 @@ import yaml
 
 from feature_store.run_record import read_steps, write_step
 from feature_store.settings import Settings
+from feature_store.steps import steps
 from feature_store.store import FeatureStore
 from pipelines.jobs import JOBS
 from pipelines.runner import run_job
-from pipelines.unchanged import READS_RAW_FILES, raw_files, unchanged
+from pipelines.unchanged import raw_files, unchanged
 from tests.conftest import REPOSITORY
 from tests.pipelines.raw_worlds import DAY, good_rows, table_config, write_catalogue, write_csv
 
@@ -65,7 +66,7 @@ def test_the_command_finds_out_without_spark(world, tmp_path):
     settings, config = world
     preset = tmp_path / "own.yaml"
     preset.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    command = ["job", *STEPS, "--preset", str(preset), "--day", str(DAY)]
+    command = ["step", *STEPS, "--preset", str(preset), "--day", str(DAY)]
     told = subprocess.run(
         [sys.executable, "-c", ASKS_AGAIN, *command],
         env={**os.environ, "SIDEREAL_HOME": str(settings.home)},
@@ -195,4 +196,4 @@ def test_every_job_that_opens_the_source_is_said_to_read_raw_files():
         for name, job in JOBS.items()
         if "open_source" in inspect.getsource(inspect.getmodule(job.build))
     }
-    assert opens == set(READS_RAW_FILES)
+    assert opens == {name for name, step in steps().items() if "raw_files" in step.reads}

@@ -57,11 +57,11 @@ def test_an_unknown_command_is_a_usage_error():
 MISSPELT = {
     "preset check x": "No such command 'preset'. Did you mean 'presets'?",
     "presets chek x": "No such command 'chek'. Did you mean 'check'?",
-    "job ingest_interaction": "'ingest_interaction' is none; did you mean 'ingest_interactions'?",
-    "program train_recomender": "'train_recomender' is none; did you mean 'train_recommender'?",
+    "step ingest_interaction": "'ingest_interaction' is none; did you mean 'ingest_interactions'?",
+    "step train_recomender": "'train_recomender' is none; did you mean 'train_recommender'?",
     "fetch movielens-100": "'movielens-100' is none; did you mean 'movielens-100k'?",
     "bench ingstion": "'ingstion' is none; did you mean 'ingestion'?",
-    "job dance": "'dance' is not one of 'build_items', 'ingest_interactions'",
+    "step dance": "'dance' is not one of 'build_items', 'ingest_interactions'",
 }
 
 

@@ -196,6 +196,24 @@ def test_two_exports_to_one_file_are_not_mixed(shop, tmp_path):
     assert export(tmp_path / "out.csv").exit_code == 0
 
 
+def test_without_a_day_it_is_the_latest_with_recommendations(shop, tmp_path):
+    target = tmp_path / "out.parquet"
+    arguments = ["export", "recommendations", "--to", str(target)]
+    result = CliRunner().invoke(main, arguments, env={"SIDEREAL_PRESET": "shop"})
+    assert result.exit_code == 0, result.output
+    assert pq.read_table(target).sort_by("user_id").equals(published(shop, NEXT_DAY))
+
+
+def test_before_any_recommendations_it_says_how_they_are_made(shop, tmp_path):
+    arguments = ["export", "recommendations", "--to", str(tmp_path / "out.csv")]
+    (shop.presets / "films.yaml").write_text("description: none yet\n")
+    result = CliRunner().invoke(main, [*arguments, "--preset", "films"])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "export: preset 'films' has no recommendations yet. Run `sidereal run --preset films`\n"
+    )
+
+
 def test_a_day_without_recommendations_names_the_days_that_have_some(shop, tmp_path):
     result = export(tmp_path / "out.csv", date(2026, 3, 9))
     assert result.exit_code == 1

@@ -36,6 +36,7 @@ def test_init_makes_a_preset_that_is_right_and_prints_what_to_do(sidereal, tmp_p
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {
         ".env", "presets", "data", "state"
     }  # fmt: skip
+    assert "SIDEREAL_PRESET=toys\n" in (tmp_path / "mine" / ".env").read_text()
     preset = checked("toys", folder=tmp_path / "mine" / "presets")
     assert preset.sections["name"] == "toys"
 

@@ -379,8 +379,7 @@ def test_presets_that_we_ship_are_right(path):
 
 ENTRIES = {
     "run": ["run", "--days", "1998-04-20"],
-    "job": ["job", "build_items", "--day", "1998-04-20"],
-    "program": ["program", "write_report", "--day", "1998-04-20"],
+    "step": ["step", "build_items", "--day", "1998-04-20"],
     "models": ["models", "list"],
     "reproduce": ["reproduce", "baselines"],
     "presets check": ["presets", "check"],

@@ -5,6 +5,9 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from feature_store.steps import dags, steps_of
+from sidereal import architecture
+from sidereal.architecture import architecture_page
 from sidereal.cli import main
 from sidereal.preset_reference import keys
 from sidereal.reference import pages
@@ -16,6 +19,22 @@ PAGES = {path.name: (path, text) for path, text in pages().items()}
 def test_the_committed_page_is_current(name):
     path, text = PAGES[name]
     assert path.read_text() == text, "run `sidereal presets reference --write`"
+
+
+def test_the_picture_has_every_step_in_the_box_of_its_dag_and_what_it_hands_on():
+    text = architecture_page()
+    for dag in dags():
+        names = "".join(f"    {step.name}\n" for step in steps_of(dag))
+        assert f"  subgraph {dag}\n{names}  end\n" in text
+    assert "  build_slates -- slates --> build_preference_pairs\n" in text
+    assert "embed_items, build_slates → build_preference_pairs; build_slates → build_item" in text
+
+
+def test_an_architecture_without_its_markers_is_not_written_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(architecture, "PAGE", tmp_path / "ARCHITECTURE.md")
+    architecture.PAGE.write_text("# Architecture\n")
+    with pytest.raises(ValueError, match=r"holds no part between .* put them back"):
+        architecture_page()
 
 
 def test_every_key_says_what_it_means():

@@ -86,8 +86,8 @@ def test_yesterday_is_the_day_before_the_clock_s(settings):
         ({"last": "1998-04-20"}, "--to needs --from: the first of the days"),
         ({"first": "1998-04-20"}, "--from needs --to or --yesterday: the last of the days"),
         ({"first": "1998-04-21", "last": "1998-04-20"}, "--from 1998-04-21 is after 1998-04-20"),
-        ({"first": "18.4.", "last": "1998-04-20"}, r"--from: '18\.4\.' is not a day such as"),
-        ({"first": "1998-04-18", "last": "soon"}, "--to: 'soon' is not a day such as"),
+        ({"first": "18.4.", "last": "1998-04-20"}, r"--from: '18\.4\.' is no day; write it"),
+        ({"first": "1998-04-18", "last": "soon"}, "--to: 'soon' is no day; write it"),
     ],
 )
 def test_days_that_contradict_each_other_are_refused(settings, asked, message):
@@ -112,7 +112,7 @@ def test_a_preset_without_a_schedule_asks_for_days(settings, tmp_path):
 
 
 def test_what_is_no_day_is_refused(settings):
-    with pytest.raises(PresetError, match=r"--day: '20\.4\.1998' is not a day such as"):
+    with pytest.raises(PresetError, match=r"--day: '20\.4\.1998' is no day; write it"):
         plan(settings, days=("20.4.1998",))
 
 
@@ -130,7 +130,7 @@ def test_what_is_wrong_is_json_where_json_was_asked_for(tmp_path, monkeypatch):
     result = CliRunner().invoke(run, ["--json", "--day", "10.3.2024"])
     assert result.exit_code == 2
     assert json.loads(result.stdout)["exit_code"] == 2
-    assert "'10.3.2024' is not a day" in json.loads(result.stdout)["error"]
+    assert "'10.3.2024' is no day" in json.loads(result.stdout)["error"]
 
 
 def test_an_old_home_ends_the_command_before_airflow_starts(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from feature_store.settings import Settings
+from feature_store.store import FeatureStore
 from tests.recommender_world import DAY, EVENTS, NUM_ITEMS, NUM_USERS, histories
 from tests.training.test_train_recommender import _NAMES, config, publish, publish_world
 from training.evaluation.record import PRETRAINED
@@ -111,7 +112,7 @@ def settings(mlflow_settings, tmp_path_factory):
 
 def publish_slates(settings, made):
     """Publish a preset's tables, with slates and pairs."""
-    store = Task(settings, made, DAY, step="").store
+    store = FeatureStore.open(settings, made.name)
     publish_world(store)
     publish(store, "slates", slates())
     publish(store, "preference_pairs", pairs())

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from tests.recommender_world import DAY, histories
+from tests.recommender_world import DAY, histories, tables_of
 from training.config import Evaluation, TrainingConfig
 from training.data.histories import Histories
 from training.programs.day_inputs import (
@@ -59,8 +59,8 @@ def semantic_ids(generation, count):
 
 
 def test_an_old_day_does_not_see_items_of_later_days(task):
-    publish(task.store, "items", items(3), DAY)
-    publish(task.store, "items", items(5), NEXT_DAY)
+    publish(tables_of(task), "items", items(3), DAY)
+    publish(tables_of(task), "items", items(5), NEXT_DAY)
     old, new = {}, {}
     assert read_items(task, old).column("item_id").to_pylist() == ["item-0", "item-1", "item-2"]
     later = Task(task.settings, task.config, NEXT_DAY, step=task.step)
@@ -70,14 +70,14 @@ def test_an_old_day_does_not_see_items_of_later_days(task):
 
 
 def test_a_day_that_left_no_version_reads_the_head(task):
-    publish(task.store, "items", items(3), NEXT_DAY)
+    publish(tables_of(task), "items", items(3), NEXT_DAY)
     assert version_of_day(task.store, "items", DAY) is None
     assert read_items(task, {}).num_rows == 3
 
 
 def test_semantic_ids_are_those_of_one_generation(task):
     for generation, count in (("2024-03-24-aaa", 2), ("2024-03-31-bbb", 3)):
-        publish(task.store, "semantic_ids", semantic_ids(generation, count), DAY)
+        publish(tables_of(task), "semantic_ids", semantic_ids(generation, count), DAY)
     inputs = {}
     rows = read_semantic_ids(task, "2024-03-24-aaa", inputs)
     assert rows.column("generation").unique().to_pylist() == ["2024-03-24-aaa"]
@@ -87,10 +87,10 @@ def test_semantic_ids_are_those_of_one_generation(task):
 
 
 def test_histories_are_the_days_own_partition_whatever_came_later(task):
-    publish(task.store, "user_sequences", histories(DAY), DAY)
+    publish(tables_of(task), "user_sequences", histories(DAY), DAY)
     before = {}
     found = read_histories(task, before)
-    publish(task.store, "user_sequences", histories(NEXT_DAY, seed=1), NEXT_DAY)
+    publish(tables_of(task), "user_sequences", histories(NEXT_DAY, seed=1), NEXT_DAY)
     after = {}
     again = read_histories(task, after)
     assert (found.items == again.items).all()

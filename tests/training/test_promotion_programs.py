@@ -19,6 +19,7 @@ from tests.recommender_world import (
     NUM_USERS,
     catalogue,
     histories,
+    tables_of,
 )
 from tests.recommender_world import trained_bundle as train
 from training.bundle import BundleCorruptError
@@ -59,9 +60,9 @@ def published(mlflow_settings, folder):
         device="cpu",
     )
     made = Task(settings, config(f"world-{next(_NAMES)}"), DAY, step="evaluate_recommender")
-    publish_items(made.store)
+    publish_items(tables_of(made))
     for day in (DAY, NEXT_DAY):
-        publish(made.store, "user_sequences", histories(day, seed=1), day)
+        publish(tables_of(made), "user_sequences", histories(day, seed=1), day)
     return made
 
 
@@ -80,9 +81,9 @@ def served(mlflow_settings, tmp_path_factory):
 
 
 def another(task, **changes):
-    """The same task with changes, over the same open store and registry."""
+    """The same task with changes, over the same open registry."""
     made = replace(task, **changes)
-    made.__dict__.update(store=task.store, registry=task.registry)
+    made.__dict__.update(registry=task.registry)
     return made
 
 
@@ -105,7 +106,7 @@ def publish_items(store):
 
 def keep(task, family, directory, *, seed=1):
     """Train a family on the day's published histories and keep it, as train_recommender does."""
-    content = task.store.content_hash("user_sequences", partition=task.day)
+    content = tables_of(task).content_hash("user_sequences", partition=task.day)
     inputs = {"user_sequences": {"snapshot_id": 1, "content_hash": content}}
     bundle = train(directory, family, day=task.day, inputs=inputs, seed=seed)
     day = task.day.isoformat()
@@ -262,7 +263,7 @@ def test_candidates_of_another_split_are_refused(served):
 
 def test_candidates_of_other_rows_are_refused(task, tmp_path):
     run_day(task, tmp_path)
-    publish(task.store, "user_sequences", histories(DAY, seed=2), DAY)
+    publish(tables_of(task), "user_sequences", histories(DAY, seed=2), DAY)
     with pytest.raises(ProgramError, match="item_knn was trained on other rows of 'user_seq"):
         evaluate(task)
 
@@ -284,7 +285,7 @@ def test_a_day_without_histories_says_what_to_run(task):
 def test_a_day_without_targets_says_what_to_change(task, tmp_path):
     later = DAY + timedelta(days=300)
     publish(
-        task.store,
+        tables_of(task),
         "user_sequences",
         histories(DAY).set_column(0, "day", pa.array([later] * NUM_USERS, pa.date32())),
         later,
@@ -343,7 +344,7 @@ def test_an_evaluation_of_another_challenger_is_not_decided_on(served):
 
 def recommended(task):
     facts = recommend.run(another(task, step="recommend"))
-    return facts, task.store.read("recommendations", partition=task.day).to_pylist()
+    return facts, tables_of(task).read("recommendations", partition=task.day).to_pylist()
 
 
 def test_the_champions_recommendations_are_new_and_of_the_users_kind(served):
@@ -382,7 +383,7 @@ def test_only_active_users_are_answered_where_the_preset_says_so(task, tmp_path)
     run_day(task, tmp_path)
     days = pa.array([NEXT_DAY] * 3, pa.date32())
     three = histories(DAY, seed=1).slice(0, 3).set_column(0, "day", days)
-    publish(task.store, "user_sequences", three, NEXT_DAY)
+    publish(tables_of(task), "user_sequences", three, NEXT_DAY)
     for days, users in ((1, 0), (2, 3)):
         wanted = {"num_items": 5, "active_days": days}
         active = config(task.config.name, recommendations=wanted)
@@ -393,7 +394,7 @@ def test_only_active_users_are_answered_where_the_preset_says_so(task, tmp_path)
 def test_nothing_is_recommended_before_there_is_a_champion(task):
     facts = recommend.run(task)
     assert facts == {"status": "unchanged", "message": "no champion yet, so nothing is recommended"}
-    assert task.store.snapshot_id("recommendations") is None
+    assert tables_of(task).snapshot_id("recommendations") is None
 
 
 def test_nothing_is_recommended_for_a_day_without_histories(served):
@@ -410,7 +411,7 @@ def test_a_corrupt_champion_recommends_nothing_and_leaves_the_table(task, tmp_pa
     weights.write_bytes(weights.read_bytes()[:-8])
     with pytest.raises(BundleCorruptError, match="bytes, expected"):
         recommend.run(another(task, step="recommend"))
-    assert task.store.row_count("recommendations", partition=task.day) == NUM_USERS
+    assert tables_of(task).row_count("recommendations", partition=task.day) == NUM_USERS
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from feature_store.preset import PresetError
 from feature_store.settings import Settings
-from tests.recommender_world import DAY, NUM_KINDS, NUM_USERS, histories
+from tests.recommender_world import DAY, NUM_KINDS, NUM_USERS, histories, tables_of
 from tests.recommender_world import trained_bundle as train
 from tests.training.test_promotion_programs import (
     _NAMES,
@@ -63,8 +63,8 @@ def evaluated(mlflow_settings, tmp_path_factory):
     guarded = {"primary_metric": "auc", "guard_metrics": ["hr@10", "logloss"]}
     name = f"world-{next(_NAMES)}"
     task = Task(settings, with_ranking(name, gate=guarded), DAY, step="evaluate_recommender")
-    publish_items(task.store)
-    publish(task.store, "user_sequences", histories(DAY, 1, opinions=True), DAY)
+    publish_items(tables_of(task))
+    publish(tables_of(task), "user_sequences", histories(DAY, 1, opinions=True), DAY)
     content = task.store.content_hash("user_sequences", partition=DAY)
     inputs = {"user_sequences": {"snapshot_id": 1, "content_hash": content}}
     for family in ("unigrf", "item_knn", "popularity"):

@@ -16,6 +16,7 @@ from tests.recommender_world import (
     NUM_KINDS,
     NUM_USERS,
     histories,
+    tables_of,
 )
 from tests.training.test_promotion_programs import (
     _NAMES,
@@ -88,10 +89,10 @@ def evaluated(mlflow_settings, tmp_path_factory):
     )
     own = config(f"world-{next(_NAMES)}", gate=GATE)
     task = Task(settings, own, DAY, step="evaluate_recommender")
-    publish_items(task.store)
-    publish(task.store, "user_sequences", histories(DAY, seed=1), DAY)
-    publish(task.store, "slates", slates(), DAY)
-    publish(task.store, "item_embeddings", vectors(), DAY)
+    publish_items(tables_of(task))
+    publish(tables_of(task), "user_sequences", histories(DAY, seed=1), DAY)
+    publish(tables_of(task), "slates", slates(), DAY)
+    publish(tables_of(task), "item_embeddings", vectors(), DAY)
     facts, verdict = run_day(task, folder / "bundles")
     return task, facts, verdict
 
@@ -144,8 +145,8 @@ def test_a_gate_that_asks_for_slates_needs_some(mlflow_settings, tmp_path):
         device="cpu",
     )
     task = Task(settings, config(f"world-{next(_NAMES)}", gate=GATE), DAY, step="evaluate")
-    publish_items(task.store)
-    publish(task.store, "user_sequences", histories(DAY, seed=1), DAY)
+    publish_items(tables_of(task))
+    publish(tables_of(task), "user_sequences", histories(DAY, seed=1), DAY)
     with pytest.raises(PresetError, match=r"the gate asks for slate_hit@5, slate_ndcg@5, the"):
         run_day(task, tmp_path / "bundles")
 

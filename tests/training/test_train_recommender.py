@@ -11,8 +11,17 @@ import pytest
 from feature_store.arrow import arrow_schema
 from feature_store.preset import PresetError
 from feature_store.settings import Settings
+from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
-from tests.recommender_world import DAY, ITEM_IDS, NUM_ITEMS, NUM_KINDS, catalogue, histories
+from tests.recommender_world import (
+    DAY,
+    ITEM_IDS,
+    NUM_ITEMS,
+    NUM_KINDS,
+    catalogue,
+    histories,
+    tables_of,
+)
 from training import inference
 from training.answering import Answerer
 from training.config import TrainingConfig
@@ -109,7 +118,7 @@ def task(settings):
     """A task in a preset that no other test has, without a tokenizer."""
     made = config(f"fits-{next(_NAMES)}")
     task = Task(settings, made, DAY, step="train_recommender", families=("popularity",))
-    publish_world(task.store)
+    publish_world(tables_of(task))
     return task
 
 
@@ -117,7 +126,7 @@ def task(settings):
 def trained(settings):
     """A preset's tokenizer, and what fitting three families told."""
     made = config("trained")
-    publish_world(Task(settings, made, DAY, step="").store)
+    publish_world(FeatureStore.open(settings, made.name))
     for program in (train_tokenizer, build_semantic_ids):
         program.run(Task(settings, made, DAY, step=program.__name__.rsplit(".", 1)[-1]))
     families = ("tiger", "sasrec", "popularity")
@@ -202,7 +211,7 @@ def test_the_same_fit_elsewhere_gives_the_same_bundle(trained, settings):
     task, _ = trained
     config = task.config.model_copy(update={"name": f"fits-{next(_NAMES)}"})
     other = Task(settings, config, DAY, step="train_recommender", families=("sasrec",))
-    publish_world(other.store)
+    publish_world(tables_of(other))
     train_recommender.run(other)
     weights = [bundle_of(at, "sasrec").directory / "model" for at in (task, other)]
     for name in ("sasrec.safetensors", "sasrec.json"):

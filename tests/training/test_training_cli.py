@@ -12,11 +12,14 @@ from click.testing import CliRunner
 from feature_store.errors import TableRefused
 from feature_store.run_record import read_steps
 from feature_store.settings import Settings
+from feature_store.steps import steps
 from tests.recommender_world import DAY, trained_bundle
 from training import cli
 from training.programs import recommend
 from training.registry import Registry
 
+STEP = cli.main.commands["step"]
+TRAINING = [name for name, step in steps().items() if step.kind == "training"]
 REPOSITORY = Path(__file__).parents[2]
 ISO = DAY.isoformat()
 
@@ -50,10 +53,12 @@ def two_versions(preset, tmp_path):
 
 
 def test_the_help_names_every_program():
-    shown = call(cli.program, "--help")
+    shown = call(STEP, "--help")
     assert shown.exit_code == 0
-    for name, text in cli.PROGRAMS.items():
-        assert any(line.split() == [name, *text.split()] for line in shown.output.splitlines())
+    for name in TRAINING:
+        expected = [name, *steps()[name].says.split()]
+        assert any(line.split() == expected for line in shown.output.splitlines())
+    assert "build_items" not in shown.output
 
 
 def test_several_programs_run_in_their_order_until_one_fails(preset, monkeypatch):
@@ -64,13 +69,11 @@ def test_several_programs_run_in_their_order_until_one_fails(preset, monkeypatch
     monkeypatch.setattr(evaluate, "run", lambda task: ran.append(task.step) or {})
     monkeypatch.setattr(write_report, "run", lambda task: ran.append(task.step) or {})
     given = ("--preset", preset, "--day", ISO)
-    done = call(cli.program, "write_report", "evaluate_recommender", *given)
+    done = call(STEP, "write_report", "evaluate_recommender", *given)
     assert done.exit_code == 0 and ran == ["write_report", "evaluate_recommender"]
     assert [line.split()[0] for line in done.output.splitlines()] == ran
     ran.clear()
-    failed = call(
-        cli.program, "evaluate_recommender", "promote_recommender", "write_report", *given
-    )
+    failed = call(STEP, "evaluate_recommender", "promote_recommender", "write_report", *given)
     assert failed.exit_code == 1 and ran == ["evaluate_recommender"]
     assert "promote_recommender: " in failed.output and "has no evaluation" in failed.output
     states = {
@@ -86,7 +89,7 @@ def test_several_programs_run_in_their_order_until_one_fails(preset, monkeypatch
 
 def test_a_family_for_a_program_that_trains_none_is_refused_before_any_runs(preset):
     given = ("--preset", preset, "--day", ISO, "--family", "sasrec")
-    refused = call(cli.program, "train_baselines", "recommend", *given)
+    refused = call(STEP, "train_baselines", "recommend", *given)
     assert refused.exit_code == 2 and "recommend has no use for it" in refused.output
     assert read_steps(Settings().runs_of(preset.stem), DAY) == {}
 
@@ -94,7 +97,7 @@ def test_a_family_for_a_program_that_trains_none_is_refused_before_any_runs(pres
 def test_every_program_is_a_module_with_a_run_function():
     import importlib
 
-    for name in cli.PROGRAMS:
+    for name in TRAINING:
         module = importlib.import_module(f"training.programs.{cli._MODULES.get(name, name)}")
         assert callable(module.run)
 
@@ -120,13 +123,13 @@ def test_a_refused_table_ends_with_3_and_its_record_says_why(preset, monkeypatch
 
 def test_a_program_prints_and_records_its_facts(preset, monkeypatch):
     monkeypatch.setattr(recommend, "run", lambda task: {"rows": 3, "message": "3 users"})
-    done = call(cli.program, "recommend", "--preset", preset, "--day", ISO, "--json")
+    done = call(STEP, "recommend", "--preset", preset, "--day", ISO, "--json")
     facts = json.loads(done.output)
     assert done.exit_code == 0 and facts["rows"] == 3
     expected = {"step": "recommend", "day": ISO, "preset": preset.stem, "status": "done"}
     assert expected.items() <= facts.items() and facts["seconds"] >= 0
     assert read_steps(Settings().runs_of(preset.stem), DAY)["recommend"] == facts
-    told = call(cli.program, "recommend", "--preset", preset, "--day", ISO)
+    told = call(STEP, "recommend", "--preset", preset, "--day", ISO)
     assert told.output.startswith(f"recommend {ISO} done, ") and "3 users" in told.output
 
 
@@ -134,7 +137,7 @@ def test_overrides_reach_the_program(preset, monkeypatch):
     seen = []
     monkeypatch.setattr(recommend, "run", lambda task: seen.append(task) or {})
     arguments = ("--preset", preset, "--day", ISO, "--set", "recommendations.num_items=7")
-    assert call(cli.program, "recommend", *arguments).exit_code == 0
+    assert call(STEP, "recommend", *arguments).exit_code == 0
     assert seen[0].config.recommendations.num_items == 7
     assert seen[0].day == DAY and seen[0].step == "recommend"
 
@@ -154,7 +157,7 @@ def test_what_is_trained_comes_from_the_preset_unless_named(
 
     seen = []
     monkeypatch.setattr(trainer, "run", lambda task: seen.append(task) or {})
-    done = call(cli.program, command, "--preset", preset, "--day", ISO, *options)
+    done = call(STEP, command, "--preset", preset, "--day", ISO, *options)
     assert done.exit_code == 0, done.output
     assert seen[0].families == families and seen[0].step == command
 
@@ -162,13 +165,13 @@ def test_what_is_trained_comes_from_the_preset_unless_named(
 def test_only_the_first_process_of_several_prints_and_records(preset, monkeypatch):
     monkeypatch.setattr(recommend, "run", lambda task: {})
     monkeypatch.setenv("RANK", "1")
-    done = call(cli.program, "recommend", "--preset", preset, "--day", ISO)
+    done = call(STEP, "recommend", "--preset", preset, "--day", ISO)
     assert (done.exit_code, done.output) == (0, "")
     assert read_steps(Settings().runs_of(preset.stem), DAY) == {}
 
 
 def test_a_program_that_fails_says_why_in_one_line_and_records_it(preset):
-    done = call(cli.program, "promote_recommender", "--preset", preset, "--day", ISO)
+    done = call(STEP, "promote_recommender", "--preset", preset, "--day", ISO)
     assert done.exit_code == 1 and "has no evaluation" in done.output
     record = read_steps(Settings().runs_of(preset.stem), DAY)["promote_recommender"]
     assert record["status"] == "failed" and "has no evaluation" in record["error"]
@@ -179,7 +182,7 @@ def test_a_defect_is_not_turned_into_one_line(preset, monkeypatch):
         raise KeyError("a defect")
 
     monkeypatch.setattr(recommend, "run", broken)
-    done = call(cli.program, "recommend", "--preset", preset, "--day", ISO)
+    done = call(STEP, "recommend", "--preset", preset, "--day", ISO)
     assert isinstance(done.exception, KeyError)
 
 
@@ -188,12 +191,12 @@ def test_a_defect_is_not_turned_into_one_line(preset, monkeypatch):
     [
         (("--preset", "nowhere", "--day", ISO), "no preset at"),
         (("--set", "gate.flor=popularity"), "gate.flor: is no key; did you mean 'floor'"),
-        (("--day", "yesterday"), "does not match the format"),
+        (("--day", "yesterday"), "'yesterday' is no day; write it as in 1998-04-15"),
     ],
 )
 def test_mistakes_of_the_caller_exit_2(preset, arguments, problem):
     given = ("--preset", preset, "--day", ISO, *arguments)
-    done = call(cli.program, "recommend", *given)
+    done = call(STEP, "recommend", *given)
     assert done.exit_code == 2 and problem in done.output
 
 
@@ -210,7 +213,7 @@ def test_versions_are_listed_promoted_rolled_back_and_remembered(preset, two_ver
     ]
     back = call(cli.models, "rollback", "--preset", preset, "--reason", "complaints")
     assert back.output.startswith("version 1 is champion again, 2 is previous; recommendations ")
-    assert f"`sidereal program recommend --preset {preset} --day DAY`" in back.output
+    assert f"`sidereal step recommend --preset {preset} --day DAY`" in back.output
     moves = json.loads(call(cli.models, "history", "--preset", preset, "--json").output)
     assert [(m["kind"], m["from_version"], m["to_version"]) for m in moves] == [
         ("promote", None, 1),
@@ -268,7 +271,7 @@ def test_help_starts_without_the_heavy_imports():
 
 def test_the_module_is_runnable_as_torchrun_starts_it():
     done = subprocess.run(
-        [sys.executable, "-m", "training.cli", "program", "--help"],
+        [sys.executable, "-m", "training.cli", "step", "--help"],
         check=True,
         cwd=REPOSITORY,
         capture_output=True,

@@ -63,25 +63,31 @@ class Exported:
     written: int
 
 
-def rows_of(settings: Settings, preset: str, day: date) -> Rows:
+def rows_of(settings: Settings, preset: str, day: date | None) -> Rows:
     """A day's recommendations, as the table has them now.
 
     Args:
         settings: where the tables are.
         preset: its name.
-        day: the partition.
+        day: the partition; None: the latest.
     Raises:
-        ExportError: the day has none; names the days that have.
+        ExportError: the day has none, and names the days that have; or no day has.
     """
     store = FeatureStore.open(settings, preset)
     snapshot_id = store.snapshot_id(TABLE)
-    users = store.row_count(TABLE, partition=day)
-    if snapshot_id is None or not users:
-        days = store.partitions(TABLE)
-        there = f"there are those of {days[0]} to {days[-1]}" if days else "there are none yet"
+    days = [found for found in store.partitions(TABLE) if isinstance(found, date)]
+    if snapshot_id is None or not days:
+        dated = f" --days {day}" if day else ""
         raise ExportError(
-            f"preset {preset!r} has no recommendations of {day}; {there}. Run "
-            f"`sidereal run --preset {preset} --days {day}`"
+            f"preset {preset!r} has no recommendations yet. Run "
+            f"`sidereal run --preset {preset}{dated}`"
         )
+    day = day or days[-1]
+    if day not in days:
+        raise ExportError(
+            f"preset {preset!r} has no recommendations of {day}; there are those of {days[0]} to "
+            f"{days[-1]}. Run `sidereal run --preset {preset} --days {day}`"
+        )
+    users = store.row_count(TABLE, partition=day)
     content = store.content_hash(TABLE, partition=day)
     return Rows(store, preset, day, snapshot_id, str(content), users)

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from feature_store.steps import run_first
 from training.bundle import Bundle
 from training.config import Training
 from training.fitting import Observer
@@ -55,7 +56,7 @@ def run(task: Task) -> Facts:
     day = task.day.isoformat()
     trained = task.registry.find_candidate(day, name, is_aligned=False)
     if trained is None:
-        raise ProgramError(f"no candidate of {name} for {day}; run train_recommender first")
+        raise ProgramError(f"no candidate of {name} for {day}; {run_first('challenger')}")
     material = with_pairs(task, material_for(task, family, day_material(task)))
     inputs = dict(material.inputs)
     vectors = item_matrix(read_item_vectors(task, inputs), material.vocabulary.num_items)

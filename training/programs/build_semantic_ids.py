@@ -16,6 +16,7 @@ import torch
 from feature_store.arrow import arrow_schema
 from feature_store.checks.check import prepare
 from feature_store.rules import RuleInputs
+from feature_store.steps import run_first
 from feature_store.tables.semantic_ids import SEMANTIC_IDS
 from training.checks.publish import publish_checked
 from training.evaluation.projection import points_by_prefix
@@ -68,7 +69,7 @@ def run(task: Task) -> Facts:
     current = task.registry.find_tokenizer(until=task.day.isoformat())
     if current is None:
         raise ProgramError(
-            f"there is no tokenizer of {task.day} or before; run train_tokenizer for that day first"
+            f"there is no tokenizer of {task.day} or before; {run_first('tokenizer')}"
         )
     prepare()
     generation = current.generation

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_store.contract import Contract
+from feature_store.steps import run_first
 from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from training.config import Evaluation
@@ -183,4 +184,4 @@ def _note(store: FeatureStore, table: str, at: date | None, partition: Any, inpu
 
 
 def _missing(contract: Contract, day: date) -> str:
-    return f"{contract.name!r} has no rows for {day}; run {contract.producer} for that day first"
+    return f"{contract.name!r} has no rows for {day}; {run_first(contract.name)}"

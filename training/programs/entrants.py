@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from feature_store.steps import run_first
 from training.bundle import Bundle
 from training.data.splits import Split
 from training.evaluation.record import CHAMPION, PRETRAINED, BoardRow, Entrant
@@ -26,9 +27,9 @@ def entrants(task: Task) -> dict[str, Bundle]:
     candidates = {family: task.registry.find_candidate(day, family) for family in families}
     missing = [family for family, candidate in candidates.items() if candidate is None]
     if missing:
-        program = "train_recommender" if config.challenger in missing else "train_baselines"
+        made = "challenger" if config.challenger in missing else "baselines"
         named = ", ".join(missing)
-        raise ProgramError(f"no candidate of {named} for {day}; run {program} for that day first")
+        raise ProgramError(f"no candidate of {named} for {day}; {run_first(made)}")
     bundles = {f: task.registry.fetch(found) for f, found in candidates.items() if found}
     trained = pretrained(task, candidates[config.challenger])
     if trained is not None:

@@ -1,4 +1,4 @@
-"""What a program is: a module with `run(task) -> facts`, started by `training.cli`.
+"""What a program is: a module with `run(task) -> facts`, started by `sidereal step`.
 
 A program reads tables, runs and bundles, writes tables, runs and bundles, and returns facts for the
 day's run record. `training.cli` adds step, day, preset and seconds, and turns `ProgramError` and
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_store.settings import Settings
+from feature_store.steps import steps
 from training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ class Task:
 
     @cached_property
     def store(self) -> "FeatureStore":
-        """The tables of the preset."""
+        """The tables of the preset, of which a step may use those that it declares."""
         from feature_store.store import FeatureStore
 
-        return FeatureStore.open(self.settings, self.config.name)
+        return FeatureStore.open(self.settings, self.config.name, step=steps().get(self.step))
 
     @property
     def runs(self) -> Path:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from feature_store.steps import run_first
 from training.programs.day_inputs import Inputs, version_of_day
 from training.programs.interface import ProgramError, Task
 
@@ -65,7 +66,7 @@ def item_matrix(found: ItemVectors, num_items: int) -> np.ndarray:
 def _choose(encoders: list[str], wanted: str, task: Task) -> str:
     if not encoders:
         raise ProgramError(
-            f"'item_embeddings' has no rows for {task.day}; run embed_items for that day first"
+            f"'item_embeddings' has no rows for {task.day}; {run_first('item_embeddings')}"
         )
     fitting = [name for name in encoders if not wanted or name.split("@")[0] == wanted]
     fitting = [wanted] if wanted in encoders else fitting

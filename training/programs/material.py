@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_store.steps import run_first
 from training.bundle import Bundle, Origin, write_bundle
 from training.config import Training
 from training.data.histories import Histories
@@ -195,7 +196,7 @@ def _with_slates(task: Task, plain: Material) -> Material:
     inputs = dict(plain.inputs)
     slates = read_slates(task, plain.split.test.histories, inputs)
     if slates is None:
-        raise ProgramError(f"no slates up to {task.day}; run build_slates for that day first")
+        raise ProgramError(f"no slates up to {task.day}; {run_first('slates')}")
     slate_split = split_slates(slates, task.day, task.config.evaluation)
     facts = {**plain.split.facts, "slates": dict(slate_split.facts)}
     split = replace(plain.split, facts=facts)
@@ -205,7 +206,7 @@ def _with_slates(task: Task, plain: Material) -> Material:
 def _with_semantic_ids(task: Task, plain: Material) -> Material:
     current = task.registry.find_tokenizer(until=task.day.isoformat())
     if current is None:
-        raise ProgramError(f"no tokenizer for {task.day}; run train_tokenizer for that day first")
+        raise ProgramError(f"no tokenizer for {task.day}; {run_first('tokenizer')}")
     inputs = dict(plain.inputs)
     rows = read_semantic_ids(task, current.generation, inputs)
     rows = rows.filter(pc.less(rows["item_index"], plain.items.num_rows))

@@ -7,6 +7,7 @@ versions and the same champion and changes nothing.
 
 from collections.abc import Mapping
 
+from feature_store.steps import run_first
 from training.evaluation.record import PRETRAINED, Evaluation, RecordError
 from training.gate import Verdict, decide
 from training.programs.evaluate_recommender import FACTS
@@ -56,7 +57,7 @@ def _evaluation(task: Task) -> Evaluation:
     day = task.day.isoformat()
     found = task.registry.find_run(day=day, step="evaluate_recommender")
     if found is None:
-        raise ProgramError(f"{day} has no evaluation; run evaluate_recommender for that day first")
+        raise ProgramError(f"{day} has no evaluation; {run_first('evaluation')}")
     try:
         return Evaluation.from_json(task.registry.read_json(found, FACTS))
     except RecordError as error:

@@ -16,6 +16,7 @@ from feature_store.arrow import arrow_schema
 from feature_store.checks.check import prepare
 from feature_store.log_lines import Progress
 from feature_store.rules import RuleInputs
+from feature_store.steps import run_first
 from feature_store.tables import CATALOG
 from training.answering import Answerer
 from training.checks.publish import publish_checked
@@ -48,7 +49,7 @@ def run(task: Task) -> Facts:
         return {"status": "unchanged", "message": "no champion yet, so nothing is recommended"}
     source, store = "user_sequences", task.store
     if not store.row_count(source, partition=task.day):
-        raise ProgramError(f"{source!r} has no rows for {task.day}; run build_user_sequences first")
+        raise ProgramError(f"{source!r} has no rows for {task.day}; {run_first(source)}")
     unlisted = read_unlisted(store, task.day)
     bundle = task.registry.fetch(champion)
     prepare()

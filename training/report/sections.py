@@ -6,6 +6,7 @@ A section whose step left no record is left out, so that a report of half a day 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from feature_store import steps as chain
 from training.evaluation.metrics import (
     FEEDBACK,
     HEADLINE_CUTOFF,
@@ -30,14 +31,6 @@ from training.report.blocks import Block, Entry, Row, Section, facts, note, pict
 
 Steps = Mapping[str, Mapping[str, Any]]
 Rows = Sequence[Mapping[str, Any]]
-STEP_ORDER = (
-    "build_items", "ingest_interactions", "embed_items", "build_user_sequences", "build_slates",
-    "build_preference_pairs", "build_item_cooccurrence",
-    "train_tokenizer", "build_semantic_ids", "train_recommender", "align_recommender",
-    "train_baselines",
-    "evaluate_recommender", "promote_recommender", "recommend",
-)  # fmt: skip
-"""The day's chain, as its tasks run."""
 
 
 def verdict(steps: Steps) -> Section | None:
@@ -616,8 +609,8 @@ def _differences(evaluation: Evaluation, metric: str) -> list[Block]:
 
 def cost(steps: Steps, price_per_hour: float) -> Section | None:
     """Where the time went."""
-    ordered = [name for name in STEP_ORDER if name in steps]
-    ordered += [name for name in steps if name not in STEP_ORDER and name != "write_report"]
+    ordered = [name for name in chain.steps() if name in steps and name != "write_report"]
+    ordered += [name for name in steps if name not in chain.steps()]
     seconds = [(name, float(steps[name].get("seconds", 0.0))) for name in ordered]
     if not seconds:
         return None

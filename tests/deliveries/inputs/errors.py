@@ -133,7 +133,7 @@ DATA = [
         {f"{D}.csv": TWO, "items.csv": csv([("a", "A")], header=("id", "name"))},
         own(catalogue={"path": "items.csv", "item_id": "id"}),
         exit_code=3,
-        says=["items holds nothing yet", "sidereal job build_items ingest_interactions"],
+        says=["items holds nothing yet", "sidereal step build_items ingest_interactions"],
     ),
     one(
         "a catalogue whose name is misspelt",
