@@ -31,7 +31,6 @@ DAY = date(2026, 3, 1)
 NUM_USERS, NUM_ITEMS = 100_000, 20_000
 SECONDS_PER_DAY = 86_400
 FORMATS = ("csv", "parquet")
-_RUN_JOB = "from pipelines.submit import step; step()"
 
 
 def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
@@ -135,9 +134,9 @@ def _take_turns(
 def _ingest(checkout: Path, preset: Path) -> float:
     """Seconds that the job states."""
     with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "-c", _RUN_JOB, "ingest_interactions", "--preset", str(preset)]
+        command = [sys.executable, "-m", "pipelines.submit", "ingest_interactions"]
         done = subprocess.run(
-            [*command, "--day", DAY.isoformat(), "--json"],
+            [*command, "--preset", str(preset), "--day", DAY.isoformat(), "--json"],
             cwd=checkout,
             env={**os.environ, "PYTHONPATH": str(checkout), "SIDEREAL_HOME": home},
             capture_output=True,

@@ -29,7 +29,6 @@ JOBS = ("build_items", "ingest_interactions", "build_user_sequences")
 DAY = date(1998, 4, 20)
 NUM_USERS, NUM_ITEMS = 100_000, 20_000
 SECONDS_PER_DAY = 86_400
-_RUN_JOB = "from pipelines.submit import step; step()"
 
 
 def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
@@ -87,7 +86,7 @@ def _round(settings: Settings, preset: str) -> dict[str, tuple[float, float]]:
 def _facts(job: str, preset: str, environment: dict[str, str]) -> dict[str, Any]:
     arguments: Sequence[str] = (job, "--preset", preset, "--day", DAY.isoformat(), "--json")
     finished = subprocess.run(
-        [sys.executable, "-c", _RUN_JOB, *arguments],
+        [sys.executable, "-m", "pipelines.submit", *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         check=True,

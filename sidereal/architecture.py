@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from feature_store.settings import REPOSITORY
-from feature_store.steps import Step, dags, steps, steps_before, steps_of, tables_that_start
+from feature_store.steps import HELD, Step, dags, steps, steps_before, steps_of, tables_that_start
 from feature_store.tables import CATALOG
 
 PAGE = REPOSITORY / "ARCHITECTURE.md"
@@ -30,7 +30,8 @@ def architecture_page() -> str:
 def _made() -> str:
     picture = ["```mermaid", "flowchart TB", *_picture(), "```"]
     table = ["| DAG | starts | steps | writes |", "|---|---|---|---|", *map(_row, dags())]
-    return "\n".join([*picture, "", *table])
+    held = ["| no table | what it is |", "|---|---|", *(f"| {k} | {v} |" for k, v in HELD.items())]
+    return "\n".join([*picture, "", *table, "", *held])
 
 
 def _picture() -> Iterator[str]:
