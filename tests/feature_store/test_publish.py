@@ -189,7 +189,9 @@ def test_a_table_that_was_never_published_is_empty_to_ask_and_an_error_to_read(s
     assert store.content_hash("clicks") is None
     assert (store.files("clicks"), store.partitions("clicks")) == ([], [])
     assert store.row_count("shops") == 0
-    with pytest.raises(TableNotFound, match=r"to it yet; run count_clicks.* wrong one: /"):
+    with pytest.raises(
+        TableNotFound, match=r"to it yet; run the step that writes it.* wrong one: /"
+    ):
         store.read("clicks")
 
 

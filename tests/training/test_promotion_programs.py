@@ -462,7 +462,7 @@ def test_lists_that_break_a_rule_are_refused_and_the_table_stays(served, monkeyp
     assert "user_id=user-007" in str(refused.value)
     [result] = [each for each in refused.value.facts["validation"]["rules"] if each["rule"] == rule]
     assert (result["rows_failed"], result["table"]) == (1, "recommendations")
-    after = task.store.read("recommendations", partition=task.day).to_pylist()
+    after = tables_of(task).read("recommendations", partition=task.day).to_pylist()
     assert after == rows
 
 

@@ -110,7 +110,7 @@ def test_a_refused_table_ends_with_3_and_its_record_says_why(preset, monkeypatch
         raise TableRefused("recommendations of 2024-03-31 refused by 1 rule(s)", facts)
 
     monkeypatch.setattr(recommend, "run", refuse)
-    refused = call(cli.program, "recommend", "write_report", "--preset", preset, "--day", ISO)
+    refused = call(STEP, "recommend", "write_report", "--preset", preset, "--day", ISO)
     assert refused.exit_code == 3
     assert "recommend: recommendations of 2024-03-31 refused by 1 rule(s)" in refused.output
     records = read_steps(Settings().runs_of(preset.stem), DAY)
