@@ -104,7 +104,7 @@ def test_changes_are_told_against_the_run_before():
     assert told["items"] == ("5", "7", "2 new")
     assert told["people with a history"] == ("9", "9", "")
     assert told["challenger's mrr"] == ("–", "0.5000", "")
-    assert told["challenger begins with weights of"] == ("–", "1998-04-19", "")
+    assert told["weights begun from"] == ("–", "1998-04-19", "")
     assert told["champion's version"] == ("1", "2", "")
     assert told["alarms"] == ("1", "2", "1 new")
     assert told["seconds of work"] == ("100", "150", "+50%")

@@ -1,5 +1,8 @@
 import re
+import tomllib
+from pathlib import Path
 
+import training.report
 from tests.evaluation_records import around
 from training.report import charts, trend_charts
 from training.report.drawing import BAD, GOOD
@@ -57,3 +60,20 @@ def test_a_run_that_measured_nothing_has_no_point():
 
 def test_code_in_sentences_is_marked_and_the_rest_escaped():
     assert code("run `a<b` & wait") == "run <code>a&lt;b</code> &amp; wait"
+
+
+def test_the_templates_travel_with_the_package():
+    root = Path(training.report.__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["training"]
+    packed = {path for pattern in patterns for path in (root / "training").glob(pattern)}
+    assert {path.name for path in packed} == {"template.html", "index.html", "style.css"}
+
+
+def test_a_run_that_dwarfs_the_others_does_not_hide_them():
+    def run(rows):
+        return Run(day="1998-04-20", kind="promoted", value=None, champion=None, rows=rows,
+                   strengths={}, seconds=0.0)  # fmt: skip
+
+    assert "powers of 10" in trend_charts.trend("", [run(99_344), run(120)])
+    assert "powers of 10" not in trend_charts.trend("", [run(300), run(120)])

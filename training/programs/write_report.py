@@ -70,7 +70,9 @@ def _day(
     """The page of the day, and the day in a few numbers."""
     name, day = task.config.name, task.day.isoformat()
     volume = report_rows.volume(task.store, task.day)
-    strengths = report_rows.strengths_of(volume, task.day)
+    # Rows that an earlier run of the day published are none of one whose data were refused.
+    is_refused = outcome.kind == "data_refused"
+    strengths = {} if is_refused else report_rows.strengths_of(volume, task.day)
     brief = brief_of(task.day, steps, outcome, evaluation, strengths)
     earlier = [each for each in read_briefs(task.runs) if each.day < day]
     briefs = [*earlier, brief]
@@ -91,7 +93,6 @@ def _day(
         alignment(steps),
         *(boards(evaluation) if evaluation else []),
         *_served(task, steps),
-        lineage(report_rows.lineage(task.store, task.day), name),
         cost(steps, task.settings.machine_cost_per_hour),
     ]
     sections = [card for card in cards if card is not None]
@@ -99,11 +100,13 @@ def _day(
 
 
 def _served(task: Task, steps: Steps) -> Sequence[Section | None]:
-    """Who recommends, and what people get."""
+    """What people get, who recommends, and what that was made from."""
     view = look(task.settings, task.config.name)
     moves = [move for move in view.history() if move.day <= task.day.isoformat()]
     record = steps.get("recommend", {})
     model = f"{record.get('model_family')} {record.get('model_version')}"
-    # Rows that an earlier run of the day wrote are none of this one's.
-    found = report_rows.people(task.store, task.day) if "rows" in record else []
-    return [people(found, model), champions(moves, view.versions())]
+    cards = [champions(moves, view.versions())]
+    if "rows" in record:  # those that an earlier run of the day wrote are none of this one's
+        cards.insert(0, people(report_rows.people(task.store, task.day), model))
+        cards.append(lineage(report_rows.lineage(task.store, task.day), task.config.name))
+    return cards

@@ -42,7 +42,7 @@ def changes(brief: Brief, before: Brief | None) -> list[Change]:
         told.append(_metric(brief, before))
     if brief.challenger:
         was = _began(before) if before else ""
-        told.append(Change(what="challenger begins with weights of", before=was, now=_began(brief)))
+        told.append(Change(what="weights begun from", before=was, now=_began(brief)))
     if brief.version is not None:
         was = shown(before.version) if before else ""
         told.append(Change(what="champion's version", before=was, now=shown(brief.version)))

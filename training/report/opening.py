@@ -11,7 +11,7 @@ from training.report.blocks import Entry, Tone
 from training.report.brief import Brief
 from training.report.changes import Change, changes
 from training.report.entrants import best_baseline, is_better, named
-from training.report.outcome import Outcome, Steps
+from training.report.outcome import Outcome, Steps, failed_rules
 from training.report.remedies import Remedy
 
 
@@ -33,8 +33,8 @@ class Opening:
         tone: of the card.
         said: sentences that give the numbers behind it.
         svg: the picture of what decided; empty where nothing was measured.
-        failed: the gate's rules that failed.
-        rules: all of them.
+        failed: rules that failed: of the gate, or of the table whose rows were refused.
+        rules: all of the gate's.
         changes: against the run before.
         before: that run's day; empty on a first day.
         remedies: what to do; empty where nothing is wrong.
@@ -73,12 +73,13 @@ def opening(
     """
     before = briefs[-2] if len(briefs) > 1 else None
     rules = _rules(steps.get("promote_recommender", {}))
+    broken = _broken(steps.get(outcome.step, {})) if outcome.kind == "data_refused" else []
     return Opening(
         sentence=outcome.sentence,
         tone=outcome.tone,
         said=_said(evaluation, outcome) if evaluation else [],
         svg=_decided(evaluation) if evaluation else "",
-        failed=[rule for rule in rules if rule.tone == "bad"],
+        failed=broken or [rule for rule in rules if rule.tone == "bad"],
         rules=rules,
         changes=changes(briefs[-1], before),
         before=before.day if before else "",
@@ -91,6 +92,17 @@ def _rules(record: Mapping[str, Any]) -> list[Entry]:
     return [
         Entry(f"{reason['rule']}: {reason['detail']}", "good" if reason["passed"] else "bad")
         for reason in record.get("verdict", {}).get("reasons", ())
+    ]
+
+
+def _broken(record: Mapping[str, Any]) -> list[Entry]:
+    return [
+        Entry(
+            f"{rule['rule']}: {rule.get('description', '')} Found {rule.get('observed')}, "
+            f"expected {rule.get('expected')}.",
+            "bad",
+        )
+        for rule in failed_rules(record)
     ]
 
 

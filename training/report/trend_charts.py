@@ -24,6 +24,8 @@ from training.report.drawing import (
 )
 from training.report.outcome import Kind
 
+_DWARFS = 20
+"""Times the usual rows of a run that make the others' bars vanish."""
 _THOUSANDS = "{x:,.0f}"
 _KIND_COLOURS: dict[Kind, str] = {
     "promoted": ACCENT, "baseline": ACCENT, "unchanged": ACCENT, "refused": BAD,
@@ -119,9 +121,7 @@ def trend(metric: str, runs: Sequence[Run], *, height: float = 1.95) -> str:
         first, rows, mix, seconds = figure.subplots(1, 4)
         _metrics(first, runs)
         first.set_title(metric or "deciding metric")
-        rows.bar(range(len(runs)), [run.rows or 0 for run in runs], width=0.7, color=ACCENT)
-        rows.set_title("events published")
-        rows.yaxis.set_major_formatter(_THOUSANDS)
+        _rows(rows, runs)
         _mix(mix, runs)
         seconds.bar(range(len(runs)), [run.seconds for run in runs], width=0.7, color=ACCENT)
         seconds.yaxis.set_major_formatter(_THOUSANDS)
@@ -129,6 +129,7 @@ def trend(metric: str, runs: Sequence[Run], *, height: float = 1.95) -> str:
         for axes in (first, rows, mix, seconds):
             name_days(axes, days, 5)
             axes.set_xlim(-0.6, max(len(runs) - 0.4, 3.6))
+        for axes in (first, mix, seconds):
             axes.locator_params(axis="y", nbins=4)
         return svg(figure, f"The last {len(runs)} runs, up to {days[-1]}")
 
@@ -153,6 +154,20 @@ def _metrics(axes: Axes, runs: Sequence[Run]) -> None:
     axes.legend(fontsize=7.5, ncols=3, loc="upper left", handlelength=1.2, columnspacing=1.0)
 
 
+def _rows(axes: Axes, runs: Sequence[Run]) -> None:
+    """Rows a run; on a scale of powers where one run, often the first, dwarfs the others."""
+    counts = [run.rows or 0 for run in runs]
+    axes.bar(range(len(runs)), counts, width=0.7, color=ACCENT)
+    usual = sorted(count for count in counts if count)[: max(1, len(counts) // 2)]
+    is_dwarfed = bool(usual) and max(counts) > _DWARFS * usual[-1]
+    if is_dwarfed:
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=max(1, min(usual) / 4))
+        axes.minorticks_off()
+    axes.yaxis.set_major_formatter(_THOUSANDS)
+    axes.set_title("events published" + (", powers of 10" if is_dwarfed else ""))
+
+
 def _share(strengths: Mapping[int, int], strength: int) -> float:
     return strengths.get(strength, 0) / max(1, sum(strengths.values()))
 
@@ -173,6 +188,6 @@ def _mix(axes: Axes, runs: Sequence[Run]) -> None:
     if runs and any(run.strengths for run in runs):
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(
-            handles[::-1], labels[::-1], fontsize=7.5, loc="center right", handlelength=0.9,
-            frameon=True, framealpha=0.9, edgecolor="none",
+            handles[::-1], labels[::-1], fontsize=7.5, loc="center left", handlelength=0.9,
+            bbox_to_anchor=(1.0, 0.5), borderaxespad=0.2,
         )  # fmt: skip
