@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from tests.evaluation_records import around, board, comparison, entrant, evaluation
 from tests.report_days import measured
 from training.evaluation.metrics import FEEDBACK, LISTS, SLATES
@@ -70,7 +72,8 @@ def test_slices_are_rows_and_entrants_columns():
 
 def test_a_section_says_what_its_metrics_mean():
     assert notes_of(board_section(measured(), LISTS))[-1].startswith(
-        "ndcg@K: 1 / log2(rank + 1) of targets in the first K places; hr@K: share of targets in "
+        "The best of a column is bold. ndcg@K: 1 / log2(rank + 1) of targets in the first K "
+        "places; hr@K: share of targets in "
     )
 
 
@@ -96,7 +99,12 @@ def test_differences_are_drawn_for_all_targets_and_folded_for_slices():
         comparison("tiger", "popularity", "ndcg@10", (0.1, 0.2, 0.3), slice_name="new_users"),
         comparison("popularity", "tiger", "ndcg@10", (-0.3, -0.2, -0.1)),
     ]
-    section = board_section(measured(differences=rows), LISTS)
+    entrants = {
+        label: entrant(label, lists={"ndcg@10": around(0.1)}, slices=("new_users",))
+        for label in ("tiger", "popularity")
+    }
+    found = replace(measured(differences=rows), entrants=entrants)
+    section = board_section(found, LISTS)
     [whole] = [b for b in section.blocks if b.heading.startswith("tiger minus each")]
     assert whole.note == "Right of zero the challenger is better; a grey bar holds zero."
     [folded] = [b for b in section.blocks if b.folded.startswith("tiger minus each on each slice")]

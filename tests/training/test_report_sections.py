@@ -41,7 +41,7 @@ def test_failed_rules_come_with_their_examples_and_the_others_are_folded():
     assert facts_of(section)["share of the jobs' time"] == "20%"
     failed, every = tables_of(section)
     assert [row.cells[1] for row in failed.rows] == ["values_in_range"]
-    assert every.folded == "1 rules that hold"
+    assert every.folded == "Rules that hold: 1"
     assert [row.cells[1] for row in every.rows] == ["day_has_rows"]
     assert checks({"build_items": {}}, []) is None
 
@@ -196,7 +196,7 @@ def test_the_champions_of_before_are_told_newest_first():
     first, folded = tables_of(champions(moves, [version]))
     assert first.rows[1].cells == ["1998-04-22", "model 3", "tiger 2", "rolled back", "because"]
     assert folded.rows[0].cells[:3] == ["1998-04-20", "model 1", "nobody"]
-    assert folded.folded == "1 moves before"
+    assert folded.folded == "Moves before these: 1"
     assert champions([], []) is None
 
 

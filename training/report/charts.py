@@ -150,6 +150,7 @@ def metric_intervals(rows: Sequence[Mapping[str, Any]]) -> str:
             axes.set_title(metric)
             axes.set_xlim(left=0)
             axes.locator_params(axis="x", nbins=4)
+            axes.tick_params(axis="y", length=0)
         labels = {row["family"]: row["label"] for row in rows}
         name_rows(panels[0], [labels[family] for family in families])
         return svg(figure, f"{', '.join(metrics)} of each entrant, with intervals")

@@ -140,7 +140,7 @@ def _summary(evaluation: Evaluation, rows: Boards, name: str) -> str:
         for label, row in rows.items()
         if name in row.slices[ALL].metrics
     )
-    return f"{name}: {', '.join(said)}"
+    return f"{name}: {' · '.join(said)}"
 
 
 def _meanings(names: Sequence[str]) -> Block:
@@ -154,7 +154,7 @@ def _meanings(names: Sequence[str]) -> Block:
     ]
     readings = dict.fromkeys(m.reading for m in measured if m.reading)
     parts += [f"{reading}…: of {READINGS[reading]}" for reading in readings]
-    return note("; ".join(parts) + ".")
+    return note("The best of a column is bold. " + "; ".join(parts) + ".")
 
 
 def _different(rows: Boards, names: Sequence[str]) -> list[str]:

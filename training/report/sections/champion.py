@@ -26,12 +26,12 @@ def champions(moves: Sequence[Move], versions: Sequence[Version]) -> Section | N
     ]  # fmt: skip
     blocks = [_table(rows[:_OPEN])]
     if len(rows) > _OPEN:
-        blocks.append(folded(f"{len(rows) - _OPEN} moves before", _table(rows[_OPEN:])))
+        blocks.append(folded(f"Moves before these: {len(rows) - _OPEN}", _table(rows[_OPEN:])))
     return Section(anchor="champions", title="Champions", blocks=blocks)
 
 
 def _table(rows: list[list[str]]) -> Block:
-    head = ["day", "champion", "before it", "how", "why"]
+    head = ["day", "champion", "before", "how", "why"]
     return table("", head, rows, quiet=["why"], wide=True)
 
 

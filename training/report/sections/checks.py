@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.report.blocks import Entry, Section, entries, facts, folded, links, shown, table
+from training.report.blocks import Entry, Section, entries, facts, folded, links, table
 from training.report.outcome import Steps, failed_rules
 
-_HEAD = ["step", "rule", "column", "rows failed", "found", "expected", "meaning"]
+_HEAD = ["step", "rule", "column", "found", "expected", "meaning"]
 
 
 def checks(steps: Steps, docs: Sequence[Entry]) -> Section | None:
@@ -29,13 +29,13 @@ def checks(steps: Steps, docs: Sequence[Entry]) -> Section | None:
         facts(
             ("rules checked", num_rules),
             ("rules failed", len(failed)),
-            ("seconds added", round(sum(found["seconds"] for found in checked.values()), 1)),
+            ("seconds added", f"{sum(found['seconds'] for found in checked.values()):,.1f}"),
             ("share of the jobs' time", _share(steps, checked)),
         )
     ]
     if failed:
         cells = [_cells(*item) for item in failed]
-        blocks.append(table("Failed", _HEAD, cells, numeric=["rows failed"], wide=True))
+        blocks.append(table("Failed", _HEAD, cells, wide=True))
         examples = [
             Entry(f"{rule['rule']}: {example}", "bad")
             for _, rule in failed
@@ -51,8 +51,8 @@ def checks(steps: Steps, docs: Sequence[Entry]) -> Section | None:
         for rule in found["rules"]
         if rule["success"]
     ]
-    rules = table("", _HEAD, passed, numeric=["rows failed"], quiet=["meaning"])
-    blocks.append(folded(f"{len(passed)} rules that hold", rules))
+    rules = table("", _HEAD, passed, quiet=["meaning"])
+    blocks.append(folded(f"Rules that hold: {len(passed)}", rules))
     return Section(
         anchor="health",
         title="Health",
@@ -68,7 +68,5 @@ def _share(steps: Steps, checked: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _cells(name: str, rule: Mapping[str, Any]) -> list[Any]:
-    return [
-        name, rule["rule"], rule.get("column") or "", shown(rule.get("rows_failed")),
-        rule.get("observed", ""), rule.get("expected", ""), rule.get("description", ""),
-    ]  # fmt: skip
+    told = (rule.get(key, "") for key in ("observed", "expected", "description"))
+    return [name, rule["rule"], rule.get("column") or "", *told]

@@ -15,8 +15,8 @@ def cost(steps: Steps, price_per_hour: float) -> Section | None:
     spent = [("cost, in your currency", total / 3600 * price_per_hour)] if price_per_hour else []
     blocks = [
         facts(
-            ("seconds of work", round(total, 1)),
-            (f"of them in {slowest}", round(most, 1)),
+            ("seconds of work", f"{total:,.1f}"),
+            (f"of them in {slowest}", f"{most:,.1f}"),
             *spent,
         ),
         folded("Seconds of each step", picture(charts.step_seconds(seconds))),

@@ -119,10 +119,12 @@ def alignment(steps: Steps) -> Section | None:
     if "before" not in record:
         return None
     last = record["epochs"][-1] if record["epochs"] else {}
-    watched = [
-        [words(name), shown(was), *(shown(e.get(name)) for e in record["epochs"])]
+    values = {
+        words(name): [was, *(e.get(name) for e in record["epochs"])]
         for name, was in _once(record["before"]).items()
-    ]
+    }
+    watched = [[name, *map(shown, row)] for name, row in values.items() if any(row)]
+    still = [f"The {name} stayed 0." for name, row in values.items() if not any(row)]
     head = ["watched on later slates", "before", *(f"epoch {e['epoch']}" for e in record["epochs"])]
     kept = f"epoch {record['best_epoch'] or last.get('epoch', '–')}"
     blocks = [
@@ -131,7 +133,7 @@ def alignment(steps: Steps) -> Section | None:
             *((f"{kind} pairs", count) for kind, count in record["train_pairs"].items()),
             ("kept", "the weights from before" if record["collapsed"] else kept),
         ),
-        table("", head, watched, numeric=head[1:]),
+        table("", head, watched, numeric=head[1:], note=" ".join(still)),
     ]
     if record["collapsed"]:
         blocks.append(entries("Alarms", [Entry(f"stopped: {record['collapsed']}", "bad")]))

@@ -42,7 +42,7 @@ def people(found: Sequence[Person], model: str) -> Section | None:
     ]  # fmt: skip
     blocks = [_table(rows[:_OPEN])]
     if len(rows) > _OPEN:
-        blocks.append(folded(f"{len(rows) - _OPEN} more people", _table(rows[_OPEN:])))
+        blocks.append(folded(f"More people: {len(rows) - _OPEN}", _table(rows[_OPEN:])))
     return Section(
         anchor="people",
         title="What people get",

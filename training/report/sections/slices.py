@@ -33,7 +33,7 @@ def slices(
         blocks.append(table(f"{names[0]} by slice", head, cells, numeric=head[1:], wide=True))
     if silent := [why for why in told.values() if why]:
         blocks.append(note(" ".join(silent)))
-    blocks += _differences_by_slice(evaluation, names[0])
+    blocks += _differences_by_slice(evaluation, names[0], filled)
     for name in filled:
         all_metrics = metric_table(evaluation, rows, name, names)
         blocks.append(folded(f"All metrics of {words(name)}", all_metrics))
@@ -73,8 +73,6 @@ def _cells(name: str, rows: Mapping[str, BoardRow], metric: str) -> Row:
 def differences(evaluation: Evaluation, metric: str) -> list[Block]:
     """The challenger less each opponent on all targets; nothing without an opponent."""
     rows = [row for row in _of_challenger(evaluation, metric) if row.slice == ALL]
-    order = in_order(evaluation, evaluation.entrants)
-    rows.sort(key=lambda row: order.index(row.theirs))
     if not rows:
         return []
     return [
@@ -86,11 +84,13 @@ def differences(evaluation: Evaluation, metric: str) -> list[Block]:
     ]
 
 
-def _differences_by_slice(evaluation: Evaluation, metric: str) -> list[Block]:
-    rows = [row for row in _of_challenger(evaluation, metric) if row.slice != ALL]
+def _differences_by_slice(
+    evaluation: Evaluation, metric: str, filled: Sequence[str]
+) -> list[Block]:
+    rows = [row for row in _of_challenger(evaluation, metric) if row.slice in filled]
     if not rows:
         return []
-    drawn = _drawn(evaluation, sorted(rows, key=lambda row: row.slice), metric)
+    drawn = _drawn(evaluation, sorted(rows, key=lambda row: filled.index(row.slice)), metric)
     line = f"{evaluation.challenger} minus each on each slice, {metric}, paired by user"
     return [folded(line, picture(drawn, note=_reading(metric)))]
 
@@ -102,11 +102,13 @@ def _drawn(evaluation: Evaluation, rows: Sequence[Comparison], metric: str) -> s
 
 
 def _of_challenger(evaluation: Evaluation, metric: str) -> list[Comparison]:
-    return [
+    order = in_order(evaluation, evaluation.entrants)
+    rows = [
         row
         for row in evaluation.comparisons
         if row.ours == evaluation.challenger and row.metric == metric
     ]
+    return sorted(rows, key=lambda row: order.index(row.theirs))
 
 
 def _bar(evaluation: Evaluation, row: Comparison) -> dict[str, float | str]:
