@@ -9,7 +9,7 @@ INTERACTIONS = Contract(
     partition="day",
     order=("user_id", "event_time", "item_id"),
     producer="ingest_interactions",
-    consumers=("build_user_sequences", "build_slates"),
+    consumers=("build_user_sequences", "build_slates", "write_report"),
     columns=(
         Column(name="day", type="date", meaning="UTC date of event_time"),
         Column(name="user_id", type="string", meaning="the source's own user id"),

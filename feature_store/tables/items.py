@@ -15,6 +15,7 @@ ITEMS = Contract(
         "build_preference_pairs",
         "train_tokenizer",
         "train_recommender",
+        "write_report",
     ),
     columns=(
         Column(name="item_id", type="string", meaning="the source's own item id"),

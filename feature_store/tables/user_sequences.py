@@ -9,7 +9,7 @@ USER_SEQUENCES = Contract(
     partition="day",
     order=("user_id",),
     producer="build_user_sequences",
-    consumers=("train_recommender", "evaluate_recommender", "recommend"),
+    consumers=("train_recommender", "evaluate_recommender", "recommend", "write_report"),
     columns=(
         Column(name="day", type="date", meaning="the history holds events before the day's end"),
         Column(name="user_id", type="string", meaning="the source's own user id"),

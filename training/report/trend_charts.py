@@ -108,16 +108,15 @@ class Run:
     seconds: float
 
 
-def trend(metric: str, runs: Sequence[Run], *, height: float = 1.95) -> str:
+def trend(metric: str, runs: Sequence[Run]) -> str:
     """Four small pictures of the last runs: metric, rows, mix of strengths, seconds.
 
     Args:
         metric: what decides; empty where no run has one.
         runs: oldest first.
-        height: inches.
     """
     days = [run.day for run in runs]
-    with figure_of(WIDE, height) as figure:
+    with figure_of(WIDE, 1.95) as figure:
         first, rows, mix, seconds = figure.subplots(1, 4)
         _metrics(first, runs)
         first.set_title(metric or "deciding metric")
@@ -137,11 +136,13 @@ def trend(metric: str, runs: Sequence[Run], *, height: float = 1.95) -> str:
 def _metrics(axes: Axes, runs: Sequence[Run]) -> None:
     measured = [(place, run) for place, run in enumerate(runs) if run.value is not None]
     before = [(place, r.champion.point) for place, r in measured if r.champion is not None]
-    axes.plot(
-        [place for place, _ in before],
-        [point for _, point in before],
-        "_", color=FAMILY_COLOURS["champion"], markersize=9, markeredgewidth=2, label="champion",
-    )  # fmt: skip
+    if before:
+        axes.plot(
+            [place for place, _ in before],
+            [point for _, point in before],
+            "_", color=FAMILY_COLOURS["champion"], markersize=9, markeredgewidth=2,
+            label="champion",
+        )  # fmt: skip
     for place, run in measured:
         if run.value is not None:
             colour = _KIND_COLOURS.get(run.kind, MUTED)
