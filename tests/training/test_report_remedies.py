@@ -32,6 +32,12 @@ def test_refused_data_are_corrected_and_run_again():
     assert (remedy.command, remedy.page) == (AGAIN, "docs/deliveries.md")
 
 
+def test_refused_rows_of_a_later_step_are_no_matter_of_the_delivery():
+    [remedy] = found(build_slates={"status": "refused", "reason": "1 rule failed"})
+    assert remedy.advice == "Look at the rows that the rules name, then run the day again."
+    assert (remedy.command, remedy.page) == (AGAIN, "")
+
+
 def test_a_failed_step_is_run_again_and_its_words_are_cut():
     [remedy] = found(build_slates={"status": "failed", "reason": "word " * 200})
     assert remedy.command == AGAIN

@@ -19,7 +19,8 @@ STEP_ORDER = (
     "evaluate_recommender", "promote_recommender", "recommend",
 )  # fmt: skip
 """The day's chain, as its tasks run."""
-_OF_THE_DATA = ("build_items", "ingest_interactions")
+OF_THE_DATA = ("build_items", "ingest_interactions")
+"""Steps that bring a delivery in."""
 _NEED_ALL = ("evaluate_recommender", "promote_recommender", "recommend")
 _DECISIONS: dict[str, tuple[Kind, Tone]] = {
     "promote": ("promoted", "good"),
@@ -91,7 +92,7 @@ def outcome_of(steps: Steps, stopped_at: str = "") -> Outcome:
     if "verdict" in record:
         kind, tone = _DECISIONS[record["verdict"]["decision"]]
         return Outcome(kind=kind, tone=tone, sentence=_decided(record))
-    if not set(steps) - {*_OF_THE_DATA, "write_report"}:
+    if not set(steps) - {*OF_THE_DATA, "write_report"}:
         said = "The data of the day came in, and nothing was trained."
         return Outcome(kind="data_only", tone="warn", sentence=said, step=missing)
     said = f"The day stopped before {missing}." if missing else "The day ended without a verdict."
@@ -118,7 +119,7 @@ def of_this_run(steps: Steps, outcome: Outcome) -> Steps:
         return steps
     behind = STEP_ORDER[STEP_ORDER.index(outcome.step) + 1 :]
     # Steps between the data and the evaluation don't all wait for each other.
-    stale = behind if outcome.step in _OF_THE_DATA else set(behind) & set(_NEED_ALL)
+    stale = behind if outcome.step in OF_THE_DATA else set(behind) & set(_NEED_ALL)
     return {name: record for name, record in steps.items() if name not in stale}
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.report.brief import Brief
-from training.report.outcome import Outcome, Steps
+from training.report.outcome import OF_THE_DATA, Outcome, Steps
 
 _LONGEST = 400
 """Characters of a step's own words."""
@@ -43,8 +43,12 @@ def remedies(
     again = f"sidereal run --preset {preset} --day {brief.day}"
     found: list[Remedy] = []
     if outcome.kind == "data_refused":
-        advice = "Correct the delivery and run the day again. Nothing of it was published."
-        found.append(_because(outcome, advice, again, "docs/deliveries.md"))
+        if outcome.step in OF_THE_DATA:
+            advice = "Correct the delivery and run the day again. Nothing of it was published."
+            found.append(_because(outcome, advice, again, "docs/deliveries.md"))
+        else:
+            advice = "Look at the rows that the rules name, then run the day again."
+            found.append(_because(outcome, advice, again, ""))
     elif outcome.kind == "failed":
         advice = "Run the day again: it goes on where it ended."
         found.append(_because(outcome, advice, again, "docs/production-one-machine.md"))
