@@ -233,6 +233,7 @@ _STEPS = (
         dag="recommender_daily",
         says="Write the day's HTML report, from its run records and tables.",
         reads=("recommendations", "interactions"),
+        looks_back=("user_sequences", "items"),
         writes=("report",),
         shared_task="evaluate_to_report",
     ),

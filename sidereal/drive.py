@@ -18,6 +18,7 @@ from sidereal.chain import CHAIN, DayChain
 from sidereal.environment import airflow_environment, airflow_home, free_port
 from sidereal.failure import exit_code, explain
 from sidereal.live_view import day_view
+from sidereal.stopped_report import report_stopped
 from sidereal.summary import summarize, write_summary
 from sidereal.summary_view import print_summary
 
@@ -107,6 +108,8 @@ def _run_day(
     )
     path = write_summary(settings, facts)
     if progress.failed:
+        line = report_stopped(settings, plan.preset, plan.overrides, progress)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
         code = exit_code(settings, plan.name, progress, filled)
         raise RunFailed(explain(api, progress), code)
     print_summary(console, facts, path)

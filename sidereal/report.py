@@ -20,7 +20,8 @@ from feature_store.settings import Settings
 def report(preset: str, day: date | None, show: bool) -> None:
     """Print the path of a day's report, or open it.
 
-    A report is written at the end of each day's run; `sidereal step write_report` writes it again.
+    A report is written at the end of each day's run, also where it stopped half-way; `sidereal
+    step write_report` writes it again. Each leads to the one before it and to the index of all.
     """
     settings = Settings()
     try:

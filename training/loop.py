@@ -118,6 +118,7 @@ class Progress:
         done = self.done
         return {
             "epoch": self.epoch + 1,
+            "steps": self.step,
             "loss": done["loss"] / max(1, done["targets"]),
             "targets": int(done["targets"]),
             "tokens_per_second": done["events"] * positions_per_event / done["seconds"],

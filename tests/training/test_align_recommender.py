@@ -19,7 +19,7 @@ from training.programs import (
     train_tokenizer,
 )
 from training.programs.interface import ProgramError, Task
-from training.report import sections
+from training.report.sections.fits import alignment
 
 SHOWN = 4
 SMALL = {"width": 16, "planner_layers": 1, "generator_layers": 1, "num_heads": 1}
@@ -221,16 +221,16 @@ def test_an_alignment_that_ruins_the_model_leaves_it_as_it_was(settings, aligned
         for which in (True, False)
     ]
     assert weights[0].read_bytes() == weights[1].read_bytes()
-    said = sections.alignment({"align_recommender": facts})
+    said = alignment({"align_recommender": facts})
     assert any("stopped: chosen_log_prob" in str(block) for block in said.blocks)
 
 
 def test_the_report_shows_what_moved(aligned):
-    section = sections.alignment({"align_recommender": aligned[2]})
+    section = alignment({"align_recommender": aligned[2]})
     table = next(block for block in section.blocks if block.kind == "table")
     assert table.head[:2] == ["watched on later slates", "before"]
     assert "preference accuracy" in [row.cells[0] for row in table.rows]
-    assert sections.alignment({}) is None
+    assert alignment({}) is None
 
 
 def test_a_family_that_learns_no_preferences_is_left_alone(settings, aligned):

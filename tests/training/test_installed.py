@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from training.evaluation.metrics import FEEDBACK, LISTS
+from training.evaluation.record import Evaluation
 from training.installed import PluginError, Registry
 from training.models import MODELS
 from training.programs.interface import ProgramError
 from training.programs.material import material_for
-from training.report import sections
+from training.report.sections.boards import board_section
 from training.settings import FAMILIES
 from training.settings import TOKENIZERS as KINDS
 from training.tokenizers import TOKENIZERS
@@ -123,11 +125,11 @@ def test_one_that_only_ranks_is_promoted_by_feedback_and_refused_where_lists_are
 
 
 def test_the_report_shows_its_feedback_and_no_lists(day):
-    facts = day["ranks"]["evaluate_recommender"]
-    lists = sections.metrics({"evaluate_recommender": facts})
+    record = Evaluation.from_json(day["ranks"]["evaluate_recommender"])
+    lists = board_section(record, LISTS)
     tables = [block for block in lists.blocks if block.kind == "table"]
     assert [row.cells[0] for row in tables[0].rows] == ["popularity"]
-    feedback = sections.ranking({"evaluate_recommender": facts})
+    feedback = board_section(record, FEEDBACK)
     tables = [block for block in feedback.blocks if block.kind == "table"]
     assert [row.cells[0] for row in tables[0].rows] == ["taster"]
 

@@ -22,7 +22,7 @@ from training.evaluation.metrics import FEEDBACK
 from training.evaluation.record import Evaluation, Slice
 from training.fitting import LoopSettings
 from training.programs.interface import Task
-from training.report import sections
+from training.report.sections.boards import board_section
 
 LOOP = LoopSettings(
     max_epochs=25,
@@ -144,11 +144,10 @@ def test_a_challenger_that_cannot_rank_is_not_judged_by_feedback(evaluated):
 
 def test_the_report_has_a_section_of_feedback(evaluated):
     _, facts = evaluated
-    section = sections.ranking({"evaluate_recommender": facts})
+    section = board_section(Evaluation.from_json(facts), FEEDBACK)
     tables = [block for block in section.blocks if block.kind == "table"]
-    assert tables[0].head[:4] == ["entrant", "auc", "gauc", "logloss"]
+    assert tables[0].head[:4] == ["entrant", "auc", "interval", "gauc"]
     assert [row.cells[0] for row in tables[0].rows] == ["unigrf"]
     assert tables[0].rows[0].cells[1].startswith("0.")
-    assert sections.ranking({}) is None
     silent = {**facts, "entrants": {"item_knn": facts["entrants"]["item_knn"]}}
-    assert sections.ranking({"evaluate_recommender": silent}) is None
+    assert board_section(Evaluation.from_json(silent), FEEDBACK) is None

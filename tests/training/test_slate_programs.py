@@ -32,7 +32,7 @@ from training.evaluation.record import Evaluation
 from training.programs.day_inputs import read_histories, read_slates
 from training.programs.held_out import slate_questions
 from training.programs.interface import Task
-from training.report import sections
+from training.report.sections.boards import board_section
 
 SHOWN = 5
 """The last so many events of every user are one slate, all but the first of them liked."""
@@ -153,13 +153,14 @@ def test_a_gate_that_asks_for_slates_needs_some(mlflow_settings, tmp_path):
 
 def test_the_report_has_a_section_of_slates(evaluated):
     _, facts, _ = evaluated
-    section = sections.slates({"evaluate_recommender": facts})
+    section = board_section(Evaluation.from_json(facts), SLATES)
     tables = [block for block in section.blocks if block.kind == "table"]
     assert tables[0].head[1] == "slate_ndcg@5"
-    assert [row.cells[0] for row in tables[1].rows] == ["item_knn", "popularity"]
-    assert tables[1].rows[0].cells[2] == "1.00"
-    silent = evaluation({"tiger": entrant("tiger")}).to_json()
-    assert sections.slates({"evaluate_recommender": silent}) is None
+    similarity = tables[0].head.index("similarity")
+    shown = {row.cells[0]: row.cells[similarity] for row in tables[0].rows}
+    assert sorted(shown) == ["item_knn", "popularity"]
+    assert shown["item_knn"] == "1.00"
+    assert board_section(evaluation({"tiger": entrant("tiger")}), SLATES) is None
 
 
 def test_a_champion_is_asked_for_the_same_slates(evaluated):

@@ -1,114 +1,112 @@
-"""write_report: one self-contained HTML page about the day.
+"""write_report: one self-contained HTML page about the day, and the index of all days.
 
-Reads the day's run records and the tables' snapshots; recomputes nothing. A day whose chain
-stopped half-way gets a report of the half that ran.
+Reads the day's run records, a few rows of tables, the registry's moves, and of other days their
+`report.json`; recomputes nothing. A day whose chain stopped half-way gets a report of the half that
+ran.
 """
 
-from datetime import date
-from importlib.resources import files
-from typing import Any
-
-import jinja2
-import pyarrow.compute as pc
+from collections.abc import Sequence
 
 from feature_store.run_record import read_steps
-from feature_store.store import FeatureStore
-from training.evaluation.record import RecordError
+from training.evaluation.record import Evaluation, RecordError, evaluation_of
+from training.programs import report_rows
 from training.programs.interface import Facts, ProgramError, Task
-from training.report import sections
+from training.registry_view import look
 from training.report.blocks import Section
+from training.report.brief import Brief, brief_of, read_briefs, write_brief
+from training.report.index import write_index
+from training.report.opening import opening
+from training.report.outcome import Outcome, Steps, of_this_run, outcome_of
+from training.report.page import day_page, replace_page
+from training.report.places import PAGE, data_docs, links
+from training.report.remedies import remedies
+from training.report.sections.boards import boards
+from training.report.sections.champion import champions
+from training.report.sections.checks import checks
+from training.report.sections.cost import cost
+from training.report.sections.data import data
+from training.report.sections.fits import alignment, training
+from training.report.sections.lineage import lineage
+from training.report.sections.people import people
+from training.report.sections.tokenizer import tokenizer
+from training.report.sections.trend import trend
 
-_VOLUME_DAYS = 30
-"""Days of traffic drawn."""
 
+def run(task: Task, stopped_at: str = "") -> Facts:
+    """Write `report.html` and `report.json` beside the day's run records, and `index.html`.
 
-def run(task: Task) -> Facts:
-    """Write `report.html` beside the day's run records.
-
+    Args:
+        task: the day.
+        stopped_at: a step that ended without a record of its failure, where the caller saw that.
     Raises:
         ProgramError: no step of the day left a record, or the evaluation's is of an older version.
     """
-    steps = read_steps(task.runs, task.day)
-    if not steps:
+    records = read_steps(task.runs, task.day)
+    if not records:
         raise ProgramError(f"no step has run for {task.day} under {task.runs}; run the day first")
+    outcome = outcome_of(records, stopped_at)
+    steps = of_this_run(records, outcome)
     try:
-        found = _sections(task, steps)
+        evaluation = evaluation_of(steps.get("evaluate_recommender", {}))
     except RecordError as error:
         raise ProgramError(f"{task.day}: {error}") from error
-    page = _template().render(
-        preset=task.config.name,
-        day=task.day.isoformat(),
-        description=task.config.description,
-        sections=[section for section in found if section is not None],
-    )
-    path = task.runs / task.day.isoformat() / "report.html"
-    beside = path.with_suffix(".html.tmp")
-    beside.write_text(page, encoding="utf-8")
-    beside.replace(path)
-    return {"path": str(path), "bytes": len(page.encode()), "message": f"wrote {path}"}
-
-
-def _sections(task: Task, steps: sections.Steps) -> list[Section | None]:
-    return [
-        sections.verdict(steps),
-        sections.metrics(steps),
-        sections.ranking(steps),
-        sections.slates(steps),
-        sections.data_health(steps, _volume(task.store, task.day)),
-        sections.validation(steps),
-        sections.tokenizer(steps),
-        sections.training(steps),
-        sections.alignment(steps),
-        sections.cost(steps, task.settings.machine_cost_per_hour),
-        sections.lineage(steps, _lineage(task.store, task.day)),
-    ]
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    text = files("training.report").joinpath("template.html").read_text(encoding="utf-8")
-    return environment.from_string(text)
-
-
-def _volume(store: FeatureStore, day: date) -> dict[str, Any] | None:
-    """Rows per strength of the last published days up to this one; reads two small columns."""
-    days = [found for found in store.partitions("interactions") if found <= day][-_VOLUME_DAYS:]
-    counts: dict[int, list[int]] = {}
-    for place, found in enumerate(days):
-        for batch in store.scan("interactions", partition=found, columns=["strength"]):
-            for value in pc.value_counts(batch.column("strength")).to_pylist():
-                per_day = counts.setdefault(int(value["values"]), [0] * len(days))
-                per_day[place] += value["counts"]
-    return {"days": [found.isoformat() for found in days], "counts": counts} if days else None
-
-
-def _lineage(store: FeatureStore, day: date) -> list[dict[str, Any]]:
-    """One row per table that the day's recommendations come from, the recommendations first."""
-    if store.snapshot_id("recommendations", at=day) is None:
-        return []
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    _walk(store.lineage("recommendations", at=day), rows)
-    return list(rows.values())
-
-
-def _walk(node: dict[str, Any], rows: dict[tuple[str, str], dict[str, Any]]) -> None:
-    key = (node["table"], str(node["snapshot_id"]))
-    if key in rows:
-        return
-    inputs = node.get("inputs", {})
-    raw = [str(file) for name, value in inputs.items() if name == "raw_files" for file in value]
-    made_from = [name for name in inputs if name != "raw_files"]
-    made_from += [file.rsplit("/", 1)[-1] for file in raw[:3]]
-    made_from += [f"{len(raw) - 3} more files"] if len(raw) > 3 else []
-    rows[key] = {
-        "table": node["table"],
-        "rows": f"{node['rows']:,}" if node.get("rows") is not None else "–",
-        "snapshot": key[1],
-        "made by": node.get("job", ""),
-        "day": str(node.get("day", "")),
-        "code": str(node.get("code_revision", ""))[:10],
-        "from": ", ".join(made_from),
+    page, brief = _day(task, steps, outcome, evaluation)
+    path = task.runs / task.day.isoformat() / PAGE
+    replace_page(path, page)
+    write_brief(task.runs, brief)
+    every = read_briefs(task.runs)
+    index = write_index(task.runs, task.config.name, task.config.description, every)
+    return {
+        "path": str(path),
+        "index": str(index),
+        "bytes": len(page.encode()),
+        "message": f"wrote {path}",
     }
-    for child in inputs.values():
-        if isinstance(child, dict):
-            _walk(child, rows)
+
+
+def _day(
+    task: Task, steps: Steps, outcome: Outcome, evaluation: Evaluation | None
+) -> tuple[str, Brief]:
+    """The page of the day, and the day in a few numbers."""
+    name, day = task.config.name, task.day.isoformat()
+    volume = report_rows.volume(task.store, task.day)
+    # Rows that an earlier run of the day published are none of one whose data were refused.
+    is_refused = outcome.kind == "data_refused"
+    strengths = {} if is_refused else report_rows.strengths_of(volume, task.day)
+    brief = brief_of(task.day, steps, outcome, evaluation, strengths)
+    earlier = [each for each in read_briefs(task.runs) if each.day < day]
+    briefs = [*earlier, brief]
+    first = opening(
+        steps,
+        outcome,
+        evaluation,
+        briefs,
+        remedies(steps, outcome, brief, earlier, name),
+        links(task.settings, name, task.day, briefs),
+    )
+    cards = [
+        trend(briefs),
+        checks(steps, data_docs(task.settings, name, task.day)),
+        data(steps, volume),
+        tokenizer(steps),
+        training(steps),
+        alignment(steps),
+        *(boards(evaluation) if evaluation else []),
+        *_served(task, steps),
+        cost(steps, task.settings.machine_cost_per_hour),
+    ]
+    sections = [card for card in cards if card is not None]
+    return day_page(name, day, task.config.description, first, sections), brief
+
+
+def _served(task: Task, steps: Steps) -> Sequence[Section | None]:
+    """What people get, who recommends, and what that was made from."""
+    view = look(task.settings, task.config.name)
+    moves = [move for move in view.history() if move.day <= task.day.isoformat()]
+    record = steps.get("recommend", {})
+    model = f"{record.get('model_family')} {record.get('model_version')}"
+    cards = [champions(moves, view.versions())]
+    if "rows" in record:  # those that an earlier run of the day wrote are none of this one's
+        cards.insert(0, people(report_rows.people(task.store, task.day), model))
+        cards.append(lineage(report_rows.lineage(task.store, task.day), task.config.name))
+    return cards
