@@ -56,7 +56,8 @@ def checks(steps: Steps, docs: Sequence[Entry]) -> Section | None:
     return Section(
         anchor="health",
         title="Health",
-        say="Great Expectations held the staged files of every table against these rules before each commit.",
+        say="Great Expectations held every table's staged files against these rules before each "
+        "commit.",
         blocks=blocks,
     )
 
