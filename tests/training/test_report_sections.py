@@ -29,7 +29,8 @@ def tables_of(section):
 
 RULE = {
     "table": "interactions", "rule": "values_in_range", "column": "strength", "success": False,
-    "rows_failed": 2, "observed": "7", "expected": "-1 to 3", "examples": ["user 5: 7"], "description": "…",
+    "rows_failed": 2, "observed": "7", "expected": "-1 to 3", "examples": ["user 5: 7"],
+    "description": "…",
 }  # fmt: skip
 
 
