@@ -41,7 +41,7 @@ def test_every_link_of_a_page_leads_somewhere(tmp_path):
     folder = tmp_path / "data_docs" / PRESET / "items"
     folder.mkdir(parents=True)
     (folder / f"{later}.html").touch()
-    validation = {"rules": [{"rule": "r", "success": True}], "seconds": 0.1}
+    validation = {"rules": [{"table": "items", "rule": "r", "success": True}], "seconds": 0.1}
     page = Page(report_of(tmp_path, whole_day(build_items={"validation": validation}), later))
     here = tmp_path / "runs" / PRESET / later.isoformat()
     inside = [link for link in page.links if link.startswith("#")]
