@@ -86,16 +86,19 @@ def contents(raw_files: RawFiles, address: str, kind: Format, *, root: str) -> C
 
     Args:
         raw_files: where to look.
-        address: of the folder or file. A file that is named is read whatever its suffix.
+        address: of the folder or file. A file that is named may end in anything but what another
+            format's files end in.
         kind: the format.
         root: the folder that files are named from.
 
     Raises:
-        DataRefused: there are two forms of one part, or files of other formats alone.
+        DataRefused: there are two forms of one part, files of other formats alone, or a file of
+            another format by its name.
         DeliveryUnreadable: there are no files.
     """
     if not raw_files.is_folder(address):
         name = address.rpartition("/")[2]
+        _refuse_other_format(name, kind)
         if name.startswith((".", "_")):
             raise DataRefused(f"{name} is hidden, and Spark reads no hidden file; rename it")
         return _sorted_out([raw_files.file(address)], kind, root, is_named=True)
@@ -256,13 +259,25 @@ def _refuse_nothing(
     others = [file.file for file in left_out if file.why != _HIDDEN]
     if others:
         raise DataRefused(
-            f"no {kind} files in {folder}: there are {_few(others)}. source.format is {kind!r}, "
-            f"whose names end in {', '.join(SUFFIXES[kind])}; set it to what is delivered, or "
+            f"no {kind} files in {folder}: there are {_few(others)}. {_set_format(kind)}, or "
             "deliver that format"
         )
     hidden = f"; {_few([f.file for f in left_out])} is hidden or temporary" if left_out else ""
     raise DeliveryUnreadable(
         f"no files in {folder}{hidden}. Run the day again when the delivery has arrived"
+    )
+
+
+def _refuse_other_format(name: str, kind: Format) -> None:
+    other = next((each for each in SUFFIXES if each != kind and suffix_of(name, each)), None)
+    if other is not None:
+        raise DataRefused(f"{name} is {other} by its name. {_set_format(kind)}, or rename the file")
+
+
+def _set_format(kind: Format) -> str:
+    return (
+        f"source.format (of a catalogue source.catalogue.format) is {kind!r}, whose names end in "
+        f"{', '.join(SUFFIXES[kind])}; set it to what is delivered"
     )
 
 

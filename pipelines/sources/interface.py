@@ -92,7 +92,8 @@ class Catalogue:
     """The items of a source, as a run for a day sees them.
 
     Args:
-        rows: item_id, title, text, attributes.
+        rows: item_id in the form of events' ids, as `identifiers` brings both to it; title, text,
+            attributes.
         files: addresses of what they are read from.
         holds: `day`, what was delivered for one day (an earlier day's is an older catalogue);
             `one`, the only catalogue there is.

@@ -18,6 +18,7 @@ from pipelines.errors import DeliveryUnreadable
 from pipelines.sources.discovery import days_in, deliveries, is_never_data
 from pipelines.sources.interface import Catalogue, Delimited, RawLog
 from pipelines.sources.raw_files import RawFiles, literal
+from pipelines.transforms.identifiers import present_text
 
 SIGNALS = (
     "is_click",
@@ -93,7 +94,7 @@ class KuaiRand:
         values |= {"tag": F.when(tags != "", tags), "duration": _duration_bucket()}
         pairs = [part for name, value in values.items() for part in (F.lit(name), value)]
         return rows.select(
-            F.col("video_id").alias("item_id"),
+            present_text(F.col("video_id")).alias("item_id"),
             F.lit(None).cast("string").alias("title"),
             F.lit(None).cast("string").alias("text"),
             F.map_filter(F.create_map(*pairs), lambda _, v: v.isNotNull()).alias("attributes"),

@@ -22,6 +22,7 @@ from pipelines.config import ColumnMapping, EventTime, MovieLensSource
 from pipelines.errors import DeliveryUnreadable
 from pipelines.sources.interface import Catalogue, Delimited, RawLog
 from pipelines.sources.raw_files import RawFiles, literal
+from pipelines.transforms.identifiers import present_text
 
 RATING_COLUMNS = ("user_id", "item_id", "rating", "timestamp")
 """What the four columns are called in strength rules, whatever the layout calls them."""
@@ -122,7 +123,7 @@ def _described(films: DataFrame) -> DataFrame:
     spoken = F.regexp_replace(genres, r"\|", ", ")
     attributes = F.create_map(F.lit("genre"), genres, F.lit("year"), F.col("year"))
     return films.select(
-        F.col("item_id"),
+        present_text(F.col("item_id")).alias("item_id"),
         title.alias("title"),
         F.concat_ws(". ", title, spoken).alias("text"),
         F.map_filter(attributes, lambda _, value: value.isNotNull()).alias("attributes"),

@@ -8,7 +8,6 @@ from pyspark.sql import functions as F
 
 from feature_store.tables.items import ITEMS
 from pipelines.schema import null, typed
-from pipelines.transforms.identifiers import present_text
 
 CONTENT = ("title", "text", "attributes")
 LISTED_ON = "_listed_on"
@@ -105,10 +104,8 @@ def _appended(
 
 
 def listed(rows: DataFrame, on: date) -> DataFrame:
-    """Catalogue rows with their ids in the form of events' ids, and the catalogue's day."""
-    return rows.withColumn("item_id", present_text(F.col("item_id"))).withColumn(
-        LISTED_ON, F.lit(on)
-    )
+    """Catalogue rows with the catalogue's day."""
+    return rows.withColumn(LISTED_ON, F.lit(on))
 
 
 def one_per_item(catalogue: DataFrame) -> DataFrame:

@@ -114,6 +114,7 @@ def test_the_readme_s_commands_are_commands(line):
         rest = [*context._protected_args, *context.args]
         name, command, rest = context.command.resolve_command(context, rest)
         context = command.make_context(name, rest, parent=context)
+    assert context.command is not main and context.command.callback is not None
 
 
 def test_the_readme_s_preset_publishes_every_row_with_its_strength(shop):

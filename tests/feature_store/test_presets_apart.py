@@ -104,7 +104,8 @@ def test_records_that_no_preset_owns_are_refused_and_left_as_they_are(settings):
 
 def test_a_preset_may_be_called_like_a_day(settings):
     write_step(settings.runs_of("1998-04-15"), DAY_1, "build_items", {"status": "done"})
-    FeatureStore.open(settings, "1998-04-15")
+    store = FeatureStore.open(settings, "1998-04-15")
+    assert store.snapshot_id("items") is None and read_steps(settings.runs_of("1998-04-15"), DAY_1)
 
 
 @pytest.mark.parametrize("name", ["", "Shop", "my shop", "-shop", "a.b", "a/b", "é", "s" * 64])

@@ -190,6 +190,16 @@ def test_a_hidden_file_that_the_path_names_is_refused(delivered, tmp_path):
         delivered("_log.csv")
 
 
+def test_a_file_that_the_path_names_is_read_unless_its_name_is_another_formats(delivered, tmp_path):
+    write_csv(tmp_path / "log.txt", ROWS)
+    assert delivered("log.txt")[0] == ["log.txt"]
+    write_csv(tmp_path / "log.jsonl.gz", ROWS)
+    with pytest.raises(
+        DataRefused, match=r"log\.jsonl\.gz is json by its name\. source\.format .*'csv'"
+    ):
+        delivered("log.jsonl.gz")
+
+
 def test_a_log_and_its_header_may_be_cut_by_another_separator(delivered, tmp_path, spark):
     write_csv(tmp_path / "log" / f"{DAY}.csv", ROWS, separator=";")
     _, _, log = delivered()

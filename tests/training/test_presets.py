@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -23,9 +23,13 @@ PRESETS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_family_can_be_the_challenger(preset, family):
     config = load_config(preset, folder=FOLDER, overrides=[f"models.challenger={family}"])
-    MODELS[family].configure(config.models.settings.get(family, {}))
+    settings = config.models.settings.get(family, {})
+    shape = MODELS[family].configure(settings)
+    assert settings.items() <= {name: getattr(shape, name) for name in settings}.items()
+    assert isinstance(shape, MODELS[family].config_class)
     loop = config.training_for(family)
-    LoopSettings(**{field.name: getattr(loop, field.name) for field in fields(LoopSettings)})
+    named = {field.name: getattr(loop, field.name) for field in fields(LoopSettings)}
+    assert asdict(LoopSettings(**named)) == named
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -469,3 +469,6 @@ def test_lists_that_break_a_rule_are_refused_and_the_table_stays(served, monkeyp
 def test_lists_that_end_early_keep_every_promise():
     top = TopK(np.array([[3, PAD, PAD]]), np.array([[1.0, -np.inf, -np.inf]]))
     recommend.require_promises(top, 30)
+    turned = TopK(top.items_Bk[:, ::-1], top.scores_Bk)
+    with pytest.raises(ProgramError, match="1 lists with an item after an empty place"):
+        recommend.require_promises(turned, 30)

@@ -39,6 +39,7 @@ ROWS = [slate("a", scores=[0.5, 0.1]), slate("b", generation="g1"), slate("c", i
         ("array_min(scores) > 0.1", [True, True, True]),  # a float is a little more than 0.1
         ("array_min(item_indices) > -1", [True, True, True]),
         ("size(item_ids) BETWEEN 1 AND 9", [True, True, None]),
+        ("user_id IS DISTINCT FROM 'b'", [True, False, True]),
         ("USER_ID <> 'b' AND length(model_family) = 5", [True, False, True]),
     ],
 )
@@ -52,10 +53,14 @@ def test_rules_of_other_tables_are_not_asked():
 
 WRONG = {
     "size(item_ids) / 2 > 1": "it uses /, and rules of recommendations, which is checked without",
-    "user_id RLIKE '^u'": "Parser Error",
+    "user_id RLIKE '^u'": "it uses RLIKE, which is no column of recommendations",
+    "user_id IN (SELECT user_id)": "it uses SELECT, which is no column",
+    "user_id IN (FROM 'secret.csv')": "it uses FROM, which is no column",
+    "user_id IN (TABLE staged)": "it uses TABLE, which is no column",
+    "user_id = 'a' user_id": "Parser Error",
     "forall(scores, x -> x > 0)": "it uses forall",
     'user_id = "u"': 'it uses "',
-    "scors > 0": 'Referenced column "scors" not found',
+    "scors > 0": "it uses scors, which is no column of recommendations; did you mean 'scores'?",
     "size(item_ids) + 1 > 2": "it uses +",
     "model_version > 1": "Cannot compare values of type VARCHAR and",
     "array_max(scores)": "it is FLOAT, expected a condition",

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from feature_store.contract import Contract
+from feature_store.preset_problems import near
 from feature_store.rules import RowRule
 from feature_store.tables import CATALOG
 from feature_store.validation import Validation, ValidationRule
@@ -55,17 +56,27 @@ def problems_of(rules: Sequence[ValidationRule]) -> Iterator[tuple[int, str]]:
 
 
 def _foreign(rule: ValidationRule) -> str:
-    """What of the condition isn't in both engines; empty where all is."""
+    """What of the condition isn't in both engines or not of the row; empty where all is.
+
+    A word that is no column can name a table, and a text behind FROM a file: both would be read.
+    """
     tokens = list(_tokens(rule.condition))
+    columns = CATALOG[rule.table].column_names
     for place, (kind, text) in enumerate(tokens):
+        word, before = text.lower(), tokens[place - 1][1].lower() if place else ""
         is_called = tokens[place + 1 : place + 2] == [("sign", "(")]
-        is_known = text.lower() in FUNCTIONS or text.lower() in _WORDS
+        is_syntax = word in _WORDS and (word != "from" or before == "distinct")
+        is_known = is_syntax or word in FUNCTIONS
         if kind == "other" or (kind == "word" and is_called and not is_known):
             return (
                 f"it uses {text}, and rules of {rule.table}, which is checked without Spark, are "
                 "made of comparisons, AND, OR, NOT, IN, BETWEEN, CASE and "
                 f"{', '.join(FUNCTIONS)}"
             )
+        if kind == "word" and not is_known and word not in columns:
+            nearest = near(text, columns)
+            hint = f"; did you mean {nearest!r}?" if nearest else ""
+            return f"it uses {text}, which is no column of {rule.table}{hint}"
     return ""
 
 

@@ -136,6 +136,14 @@ DATA = [
         says=["items holds nothing yet", "sidereal step build_items ingest_interactions"],
     ),
     one(
+        "a catalogue of JSON lines that is read as CSV",
+        {f"{D}.csv": TWO, "items.jsonl": b'{"id": "a"}\n'},
+        own(catalogue={"path": "items.jsonl", "item_id": "id"}),
+        steps=WITH_ITEMS,
+        exit_code=3,
+        says=["items.jsonl is json by its name", "source.catalogue.format", "set it to"],
+    ),
+    one(
         "a catalogue whose name is misspelt",
         {f"{D}.csv": TWO, "items.csv": csv([("a", "A")], header=("id", "name"))},
         own(catalogue={"path": "itms.csv", "item_id": "id"}),
