@@ -341,8 +341,7 @@ def _require_what_there_is(asked: _Asked, only: tuple[str, ...]) -> None:
 def _slates(asked: _Asked, which: "Table") -> tuple[dict[str, object], str]:
     """Table and text of an experiment with slates; its picture is written."""
     from training.models import MODELS
-    from training.programs.day_inputs import read_pairs
-    from training.programs.item_vectors import item_matrix, read_item_vectors
+    from training.programs.item_vectors import item_matrix
     from training.programs.material import day_material, material_for
     from training.report.charts import paired_differences
     from training.reproduce.higr_slates import Experiment, run
@@ -356,9 +355,9 @@ def _slates(asked: _Asked, which: "Table") -> tuple[dict[str, object], str]:
         config=task.config,
         split=material.split,
         slates=material.data["slates"],
-        pairs=read_pairs(task, histories, {}),
+        pairs=task.tables.pairs(histories),
         vocabulary=material.vocabulary,
-        vectors_VD=item_matrix(read_item_vectors(task, {}), material.vocabulary.num_items),
+        vectors_VD=item_matrix(task.tables.vectors(), material.vocabulary.num_items),
         directory=asked.cells / "higr-slates",
         part=asked.part,
         epochs=asked.epochs,
@@ -373,8 +372,7 @@ def _slates(asked: _Asked, which: "Table") -> tuple[dict[str, object], str]:
 
 def _tokenizers(asked: _Asked) -> tuple[dict[str, object], str]:
     """Table and text of the tokenizers; their pictures are written."""
-    from training.programs.day_inputs import Inputs, read_histories, split_histories
-    from training.programs.item_vectors import read_item_vectors
+    from training.programs.day_inputs import split_histories
     from training.reproduce.higr_tokenizers import (
         KINDS,
         Experiment,
@@ -386,9 +384,8 @@ def _tokenizers(asked: _Asked) -> tuple[dict[str, object], str]:
 
     task = asked.task("evaluation.protocol=leave_last_out")
     evaluation = task.config.evaluation
-    inputs: Inputs = {}
-    vectors = read_item_vectors(task, inputs)
-    train = split_histories(read_histories(task, inputs), asked.day, evaluation).train
+    vectors = task.tables.vectors()
+    train = split_histories(task.tables.histories(), asked.day, evaluation).train
     experiment = Experiment(
         dataset=asked.dataset,
         embeddings_ND=vectors.embeddings_ND,
@@ -450,24 +447,17 @@ def _measure(
     from training.config import load_config
     from training.data.vocabulary import Vocabulary
     from training.models import MODELS
-    from training.programs.day_inputs import (
-        Inputs,
-        read_histories,
-        read_items,
-        read_semantic_ids,
-        split_histories,
-    )
+    from training.programs.day_inputs import split_histories
     from training.programs.interface import Task
     from training.reproduce.baselines import Experiment, markdown, run
 
     assert isinstance(settings, Settings)
     config = load_config(preset, folder=settings.presets, overrides=overrides)
     task = Task(settings, config, day, step="reproduce")
-    inputs: Inputs = {}
-    split = split_histories(read_histories(task, inputs), day, config.evaluation)
-    items = read_items(task, inputs)
+    split = split_histories(task.tables.histories(), day, config.evaluation)
+    items = task.tables.items()
     generation = task.store.partitions("semantic_ids")[-1]
-    codes = read_semantic_ids(task, generation, inputs)
+    codes = task.tables.semantic_ids(generation)
     experiment = Experiment(
         dataset=preset,
         config=config,

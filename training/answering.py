@@ -132,7 +132,7 @@ class Answerer:
             bundle: of a family that this code has.
             device: `cpu` or `cuda`.
             unlisted: items that the catalogue of the day no longer lists, as
-                `training.programs.day_inputs.read_unlisted` gives them: the bundle doesn't know.
+                `DayTables.unlisted` gives them: the bundle doesn't know.
 
         Raises:
             BundleFormatError: the bundle is of a family that this code does not have, or was

@@ -230,7 +230,7 @@ def _one_line_errors(who: str = "error") -> Iterator[None]:
 def _is_expected(error: Exception) -> bool:
     from training.checkpoint import CheckpointError
     from training.loop import TrainingDiverged
-    from training.programs.interface import ProgramError
+    from training.programs.errors import ProgramError
     from training.tokenizers.collisions import CodesExhaustedError
     from training.tokenizers.interface import TokenizerCorruptError
 

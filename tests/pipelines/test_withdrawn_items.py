@@ -8,7 +8,7 @@ from feature_store.store import FeatureStore
 from pipelines.errors import DataRefused
 from pipelines.runner import run_job
 from tests.pipelines.raw_worlds import DAY, table_config, write_csv
-from training.programs.day_inputs import read_unlisted
+from training.programs.day_inputs import DayTables
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 BEFORE, AFTER, LAST = (DAY + timedelta(days=number) for number in (-1, 1, 2))
@@ -40,19 +40,19 @@ def test_a_withdrawn_item_is_kept_and_comes_back_with_its_index(catalogue, setti
     assert facts["withdrawn_items"] == 1
     assert (facts["rows_without_id"], facts["without_id"]) == (1, ["Item"])
     assert (facts["rows_of_an_item_again"], facts["again"]) == (1, ["a"])
-    assert read_unlisted(store, DAY).tolist() == [2]
+    assert DayTables(store, DAY).unlisted().tolist() == [2]
 
     facts, listed, store = catalogue(AFTER, ["a", "c"])
     assert listed == {"a": None, "b": DAY, "z": BEFORE, "c": None}
     assert facts["withdrawn_items"] == 2
-    assert read_unlisted(store, AFTER).tolist() == [1, 2]
-    assert read_unlisted(store, AFTER, asked_on=DAY).tolist() == [2]
+    assert DayTables(store, AFTER).unlisted().tolist() == [1, 2]
+    assert DayTables(store, AFTER).unlisted(asked_on=DAY).tolist() == [2]
 
     _, later, store = catalogue(LAST, None)
     assert later == listed, "without one of its own the day has the last catalogue"
     _, back, store = catalogue(LAST, ["a", "b", "c"])
     assert back == {"a": None, "b": None, "z": BEFORE, "c": None}
-    assert read_unlisted(store, LAST).tolist() == [2]
+    assert DayTables(store, LAST).unlisted().tolist() == [2]
     _, again, _ = catalogue(DAY, ["b", "d"])
     assert again == back | {"d": DAY}, "an older catalogue adds what nobody has seen, no more"
 

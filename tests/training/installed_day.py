@@ -20,7 +20,8 @@ from training.programs import (
     recommend,
     train_recommender,
 )
-from training.programs.interface import ProgramError, Task
+from training.programs.errors import ProgramError
+from training.programs.interface import Task
 from training.tokenizers import TOKENIZERS, load_tokenizer
 
 STEPS = {

@@ -18,7 +18,8 @@ from training.programs import (
     train_recommender,
     train_tokenizer,
 )
-from training.programs.interface import ProgramError, Task
+from training.programs.errors import ProgramError
+from training.programs.interface import Task
 from training.report.sections.fits import alignment
 
 SHOWN = 4

@@ -6,14 +6,9 @@ import pytest
 from tests.recommender_world import DAY, histories, tables_of
 from training.config import Evaluation, TrainingConfig
 from training.data.histories import Histories
-from training.programs.day_inputs import (
-    read_histories,
-    read_items,
-    read_semantic_ids,
-    split_histories,
-    version_of_day,
-)
-from training.programs.interface import ProgramError, Task
+from training.programs.day_inputs import DayTables, split_histories, version_of_day
+from training.programs.errors import ProgramError
+from training.programs.interface import Task
 
 NEXT_DAY = DAY + timedelta(days=1)
 
@@ -27,6 +22,10 @@ def publish(store, table, rows, day):
     stage = store.stage(table, day=day, job="test")
     stage.write(rows)
     return store.publish(stage)
+
+
+def read_anew(task):
+    return DayTables(task.store, task.day)
 
 
 def items(count):
@@ -61,10 +60,11 @@ def semantic_ids(generation, count):
 def test_an_old_day_does_not_see_items_of_later_days(task):
     publish(tables_of(task), "items", items(3), DAY)
     publish(tables_of(task), "items", items(5), NEXT_DAY)
-    old, new = {}, {}
-    assert read_items(task, old).column("item_id").to_pylist() == ["item-0", "item-1", "item-2"]
     later = Task(task.settings, task.config, NEXT_DAY, step=task.step)
-    assert read_items(later, new).num_rows == 5
+    rows = task.tables.items()
+    assert rows.column("item_id").to_pylist() == ["item-0", "item-1", "item-2"]
+    assert later.tables.items().num_rows == 5
+    old, new = task.tables.inputs, later.tables.inputs
     assert old["items"]["content_hash"] != new["items"]["content_hash"]
     assert old["items"]["snapshot_id"] != new["items"]["snapshot_id"]
 
@@ -72,38 +72,60 @@ def test_an_old_day_does_not_see_items_of_later_days(task):
 def test_a_day_that_left_no_version_reads_the_head(task):
     publish(tables_of(task), "items", items(3), NEXT_DAY)
     assert version_of_day(task.store, "items", DAY) is None
-    assert read_items(task, {}).num_rows == 3
+    assert task.tables.items().num_rows == 3
 
 
 def test_semantic_ids_are_those_of_one_generation(task):
     for generation, count in (("2024-03-24-aaa", 2), ("2024-03-31-bbb", 3)):
         publish(tables_of(task), "semantic_ids", semantic_ids(generation, count), DAY)
-    inputs = {}
-    rows = read_semantic_ids(task, "2024-03-24-aaa", inputs)
+    tables, others = read_anew(task), read_anew(task)
+    rows = tables.semantic_ids("2024-03-24-aaa")
     assert rows.column("generation").unique().to_pylist() == ["2024-03-24-aaa"]
-    other = {}
-    read_semantic_ids(task, "2024-03-31-bbb", other)
-    assert inputs["semantic_ids"]["content_hash"] != other["semantic_ids"]["content_hash"]
+    others.semantic_ids("2024-03-31-bbb")
+    ours, theirs = (each.inputs["semantic_ids"]["content_hash"] for each in (tables, others))
+    assert ours != theirs
 
 
 def test_histories_are_the_days_own_partition_whatever_came_later(task):
     publish(tables_of(task), "user_sequences", histories(DAY), DAY)
-    before = {}
-    found = read_histories(task, before)
+    before, after = read_anew(task), read_anew(task)
+    found = before.histories()
     publish(tables_of(task), "user_sequences", histories(NEXT_DAY, seed=1), NEXT_DAY)
-    after = {}
-    again = read_histories(task, after)
+    again = after.histories()
     assert (found.items == again.items).all()
-    assert before["user_sequences"]["content_hash"] == after["user_sequences"]["content_hash"]
+    read = [tables.inputs["user_sequences"]["content_hash"] for tables in (before, after)]
+    assert read[0] == read[1]
+
+
+def test_what_is_read_is_noted_in_the_order_of_reading(task):
+    publish(tables_of(task), "user_sequences", histories(DAY), DAY)
+    publish(tables_of(task), "items", items(3), DAY)
+    assert task.tables.inputs == {}
+    task.tables.items()
+    task.tables.histories()
+    assert list(task.tables.inputs) == ["items", "user_sequences"]
+    assert task.tables.inputs["items"] == {
+        "snapshot_id": task.store.snapshot_id("items"),
+        "content_hash": task.store.content_hash("items"),
+    }
+
+
+def test_a_family_is_told_of_its_own_tables_alone(task):
+    publish(tables_of(task), "user_sequences", histories(DAY), DAY)
+    publish(tables_of(task), "items", items(3), DAY)
+    task.tables.items()
+    task.tables.histories()
+    assert list(task.tables.inputs_of("user_sequences", "slates")) == ["user_sequences"]
+    assert list(task.tables.inputs_of("user_sequences", "items")) == ["user_sequences", "items"]
 
 
 def test_what_is_missing_is_named_with_the_command_that_makes_it(task):
     with pytest.raises(ProgramError, match="'user_sequences' has no rows for 2024-03-31; run buil"):
-        read_histories(task, {})
+        task.tables.histories()
     with pytest.raises(ProgramError, match="'items' has no rows for 2024-03-31; run build_items"):
-        read_items(task, {})
+        task.tables.items()
     with pytest.raises(ProgramError, match=r"'semantic_ids' has no rows .* \(generation g\)"):
-        read_semantic_ids(task, "g", {})
+        task.tables.semantic_ids("g")
 
 
 @pytest.mark.parametrize("protocol", ["rolling", "leave_last_out"])

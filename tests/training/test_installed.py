@@ -14,7 +14,7 @@ from training.evaluation.metrics import FEEDBACK, LISTS
 from training.evaluation.record import Evaluation
 from training.installed import PluginError, Registry
 from training.models import MODELS
-from training.programs.interface import ProgramError
+from training.programs.errors import ProgramError
 from training.programs.material import material_for
 from training.report.sections.boards import board_section
 from training.settings import FAMILIES

@@ -28,7 +28,8 @@ from training.evaluation.record import Evaluation
 from training.models.interface import PAD, TopK
 from training.programs import evaluate_recommender, promote_recommender, recommend
 from training.programs.entrants import warnings_about_champion
-from training.programs.interface import ProgramError, Task
+from training.programs.errors import ProgramError
+from training.programs.interface import Task
 
 NEXT_DAY = DAY + timedelta(days=1)
 _NAMES = itertools.count()

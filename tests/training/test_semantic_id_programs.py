@@ -13,7 +13,8 @@ from feature_store.store import FeatureStore
 from feature_store.tables import CATALOG
 from training.config import TrainingConfig
 from training.programs import build_semantic_ids, train_tokenizer
-from training.programs.interface import ProgramError, Task
+from training.programs.errors import ProgramError
+from training.programs.interface import Task
 from training.registry import Registry
 from training.tokenizers import load_tokenizer
 

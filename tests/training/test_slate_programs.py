@@ -29,7 +29,6 @@ from tests.training.test_promotion_programs import (
 )
 from training.evaluation.metrics import SLATES
 from training.evaluation.record import Evaluation
-from training.programs.day_inputs import read_histories, read_slates
 from training.programs.held_out import slate_questions
 from training.programs.interface import Task
 from training.report.sections.boards import board_section
@@ -115,15 +114,15 @@ def test_every_entrant_is_asked_for_every_slate_once(evaluated):
 
 def test_no_slate_is_asked_for_whose_other_items_have_taught_the_models(evaluated):
     task, _, _ = evaluated
-    rows = read_histories(task, {})
-    assert slate_questions(task, rows, {}) is not None
+    rows = task.tables.histories()
+    assert slate_questions(task, rows) is not None
     last_out = config(task.config.name, evaluation={"protocol": "leave_last_out"})
-    assert slate_questions(another(task, config=last_out), rows, {}) is None
+    assert slate_questions(another(task, config=last_out), rows) is None
 
 
 def test_slates_are_asked_for_before_their_first_exposure(evaluated):
     task, _, _ = evaluated
-    found = read_slates(task, read_histories(task, {}), {})
+    found = task.tables.slates(task.tables.histories())
     last_known = found.histories.offsets[found.user] + found.position - 1
     assert (found.histories.times[last_known] < found.started_at).all()
     assert (found.histories.lengths[found.user] - found.position == SHOWN).all()

@@ -30,7 +30,8 @@ from training.data.splits import fit_facts
 from training.models.interface import contexts_of
 from training.programs import build_semantic_ids, train_recommender, train_tokenizer
 from training.programs.day_inputs import split_histories
-from training.programs.interface import ProgramError, Task
+from training.programs.errors import ProgramError
+from training.programs.interface import Task
 
 _NAMES = itertools.count()
 SMALL = {

@@ -8,7 +8,8 @@ from feature_store.settings import Settings
 from tests.report_days import DAY, PRESET, Page, record, report_of, verdict, whole_day
 from training.config import TrainingConfig
 from training.programs import write_report
-from training.programs.interface import ProgramError, Task
+from training.programs.errors import ProgramError
+from training.programs.interface import Task
 
 
 def test_a_report_shows_the_verdict_the_metrics_and_the_data_and_loads_nothing(tmp_path):

@@ -21,10 +21,11 @@ from training.models import MODELS, weights
 from training.models.alignment import align
 from training.models.interface import Family
 from training.models.weights import Kept
+from training.programs.errors import ProgramError
 from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver, RunObserver
-from training.programs.interface import Facts, ProgramError, Task
-from training.programs.item_vectors import item_matrix, read_item_vectors
+from training.programs.interface import Facts, Task
+from training.programs.item_vectors import item_matrix
 from training.programs.material import (
     Material,
     checkpoints_of,
@@ -58,9 +59,8 @@ def run(task: Task) -> Facts:
     if trained is None:
         raise ProgramError(f"no candidate of {name} for {day}; {run_first('challenger')}")
     material = with_pairs(task, material_for(task, family, day_material(task)))
-    inputs = dict(material.inputs)
-    vectors = item_matrix(read_item_vectors(task, inputs), material.vocabulary.num_items)
-    material = replace(material, inputs=inputs)
+    vectors = item_matrix(task.tables.vectors(), material.vocabulary.num_items)
+    material = replace(material, inputs=task.tables.inputs)
     training = _training(task, family)
     config = {**config_document(task, family, shape, training), "alignment": asdict(how)}
     digest = fit_digest(config, material, trained=trained.digest)

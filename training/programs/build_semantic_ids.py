@@ -21,9 +21,9 @@ from feature_store.tables.semantic_ids import SEMANTIC_IDS
 from training.checks.publish import publish_checked
 from training.evaluation.projection import points_by_prefix
 from training.evaluation.tokenizer import alarms, collision, measure_codes
-from training.programs.day_inputs import Inputs, read_items
-from training.programs.interface import Facts, ProgramError, Task
-from training.programs.item_vectors import ItemVectors, read_item_vectors
+from training.programs.errors import ProgramError
+from training.programs.interface import Facts, Task
+from training.programs.item_vectors import ItemVectors
 from training.programs.train_tokenizer import FACTS
 from training.tokenizers import Tokenizer, load_tokenizer
 from training.tokenizers.collisions import (
@@ -76,9 +76,10 @@ def run(task: Task) -> Facts:
     trained = task.registry.read_json(current.run_id, FACTS)
     tokenizer = load_tokenizer(task.registry.fetch_tokenizer(generation))
     stage = task.store.stage(TABLE, day=task.day, job=task.step)
-    policy, inputs = task.config.tokenizer.collisions, Inputs()
-    items = read_items(task, inputs)
-    vectors = read_item_vectors(task, inputs, encoder=trained["encoder"])
+    policy = task.config.tokenizer.collisions
+    items = task.tables.items()
+    vectors = task.tables.vectors(encoder=trained["encoder"])
+    inputs = task.tables.inputs
     existing = _existing(task, generation)
     newcomers = _newcomers(tokenizer, items, vectors, existing)
     resolution = _resolve(policy, tokenizer, newcomers, existing)

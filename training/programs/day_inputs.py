@@ -4,6 +4,7 @@ The catalogue and the semantic IDs are read as the day's own run left them, so t
 old day does not see items of later days; histories are a partition of the day itself.
 """
 
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -11,10 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_store.contract import Contract
 from feature_store.steps import run_first
 from feature_store.store import FeatureStore
-from feature_store.tables import CATALOG
 from training.config import Evaluation
 from training.data.histories import COLUMNS, Histories
 from training.data.preferences import COLUMNS as PAIR_COLUMNS
@@ -27,63 +26,177 @@ from training.data.slates import (
     split_slates_rolling,
 )
 from training.data.splits import Split, rolling_windows, split_leave_last_out, split_rolling
-from training.programs.interface import ProgramError, Task
+from training.programs.errors import ProgramError
+from training.programs.item_pairs import ItemPairs
+from training.programs.item_vectors import ItemVectors, choose_encoder
 
-Inputs = dict[str, dict[str, Any]]
+Inputs = Mapping[str, Mapping[str, Any]]
 """Per table read: `snapshot_id` and `content_hash`."""
 
 
-def read_histories(task: Task, inputs: Inputs) -> Histories:
-    """Every user's history as it stood at the end of the day; notes what was read in `inputs`.
-
-    Raises:
-        ProgramError: the day has no histories.
-    """
-    name, store = "user_sequences", task.store
-    if not store.row_count(name, partition=task.day):
-        raise ProgramError(_missing(CATALOG[name], task.day))
-    _note(store, name, None, task.day, inputs)
-    return Histories.from_arrow(store.scan(name, partition=task.day, columns=list(COLUMNS)))
-
-
-def read_slates(task: Task, histories: Histories, inputs: Inputs) -> Slates | None:
-    """Every slate up to the end of the day; notes what was read in `inputs`.
+class DayTables:
+    """The tables of one day as training reads them; each that is read is noted.
 
     Args:
-        task: store and day.
-        histories: where the contexts are.
-        inputs: gets the entry `slates`, where there are any.
-    Returns:
-        None where no slate was published by the day.
+        store: the preset's tables.
+        day: the day whose run reads.
+        encoder: whose item vectors are read where a caller names none; empty: the only one's.
     """
-    name = "slates"
-    at = version_of_day(task.store, name, task.day)
-    if task.store.snapshot_id(name, at=at) is None:
-        return None
-    rows = task.store.read(name, at=at, columns=["day", *SLATE_COLUMNS])
-    rows = rows.filter(pc.less_equal(rows["day"], pa.scalar(task.day)))
-    if not rows.num_rows:
-        return None
-    _note(task.store, name, at, None, inputs)
-    return Slates.from_arrow(rows, histories)
+
+    def __init__(self, store: FeatureStore, day: date, *, encoder: str = "") -> None:
+        self.store, self.day, self.encoder = store, day, encoder
+        self._read: dict[str, dict[str, Any]] = {}
+
+    @property
+    def inputs(self) -> Inputs:
+        """All that was read so far, in that order."""
+        return dict(self._read)
+
+    def inputs_of(self, *tables: str) -> Inputs:
+        """What was read of some tables, in the order in which they are named."""
+        return {name: self._read[name] for name in dict.fromkeys(tables) if name in self._read}
+
+    def histories(self) -> Histories:
+        """Every user's history as it stood at the end of the day.
+
+        Raises:
+            ProgramError: the day has no histories.
+        """
+        name = "user_sequences"
+        if not self.store.row_count(name, partition=self.day):
+            raise ProgramError(self._missing(name))
+        self._note(name, None, self.day)
+        rows = self.store.scan(name, partition=self.day, columns=list(COLUMNS))
+        return Histories.from_arrow(rows)
+
+    def slates(self, histories: Histories) -> Slates | None:
+        """Every slate up to the end of the day; None where none was published by then.
+
+        Args:
+            histories: where the contexts are.
+        """
+        rows = self._up_to_the_day("slates", SLATE_COLUMNS)
+        return None if rows is None else Slates.from_arrow(rows, histories)
+
+    def pairs(self, histories: Histories) -> Pairs:
+        """Every preference pair up to the end of the day.
+
+        Args:
+            histories: where the contexts are.
+        Raises:
+            ProgramError: there is none.
+        """
+        rows = self._up_to_the_day("preference_pairs", PAIR_COLUMNS)
+        if rows is None:
+            raise ProgramError(self._missing("preference_pairs"))
+        return Pairs.from_arrow(rows, histories)
+
+    def items(self) -> pa.Table:
+        """The catalogue of the day: `item_index`, `item_id`, by index.
+
+        Raises:
+            ProgramError: there is no catalogue.
+        """
+        name = "items"
+        at = version_of_day(self.store, name, self.day)
+        if not self.store.row_count(name, at=at):
+            raise ProgramError(self._missing(name))
+        self._note(name, at, None)
+        rows = self.store.read(name, at=at, columns=["item_index", "item_id"])
+        return rows.sort_by("item_index")
+
+    def unlisted(self, *, asked_on: date | None = None) -> np.ndarray:
+        """Items that nobody may be recommended on a day: the catalogue no longer lists them.
+
+        The one place that says so, for every family: `Answerer` and `Contexts` carry it to them.
+        It is not noted: whoever depends on it depends on these items, not on the whole catalogue.
+
+        Args:
+            asked_on: the day that is asked about; default: the run's.
+
+        Returns:
+            item_index, int32, ascending.
+        """
+        name = "items"
+        at = version_of_day(self.store, name, self.day)
+        rows = self.store.read(name, at=at, columns=["item_index", "last_listed_day"])
+        gone = pc.less(rows["last_listed_day"], pa.scalar(asked_on or self.day))
+        indices = rows["item_index"].filter(pc.fill_null(gone, False))
+        return np.sort(indices.to_numpy().astype(np.int32))
+
+    def semantic_ids(self, generation: str) -> pa.Table:
+        """The SID table of one generation as the day's run left it.
+
+        Raises:
+            ProgramError: the generation has no semantic IDs.
+        """
+        name = "semantic_ids"
+        at = version_of_day(self.store, name, self.day)
+        if not self.store.row_count(name, at=at, partition=generation):
+            raise ProgramError(f"{self._missing(name)} (generation {generation})")
+        self._note(name, at, generation)
+        return self.store.read(name, at=at, partition=generation)
+
+    def vectors(self, *, encoder: str = "") -> ItemVectors:
+        """The catalogue's vectors of the day.
+
+        Args:
+            encoder: whose vectors; empty: the preset's `tokenizer.encoder`, or the only one there
+                is.
+        Raises:
+            ProgramError: there are none, none of that encoder, several encoders and no choice, or
+                vectors of different lengths.
+        """
+        name = "item_embeddings"
+        at = version_of_day(self.store, name, self.day)
+        encoders = [str(value) for value in self.store.partitions(name, at=at)]
+        if not encoders:
+            raise ProgramError(self._missing(name))
+        chosen = choose_encoder(encoders, encoder or self.encoder)
+        self._note(name, at, chosen)
+        rows = self.store.read(name, at=at, partition=chosen, columns=["item_index", "embedding"])
+        return ItemVectors.from_arrow(chosen, rows)
+
+    def item_pairs(self, vectors: ItemVectors) -> ItemPairs | None:
+        """The day's items that people took to together, as rows of the vectors.
+
+        Args:
+            vectors: a pair of which an item has none is left out, and counted.
+        Returns:
+            None where the day has no pairs.
+        """
+        name = "item_cooccurrence"
+        if not self.store.row_count(name, partition=self.day):
+            return None
+        self._note(name, None, self.day)
+        rows = self.store.read(name, partition=self.day, columns=["item_index", "other_index"])
+        return ItemPairs.from_arrow(rows, vectors)
+
+    def _up_to_the_day(self, name: str, columns: Iterable[str]) -> pa.Table | None:
+        """Rows of the day and of those before it; None where there are none."""
+        at = version_of_day(self.store, name, self.day)
+        if self.store.snapshot_id(name, at=at) is None:
+            return None
+        rows = self.store.read(name, at=at, columns=["day", *columns])
+        rows = rows.filter(pc.less_equal(rows["day"], pa.scalar(self.day)))
+        if not rows.num_rows:
+            return None
+        self._note(name, at, None)
+        return rows
+
+    def _note(self, name: str, at: date | None, partition: Any) -> None:
+        self._read[name] = {
+            "snapshot_id": self.store.snapshot_id(name, at=at),
+            "content_hash": self.store.content_hash(name, at=at, partition=partition),
+        }
+
+    def _missing(self, name: str) -> str:
+        return f"{name!r} has no rows for {self.day}; {run_first(name)}"
 
 
-def read_pairs(task: Task, histories: Histories, inputs: Inputs) -> Pairs:
-    """Every preference pair up to the end of the day; notes what was read in `inputs`.
-
-    Raises:
-        ProgramError: there is none.
-    """
-    name = "preference_pairs"
-    at = version_of_day(task.store, name, task.day)
-    rows = None
-    if task.store.snapshot_id(name, at=at) is not None:
-        rows = task.store.read(name, at=at, columns=["day", *PAIR_COLUMNS])
-        rows = rows.filter(pc.less_equal(rows["day"], pa.scalar(task.day)))
-    if rows is None or not rows.num_rows:
-        raise ProgramError(_missing(CATALOG[name], task.day))
-    _note(task.store, name, at, None, inputs)
-    return Pairs.from_arrow(rows, histories)
+def version_of_day(store: FeatureStore, table: str, day: date) -> date | None:
+    """The version that the day's run left, or the head where the day left none."""
+    return day if store.snapshot_id(table, at=day) is not None else None
 
 
 def split_slates(slates: Slates, day: date, evaluation: Evaluation) -> SlateSplit:
@@ -96,62 +209,6 @@ def split_slates(slates: Slates, day: date, evaluation: Evaluation) -> SlateSpli
     return split_slates_rolling(
         slates, day, holdout_days=holdout_days, validation_days=validation_days
     )
-
-
-def read_items(task: Task, inputs: Inputs) -> pa.Table:
-    """The catalogue of the day: `item_index`, `item_id`, by index.
-
-    Raises:
-        ProgramError: there is no catalogue.
-    """
-    at = version_of_day(task.store, "items", task.day)
-    if not task.store.row_count("items", at=at):
-        raise ProgramError(_missing(CATALOG["items"], task.day))
-    _note(task.store, "items", at, None, inputs)
-    rows = task.store.read("items", at=at, columns=["item_index", "item_id"])
-    return rows.sort_by("item_index")
-
-
-def read_unlisted(store: FeatureStore, day: date, *, asked_on: date | None = None) -> np.ndarray:
-    """Items that nobody may be recommended on a day: the catalogue no longer lists them.
-
-    The one place that says so, for every family: `Answerer` and `Contexts` carry it to them.
-
-    Args:
-        store: its `items`, as the day's run left them.
-        day: the run's day.
-        asked_on: the day that is asked about; default: the run's.
-
-    Returns:
-        item_index, int32, ascending.
-    """
-    rows = store.read(
-        "items",
-        at=version_of_day(store, "items", day),
-        columns=["item_index", "last_listed_day"],
-    )
-    gone = pc.less(rows["last_listed_day"], pa.scalar(asked_on or day))
-    indices = rows["item_index"].filter(pc.fill_null(gone, False))
-    return np.sort(indices.to_numpy().astype(np.int32))
-
-
-def read_semantic_ids(task: Task, generation: str, inputs: Inputs) -> pa.Table:
-    """The SID table of one generation as the day's run left it.
-
-    Raises:
-        ProgramError: the generation has no semantic IDs.
-    """
-    name = "semantic_ids"
-    at = version_of_day(task.store, name, task.day)
-    if not task.store.row_count(name, at=at, partition=generation):
-        raise ProgramError(_missing(CATALOG[name], task.day) + f" (generation {generation})")
-    _note(task.store, name, at, generation, inputs)
-    return task.store.read(name, at=at, partition=generation)
-
-
-def version_of_day(store: FeatureStore, table: str, day: date) -> date | None:
-    """The version that the day's run left, or the head where the day left none."""
-    return day if store.snapshot_id(table, at=day) is not None else None
 
 
 def split_histories(histories: Histories, day: date, evaluation: Evaluation) -> Split:
@@ -174,14 +231,3 @@ def split_histories(histories: Histories, day: date, evaluation: Evaluation) -> 
         target_minimum_strength=evaluation.target_minimum_strength,
         light_user_events=evaluation.light_user_events,
     )
-
-
-def _note(store: FeatureStore, table: str, at: date | None, partition: Any, inputs: Inputs) -> None:
-    inputs[table] = {
-        "snapshot_id": store.snapshot_id(table, at=at),
-        "content_hash": store.content_hash(table, at=at, partition=partition),
-    }
-
-
-def _missing(contract: Contract, day: date) -> str:
-    return f"{contract.name!r} has no rows for {day}; {run_first(contract.name)}"

@@ -8,7 +8,8 @@ from training.bundle import Bundle
 from training.data.splits import Split
 from training.evaluation.record import CHAMPION, PRETRAINED, BoardRow, Entrant
 from training.programs.day_inputs import Inputs
-from training.programs.interface import ProgramError, Task
+from training.programs.errors import ProgramError
+from training.programs.interface import Task
 from training.registry_records import Candidate, Version
 
 _SPLIT_KEYS = ("protocol", "day", "train_until", "validation_until")

@@ -26,7 +26,7 @@ from training.evaluation.bootstrap import Bootstrap
 from training.evaluation.record import CHAMPION, PRETRAINED, VERSION, Evaluation
 from training.evaluation.scoring import Answers, score_boards, who_faces_whom
 from training.gate import require_measured
-from training.programs.day_inputs import Inputs, read_histories, split_histories
+from training.programs.day_inputs import Inputs, split_histories
 from training.programs.entrants import (
     entrants,
     require_same_ground,
@@ -52,12 +52,12 @@ def run(task: Task) -> Facts:
             something else than what is evaluated.
         BundleError: an entrant's bundle does not verify.
     """
-    inputs: Inputs = {}
-    histories = read_histories(task, inputs)
+    histories = task.tables.histories()
     split = split_histories(histories, task.day, task.config.evaluation)
     bundles = entrants(task)
-    held_out = read_held_out(task, histories, split, inputs)
+    held_out = read_held_out(task, histories, split)
     unlisted = unlisted_before(task, split)
+    inputs = task.tables.inputs
     require_same_ground(task, bundles, split, inputs)
     digest = evaluation_digest(task.config, bundles, inputs, unlisted)
     day = task.day.isoformat()

@@ -10,26 +10,20 @@ from training.data.slates import Slates
 from training.data.splits import Split, Targets
 from training.evaluation.boards.interface import HeldOut
 from training.evaluation.boards.slates import worth_asking
-from training.programs.day_inputs import (
-    Inputs,
-    read_slates,
-    read_unlisted,
-    split_histories,
-    split_slates,
-)
+from training.programs.day_inputs import split_histories, split_slates
 from training.programs.interface import Task
-from training.programs.item_vectors import item_matrix, read_item_vectors
+from training.programs.item_vectors import item_matrix
 
 
-def read_held_out(task: Task, histories: Histories, split: Split, inputs: Inputs) -> HeldOut:
-    """The day's targets of every board; notes what was read in `inputs`."""
-    slates = slate_questions(task, histories, inputs)
+def read_held_out(task: Task, histories: Histories, split: Split) -> HeldOut:
+    """The day's targets of every board."""
+    slates = slate_questions(task, histories)
     return HeldOut(
         train=split.train,
         lists=split.test,
         feedback=feedback_targets(task, histories),
         slates=slates,
-        vectors_VD=None if slates is None else _item_vectors(task, inputs),
+        vectors_VD=None if slates is None else _item_vectors(task),
     )
 
 
@@ -43,7 +37,7 @@ def feedback_targets(task: Task, histories: Histories) -> Targets:
     return split_histories(histories, task.day, evaluation.model_copy(update=minimum)).test
 
 
-def slate_questions(task: Task, histories: Histories, inputs: Inputs) -> Slates | None:
+def slate_questions(task: Task, histories: Histories) -> Slates | None:
     """Held-out slates that are asked for; None where none are published, or none fits.
 
     None, too, where each user's last events are left out: the other items of a last slate have
@@ -52,7 +46,7 @@ def slate_questions(task: Task, histories: Histories, inputs: Inputs) -> Slates 
     evaluation = task.config.evaluation
     if evaluation.protocol == "leave_last_out":
         return None
-    slates = read_slates(task, histories, inputs)
+    slates = task.tables.slates(histories)
     if slates is None:
         return None
     asked = worth_asking(
@@ -69,10 +63,10 @@ def unlisted_before(task: Task, split: Split) -> np.ndarray:
     if not len(times):
         return NO_ITEMS
     first = datetime.fromtimestamp(int(times.min()) // SECOND, UTC).date()
-    return read_unlisted(task.store, task.day, asked_on=first)
+    return task.tables.unlisted(asked_on=first)
 
 
-def _item_vectors(task: Task, inputs: Inputs) -> np.ndarray:
+def _item_vectors(task: Task) -> np.ndarray:
     """A vector per item, those of items without one all zeros, float32, [V, D]."""
-    vectors = read_item_vectors(task, inputs)
+    vectors = task.tables.vectors()
     return item_matrix(vectors, int(vectors.item_indices.max()) + 1)

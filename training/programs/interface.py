@@ -18,13 +18,10 @@ from training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from feature_store.store import FeatureStore
+    from training.programs.day_inputs import DayTables
     from training.registry import Registry
 
 Facts = dict[str, Any]
-
-
-class ProgramError(Exception):
-    """A program that can't do its work; the message says what is missing and what makes it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +48,13 @@ class Task:
         from feature_store.store import FeatureStore
 
         return FeatureStore.open(self.settings, self.config.name, step=steps().get(self.step))
+
+    @cached_property
+    def tables(self) -> "DayTables":
+        """The day's rows as training reads them, with a note of what was read."""
+        from training.programs.day_inputs import DayTables
+
+        return DayTables(self.store, self.day, encoder=self.config.tokenizer.encoder)
 
     @property
     def runs(self) -> Path:

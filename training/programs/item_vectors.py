@@ -1,4 +1,4 @@
-"""The catalogue's vectors, as the tokenizer's programs read them."""
+"""The catalogue's vectors, as the programs read them."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from feature_store.steps import run_first
-from training.programs.day_inputs import Inputs, version_of_day
-from training.programs.interface import ProgramError, Task
+from training.programs.errors import ProgramError
 
 
 @dataclass(frozen=True)
@@ -25,29 +23,19 @@ class ItemVectors:
     item_indices: np.ndarray
     embeddings_ND: torch.Tensor
 
+    @classmethod
+    def from_arrow(cls, encoder: str, rows: pa.Table) -> "ItemVectors":
+        """The vectors of one encoder's rows of `item_embeddings`.
 
-def read_item_vectors(task: Task, inputs: Inputs, *, encoder: str = "") -> ItemVectors:
-    """The vectors of the day; notes what was read in `inputs`.
-
-    Args:
-        task: store and day.
-        inputs: gets the entry `item_embeddings`.
-        encoder: whose vectors; empty: the preset's `tokenizer.encoder`, or the only one there is.
-    Raises:
-        ProgramError: there are none, none of that encoder, several encoders and no choice, or
-            vectors of different lengths.
-    """
-    name, store = "item_embeddings", task.store
-    at = version_of_day(store, name, task.day)
-    wanted = encoder or task.config.tokenizer.encoder
-    found = _choose([str(value) for value in store.partitions(name, at=at)], wanted, task)
-    inputs[name] = {
-        "snapshot_id": store.snapshot_id(name, at=at),
-        "content_hash": store.content_hash(name, at=at, partition=found),
-    }
-    rows = store.read(name, at=at, partition=found, columns=["item_index", "embedding"])
-    rows = rows.sort_by("item_index")
-    return ItemVectors(found, rows["item_index"].to_numpy().astype(np.int64), _matrix(rows, found))
+        Args:
+            encoder: whose rows they are.
+            rows: with `item_index` and `embedding`.
+        Raises:
+            ProgramError: vectors of different lengths, or empty ones.
+        """
+        rows = rows.sort_by("item_index")
+        indices = rows["item_index"].to_numpy().astype(np.int64)
+        return cls(encoder, indices, _matrix(rows, encoder))
 
 
 def item_matrix(found: ItemVectors, num_items: int) -> np.ndarray:
@@ -63,11 +51,15 @@ def item_matrix(found: ItemVectors, num_items: int) -> np.ndarray:
     return matrix_VD
 
 
-def _choose(encoders: list[str], wanted: str, task: Task) -> str:
-    if not encoders:
-        raise ProgramError(
-            f"'item_embeddings' has no rows for {task.day}; {run_first('item_embeddings')}"
-        )
+def choose_encoder(encoders: list[str], wanted: str) -> str:
+    """The encoder of whom vectors are read.
+
+    Args:
+        encoders: name@revision of each that has vectors.
+        wanted: a name, or a name@revision; empty: the only one there is.
+    Raises:
+        ProgramError: none of them, or several, are what is wanted.
+    """
     fitting = [name for name in encoders if not wanted or name.split("@")[0] == wanted]
     fitting = [wanted] if wanted in encoders else fitting
     if len(fitting) != 1:

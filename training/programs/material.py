@@ -23,17 +23,9 @@ from training.fitting import FitReport, Fitting, LoopSettings, Observer
 from training.models import weights
 from training.models.interface import Family
 from training.models.weights import Kept
-from training.programs.day_inputs import (
-    Inputs,
-    read_histories,
-    read_items,
-    read_pairs,
-    read_semantic_ids,
-    read_slates,
-    split_histories,
-    split_slates,
-)
-from training.programs.interface import Facts, ProgramError, Task
+from training.programs.day_inputs import Inputs, split_histories, split_slates
+from training.programs.errors import ProgramError
+from training.programs.interface import Facts, Task
 
 
 @dataclass(frozen=True)
@@ -68,11 +60,11 @@ def day_material(task: Task) -> Material:
     Raises:
         ProgramError: histories or catalogue are missing, or nothing of them may be trained on.
     """
-    inputs: Inputs = {}
-    histories, items = read_histories(task, inputs), read_items(task, inputs)
+    histories, items = task.tables.histories(), task.tables.items()
     split = split_histories(histories, task.day, task.config.evaluation)
     if not split.train.num_events:
         raise ProgramError(_nothing_to_learn(split, histories, task.day))
+    inputs = task.tables.inputs_of("user_sequences", "items")
     return Material(split, items, None, Vocabulary(items.num_rows), inputs)
 
 
@@ -106,7 +98,8 @@ def material_for(task: Task, family: Family, plain: Material) -> Material:
     material = plain
     for name in family.reads:
         material = READERS[name](task, material)
-    return material
+    # Other families of this run may have read more.
+    return replace(material, inputs=task.tables.inputs_of(*plain.inputs, *family.reads))
 
 
 def loop_settings(training: Training) -> LoopSettings:
@@ -193,25 +186,23 @@ def _plain(task: Task, plain: Material) -> Material:
 
 
 def _with_slates(task: Task, plain: Material) -> Material:
-    inputs = dict(plain.inputs)
-    slates = read_slates(task, plain.split.test.histories, inputs)
+    slates = task.tables.slates(plain.split.test.histories)
     if slates is None:
         raise ProgramError(f"no slates up to {task.day}; {run_first('slates')}")
     slate_split = split_slates(slates, task.day, task.config.evaluation)
     facts = {**plain.split.facts, "slates": dict(slate_split.facts)}
     split = replace(plain.split, facts=facts)
-    return replace(plain, split=split, inputs=inputs, data={**plain.data, "slates": slate_split})
+    return replace(plain, split=split, data={**plain.data, "slates": slate_split})
 
 
 def _with_semantic_ids(task: Task, plain: Material) -> Material:
     current = task.registry.find_tokenizer(until=task.day.isoformat())
     if current is None:
         raise ProgramError(f"no tokenizer for {task.day}; {run_first('tokenizer')}")
-    inputs = dict(plain.inputs)
-    rows = read_semantic_ids(task, current.generation, inputs)
+    rows = task.tables.semantic_ids(current.generation)
     rows = rows.filter(pc.less(rows["item_index"], plain.items.num_rows))
     vocabulary = Vocabulary.with_semantic_ids(plain.items.num_rows, rows)
-    return replace(plain, semantic_ids=rows, vocabulary=vocabulary, inputs=inputs)
+    return replace(plain, semantic_ids=rows, vocabulary=vocabulary)
 
 
 def with_pairs(task: Task, plain: Material) -> Material:
@@ -220,9 +211,8 @@ def with_pairs(task: Task, plain: Material) -> Material:
     Raises:
         ProgramError: there is none.
     """
-    inputs = dict(plain.inputs)
-    pairs = read_pairs(task, plain.split.test.histories, inputs)
-    return replace(plain, inputs=inputs, data={**plain.data, "preference_pairs": pairs})
+    pairs = task.tables.pairs(plain.split.test.histories)
+    return replace(plain, data={**plain.data, "preference_pairs": pairs})
 
 
 READERS: dict[str, Callable[[Task, Material], Material]] = {

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from feature_store.steps import run_first
 from training.evaluation.record import PRETRAINED, Evaluation, RecordError
 from training.gate import Verdict, decide
+from training.programs.errors import ProgramError
 from training.programs.evaluate_recommender import FACTS
-from training.programs.interface import Facts, ProgramError, Task
+from training.programs.interface import Facts, Task
 from training.registry_records import Candidate, Version
 
 

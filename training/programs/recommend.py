@@ -23,8 +23,8 @@ from training.checks.publish import publish_checked
 from training.data.contexts import NO_ITEMS
 from training.data.histories import COLUMNS, Histories
 from training.models.interface import PAD, TopK
-from training.programs.day_inputs import read_unlisted
-from training.programs.interface import Facts, ProgramError, Task
+from training.programs.errors import ProgramError
+from training.programs.interface import Facts, Task
 from training.registry_records import Version
 
 LOG = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def run(task: Task) -> Facts:
     source, store = "user_sequences", task.store
     if not store.row_count(source, partition=task.day):
         raise ProgramError(f"{source!r} has no rows for {task.day}; {run_first(source)}")
-    unlisted = read_unlisted(store, task.day)
+    unlisted = task.tables.unlisted()
     bundle = task.registry.fetch(champion)
     prepare()
     answerer = Answerer.of(bundle, device=task.device, unlisted=unlisted)

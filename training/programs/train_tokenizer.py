@@ -25,10 +25,10 @@ from training.evaluation.tokenizer import (
     measure_codes,
     measure_unseen,
 )
-from training.programs.day_inputs import Inputs
-from training.programs.interface import Facts, ProgramError, Task
-from training.programs.item_pairs import read_item_pairs
-from training.programs.item_vectors import ItemVectors, read_item_vectors
+from training.programs.errors import ProgramError
+from training.programs.interface import Facts, Task
+from training.programs.item_pairs import ItemPairs
+from training.programs.item_vectors import ItemVectors
 from training.registry_records import TokenizerRecord
 from training.tokenizers import TOKENIZERS
 from training.tokenizers.interface import Tokenizer
@@ -49,18 +49,27 @@ def run(task: Task) -> Facts:
         ProgramError: there are no item vectors to learn from, or some are not finite.
     """
     kind, config = _configured(task)
-    inputs: Inputs = {}
-    vectors = read_item_vectors(task, inputs)
+    vectors = task.tables.vectors()
     current = task.registry.find_tokenizer(until=task.day.isoformat())
     known = task.registry.read_json(current.run_id, FACTS) if current else {}
     reason = _why_due(task, config, vectors, current, known)
     if current is not None and not reason:
         return {**known, "status": "unchanged", "message": _still_serves(task, current)}
     LOG.info("training a tokenizer on %d items: %s", len(vectors.item_indices), reason)
-    pairs_P2, pairs = read_item_pairs(task, inputs, vectors)
+    pairs = task.tables.item_pairs(vectors)
+    pairs_P2 = None if pairs is None else pairs.rows_P2
     tokenizer, quality = _fit_and_measure(task, kind, config, vectors, pairs_P2)
-    quality["cooccurrence"] = pairs
-    return _kept(task, tokenizer, quality, vectors, inputs, current, reason)
+    quality["cooccurrence"] = _pairs_told(pairs, task)
+    return _kept(task, tokenizer, quality, vectors, current, reason)
+
+
+def _pairs_told(pairs: ItemPairs | None, task: Task) -> Facts:
+    """What the record says of the pairs that were learnt from."""
+    if pairs is None:
+        said = f"'item_cooccurrence' has no rows for {task.day}"
+        note = f"{said}: positives are neighbours by embedding alone"
+        return {"pairs": 0, "pairs_without_vector": 0, "note": note}
+    return {"pairs": len(pairs.rows_P2), "pairs_without_vector": pairs.without_vector}
 
 
 def _configured(task: Task) -> tuple[type[Tokenizer], Any]:
@@ -75,13 +84,12 @@ def _kept(
     tokenizer: Tokenizer,
     quality: Facts,
     vectors: ItemVectors,
-    inputs: Inputs,
     current: TokenizerRecord | None,
     reason: str,
 ) -> Facts:
     """Register the generation; its facts."""
     day = task.day.isoformat()
-    policy = task.config.tokenizer.collisions
+    policy, inputs = task.config.tokenizer.collisions, task.tables.inputs
     digest = generation_digest(tokenizer.digest, policy)
     generation = f"{day}-{digest}"
     if current is not None and current.generation.endswith(digest):

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from feature_store.run_record import read_steps
 from training.evaluation.record import Evaluation, RecordError, evaluation_of
 from training.programs import report_rows
-from training.programs.interface import Facts, ProgramError, Task
+from training.programs.errors import ProgramError
+from training.programs.interface import Facts, Task
 from training.registry_view import look
 from training.report.blocks import Section
 from training.report.brief import Brief, brief_of, read_briefs, write_brief
