@@ -38,9 +38,8 @@ class Validation(Section):
     """Rules a contract can't say; a share is of rows, a factor multiplies the trailing median."""
 
     trailing_days: int = Field(default=7, ge=1)
-    """Published days before the run's that its volume and mix are compared with."""
-    minimum_trailing_days: int = Field(default=3, ge=1)
-    """With fewer days of history the volume and drift rules report and don't refuse."""
+    """Published days before the run's that its volume and mix are compared with; with fewer than
+    three the rules of volume and drift report and don't refuse."""
     volume_low_factor: float = Field(default=0.3, ge=0)
     """Fewer rows than this times the trailing median are refused."""
     volume_high_factor: float = Field(default=5.0, gt=0)

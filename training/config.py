@@ -93,8 +93,6 @@ class Loop(Section):
     """After so many steps a killed fit can go on from where it was."""
     compile_backbone: bool = False
     """On a GPU, train on a compiled backbone: minutes before the first step, faster steps."""
-    processes: int = Field(default=1, ge=1)
-    """torchrun processes per machine."""
     warm_start_epochs: int = Field(default=0, ge=0)
     """At most so many where a fit begins with the weights of an earlier day, of the same shape and
     semantic IDs; 0: every fit begins anew. A new generation of semantic IDs always does."""

@@ -15,6 +15,9 @@ from feature_store.rules import (
 )
 from feature_store.shared_rules import known_item
 
+_ENOUGH_TRAILING_DAYS = 3
+"""With fewer days of history the volume and drift rules report and don't refuse."""
+
 
 def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
     first, end = inputs.config.earliest_event, inputs.end_of_day
@@ -104,7 +107,7 @@ def _strength_mix(inputs: RuleInputs) -> Rule:
 
 
 def _once_there_is_history(inputs: RuleInputs) -> Severity:
-    enough = len(inputs.trailing.rows) >= inputs.config.minimum_trailing_days
+    enough = len(inputs.trailing.rows) >= _ENOUGH_TRAILING_DAYS
     return "refuse" if enough else "report"
 
 

@@ -103,7 +103,6 @@ WHO_IS_FITTED = ("models.challenger", "models.baselines")
 CHANGES_NEITHER = {
     "training.checkpoint_every_steps": 7,
     "training.compile_backbone": True,
-    "training.processes": 2,
     "gate.max_guard_loss": 0.1,
     "gate.champion_rule": "better",
     "gate.max_primary_loss": 0.1,

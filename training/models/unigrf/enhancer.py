@@ -170,7 +170,7 @@ class Enhancer:
         if carried and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ValueError(
                 "mining=carried needs one process: an event is another process's from epoch to"
-                " epoch; set mining to in_step, or training.processes to 1"
+                " epoch; set mining to in_step, or start torchrun with one process"
             )
         wanted = num_events * self._config.hard_negatives
         if carried and wanted > MAX_REMEMBERED:
