@@ -100,13 +100,14 @@ def import_circles() -> Iterator[Measure]:
 
 
 def number_density(text: str) -> float:
-    """Numbers per 100 words of a document; code blocks left out.
+    """Numbers per 100 words of a document; code blocks and tables of results left out.
 
     Example:
         >>> number_density("It took 5 s, or 6.5 s.")
         33.33333333333333
     """
-    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    made = r"```.*?```|<!-- results: .*?<!-- /results -->"
+    prose = re.sub(made, "", text, flags=re.DOTALL)
     words = [word for word in prose.split() if re.search(r"\w", word)]
     return 100 * sum(bool(re.search(r"\d", word)) for word in words) / max(1, len(words))
 

@@ -51,7 +51,7 @@ def remedies(
             found.append(_because(outcome, advice, again, ""))
     elif outcome.kind == "failed":
         advice = "Run the day again: it goes on where it ended."
-        found.append(_because(outcome, advice, again, "docs/production-one-machine.md"))
+        found.append(_because(outcome, advice, again, "docs/production.md"))
     elif outcome.kind in ("stopped", "data_only"):
         wrong = f"{outcome.step} has left no record." if outcome.step else outcome.sentence
         advice = "Run the day again to have the rest."
@@ -121,7 +121,7 @@ def _missing_days(steps: Steps, preset: str, day: str) -> list[Remedy]:
             wrong=f"{len(missing)} earlier day{'s' * (len(missing) > 1)} never came in: {days}.",
             advice="Fill them in.",
             command=f"sidereal run --preset {preset} --from {missing[0]} --to {day}",
-            page="docs/production-one-machine.md",
+            page="docs/production.md",
         )
     ]
 

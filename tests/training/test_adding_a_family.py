@@ -1,4 +1,4 @@
-"""What docs/families.md shows works as it stands there."""
+"""What docs/adding-a-family.md shows works as it stands there."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from training.evaluation.ranking import auc
 from training.fitting import Fitting
 from training.models import weights
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "families.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding-a-family.md"
 
 
 @pytest.fixture(scope="module")
