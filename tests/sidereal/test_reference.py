@@ -27,7 +27,8 @@ def test_the_picture_has_every_step_in_the_box_of_its_dag_and_what_it_hands_on()
         names = "".join(f"    {step.name}\n" for step in steps_of(dag))
         assert f"  subgraph {dag}\n{names}  end\n" in text
     assert "  build_slates -- slates --> build_preference_pairs\n" in text
-    assert "embed_items, build_slates → build_preference_pairs; build_slates → build_item" in text
+    line = "align_recommender, train_baselines → evaluate_recommender → promote_recommender"
+    assert f"train_recommender → align_recommender; {line}" in text
 
 
 def test_an_architecture_without_its_markers_is_not_written_over(tmp_path, monkeypatch):
