@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -32,6 +32,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+M = TypeVar("M", bound=Section)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -66,10 +67,10 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Generic[M]):
     """One package's share of a preset: its sections by name, and what depends on what in them."""
 
-    model: type[Section]
+    model: type[M]
     rules: tuple[Rule, ...] = ()
 
 
@@ -192,7 +193,7 @@ def _name_problems(name: object) -> Iterator[Problem]:
         )
 
 
-def load(part: Part, name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()) -> Any:
+def load(part: Part[M], name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()) -> M:
     """One package's part of a preset: an instance of `part.model`.
 
     Raises:
@@ -205,13 +206,15 @@ def load(part: Part, name_or_path: str, *, folder: Path, overrides: Iterable[str
     return instance(part, preset)
 
 
-def instance(part: Part, preset: Preset) -> Any:
+def instance(part: Part[M], preset: Preset) -> M:
     """A part of a preset that has no problems: an instance of `part.model`."""
     known = part.model.model_fields
     return validated(part.model, {n: value for n, value in preset.sections.items() if n in known})
 
 
-def problems_of(preset: Preset, parts: Sequence[Part], *, all_parts: bool = False) -> list[Problem]:
+def problems_of(
+    preset: Preset, parts: Sequence[Part[Any]], *, all_parts: bool = False
+) -> list[Problem]:
     """Everything that is wrong with a preset's overrides and parts, in the file's order.
 
     Args:
@@ -240,7 +243,9 @@ def problems_of(preset: Preset, parts: Sequence[Part], *, all_parts: bool = Fals
     return [*preset.malformed, *(problem for _, problem in placed)]
 
 
-def _broken_rules(part: Part, own: Mapping[str, Any], wrong: Sequence[preset_yaml.Path]) -> Found:
+def _broken_rules(
+    part: Part[Any], own: Mapping[str, Any], wrong: Sequence[preset_yaml.Path]
+) -> Found:
     """Problems of the rules that read nothing wrong; what is wrong has its default meanwhile."""
     right: Any = copy.deepcopy(dict(own))
     for path in wrong:
@@ -331,7 +336,7 @@ def _apply(
     places[keys] = override
 
 
-def _unknown_sections(sections: Mapping[str, Any], parts: Sequence[Part]) -> Found:
+def _unknown_sections(sections: Mapping[str, Any], parts: Sequence[Part[Any]]) -> Found:
     known = list(dict.fromkeys(name for part in parts for name in part.model.model_fields))
     for name in sections:
         if name not in known:

@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from feature_store.preset_yaml import Path
+
+M = TypeVar("M", bound=BaseModel)
 
 _NAMED = re.compile(r"'([^']*)'")
 _SHOWN = 60
@@ -109,7 +111,7 @@ def model_problems(
             yield path, replace(problem, path=dotted(path))
 
 
-def validated(model: type[BaseModel], data: Mapping[str, Any]) -> Any:
+def validated(model: type[M], data: Mapping[str, Any]) -> M:
     """A model of plain data, whose types are taken as they are."""
     return model.model_validate_json(json.dumps(data), strict=True)
 

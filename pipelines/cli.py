@@ -115,11 +115,12 @@ def _changes(facts: Mapping[str, Any], given: str) -> list[str]:
 
 
 def _run(request: Request) -> dict[str, Any]:
-    from pipelines.config import load_config
+    from feature_store.preset import load
+    from pipelines.config import PART
     from pipelines.unchanged import unchanged
 
     name, settings = request.step.name, Settings()
-    config = load_config(request.preset, folder=settings.presets, overrides=request.overrides)
+    config = load(PART, request.preset, folder=settings.presets, overrides=request.overrides)
     # Only now: the JVM and Spark cost seconds, which neither a misspelt key should cost nor a run
     # that could change nothing.
     known = unchanged(name, config, settings, request.day)

@@ -1,13 +1,11 @@
 """What a preset says to the pipelines: source, catalogue, sequences, slates."""
 
-from collections.abc import Iterable
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from feature_store.preset import Part, Section, load
+from feature_store.preset import Part, Section
 from feature_store.validation import Validation
 from pipelines.preset_rules import RULES
 
@@ -247,16 +245,3 @@ class PipelineConfig(Section):
 
 
 PART = Part(PipelineConfig, RULES)
-
-
-def load_config(
-    name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()
-) -> PipelineConfig:
-    """The pipelines' part of a preset, validated.
-
-    Raises:
-        PresetError: the preset can't be read, or a key or value is wrong; all problems at once,
-            each with its path.
-    """
-    found: PipelineConfig = load(PART, name_or_path, folder=folder, overrides=overrides)
-    return found

@@ -27,7 +27,7 @@ OWNERS = ("pipelines.config", "training.config", "sidereal.schedule")
 """Modules whose `PART` is a share of the preset."""
 
 
-def parts() -> tuple[list[Part], bool]:
+def parts() -> tuple[list[Part[Any]], bool]:
     """The parts that this machine has, and whether these are all: an image may lack a package."""
     there = [owner for owner in OWNERS if find_spec(owner.partition(".")[0])]
     return [import_module(owner).PART for owner in there], len(there) == len(OWNERS)

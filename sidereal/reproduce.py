@@ -307,10 +307,11 @@ class _Asked:
 
     def config(self, *overrides: str) -> "TrainingConfig":
         """The preset's."""
-        from training.config import load_config
+        from feature_store.preset import load
+        from training.config import PART
 
         changes = (*self.overrides, *overrides)
-        return load_config(self.dataset, folder=self.settings.presets, overrides=changes)
+        return load(PART, self.dataset, folder=self.settings.presets, overrides=changes)
 
     def task(self, *overrides: str) -> "Task":
         """The preset on the tables."""
@@ -443,8 +444,9 @@ def _measure(
     seeds: tuple[int, ...],
     device: str,
 ) -> tuple[list[dict[str, object]], str]:
+    from feature_store.preset import load
     from feature_store.settings import Settings
-    from training.config import load_config
+    from training.config import PART
     from training.data.vocabulary import Vocabulary
     from training.models import MODELS
     from training.programs.day_inputs import split_histories
@@ -452,7 +454,7 @@ def _measure(
     from training.reproduce.baselines import Experiment, markdown, run
 
     assert isinstance(settings, Settings)
-    config = load_config(preset, folder=settings.presets, overrides=overrides)
+    config = load(PART, preset, folder=settings.presets, overrides=overrides)
     task = Task(settings, config, day, step="reproduce")
     split = split_histories(task.tables.histories(), day, config.evaluation)
     items = task.tables.items()

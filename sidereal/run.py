@@ -12,17 +12,18 @@ from rich.console import Console
 
 from feature_store import options
 from feature_store.errors import FeatureStoreError
-from feature_store.preset import PresetError
+from feature_store.preset import PresetError, load
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
-from pipelines.config import EventTime, load_config
+from pipelines import config as pipelines_config
+from pipelines.config import EventTime
 from pipelines.places import absent_places
+from sidereal import schedule as preset_schedule
 from sidereal.days import which_days
 from sidereal.drive import Plan, RunFailed, drive
 from sidereal.preset_check import checked
 from sidereal.presets import refuse_namesakes
 from sidereal.retention import tidy
-from sidereal.schedule import load_schedule
 from sidereal.summary_view import console_of_run
 
 
@@ -125,7 +126,9 @@ def make_plan(
     refuse_namesakes(read)
     sections = read.sections
     changed = (*overrides, *([f"models.challenger={model}"] if model else []))
-    schedule = load_schedule(preset, folder=settings.presets, overrides=changed)
+    schedule = load(
+        preset_schedule.PART, preset, folder=settings.presets, overrides=changed
+    ).schedule
     source = sections["source"]
     chosen = tuple(days) or schedule.days or _day_of_places(source)
     if not chosen:
@@ -151,7 +154,9 @@ def refuse_absent(plan: Plan, settings: Settings) -> None:
     Raises:
         RunFailed: places that the preset names aren't there.
     """
-    config = load_config(plan.preset, folder=settings.presets, overrides=plan.overrides)
+    config = load(
+        pipelines_config.PART, plan.preset, folder=settings.presets, overrides=plan.overrides
+    )
     absent = absent_places(config, settings)
     if absent:
         raise RunFailed("error: " + "\n".join(absent), 1)

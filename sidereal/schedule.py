@@ -1,10 +1,8 @@
 """The `schedule` section of a preset: which days `sidereal run` drives when none are given."""
 
-from collections.abc import Iterable
 from datetime import date
-from pathlib import Path
 
-from feature_store.preset import Part, Section, load
+from feature_store.preset import Part, Section
 
 
 class Schedule(Section):
@@ -21,13 +19,3 @@ class Scheduled(Section):
 
 
 PART = Part(Scheduled)
-
-
-def load_schedule(preset: str, *, folder: Path, overrides: Iterable[str] = ()) -> Schedule:
-    """The schedule of a preset; empty where it has none.
-
-    Raises:
-        PresetError: the preset can't be read, or its schedule holds an unknown key or no dates.
-    """
-    found: Scheduled = load(PART, preset, folder=folder, overrides=overrides)
-    return found.schedule

@@ -20,12 +20,13 @@ def report_stopped(
         overrides: `section.key=value` texts.
         progress: the day as it ended.
     """
-    from training.config import load_config
+    from feature_store.preset import load
+    from training.config import PART
     from training.programs import write_report
     from training.programs.interface import Task
 
     try:
-        config = load_config(preset, folder=settings.presets, overrides=tuple(overrides))
+        config = load(PART, preset, folder=settings.presets, overrides=tuple(overrides))
         task = Task(settings, config, progress.day, step="write_report")
         facts = write_report.run(task, stopped_at(settings, config.name, progress))
     except Exception as error:  # what failed before is what has to be told

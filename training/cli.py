@@ -32,12 +32,13 @@ def _run_step(request: Request) -> "Facts | None":
 
 
 def _task(request: Request) -> "Task":
+    from feature_store.preset import load
     from feature_store.settings import Settings
-    from training.config import load_config
+    from training.config import PART
     from training.programs.interface import Task
 
     name, settings = request.step.name, Settings()
-    config = load_config(request.preset, folder=settings.presets, overrides=request.overrides)
+    config = load(PART, request.preset, folder=settings.presets, overrides=request.overrides)
     named = {
         "train_recommender": (config.models.challenger,),
         "train_baselines": config.models.baselines,
@@ -193,12 +194,13 @@ def _look(preset: str) -> "View":
 
 
 def _open_registry(preset: str) -> "Registry":
+    from feature_store.preset import load
     from feature_store.settings import Settings
-    from training.config import load_config
+    from training.config import PART
     from training.registry import Registry
 
     settings = Settings()
-    return Registry.open(settings, load_config(preset, folder=settings.presets).name)
+    return Registry.open(settings, load(PART, preset, folder=settings.presets).name)
 
 
 @contextmanager

@@ -1,12 +1,10 @@
 """What a preset says to training: tokenizer, models, loop, evaluation, gate, recommendations."""
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from feature_store.preset import Part, Section, load
+from feature_store.preset import Part, Section
 from feature_store.validation import Validation
 from training.evaluation.metrics import ValidationMetric
 from training.preset_rules import RULES
@@ -220,16 +218,3 @@ class TrainingConfig(Section):
 
 
 PART = Part(TrainingConfig, RULES)
-
-
-def load_config(
-    name_or_path: str, *, folder: Path, overrides: Iterable[str] = ()
-) -> TrainingConfig:
-    """Training's part of a preset, validated.
-
-    Raises:
-        PresetError: the preset can't be read, or a key or value is wrong; all problems at once,
-            each with its path.
-    """
-    found: TrainingConfig = load(PART, name_or_path, folder=folder, overrides=overrides)
-    return found

@@ -4,9 +4,10 @@ from datetime import date, timedelta
 
 import pytest
 
+from feature_store.preset import load
 from feature_store.settings import REPOSITORY, Settings
 from feature_store.store import FeatureStore
-from pipelines.config import load_config
+from pipelines.config import PART
 from pipelines.runner import run_job
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
@@ -18,7 +19,7 @@ def run(spark, tmp_path):
 
     def days(preset, folder, *days, overrides=(), jobs=("build_items", "ingest_interactions")):
         settings = Settings(home=tmp_path / "home", data=folder)
-        config = load_config(preset, folder=REPOSITORY / "presets", overrides=overrides)
+        config = load(PART, preset, folder=REPOSITORY / "presets", overrides=overrides)
         found = {}
         for day in days:
             for name in jobs:

@@ -124,9 +124,10 @@ import sys
 from datetime import date
 from pathlib import Path
 from feature_store.settings import Settings
-from pipelines.config import load_config
+from feature_store.preset import load
+from pipelines.config import PART
 from pipelines.unchanged import unchanged
-config = load_config(sys.argv[1], folder=Path())
+config = load(PART, sys.argv[1], folder=Path())
 print(unchanged("build_items", config, Settings(), date.fromisoformat(sys.argv[2])) is not None)
 """
     told = []

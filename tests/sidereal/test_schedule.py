@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
-from feature_store.preset import PresetError
+from feature_store.preset import PresetError, load
 from feature_store.settings import REPOSITORY
-from sidereal.schedule import load_schedule
+from sidereal.schedule import PART
 
 
 @pytest.fixture
@@ -20,28 +20,29 @@ def preset(tmp_path):
 
 
 def test_the_default_preset_names_two_consecutive_days():
-    first, second = load_schedule("movielens-100k", folder=REPOSITORY / "presets").days
+    first, second = load(PART, "movielens-100k", folder=REPOSITORY / "presets").schedule.days
     assert (second - first).days == 1
 
 
 def test_a_preset_without_a_schedule_has_no_days(preset, tmp_path):
-    assert load_schedule(preset("name: mine"), folder=tmp_path).days == ()
+    assert load(PART, preset("name: mine"), folder=tmp_path).schedule.days == ()
 
 
 def test_an_override_replaces_the_days(preset, tmp_path):
-    found = load_schedule(
+    found = load(
+        PART,
         preset("schedule: {days: [1998-01-01]}"),
         folder=tmp_path,
         overrides=["schedule.days=[2020-02-29]"],
     )
-    assert found.days == (date(2020, 2, 29),)
+    assert found.schedule.days == (date(2020, 2, 29),)
 
 
 def test_a_wrong_day_is_refused_with_its_path(preset, tmp_path):
     with pytest.raises(PresetError, match=r"line 1: schedule\.days\.1: found the text 'April'"):
-        load_schedule(preset("schedule: {days: [1998-04-20, April]}"), folder=tmp_path)
+        load(PART, preset("schedule: {days: [1998-04-20, April]}"), folder=tmp_path)
 
 
 def test_a_misspelt_key_is_refused_with_its_path(preset, tmp_path):
     with pytest.raises(PresetError, match=r"schedule\.day: is no key"):
-        load_schedule(preset("schedule: {day: 1998-04-20}"), folder=tmp_path)
+        load(PART, preset("schedule: {day: 1998-04-20}"), folder=tmp_path)

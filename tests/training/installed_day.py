@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from feature_store.preset import PresetError
+from feature_store.preset import PresetError, load
 from feature_store.settings import Settings
 from tests.recommender_world import DAY, histories
 from tests.training.test_promotion_programs import publish, publish_items
-from training.config import load_config
+from training.config import PART
 from training.programs import (
     evaluate_recommender,
     promote_recommender,
@@ -34,7 +34,7 @@ STEPS = {
 
 
 def run_day(settings, preset):
-    config = load_config(preset, folder=settings.presets)
+    config = load(PART, preset, folder=settings.presets)
     store = Task(settings, config, DAY, step="publish").store
     publish_items(store)
     publish(store, "user_sequences", histories(DAY, 1, opinions=True), DAY)
@@ -54,7 +54,7 @@ def run_day(settings, preset):
 
 def refusal(settings, preset, override):
     try:
-        load_config(preset, folder=settings.presets, overrides=[override])
+        load(PART, preset, folder=settings.presets, overrides=[override])
     except PresetError as error:
         return str(error)
     return ""

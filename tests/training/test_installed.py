@@ -203,8 +203,9 @@ def test_presets_refuse_what_can_not_be_used(tmp_path):
     (tmp_path / "world.yaml").write_text("models: {challenger: round, baselines: [popularity]}")
     code = (
         "import sys; from pathlib import Path; from feature_store.preset import PresetError\n"
-        "from training.config import load_config\n"
-        "try: load_config('world', folder=Path(sys.argv[1]))\n"
+        "from feature_store.preset import load\n"
+        "from training.config import PART\n"
+        "try: load(PART, 'world', folder=Path(sys.argv[1]))\n"
         "except PresetError as error: print(error, 'torch' in sys.modules)"
     )
     path = os.pathsep.join([str(HERE.parents[2]), str(tmp_path)])

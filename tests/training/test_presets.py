@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from training.config import load_config
+from feature_store.preset import load
+from training.config import PART
 from training.fitting import LoopSettings
 from training.models import MODELS
 from training.programs.material import READERS
@@ -25,7 +26,7 @@ PRESETS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_family_can_be_the_challenger(preset, family):
     gate = () if "lists" in MODELS[family].answers else RANKS_ONLY
-    config = load_config(preset, folder=FOLDER, overrides=[f"models.challenger={family}", *gate])
+    config = load(PART, preset, folder=FOLDER, overrides=[f"models.challenger={family}", *gate])
     settings = config.models.settings.get(family, {})
     shape = MODELS[family].configure(settings)
     assert settings.items() <= {name: getattr(shape, name) for name in settings}.items()
@@ -37,14 +38,14 @@ def test_every_family_can_be_the_challenger(preset, family):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_settings_are_of_families_that_there_are(preset):
-    config = load_config(preset, folder=FOLDER)
+    config = load(PART, preset, folder=FOLDER)
     assert set(config.models.settings) <= set(MODELS)
     assert set(config.training.overrides) <= set(MODELS)
 
 
 @pytest.mark.parametrize("preset", ["kuairand", "movielens-100k"])
 def test_unigrf_learns_both_kinds_of_feedback_and_is_guarded_on_both_tasks(preset):
-    config = load_config(preset, folder=FOLDER)
+    config = load(PART, preset, folder=FOLDER)
     evaluation, loop = config.evaluation, config.training_for("unigrf")
     assert loop.minimum_strength < evaluation.positive_strength
     assert evaluation.ranking_minimum_strength < evaluation.positive_strength

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
+from feature_store.preset import load
 from sidereal.cli import main
 from tests import worlds
-from training.config import load_config
+from training.config import PART
 from training.data.contexts import TopK
 from training.fitting import FitReport
 from training.reproduce import higr_slates
@@ -45,7 +46,7 @@ OVERRIDES = (
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     world = worlds.continued(num_users=40)
-    config = load_config("movielens-100k", folder=PRESETS, overrides=OVERRIDES)
+    config = load(PART, "movielens-100k", folder=PRESETS, overrides=OVERRIDES)
     slates = world.slates
     return Experiment(
         dataset="a world",
@@ -79,7 +80,7 @@ def test_every_part_of_the_paper_s_ablation_is_a_row(experiment, decoder):
 
 def test_the_flat_decoder_is_the_size_of_ours_and_takes_a_heavy_step_a_code(experiment, decoder):
     weights = {row["row"]: row["parameters"] for row in decoder["rows"]}
-    rows = decoder_rows(load_config("kuairand", folder=PRESETS))
+    rows = decoder_rows(load(PART, "kuairand", folder=PRESETS))
     assert rows[FLAT].changes["num_layers"] == 4
     assert abs(weights[FLAT] / weights["higr"] - 1) < 0.3  # of width 16, where heads weigh most
     steps = {name: own["heavy_steps"] for name, own in decoder["latency"].items()}
@@ -160,8 +161,11 @@ def test_the_text_and_the_picture_s_rows_have_every_row(decoder):
 def test_without_seeds_or_slates_there_is_no_table(experiment):
     with pytest.raises(ValueError, match="no seeds"):
         run(experiment, "decoder", ())
-    nothing = load_config(
-        "movielens-100k", folder=PRESETS, overrides=(*OVERRIDES, "evaluation.slate_minimum_items=9")
+    nothing = load(
+        PART,
+        "movielens-100k",
+        folder=PRESETS,
+        overrides=(*OVERRIDES, "evaluation.slate_minimum_items=9"),
     )
     with pytest.raises(ValueError, match="no test slate of 9 items"):
         run(replace(experiment, config=nothing), "decoder", (0,))
@@ -214,7 +218,8 @@ def test_models_are_asked_as_the_daily_evaluation_asks_them(experiment):
         name: replace(getattr(slates, name), histories=weak)
         for name in ("train", "validation", "test")
     }
-    config = load_config(
+    config = load(
+        PART,
         "movielens-100k",
         folder=PRESETS,
         overrides=(*OVERRIDES, "training.minimum_strength=1", "evaluation.exclude_seen=true"),
@@ -337,8 +342,11 @@ def test_long_slates_are_the_table_and_slates_of_any_length_another(experiment, 
     keep = np.ones(len(experiment.slates.test.items), dtype=bool)
     keep[::8] = False  # every other slate is of three
     parts = replace(experiment.slates, test=experiment.slates.test.keeping_items(keep, shortest=2))
-    config = load_config(
-        "movielens-100k", folder=PRESETS, overrides=(*OVERRIDES, "evaluation.slate_minimum_items=4")
+    config = load(
+        PART,
+        "movielens-100k",
+        folder=PRESETS,
+        overrides=(*OVERRIDES, "evaluation.slate_minimum_items=4"),
     )
     mixed = replace(experiment, slates=parts, config=config)
     assert mixed.is_long_S.tolist() == [False, True] * 20
@@ -372,8 +380,8 @@ def test_an_alignment_taken_back_shows_what_made_it_so():
 
 def test_epochs_bound_the_alignment_too(experiment):
     short = replace(experiment, epochs=1)
-    long = load_config(
-        "movielens-100k", folder=PRESETS, overrides=(*OVERRIDES, "alignment={max_epochs: 4}")
+    long = load(
+        PART, "movielens-100k", folder=PRESETS, overrides=(*OVERRIDES, "alignment={max_epochs: 4}")
     )
     loops = [
         higr_slates._loop(replace(each, config=long), ALIGNMENT_ROWS["DPO"], 0).max_epochs

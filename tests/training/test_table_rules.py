@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from feature_store.preset import PresetError
+from feature_store.preset import PresetError, load
 from feature_store.tables import CATALOG
 from feature_store.validation import Validation
 from tests.suites.engines import duckdb_engine
 from tests.suites.validation_rows import slate
 from training.checks.preset_rules import FUNCTIONS, preset_rules
-from training.config import load_config
+from training.config import PART
 
 
 def limits(condition, *, table="recommendations", **more):
@@ -72,7 +72,7 @@ def test_a_rule_that_can_not_be_evaluated_is_refused_with_the_preset(tmp_path, c
     (tmp_path / "shop.yaml").write_text("name: shop\n")
     rule = json.dumps({"name": "mine", "table": "recommendations", "condition": condition})
     with pytest.raises(PresetError) as refused:
-        load_config("shop", folder=tmp_path, overrides=[f"validation.rules=[{rule}]"])
+        load(PART, "shop", folder=tmp_path, overrides=[f"validation.rules=[{rule}]"])
     assert "validation.rules.0.condition" in str(refused.value)
     assert WRONG[condition] in str(refused.value)
 
