@@ -20,15 +20,17 @@ import numpy as np
 import pyarrow.csv as pc
 import torch
 from torch import nn
+from training.models.sasrec.model import Sasrec
 
 from feature_store.settings import Settings
 from training.data.batches import PAD, Batch
 from training.data.histories import SECOND, Histories
 from training.data.splits import Split, split_leave_last_out
 from training.data.vocabulary import Vocabulary
-from training.fitting import Fitting, LoopSettings
-from training.models.sasrec import FAMILY, Sasrec, SasrecConfig
-from training.optimizer import make_optimizer
+from training.fit.fitting import Fitting, LoopSettings
+from training.fit.optimizer import make_optimizer
+from training.models.sasrec import FAMILY
+from training.settings.families import SasrecConfig
 
 GOAL = 3.0
 LOOP = LoopSettings(

@@ -9,9 +9,9 @@ import pytest
 
 from feature_store.preset import load
 from training.config import PART
-from training.fitting import LoopSettings
+from training.fit.fitting import LoopSettings
 from training.models import MODELS
-from training.programs.material import READERS
+from training.programs.training_data import READERS
 from training.settings import FAMILIES
 from training.settings import TOKENIZERS as KINDS
 from training.tokenizers import TOKENIZERS

@@ -73,7 +73,7 @@ class DayTables:
         """Every slate up to the end of the day; None where none was published by then.
 
         Args:
-            histories: where the contexts are.
+            histories: where the queries are.
         """
         rows = self._up_to_the_day("slates", SLATE_COLUMNS)
         return None if rows is None else Slates.from_arrow(rows, histories)
@@ -82,7 +82,7 @@ class DayTables:
         """Every preference pair up to the end of the day.
 
         Args:
-            histories: where the contexts are.
+            histories: where the queries are.
         Raises:
             ProgramError: there is none.
         """
@@ -108,7 +108,7 @@ class DayTables:
     def unlisted(self, *, asked_on: date | None = None) -> np.ndarray:
         """Items that nobody may be recommended on a day: the catalogue no longer lists them.
 
-        The one place that says so, for every family: `Answerer` and `Contexts` carry it to them.
+        The one place that says so, for every family: `BundlePredictor` and `Queries` carry it to them.
         It is not noted: whoever depends on it depends on these items, not on the whole catalogue.
 
         Args:

@@ -12,7 +12,7 @@ from training.evaluation.record import Evaluation, RecordError, evaluation_of
 from training.programs import report_rows
 from training.programs.errors import ProgramError
 from training.programs.interface import Facts, Task
-from training.registry_view import look
+from training.registry.view import look
 from training.report.blocks import Section
 from training.report.brief import Brief, brief_of, read_briefs, write_brief
 from training.report.index import write_index
