@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from feature_store.installed import PluginError
 from training import inference
 from training.bundle import Bundle, BundleFormatError
 from training.data.contexts import NO_ITEMS, asked_times
 from training.data.histories import Histories
 from training.data.vocabulary import Vocabulary
-from training.installed import PluginError
 from training.models import MODELS, weights
 from training.models.interface import PAD, Contexts, Model, TopK
 from training.models.weights import WeightsError
