@@ -343,13 +343,13 @@ def _slates(asked: _Asked, which: "Table") -> tuple[dict[str, object], str]:
     from training.models import MODELS
     from training.programs.day_inputs import read_pairs
     from training.programs.item_vectors import item_matrix, read_item_vectors
-    from training.programs.material import day_material, material_for
+    from training.programs.training_data import day_training_data, training_data_for
     from training.report.charts import paired_differences
     from training.reproduce.higr_slates import Experiment, run
     from training.reproduce.higr_slates_text import differences_to_draw, markdown
 
     task = asked.task()
-    material = material_for(task, MODELS["higr"], day_material(task))
+    material = training_data_for(task, MODELS["higr"], day_training_data(task))
     histories = material.split.test.histories
     experiment = Experiment(
         dataset=asked.dataset,

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from sidereal.cli import main
 from tests import worlds
 from training.config import load_config
-from training.data.contexts import TopK
-from training.fitting import FitReport
+from training.data.queries import TopK
+from training.fit.fitting import FitReport
 from training.reproduce import higr_slates
 from training.reproduce.higr_slates import (
     ALIGNMENT_ROWS,
@@ -225,27 +225,27 @@ def test_models_are_asked_as_the_daily_evaluation_asks_them(experiment):
     class Listening:
         answers = LISTS
 
-        def rows_at_once(self, contexts, k, num_candidates):
-            return len(contexts)
+        def rows_at_once(self, queries, k, num_candidates):
+            return len(queries)
 
-        def read(self, contexts):
-            asked.append(contexts)
-            return contexts
+        def read(self, queries):
+            asked.append(queries)
+            return queries
 
-        def recommend(self, contexts, k):
-            said_Bk = np.tile(np.arange(k, dtype=np.int32), (len(contexts), 1))
-            return TopK(said_Bk, np.zeros(said_Bk.shape, dtype=np.float32))
+        def recommend(self, queries, k):
+            items_Bk = np.tile(np.arange(k, dtype=np.int32), (len(queries), 1))
+            return TopK(items_Bk, np.zeros(items_Bk.shape, dtype=np.float32))
 
     higr_slates._measured(strict, ALIGNMENT_ROWS[BEFORE], Listening())
-    (contexts,) = asked
+    (queries,) = asked
     every = strict.every
     for row in range(len(every)):
         start = weak.offsets[every.user[row]]
         events = weak.items[start : start + every.position[row]]
-        shown = contexts.items_BL[row][: contexts.lengths_B[row]]
+        shown = queries.items_BL[row][: queries.lengths_B[row]]
         assert shown.tolist() == events[events % 2 == 1][-20:].tolist()
-        first, last = contexts.excluded_offsets[row : row + 2]
-        assert sorted(contexts.excluded[first:last]) == sorted(events)
+        first, last = queries.excluded_offsets[row : row + 2]
+        assert sorted(queries.excluded[first:last]) == sorted(events)
 
 
 def cells_of(values_by_seed, user, facts=None):

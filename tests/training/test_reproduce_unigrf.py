@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from sidereal.cli import main
 from tests import worlds
 from training.evaluation.ranking import auc
-from training.fitting import LoopSettings
+from training.fit.fitting import LoopSettings
 from training.models import MODELS, weights
 from training.reproduce import unigrf
 from training.reproduce.unigrf import CELLS, PUBLISHED, ROWS, Experiment, Scale, markdown, run
@@ -115,7 +115,7 @@ def test_a_fit_that_was_killed_goes_on_from_its_checkpoint(experiment, monkeypat
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("training.course.validate", killed)
+        patched.setattr("training.fit.objective.validate", killed)
         with pytest.raises(Killed):
             run(experiment, rows=("unigrf-hstu",), seeds=(0,))
     run(experiment, rows=("unigrf-hstu",), seeds=(0,))

@@ -8,8 +8,8 @@ from training.evaluation.slate import (
     coverage,
     intra_list_similarity,
     per_user,
+    recommended_slates,
     repeats,
-    said_slates,
     slate_metrics,
 )
 from training.models.interface import PAD
@@ -93,6 +93,8 @@ def test_any_family_is_asked_for_slates():
     histories = worlds.histories_of([[4, 4], [1]])
     slates = worlds.slates_of([[4, 5], [2, 3]], histories, starts=[2, 0])
     model = Popularity(np.array([0.0, 5, 4, 3, 9, 1]), PopularityConfig())
-    said = said_slates(model, slates, 3, max_history=5, exclude_seen=True)
+    said = recommended_slates(model, slates, 3, max_history=5, exclude_seen=True)
     assert said.tolist() == [[1, 2, 3], [4, 1, 2]]
-    assert said_slates(model, slates.where([]), 3, max_history=5, exclude_seen=True).shape == (0, 3)
+    assert recommended_slates(
+        model, slates.where([]), 3, max_history=5, exclude_seen=True
+    ).shape == (0, 3)

@@ -18,16 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training import inference
-from training.answering import on_all_cores
 from training.config import TrainingConfig
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
 from training.evaluation.bootstrap import bootstrap_means, interval, over_seeds
 from training.evaluation.record import ALL
 from training.evaluation.retrieval import Meter, by_slice, consume
-from training.fitting import Fitting, LoopSettings
+from training.fit.fitting import Fitting, LoopSettings
 from training.models import MODELS
-from training.models.interface import Contexts, Model, TopK, contexts_of
+from training.models.interface import Model, Queries, TopK, queries_of
+from training.registry.predictor import on_all_cores
 
 LOG = logging.getLogger(__name__)
 METRICS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50", "mrr")
@@ -137,13 +137,13 @@ def _measure(experiment: Experiment, model: Model) -> pa.Table:
 def _answers(model: Model, experiment: Experiment, max_history: int) -> Iterable[TopK]:
     evaluation = experiment.config.evaluation
 
-    def answer(contexts: Contexts) -> TopK:
-        return inference.recommend(model, contexts, max(evaluation.cutoffs))
+    def answer(queries: Queries) -> TopK:
+        return inference.recommend(model, queries, max(evaluation.cutoffs))
 
-    for contexts in contexts_of(
+    for queries in queries_of(
         experiment.split.test, max_history=max_history, exclude_seen=evaluation.exclude_seen
     ):
-        yield on_all_cores(answer, contexts, device=experiment.device)
+        yield on_all_cores(answer, queries, device=experiment.device)
 
 
 def _row(

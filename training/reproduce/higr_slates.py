@@ -33,11 +33,10 @@ import pyarrow.parquet as pq
 import torch
 
 from training import inference
-from training.answering import Asked, on_all_cores
 from training.config import Training, TrainingConfig
-from training.data.contexts import Contexts, TopK
 from training.data.histories import Histories
 from training.data.preferences import Pairs, pair_batches
+from training.data.queries import Queries, TopK
 from training.data.slates import SHORTEST, Slates, SlateSplit
 from training.data.splits import Split
 from training.data.vocabulary import Vocabulary
@@ -49,13 +48,14 @@ from training.evaluation.slate import (
     per_user,
     slate_metrics,
 )
-from training.fitting import FitReport, Fitting, LoopSettings
+from training.fit.fitting import FitReport, Fitting, LoopSettings
 from training.models import MODELS, weights
-from training.models.alignment import Aligned, align
 from training.models.interface import Model
-from training.models.slate_fit import SlateCourse, learnable
-from training.models.slate_model import SlateModel
+from training.models.slate.alignment import Aligned, align
+from training.models.slate.fit import SlateObjective, learnable
+from training.models.slate.model import SlateModel
 from training.models.weights import Kept
+from training.registry.predictor import Asked, on_all_cores
 from training.reproduce.step_memory import step_peak
 from training.settings.alignment import AlignmentConfig
 
@@ -287,7 +287,7 @@ def _compared(
 
 
 def latency(experiment: Experiment, rows: Mapping[str, Row], seed: int) -> dict[str, Any]:
-    """Milliseconds that each model takes for a slate of ten, contexts read included, and its steps.
+    """Milliseconds that each model takes for a slate of ten, queries read included, and its steps.
 
     Returns:
         By row: `milliseconds` (median of rounds in which all take turns) and `heavy_steps`, how
@@ -299,17 +299,17 @@ def latency(experiment: Experiment, rows: Mapping[str, Row], seed: int) -> dict[
         if "slates" in MODELS[row.family].reads
     }
     first = experiment.asked.where(np.arange(min(LATENCY_ROWS, len(experiment.asked))))
-    contexts = _questions(experiment, ALIGNMENT_ROWS[BEFORE], first, exclude_seen=True)
+    queries = _questions(experiment, ALIGNMENT_ROWS[BEFORE], first, exclude_seen=True)
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(LATENCY_ROUNDS + 1):
         for name, model in models.items():
             started = time.perf_counter()
-            inference.recommend(model, contexts, SLATE)
+            inference.recommend(model, queries, SLATE)
             if turn:  # the first warms up
                 seconds[name].append(time.perf_counter() - started)
     return {
         name: {
-            "milliseconds": 1000 * median(seconds[name]) / len(contexts),
+            "milliseconds": 1000 * median(seconds[name]) / len(queries),
             "heavy_steps": SLATE * (model.num_levels if rows[name].family == "flat_slate" else 1),
         }
         for name, model in models.items()
@@ -323,11 +323,11 @@ def memory(experiment: Experiment, seed: int) -> dict[str, float]:
     # As in training: dropout keeps its masks.
     model = _load(experiment, row, seed).to(fitting.device).train()
     slates = learnable(_read(experiment, row)[1], model.config, experiment.vocabulary.codes_VQ)
-    course = SlateCourse(slates, fitting.settings, model.positions_per_item)
-    largest = max(course.batches(0, first_step=0, rank=0, world_size=1), key=_cells_of)
-    plan = course.plan(1)
+    objective = SlateObjective(slates, fitting.settings, model.positions_per_item)
+    largest = max(objective.batches(0, first_step=0, rank=0, world_size=1), key=_cells_of)
+    plan = objective.plan(1)
     pairs = _training_pairs(experiment)
-    plan = replace(plan, positions_per_item=2 * plan.positions_per_item)  # as `PairCourse` does
+    plan = replace(plan, positions_per_item=2 * plan.positions_per_item)  # as `PairObjective` does
     pair_batch = max(pair_batches(pairs, plan, 0), key=_cells_of).to(fitting.device)
     largest = largest.to(fitting.device)
     found = {"pretraining": step_peak(model, lambda: model(largest) / largest.num_targets)}
@@ -559,15 +559,15 @@ def _facts_of(report: FitReport, *, is_aligned: bool) -> dict[str, Any]:
     }
 
 
-def _questions(experiment: Experiment, row: Row, slates: Slates, *, exclude_seen: bool) -> Contexts:
-    """Contexts of slates as the daily evaluation asks a bundle of the family."""
+def _questions(experiment: Experiment, row: Row, slates: Slates, *, exclude_seen: bool) -> Queries:
+    """Queries of slates as the daily evaluation asks a bundle of the family."""
     training = _training(experiment, row)
     asked = Asked.of(
         slates.histories,
         num_items=experiment.vocabulary.num_items,
         minimum_strength=training.minimum_strength,
     )
-    return asked.contexts(
+    return asked.queries(
         slates.user, slates.position, max_history=training.max_history, exclude_seen=exclude_seen
     )
 
@@ -577,22 +577,22 @@ def _measured(experiment: Experiment, row: Row, model: Model) -> pa.Table:
     every, said = experiment.every, [np.empty((0, PLACES), dtype=np.int32)]
     exclude_seen = experiment.config.evaluation.exclude_seen
 
-    def answer(contexts: Contexts) -> TopK:
-        return inference.recommend(model, contexts, PLACES)
+    def answer(queries: Queries) -> TopK:
+        return inference.recommend(model, queries, PLACES)
 
     for start in range(0, len(every), ROWS):
         part = every.where(np.arange(start, min(start + ROWS, len(every))))
-        contexts = _questions(experiment, row, part, exclude_seen=exclude_seen)
-        said.append(on_all_cores(answer, contexts, device=experiment.device).items_Bk)
-    said_SM = np.concatenate(said)
-    values = slate_metrics(said_SM, every, (PLACES,))
+        queries = _questions(experiment, row, part, exclude_seen=exclude_seen)
+        said.append(on_all_cores(answer, queries, device=experiment.device).items_Bk)
+    slates_SM = np.concatenate(said)
+    values = slate_metrics(slates_SM, every, (PLACES,))
     return pa.table(
         {
             "slate_id": pa.array(every.ids, pa.string()),
             "user": every.user,
-            **{f"place_{place + 1}": said_SM[:, place] for place in range(PLACES)},
+            **{f"place_{place + 1}": slates_SM[:, place] for place in range(PLACES)},
             **{name: values[name] for name in METRICS},
-            "similarity": intra_list_similarity(said_SM, experiment.vectors_VD),
+            "similarity": intra_list_similarity(slates_SM, experiment.vectors_VD),
         }
     )
 

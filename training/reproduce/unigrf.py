@@ -24,14 +24,14 @@ import pyarrow.parquet as pq
 import torch
 
 from training import inference
-from training.data.contexts import contexts_of
 from training.data.histories import Histories
+from training.data.queries import queries_of
 from training.data.splits import Split, Targets, split_leave_last_out
 from training.data.vocabulary import Vocabulary
 from training.evaluation.bootstrap import interval, over_seeds, user_draws
-from training.evaluation.ranking import Judged, auc
+from training.evaluation.ranking import Predictions, auc
 from training.evaluation.retrieval import Meter, target_metrics
-from training.fitting import FitReport, Fitting, LoopSettings
+from training.fit.fitting import FitReport, Fitting, LoopSettings
 from training.models import MODELS, weights
 from training.models.interface import Model
 from training.models.unigrf.family import fit as fit_unigrf
@@ -370,10 +370,10 @@ def _measured(experiment: Experiment, model: Model) -> pa.Table:
         columns |= _lists(experiment, model, targets, max_history)
     if "feedback" in model.answers:
         said, row = [], 0
-        for contexts in contexts_of(targets, max_history=max_history, exclude_seen=False):
-            items_B1 = targets.items[row : row + len(contexts), None]
-            said.append(inference.rank(model, contexts, items_B1)[:, 0])
-            row += len(contexts)
+        for queries in queries_of(targets, max_history=max_history, exclude_seen=False):
+            items_B1 = targets.items[row : row + len(queries), None]
+            said.append(inference.rank(model, queries, items_B1)[:, 0])
+            row += len(queries)
         columns["probability"] = np.concatenate(said).astype(np.float64)
         strengths = targets.histories.strengths[targets.events]
         columns["positive"] = strengths >= Fitting().positive_strength
@@ -386,12 +386,12 @@ def _lists(
     length = max(*CUTOFFS, min(LIST_LENGTH, experiment.num_items))
     meter = Meter(num_items=experiment.num_items, list_length=length)
     row = 0
-    for contexts in contexts_of(
+    for queries in queries_of(
         targets, max_history=max_history, exclude_seen=experiment.exclude_seen, rows=512
     ):
-        top = inference.recommend(model, contexts, length)
-        meter.add(top, targets.items[row : row + len(contexts)], CUTOFFS)
-        row += len(contexts)
+        top = inference.recommend(model, queries, length)
+        meter.add(top, targets.items[row : row + len(queries)], CUTOFFS)
+        row += len(queries)
     return dict(target_metrics(meter.ranks()[""], cutoffs=CUTOFFS, list_length=length))
 
 
@@ -450,7 +450,7 @@ def _by_user(cells: Sequence[Sequence[Any]], metric: str) -> list[Any]:
         return [values[metric].to_numpy() for values in having]
     having = [values for values in found if "probability" in values.column_names]
     return [
-        Judged(
+        Predictions(
             values["user"].to_numpy(),
             values["positive"].to_numpy(zero_copy_only=False),
             values["probability"].to_numpy(),
@@ -461,7 +461,7 @@ def _by_user(cells: Sequence[Sequence[Any]], metric: str) -> list[Any]:
 
 def _drawn(one: Any, counts_SU: np.ndarray) -> np.ndarray:
     """A metric on draws of users, [S]."""
-    if isinstance(one, Judged):
+    if isinstance(one, Predictions):
         return one.replicates(counts_SU)["auc"]
     return counts_SU @ one / counts_SU.sum(axis=1)
 
