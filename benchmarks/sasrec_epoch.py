@@ -28,7 +28,9 @@ from training.data.splits import Split, split_leave_last_out
 from training.data.vocabulary import Vocabulary
 from training.fit.fitting import Fitting, LoopSettings
 from training.fit.optimizer import make_optimizer
-from training.models.sasrec import FAMILY, Sasrec, SasrecConfig
+from training.models.sasrec import FAMILY
+from training.models.sasrec.model import Sasrec
+from training.settings.families import SasrecConfig
 
 GOAL = 3.0
 LOOP = LoopSettings(

@@ -18,9 +18,10 @@ from benchmarks.constrained_beam_step import CODES, LEVELS, take_turns, uneven_c
 from feature_store.settings import Settings
 from training import inference
 from training.data.queries import Queries
-from training.models.flat_slate import FlatSlate, FlatSlateConfig
+from training.models.flat_slate.model import FlatSlate
 from training.models.higr.model import Higr
 from training.models.slate.model import SlateModel
+from training.settings.families import FlatSlateConfig
 from training.settings.higr import HigrConfig
 
 SLATE, BEAM, HISTORY = 10, 8, 50

@@ -6,7 +6,7 @@ import pytest
 from benchmarks import slate_decode
 from feature_store.settings import Settings
 from training import inference
-from training.models.flat_slate import FlatSlateConfig
+from training.settings.families import FlatSlateConfig
 
 
 @pytest.mark.parametrize(("feedback", "goal"), [("latent", 0.2), ("item", 0.5)])

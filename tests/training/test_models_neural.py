@@ -10,8 +10,9 @@ from training import inference
 from training.fit.fitting import Fitting, LoopSettings
 from training.models import MODELS
 from training.models.interface import PAD, Queries
-from training.models.sasrec import Sasrec, SasrecConfig
-from training.models.tiger import Tiger, TigerConfig
+from training.models.sasrec.model import Sasrec
+from training.models.tiger.model import Tiger
+from training.settings.families import SasrecConfig, TigerConfig
 
 
 class TestSasrec(NeuralSuite):

@@ -10,8 +10,9 @@ from training.data.vocabulary import Vocabulary
 from training.evaluation.slate import recommended_slates, slate_metrics
 from training.fit.fitting import Fitting, LoopSettings, Observer
 from training.models import MODELS
-from training.models.flat_slate import FlatSlate, FlatSlateConfig
+from training.models.flat_slate.model import FlatSlate
 from training.models.higr.model import Higr
+from training.settings.families import FlatSlateConfig
 from training.settings.higr import HigrConfig
 
 SMALL = {"width": 16, "num_heads": 1, "beam_width": 4}

@@ -13,7 +13,8 @@ from training.evaluation.slate import (
     slate_metrics,
 )
 from training.models.interface import PAD
-from training.models.popularity import Popularity, PopularityConfig
+from training.models.popularity.model import Popularity
+from training.settings.families import PopularityConfig
 
 HISTORIES = worlds.histories_of([[1], [2], [3]])
 

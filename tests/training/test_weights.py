@@ -8,9 +8,10 @@ import pytest
 
 from tests.recommender_world import trained_bundle
 from training.models import MODELS, weights
-from training.models.popularity import Popularity, PopularityConfig
+from training.models.popularity.model import Popularity
 from training.registry.bundle import BundleFormatError
 from training.registry.predictor import BundlePredictor
+from training.settings.families import PopularityConfig
 
 
 @pytest.fixture

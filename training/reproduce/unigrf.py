@@ -34,7 +34,7 @@ from training.evaluation.retrieval import Meter, target_metrics
 from training.fit.fitting import FitReport, Fitting, LoopSettings
 from training.models import MODELS, weights
 from training.models.interface import Model
-from training.models.unigrf.family import fit as fit_unigrf
+from training.models.unigrf.fit import fit as fit_unigrf
 from training.models.weights import Kept
 
 LOG = logging.getLogger(__name__)
