@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow.csv as pc
 import torch
 from torch import nn
-from training.models.sasrec.model import Sasrec
 
 from feature_store.settings import Settings
 from training.data.batches import PAD, Batch
@@ -30,6 +29,7 @@ from training.data.vocabulary import Vocabulary
 from training.fit.fitting import Fitting, LoopSettings
 from training.fit.optimizer import make_optimizer
 from training.models.sasrec import FAMILY
+from training.models.sasrec.model import Sasrec
 from training.settings.families import SasrecConfig
 
 GOAL = 3.0

@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from training.models.flat_slate.model import FlatSlate
 
 from benchmarks.constrained_beam_step import CODES, LEVELS, take_turns, uneven_codes
 from feature_store.settings import Settings
 from training import inference
 from training.data.queries import Queries
+from training.models.flat_slate.model import FlatSlate
 from training.models.higr.model import Higr
 from training.models.slate.model import SlateModel
 from training.settings.families import FlatSlateConfig

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from training.models.sasrec.model import Sasrec
 
 from benchmarks import sasrec_epoch
 from tests import worlds
 from training.data.batches import BatchPlan
+from training.models.sasrec.model import Sasrec
 from training.settings.families import SasrecConfig
 
 

@@ -187,7 +187,7 @@ class RecommenderSuite:
 
 
 class NeuralSuite(RecommenderSuite):
-    """For models that `training.fit.loop` trains; subclasses say how to read a position's scores."""
+    """For models that the loop trains; subclasses say how to read a position's scores."""
 
     def build(self, world, **changes):
         """An untrained model."""

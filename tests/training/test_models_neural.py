@@ -3,8 +3,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from training.models.sasrec.model import Sasrec
-from training.models.tiger.model import Tiger
 
 from tests import worlds
 from tests.suites.recommender import NeuralSuite, hit_rate
@@ -12,6 +10,8 @@ from training import inference
 from training.fit.fitting import Fitting, LoopSettings
 from training.models import MODELS
 from training.models.interface import PAD, Queries
+from training.models.sasrec.model import Sasrec
+from training.models.tiger.model import Tiger
 from training.settings.families import SasrecConfig, TigerConfig
 
 

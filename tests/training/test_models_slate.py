@@ -3,7 +3,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from training.models.flat_slate.model import FlatSlate
 
 from tests import worlds
 from tests.suites.slate_model import SlateSuite
@@ -11,6 +10,7 @@ from training.data.vocabulary import Vocabulary
 from training.evaluation.slate import recommended_slates, slate_metrics
 from training.fit.fitting import Fitting, LoopSettings, Observer
 from training.models import MODELS
+from training.models.flat_slate.model import FlatSlate
 from training.models.higr.model import Higr
 from training.settings.families import FlatSlateConfig
 from training.settings.higr import HigrConfig

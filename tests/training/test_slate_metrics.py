@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from training.models.popularity.model import Popularity
 
 from tests import worlds
 from training.evaluation.slate import (
@@ -14,6 +13,7 @@ from training.evaluation.slate import (
     slate_metrics,
 )
 from training.models.interface import PAD
+from training.models.popularity.model import Popularity
 from training.settings.families import PopularityConfig
 
 HISTORIES = worlds.histories_of([[1], [2], [3]])

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training.models.popularity.model import Popularity
 
 from tests.recommender_world import trained_bundle
 from training.models import MODELS, weights
+from training.models.popularity.model import Popularity
 from training.registry.bundle import BundleFormatError
 from training.registry.predictor import BundlePredictor
 from training.settings.families import PopularityConfig

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from feature_store.installed import PluginError
 from training import inference
 from training.data.histories import Histories
 from training.data.queries import NO_ITEMS, query_times
 from training.data.vocabulary import Vocabulary
-from training.installed import PluginError
 from training.models import MODELS, weights
 from training.models.interface import PAD, Model, Queries, TopK
 from training.models.weights import WeightsError

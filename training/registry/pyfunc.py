@@ -1,7 +1,7 @@
 """How MLflow serves a bundle: the model class, its signature, and the files beside the bundle.
 
-Nothing is pickled: the model's code file is `training/registry/served_model.py` (models-from-code), its
-weights are the bundle's. The package itself must be installed where a version is loaded.
+Nothing is pickled: the model's code file is `served_model.py` beside this one (models-from-code),
+its weights are the bundle's. The package itself must be installed where a version is loaded.
 """
 
 import warnings
