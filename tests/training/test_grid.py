@@ -13,8 +13,9 @@ from tests.recommender_world import DAY, NUM_USERS
 from tests.training.test_train_recommender import publish_world
 from training.experiments import grid, recommenders
 from training.experiments.cells import Measured, rows_of, sample_of
+from training.experiments.day_tables import DayTables
 from training.experiments.measure import measure, tables_read
-from training.experiments.recommenders import Recommenders
+from training.experiments.recommenders import RecommenderCell, Recommenders
 from training.experiments.request import Request
 from training.experiments.result import Result
 from training.experiments.table import LEAVE_LAST_OUT, Fit, Row, Table
@@ -215,7 +216,7 @@ def test_a_fit_that_goes_on_begins_with_the_weights_of_the_same_seed(request_of,
     table = replace(TABLE, rows=(Row(name="later", fits=(later,)),), comparisons=())
     request = request_of(table)
     result_of(request, seeds=(3,))
-    before = Recommenders(request).cell_folder(UNIGRF, 3)
+    before = RecommenderCell(DayTables(request), UNIGRF, 3).folder
     assert begun == [None, before / "model" / "unigrf.safetensors"]
 
 

@@ -13,6 +13,7 @@ nothing that the next one would take for a cell.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -63,6 +64,11 @@ def made(folder: Path, make: Callable[[Path], None]) -> Path:
         make(partial)
         partial.replace(folder)
     return folder
+
+
+def machine(device: str) -> str:
+    """Where seconds were taken, in words."""
+    return f"{os.cpu_count()} cores, {device}"
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -38,7 +38,8 @@ def rows_of(result: Result) -> str:
 
 
 def _rows(result: Result) -> list[str]:
-    first, facts = result.metrics[0], result.titles
+    first, there = result.metrics[0], {fact for row in result.rows for fact in row.facts}
+    facts = {name: title for name, title in result.titles.items() if name in there}
     lines = _head(["row", "seeds", *result.metrics, *facts.values(), "fit, s"])
     for row in result.rows:
         cells = [_shown(row.metrics.get(name), bounds=name == first) for name in result.metrics]

@@ -8,6 +8,7 @@ from training.experiments.recommenders import Recommenders
 from training.experiments.request import Request
 from training.experiments.result import Result
 from training.experiments.table import Row, Table
+from training.experiments.tokenizers import Tokenizers
 from training.settings import FAMILIES
 
 PLAIN = ("items", "user_sequences")
@@ -37,13 +38,14 @@ def measure(request: Request, rows: Sequence[Row], seeds: Sequence[int], *, comm
         ValueError: there is no seed, or the data has nothing to ask for.
         ProgramError: a table has no rows for the day.
     """
-    ground, table, config = Recommenders(request), request.table, request.config()
+    table, config = request.table, request.config()
+    ground = Tokenizers(request) if table.subject == "tokenizers" else Recommenders(request)
     cells = grid.run(ground, rows, seeds)
     how = Bootstrap(
         config.evaluation.bootstrap_samples, config.evaluation.seed, config.gate.confidence
     )
     some = [measured for of_row in cells.values() for of_fit in of_row for measured in of_fit]
-    first = some[0].sample_of(table.metrics[0]) or next(iter(some[0].samples.values()))
+    first = next(iter(some[0].samples.values()))
     return Result(
         experiment=table.name,
         preset=request.name,

@@ -1,7 +1,6 @@
 """Cells of recommenders: fitted as the daily chain fits them, asked by the daily boards."""
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -9,30 +8,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from training.answering import Reader
 from training.bundle import digest_of
-from training.config import TrainingConfig
 from training.evaluation.boards import BOARDS, boards_of
-from training.evaluation.boards.interface import HeldOut, Terms
+from training.evaluation.boards.interface import Terms
 from training.evaluation.metrics import metric_of
 from training.evaluation.record import ALL
 from training.evaluation.record import VERSION as RECORD_VERSION
-from training.experiments.cells import Measured, made, read_json, read_measured, write_json
+from training.experiments.cells import (
+    Measured,
+    machine,
+    made,
+    read_json,
+    read_measured,
+    write_json,
+)
 from training.experiments.cells import write_measured as keep_measured
+from training.experiments.day_tables import DayTables
 from training.experiments.request import Request
 from training.experiments.table import Fit
 from training.models import MODELS, weights
 from training.models.weights import tensors_path
-from training.programs.day_inputs import Inputs, read_histories
 from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver
 from training.programs.fits import align_model, alignment_training, fit_family
-from training.programs.held_out import read_held_out, unlisted_before
-from training.programs.interface import Task
-from training.programs.item_vectors import item_matrix, read_item_vectors
-from training.programs.material import Material, day_material, material_for, with_pairs
 from training.settings.alignment import AlignmentConfig
 
 LOG = logging.getLogger(__name__)
@@ -46,11 +45,14 @@ class Recommenders:
     """The ground of a table of recommenders."""
 
     def __init__(self, request: Request) -> None:
-        self._request = request
-        self._materials: dict[str, Material] = {}
-        self._held_out: dict[str, tuple[HeldOut, Inputs, np.ndarray]] = {}
+        self._tables = DayTables(request)
         wanted = {metric_of(name).board for name in request.table.metrics}
         self._boards = tuple(name for name in BOARDS if name in wanted)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Content of every table that was read, by name."""
+        return self._tables.inputs
 
     def seeds_of(self, fit: Fit, seeds: Sequence[int]) -> Sequence[int]:
         """The first for families that count and draw nothing: it says it all."""
@@ -58,100 +60,62 @@ class Recommenders:
 
     def measure(self, fit: Fit, seed: int) -> Measured:
         """What a cell is worth; it is fitted and asked where that is not kept."""
-        cell = _Cell(self, fit, seed)
-        folder = made(cell.folder, cell.make)
+        cell = RecommenderCell(self._tables, fit, seed)
+        folder = cell.kept()
         document = read_json(folder / "fit.json")
         samples, facts, model = {}, fit_facts(document), None
         for board in self._boards:
-            kept = folder / f"{board}-{cell.asked_digest(board)[:12]}"
-            if not kept.is_dir():
+            answers = folder / f"{board}-{cell.asked_digest(board)[:12]}"
+            if not answers.is_dir():
                 model = model or weights.load(folder / "model", cell.family, cell.task.device)
                 if board not in model.answers:
                     continue
-                cell.ask(board, model, kept)
-            sample, said = read_measured(kept)
-            samples[board] = sample
-            facts |= {f"{board}.{name}": value for name, value in said.items()}
+                cell.ask(board, model, answers)
+            samples[board], numbers = read_measured(answers)
+            facts |= {f"{board}.{name}": value for name, value in numbers.items()}
         return Measured(samples, facts, document["machine"])
 
-    @property
-    def inputs(self) -> dict[str, str]:
-        """Content of every table that was read, by name."""
-        read = [material.inputs for material in self._materials.values()]
-        read += [inputs for _, inputs, _ in self._held_out.values()]
-        return {name: one["content_hash"] for inputs in read for name, one in inputs.items()}
 
-    def material(self, task: Task, fit: Fit) -> Material:
-        """What a fit is given."""
-        family, evaluation = MODELS[fit.of], task.config.evaluation.model_dump_json()
-        if evaluation not in self._materials:
-            self._materials[evaluation] = day_material(task)
-        key = f"{evaluation} {family.reads} {fit.aligned}"
-        if key not in self._materials:
-            material = material_for(task, family, self._materials[evaluation])
-            self._materials[key] = with_pairs(task, material) if fit.aligned else material
-        return self._materials[key]
+class RecommenderCell:
+    """One fit under one seed.
 
-    def held_out(self, task: Task) -> tuple[HeldOut, Inputs, np.ndarray]:
-        """What is asked, from which tables, and which items nobody may be answered."""
-        key = task.config.evaluation.model_dump_json()
-        if key not in self._held_out:
-            inputs: Inputs = {}
-            histories, split = read_histories(task, inputs), self.material(task, _PLAIN).split
-            held_out = read_held_out(task, histories, split, inputs)
-            self._held_out[key] = held_out, inputs, unlisted_before(task, split)
-        return self._held_out[key]
+    Attributes:
+        task: the cell's preset on the tables.
+        family: what is fitted.
+        digest: of everything that determines the weights.
+        folder: of the cell, whether it is there or not.
+    """
 
-    def cell_folder(self, fit: Fit, seed: int) -> Path:
-        """The folder of a cell, which is made where it is not there."""
-        cell = _Cell(self, fit, seed)
-        return made(cell.folder, cell.make)
-
-    def digest(self, fit: Fit, seed: int) -> str:
-        """What names a fit."""
-        return _Cell(self, fit, seed).digest
-
-    @property
-    def request(self) -> Request:
-        """What is asked for."""
-        return self._request
-
-
-_PLAIN = Fit(of="popularity")
-"""A fit that reads what all material begins with."""
-
-
-class _Cell:
-    """One fit under one seed."""
-
-    def __init__(self, ground: Recommenders, fit: Fit, seed: int) -> None:
-        self._ground, self._fit, self._seed = ground, fit, seed
-        self._config: TrainingConfig = ground.request.config_of(fit, seed)
-        self.task = ground.request.task(self._config)
-        self.family = MODELS[fit.of]
-        self._shape = self.family.configure(self._config.models.settings.get(fit.of, {}))
-        self._how = AlignmentConfig(**self._config.alignment.settings)
-        training = self._config.training_for(fit.of)
+    def __init__(self, tables: DayTables, fit: Fit, seed: int) -> None:
+        config = tables.request.config_of(fit, seed)
+        self._tables, self._fit = tables, fit
+        self.task, self.family = tables.request.task(config), MODELS[fit.of]
+        self._shape = self.family.configure(config.models.settings.get(fit.of, {}))
+        self._how = AlignmentConfig(**config.alignment.settings)
+        training = config.training_for(fit.of)
         self._training = alignment_training(self.task, training) if fit.aligned else training
-        self._material = ground.material(self.task, fit)
+        self._material = tables.material(self.task, fit)
+        self._before = RecommenderCell(tables, fit.after, seed) if fit.after else None
         self.digest = self._digest()
-        self.folder = ground.request.cells / f"{fit.of}-{seed}-{self.digest[:12]}"
+        self._cells = tables.request.cells
+        self.folder = self._cells / f"{fit.of}-{seed}-{self.digest[:12]}"
+
+    def kept(self) -> Path:
+        """The folder of the cell, which is made where it is not there."""
+        return made(self.folder, self._make)
 
     def _digest(self) -> str:
         document = config_document(self.task, self.family, self._shape, self._training)
-        after = self._fit.after
-        before = self._ground.digest(after, self._seed) if after else None
         if self._fit.aligned:
             document["alignment"] = asdict(self._how)
+        before = self._before.digest if self._before else None
         return fit_digest(document, self._material, warm_start=before, cells=VERSION)
 
-    def make(self, folder: Path) -> None:
-        """Fit, and keep the weights and the document."""
+    def _make(self, folder: Path) -> None:
+        first = self._before.kept() / "model" if self._before else None
         LOG.info("%s: fitting", self.folder.name)
-        checkpoints = self._ground.request.cells / "checkpoints" / self.folder.name
+        checkpoints = self._cells / "checkpoints" / self.folder.name
         observers = (LineObserver(),)
-        after = self._fit.after
-        first = self._ground.cell_folder(after, self._seed) / "model" if after else None
         if self._fit.aligned:
             assert first is not None
             model, document = align_model(
@@ -160,7 +124,7 @@ class _Cell:
                 self._how,
                 self._material,
                 self._training,
-                vectors_VD=self._vectors(),
+                vectors_VD=self._tables.vectors(self.task, self._fit),
                 checkpoints=checkpoints,
                 observers=observers,
             )
@@ -179,16 +143,13 @@ class _Cell:
         write_json(folder / "fit.json", {**document, "machine": machine(self.task.device)})
         shutil.rmtree(checkpoints, ignore_errors=True)
 
-    def _vectors(self) -> np.ndarray:
-        return item_matrix(read_item_vectors(self.task, {}), self._material.vocabulary.num_items)
-
     def asked_digest(self, board: str) -> str:
         """What names a board's answers: what was asked, on which terms."""
-        _, inputs, unlisted = self._ground.held_out(self.task)
+        _, inputs, unlisted = self._tables.held_out(self.task)
         return digest_of(
             {
                 "board": board,
-                "evaluation": self._config.evaluation.model_dump(exclude=_NOT_ASKED),
+                "evaluation": self.task.config.evaluation.model_dump(exclude=_NOT_ASKED),
                 "inputs": {table: read["content_hash"] for table, read in inputs.items()},
                 "unlisted": unlisted.tolist(),
                 "versions": [VERSION, RECORD_VERSION],
@@ -197,7 +158,7 @@ class _Cell:
 
     def ask(self, board: str, model: Any, kept: Path) -> None:
         """Ask a board's questions, and keep the answers' worth."""
-        held_out, _, unlisted = self._ground.held_out(self.task)
+        held_out, _, unlisted = self._tables.held_out(self.task)
         num_items = self._material.vocabulary.num_items
         reader = Reader(
             model=model,
@@ -217,7 +178,7 @@ class _Cell:
         made(kept, lambda folder: keep_measured(folder, found.samples[ALL], dict(found.facts)))
 
     def _terms(self) -> Terms:
-        evaluation = self._config.evaluation
+        evaluation = self.task.config.evaluation
         return Terms(
             cutoffs=evaluation.cutoffs,
             slate_cutoffs=evaluation.slate_cutoffs,
@@ -233,9 +194,6 @@ def fit_facts(document: Mapping[str, Any]) -> dict[str, float]:
     epochs, best = document["epochs"], document.get("best_epoch") or 0
     curves = epochs[best - 1] if best else document.get("before", {})
     found = {**curves, **document}
+    if "collapsed" in document:  # a reason, or empty
+        found["collapsed"] = bool(document["collapsed"])
     return {f"fit.{k}": float(v) for k, v in found.items() if isinstance(v, int | float)}
-
-
-def machine(device: str) -> str:
-    """Where seconds were taken, in words."""
-    return f"{os.cpu_count()} cores, {device}"
