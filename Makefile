@@ -45,8 +45,8 @@ format: $(READY) ## let ruff rewrite what it can
 bench: $(READY) ## ours against the peers on the same work; writes var/bench.json
 	OMP_WAIT_POLICY=active $(BIN)/sidereal bench $(ARGS)  # on an idle machine
 
-results: $(READY) ## RESULTS.md of results/*.json
-	$(BIN)/python -m training.experiments.pages
+results: $(READY) ## RESULTS.md of results/*.json (RUN=var/runs/PRESET/DAY: of that day, too)
+	$(BIN)/python -m training.experiments.pages $(RUN)
 
 clean: ## remove the run state, not the environment
 	rm -rf var .pytest_cache .mypy_cache .ruff_cache

@@ -11,13 +11,14 @@ _ABSENT = "–"
 def markdown(result: Result) -> str:
     """Title, command, the rows, what others published, and the differences."""
     seeds = max(len(row.seeds) for row in result.rows)
+    over = f"{result.unit} and seeds" if seeds > 1 else result.unit
+    timed = f" Seconds of a fit: {', '.join(result.machines)}." if result.machines else ""
     lines = [
         f"## {result.experiment}, {result.preset}",
         "",
         f"{result.says[0].upper()}{result.says[1:]}. Data up to {result.day};"
         f" {result.num_units:,} {result.unit}; {seeds} seed(s). Means ± deviation over seeds;"
-        f" {result.confidence:.0%} intervals over {result.unit} and seeds. Seconds of a fit:"
-        f" {', '.join(result.machines)}.",
+        f" {result.confidence:.0%} intervals over {over}.{timed}",
         "",
         "```",
         result.command,
@@ -40,12 +41,25 @@ def rows_of(result: Result) -> str:
 def _rows(result: Result) -> list[str]:
     first, there = result.metrics[0], {fact for row in result.rows for fact in row.facts}
     facts = {name: title for name, title in result.titles.items() if name in there}
-    lines = _head(["row", "seeds", *result.metrics, *facts.values(), "fit, s"])
+    columns = ["row", "seeds", *result.metrics, *facts.values()]
+    seconds, one = "fit.seconds" in there, _compared_with_all(result)
+    columns += ["fit, s"] * seconds + [f"{one} − this, {first}"] * bool(one)
+    lines = _head(columns)
+    minus = {
+        row.theirs: _difference(row.difference) for row in result.comparisons if row.metric == first
+    }
     for row in result.rows:
         cells = [_shown(row.metrics.get(name), bounds=name == first) for name in result.metrics]
         cells += [_shown(row.facts.get(name)) for name in facts]
-        lines.append(_line([row.name, str(len(row.seeds)), *cells, _seconds(row)]))
+        cells += [_seconds(row)] * seconds + [minus.get(row.name, "")] * bool(one)
+        lines.append(_line([row.name, str(len(row.seeds)), *cells]))
     return lines
+
+
+def _compared_with_all(result: Result) -> str:
+    """The one row that every other is compared with; empty where there is none."""
+    ours = {row.ours for row in result.comparisons}
+    return ours.pop() if len(ours) == 1 else ""
 
 
 def _published(result: Result) -> list[str]:

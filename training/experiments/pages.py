@@ -1,17 +1,20 @@
 """`results/`, RESULTS.md, and the tables of other documents that are made of results.
 
-    python -m training.experiments.pages
+    python -m training.experiments.pages [var/runs/PRESET/DAY]
 
 writes RESULTS.md of all results, and what stands between `<!-- results: NAME -->` and
-`<!-- /results -->` in README.md. A test checks that both are as they would be written.
+`<!-- /results -->` in README.md; before that, of a day's run, the result `day-PRESET`. A test
+checks that both documents are as they would be written.
 """
 
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.experiments.day import result_of_day
 from training.experiments.markdown import markdown, rows_of
 from training.experiments.result import Result
 
@@ -80,5 +83,7 @@ def written(root: Path) -> dict[Path, str]:
 
 
 if __name__ == "__main__":
+    for run in sys.argv[1:]:
+        write_result(result_of_day(Path(run)), Path("results"))
     for path, text in written(Path.cwd()).items():
         path.write_text(text, encoding="utf-8")

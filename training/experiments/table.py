@@ -101,6 +101,5 @@ class Table:
         return (*self.settings.get("", ()), *self.settings.get(preset, ()))
 
     def chosen(self, names: tuple[str, ...]) -> tuple[Row, ...]:
-        """The rows of these names, and those that they are compared with; all without names."""
-        against = {theirs for ours, theirs in self.comparisons if ours in names}
-        return tuple(row for row in self.rows if not names or row.name in {*names, *against})
+        """The rows of these names, in the order of the table; all without names."""
+        return tuple(row for row in self.rows if not names or row.name in names)
