@@ -34,6 +34,12 @@ LAST_DAYS = {
 }
 """The day after whose end a preset's public data holds nothing more."""
 RESULTS = Path("results")
+ELSEWHERE: dict[str, Any] = {
+    **dict.fromkeys(("warehouse", "catalog_uri", "mlflow_tracking_uri", "mlflow_artifacts"), ""),
+    "catalog_type": "sql",
+    "runs": None,
+}
+"""Settings that would lead an experiment out of its home, into the tables of the daily run."""
 _HELP = """Fit the rows of an experiment under several seeds, and write its table.
 
 \b
@@ -75,10 +81,10 @@ def reproduce(
     overrides: tuple[str, ...],
     device: str,
 ) -> None:
-    """Fit the rows of an experiment; the help is `_HELP`."""
+    """Fit rows of an experiment, and keep and print its table."""
     from feature_store.log_lines import show_log_lines
+    from feature_store.preset import read_preset
     from feature_store.settings import Settings
-    from sidereal.preset_check import checked
     from training.cli import RUNNER
     from training.experiments.measure import measure, tables_read
     from training.experiments.pages import write_result
@@ -88,14 +94,13 @@ def reproduce(
     rows = _rows(table, names)
     show_log_lines()
     with RUNNER.exits("reproduce"):
-        sections = checked(preset, folder=outer.presets, overrides=overrides).sections
+        sections = read_preset(preset, folder=outer.presets, overrides=overrides).sections
     preset_name, source = str(sections["name"]), sections["source"]
     last = day or _last_day(preset_name, source)
     _require_data(table, preset_name)
     home = outer.home.absolute() / "reproduce" / preset_name
-    settings = outer.model_copy(
-        update={"home": home / last.isoformat(), "data": outer.data_path, "device": device}
-    )
+    here = {"home": home / last.isoformat(), "data": outer.data_path, "device": device}
+    settings = outer.model_copy(update={**ELSEWHERE, **here})
     request = Request(
         table=table,
         settings=settings,
@@ -163,7 +168,9 @@ def _build(request: "Request", tables: Sequence[str]) -> None:
     ]
     settings = request.settings
     places = {"SIDEREAL_HOME": str(settings.home), "SIDEREAL_DATA": str(settings.data_path)}
-    finished = subprocess.run(command, env={**os.environ, **places}, check=False)
+    outside = {f"SIDEREAL_{name.upper()}" for name in ELSEWHERE}
+    environment = {name: value for name, value in os.environ.items() if name not in outside}
+    finished = subprocess.run(command, env={**environment, **places}, check=False)
     if finished.returncode:
         sys.exit(finished.returncode)
 

@@ -66,6 +66,16 @@ def made(folder: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
+def fit_facts(document: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers of a fit, and of the epoch whose weights it has, by `fit.<name>`."""
+    epochs, best = document["epochs"], document.get("best_epoch") or 0
+    curves = epochs[best - 1] if best else document.get("before", {})
+    numbers = {**curves, **document}
+    if "collapsed" in document:  # a reason, or empty
+        numbers["collapsed"] = bool(document["collapsed"])
+    return {f"fit.{k}": float(v) for k, v in numbers.items() if isinstance(v, int | float)}
+
+
 def machine(device: str) -> str:
     """Where seconds were taken, in words."""
     return f"{os.cpu_count()} cores, {device}"
@@ -78,8 +88,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read it back."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def write_measured(folder: Path, sample: Sample, facts: Mapping[str, float]) -> None:

@@ -35,13 +35,13 @@ def run(ground: Ground, rows: Sequence[Row], seeds: Sequence[int]) -> dict[str, 
     if not seeds:
         raise ValueError("no seeds; a row is fitted once for each")
     fits = dict.fromkeys(fit for row in rows for fit in row.fits)
-    found: dict[Fit, list[Measured]] = {fit: [] for fit in fits}
+    cells: dict[Fit, list[Measured]] = {fit: [] for fit in fits}
     for place, seed in enumerate(seeds, start=1):
         for fit in fits:
             if seed in ground.seeds_of(fit, seeds):
-                found[fit].append(ground.measure(fit, seed))
+                cells[fit].append(ground.measure(fit, seed))
         LOG.info("seed %d is measured, %d of %d", seed, place, len(seeds))
-    return {row.name: [found[fit] for fit in row.fits] for row in rows}
+    return {row.name: [cells[fit] for fit in row.fits] for row in rows}
 
 
 def row_results(
@@ -72,7 +72,7 @@ def comparisons(
 ) -> tuple[Compared, ...]:
     """Every pair of the table whose rows are there, in every metric that both have."""
     rows = {row.name: row for row in table.rows}
-    found = []
+    differences = []
     for ours, theirs in table.comparisons:
         if not {ours, theirs} <= cells.keys():
             continue
@@ -86,7 +86,7 @@ def comparisons(
                 bootstrap=bootstrap,
                 shared_seeds=_goes_on(rows[ours], rows[theirs]),
             )
-            found.append(
+            differences.append(
                 Compared(
                     ours=ours,
                     theirs=theirs,
@@ -95,7 +95,7 @@ def comparisons(
                     relative=difference.relative,
                 )
             )
-    return tuple(found)
+    return tuple(differences)
 
 
 def _goes_on(ours: Row, theirs: Row) -> bool:

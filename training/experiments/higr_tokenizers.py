@@ -27,7 +27,9 @@ def _fit(kind: str, settings: tuple[str, ...]) -> Fit:
 TABLE = Table(
     name="higr_tokenizers",
     says="CRQ-VAE, RQ-VAE and RQ-KMeans on items that no fit saw, before collisions are resolved",
-    rows=tuple(Row(name=kind, fits=(_fit(kind, own),)) for kind, own in _SETTINGS.items()),
+    rows=tuple(
+        Row(name=kind, fits=(_fit(kind, settings),)) for kind, settings in _SETTINGS.items()
+    ),
     metrics=_METRICS,
     comparisons=(("crq_vae", "rq_kmeans"), ("crq_vae", "rq_vae")),
     compared=_METRICS,

@@ -80,8 +80,8 @@ def _differences(result: Result) -> list[str]:
     by_pair = {(row.ours, row.theirs, row.metric): row for row in result.comparisons}
     lines = _head(["difference", *metrics])
     for ours, theirs in pairs:
-        found = (by_pair.get((ours, theirs, metric)) for metric in metrics)
-        cells = [_ABSENT if one is None else _difference(one.difference) for one in found]
+        differences = (by_pair.get((ours, theirs, metric)) for metric in metrics)
+        cells = [_ABSENT if one is None else _difference(one.difference) for one in differences]
         lines.append(_line([f"{ours} − {theirs}", *cells]))
     return lines
 

@@ -35,8 +35,8 @@ def measure(request: Request, rows: Sequence[Row], seeds: Sequence[int], *, comm
         seeds: of each row's fits.
         command: that asks for this, for whoever reads the result.
     Raises:
-        ValueError: there is no seed, or the data has nothing to ask for.
-        ProgramError: a table has no rows for the day.
+        ValueError: there is no seed.
+        ProgramError: a table has no rows for the day, or they have nothing to ask for.
     """
     table, config = request.table, request.config()
     ground = Tokenizers(request) if table.subject == "tokenizers" else Recommenders(request)

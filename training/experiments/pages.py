@@ -63,8 +63,8 @@ def with_tables(text: str, results: dict[str, Result]) -> str:
         ValueError: it names a result that there is not.
     """
 
-    def table(found: re.Match[str]) -> str:
-        opening, name, closing = found.groups()
+    def table(marked: re.Match[str]) -> str:
+        opening, name, closing = marked.groups()
         if name not in results:
             raise ValueError(f"no result {name!r}; there are {', '.join(results)}")
         return f"{opening}{rows_of(results[name])}{closing}"

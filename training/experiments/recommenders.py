@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from training.evaluation.record import ALL
 from training.evaluation.record import VERSION as RECORD_VERSION
 from training.experiments.cells import (
     Measured,
+    fit_facts,
     machine,
     made,
     read_json,
@@ -32,6 +33,7 @@ from training.models.weights import tensors_path
 from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver
 from training.programs.fits import align_model, alignment_training, fit_family
+from training.programs.interface import ProgramError
 from training.settings.alignment import AlignmentConfig
 
 LOG = logging.getLogger(__name__)
@@ -169,13 +171,16 @@ class RecommenderCell:
             device=self.task.device,
             unlisted=unlisted[unlisted < num_items],
         )
-        asked = [one for one in boards_of(held_out, self._terms()) if one.name == board]
-        if not asked:
-            raise ValueError(f"the data has no {BOARDS[board].asks_for} to ask for")
+        boards = [one for one in boards_of(held_out, self._terms()) if one.name == board]
+        if not boards:
+            raise ProgramError(f"the data has no {BOARDS[board].asks_for} to ask for")
         started = time.perf_counter()
-        found = asked[0].measure(reader, lambda _: None)
+        measured = boards[0].measure(reader, lambda _: None)
         LOG.info("%s: %s asked in %.0f s", self.folder.name, board, time.perf_counter() - started)
-        made(kept, lambda folder: keep_measured(folder, found.samples[ALL], dict(found.facts)))
+        made(
+            kept,
+            lambda folder: keep_measured(folder, measured.samples[ALL], dict(measured.facts)),
+        )
 
     def _terms(self) -> Terms:
         evaluation = self.task.config.evaluation
@@ -187,13 +192,3 @@ class RecommenderCell:
             light_user_events=evaluation.light_user_events,
             num_items=self._material.vocabulary.num_items,
         )
-
-
-def fit_facts(document: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of a fit, and of the epoch whose weights it has, by `fit.<name>`."""
-    epochs, best = document["epochs"], document.get("best_epoch") or 0
-    curves = epochs[best - 1] if best else document.get("before", {})
-    found = {**curves, **document}
-    if "collapsed" in document:  # a reason, or empty
-        found["collapsed"] = bool(document["collapsed"])
-    return {f"fit.{k}": float(v) for k, v in found.items() if isinstance(v, int | float)}

@@ -64,10 +64,10 @@ class Request:
         config = self.config()
         shared = {each.name for each in fields(FAMILIES[fit.of].config_class)}
         settings = config.models.settings.get(fit.like, {})
-        own = {name: value for name, value in dict(settings).items() if name in shared}
+        chosen = {name: value for name, value in dict(settings).items() if name in shared}
         loop = config.training_for(fit.like).model_dump(mode="json", exclude={"overrides"})
         return (
-            f"models.settings.{fit.of}={_text(own)}",
+            f"models.settings.{fit.of}={_text(chosen)}",
             f"training.overrides.{fit.of}={_text(loop)}",
         )
 

@@ -30,10 +30,10 @@ class Figure:
     interval: Interval | None = None
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Self:
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
         """What `Result.to_json` holds of it."""
-        bounds = found["interval"]
-        return cls(found["mean"], found["seed_deviation"], bounds and Interval(**bounds))
+        bounds = content["interval"]
+        return cls(content["mean"], content["seed_deviation"], bounds and Interval(**bounds))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +53,13 @@ class RowResult:
     facts: Mapping[str, Figure] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Self:
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
         """What `Result.to_json` holds of it."""
         return cls(
-            name=found["name"],
-            seeds=tuple(found["seeds"]),
-            metrics={name: Figure.from_json(one) for name, one in found["metrics"].items()},
-            facts={name: Figure.from_json(one) for name, one in found["facts"].items()},
+            name=content["name"],
+            seeds=tuple(content["seeds"]),
+            metrics={name: Figure.from_json(one) for name, one in content["metrics"].items()},
+            facts={name: Figure.from_json(one) for name, one in content["facts"].items()},
         )
 
 
@@ -82,14 +82,14 @@ class Compared:
     relative: Interval | None = None
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Self:
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
         """What `Result.to_json` holds of it."""
-        relative = found["relative"]
+        relative = content["relative"]
         bounds = {
-            "difference": Interval(**found["difference"]),
+            "difference": Interval(**content["difference"]),
             "relative": relative and Interval(**relative),
         }
-        return cls(**{**found, **bounds})
+        return cls(**{**content, **bounds})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,18 +138,18 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; `from_json` reads it back."""
-        found: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return found
+        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return content
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Self:
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The result that was kept."""
         return cls(
             **{
-                **found,
-                "machines": tuple(found["machines"]),
-                "rows": tuple(RowResult.from_json(row) for row in found["rows"]),
-                "comparisons": tuple(Compared.from_json(row) for row in found["comparisons"]),
+                **content,
+                "machines": tuple(content["machines"]),
+                "rows": tuple(RowResult.from_json(row) for row in content["rows"]),
+                "comparisons": tuple(Compared.from_json(row) for row in content["comparisons"]),
             }
         )
 
@@ -160,10 +160,10 @@ class Result:
         Raises:
             ValueError: it is of another version.
         """
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found.get("version") != VERSION:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("version") != VERSION:
             raise ValueError(
-                f"{path} is of version {found.get('version')}, this code reads {VERSION}:"
-                f" make it again: {found.get('command')}"
+                f"{path} is of version {content.get('version')}, this code reads {VERSION}:"
+                f" make it again: {content.get('command')}"
             )
-        return cls.from_json(found)
+        return cls.from_json(content)
