@@ -1,5 +1,6 @@
 """The grid over the small world: cells are kept, found again, and made anew where they differ."""
 
+import importlib
 import itertools
 import json
 from dataclasses import replace
@@ -10,7 +11,8 @@ import yaml
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
 from tests.recommender_world import DAY, NUM_USERS
-from tests.training.test_train_recommender import publish_world
+from tests.training.test_align_recommender import pairs, slates
+from tests.training.test_train_recommender import publish, publish_world
 from training.experiments import grid, recommenders
 from training.experiments.cells import Measured, rows_of, sample_of
 from training.experiments.day_tables import DayTables
@@ -23,6 +25,16 @@ from training.experiments.table import LEAVE_LAST_OUT, Fit, Row, Table
 _NAMES = itertools.count()
 SMALL = {"width": 16, "num_layers": 1, "num_heads": 1}
 SASREC = Fit(of="sasrec")
+SLATES = (
+    "evaluation.holdout_days=8",
+    "evaluation.validation_days=4",
+    "evaluation.slate_cutoffs=[2, 4]",
+    "evaluation.slate_minimum_items=2",
+    "evaluation.cutoffs=[5, 10]",
+    "training.validation_metric=loss",
+    "tokenizer.codebook_size=8",
+    "models.settings.higr={width: 16, planner_layers: 1, generator_layers: 1, num_heads: 1}",
+)
 UNIGRF = Fit(of="unigrf", changes=("models.settings.unigrf.tasks=retrieval",))
 TABLE = Table(
     name="small",
@@ -219,6 +231,36 @@ def test_a_fit_that_goes_on_begins_with_the_weights_of_the_same_seed(request_of,
     result_of(request, seeds=(3,))
     before = RecommenderCell(DayTables(request), UNIGRF, 3).folder
     assert begun == [None, before / "model" / "unigrf.safetensors"]
+
+
+def test_an_alignment_begins_with_the_fit_that_it_is_compared_with(request_of, settings):
+    higr = Fit(of="higr")
+    table = replace(
+        TABLE,
+        rows=(
+            Row(name="before", fits=(higr,)),
+            Row(name="ORPO", fits=(Fit(of="higr", after=higr, aligned=True),)),
+        ),
+        metrics=("slate_ndcg@4",),
+        comparisons=(("ORPO", "before"),),
+        compared=("slate_ndcg@4",),
+        facts={"slates.similarity": "similarity", "fit.preference_accuracy": "accuracy"},
+        settings={"": SLATES},
+    )
+    request = request_of(table)
+    store = FeatureStore.open(settings, request.name)
+    publish(store, "slates", slates())
+    publish(store, "preference_pairs", pairs())
+    for step in ("train_tokenizer", "build_semantic_ids"):
+        importlib.import_module(f"training.programs.{step}").run(
+            replace(request.task(request.config()), step=step)
+        )
+    result = result_of(request, seeds=(0,))
+    assert set(row_of(result, "ORPO").facts) >= set(table.facts)
+    assert [row.metrics.keys() for row in result.rows] == [{"slate_ndcg@4"}] * 2
+    assert len(result.comparisons) == 1
+    assert {"slates", "preference_pairs", "item_embeddings"} <= result.inputs.keys()
+    assert len(list(request.cells.glob("higr-0-*"))) == 2
 
 
 def test_rows_are_chosen_in_the_order_of_the_table():

@@ -40,7 +40,7 @@ def rows_of(result: Result) -> str:
 
 def _rows(result: Result) -> list[str]:
     first, there = result.metrics[0], {fact for row in result.rows for fact in row.facts}
-    facts = {name: title for name, title in result.titles.items() if name in there}
+    facts = {name: title for name, title in result.titles.items() if title and name in there}
     columns = ["row", "seeds", *result.metrics, *facts.values()]
     seconds, one = "fit.seconds" in there, _compared_with_all(result)
     columns += ["fit, s"] * seconds + [f"{one} − this, {first}"] * bool(one)
@@ -97,9 +97,10 @@ def _line(cells: Sequence[str]) -> str:
 def _shown(figure: Figure | None, *, bounds: bool = False) -> str:
     if figure is None:
         return _ABSENT
-    text = f"{figure.mean:.4f}"
+    digits = 4 if abs(figure.mean) < 10 else 1 if abs(figure.mean) < 1000 else 0
+    text = f"{figure.mean:,.{digits}f}"
     if figure.seed_deviation is not None:
-        text += f" ± {figure.seed_deviation:.4f}"
+        text += f" ± {figure.seed_deviation:,.{digits}f}"
     if bounds and figure.interval is not None:
         text += f" [{figure.interval.low:.4f}, {figure.interval.high:.4f}]"
     return text

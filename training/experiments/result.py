@@ -110,7 +110,7 @@ class Result:
         inputs: content of the tables that were read, by name.
         rows: in the order shown.
         comparisons: in the order shown.
-        titles: of facts, by name.
+        titles: of facts, by name; empty where the page does not show them.
         published: figures of others, by source, row and metric.
     """
 

@@ -77,7 +77,8 @@ class Table:
         metrics: names of metrics, in the order shown.
         comparisons: which row is compared with which.
         compared: the metrics that they are compared in.
-        facts: further numbers of a cell that are shown, by name, with their column's title.
+        facts: further numbers of a cell that are kept, by name, with their column's title; empty
+            where the page is not to show them.
         settings: changes of the preset, by its name; "" for every preset.
         reads: tables that the questions need, beside what the fits read.
         presets: whose data has what the experiment needs; empty: any.
