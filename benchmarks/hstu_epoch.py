@@ -18,7 +18,7 @@ import torch
 from benchmarks.sasrec_epoch import LOOP, read_movielens, seconds_of_epochs
 from feature_store.settings import Settings
 from training.data.histories import Histories
-from training.models.sasrec import SasrecConfig
+from training.settings.families import SasrecConfig
 
 GOAL = 1.5
 HISTORIES = (50, 200)

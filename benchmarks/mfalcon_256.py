@@ -16,10 +16,10 @@ from torch import Tensor
 from benchmarks.constrained_beam_step import take_turns
 from feature_store.settings import Settings
 from training import inference
-from training.data.contexts import Contexts
+from training.data.queries import Queries
 from training.models.unigrf.interleave import interleave_times
 from training.models.unigrf.model import Unigrf
-from training.models.unigrf.serving import MICRO_BATCH
+from training.models.unigrf.answers import MICRO_BATCH
 from training.settings.unigrf import UnigrfConfig
 
 GOAL = 0.1
@@ -65,26 +65,26 @@ def milliseconds(
     torch.manual_seed(0)
     shape = UnigrfConfig(backbone=backbone, max_history=history, dropout=0.0)
     model = Unigrf(shape, ITEMS).to(device).eval()
-    contexts, candidate_BC = questions(rows, history)
-    once = inference.rank(model, contexts, candidate_BC)
-    each = encoded_for_each(model, contexts, candidate_BC)
+    queries, candidate_BC = questions(rows, history)
+    once = inference.rank(model, queries, candidate_BC)
+    each = encoded_for_each(model, queries, candidate_BC)
     if abs(once - each).max() > TOLERANCE:
         raise AssertionError(f"two ways, two answers: they differ by {abs(once - each).max():.2g}")
     seconds = take_turns(
         {
-            "once": lambda: inference.rank(model, contexts, candidate_BC),
-            "for each": lambda: encoded_for_each(model, contexts, candidate_BC),
+            "once": lambda: inference.rank(model, queries, candidate_BC),
+            "for each": lambda: encoded_for_each(model, queries, candidate_BC),
         },
         rounds=rounds,
     )
     return {name: 1000 * taken / rows for name, taken in seconds.items()}
 
 
-def questions(rows: int, history: int) -> tuple[Contexts, np.ndarray]:
+def questions(rows: int, history: int) -> tuple[Queries, np.ndarray]:
     """Histories of random events an hour apart, and candidates for each."""
     draw = np.random.default_rng(0)
     times_BL = np.tile(np.arange(history) * 3600, (rows, 1))
-    contexts = Contexts(
+    queries = Queries(
         items_BL=draw.integers(0, ITEMS, (rows, history), dtype=np.int32),
         strengths_BL=draw.integers(-1, 4, (rows, history), dtype=np.int8),
         times_BL=times_BL,
@@ -93,11 +93,11 @@ def questions(rows: int, history: int) -> tuple[Contexts, np.ndarray]:
         excluded=np.empty(0, dtype=np.int32),
         excluded_offsets=np.zeros(rows + 1, dtype=np.int64),
     )
-    return contexts, draw.integers(0, ITEMS, (rows, CANDIDATES))
+    return queries, draw.integers(0, ITEMS, (rows, CANDIDATES))
 
 
 @torch.inference_mode()
-def encoded_for_each(model: Unigrf, contexts: Contexts, candidate_BC: np.ndarray) -> np.ndarray:
+def encoded_for_each(model: Unigrf, queries: Queries, candidate_BC: np.ndarray) -> np.ndarray:
     """Probabilities from a full pass over history and candidate, a history's rows at a time."""
     device = model.items_VD.device
     found = []
@@ -108,10 +108,10 @@ def encoded_for_each(model: Unigrf, contexts: Contexts, candidate_BC: np.ndarray
             both = np.concatenate([rows_CL, last_C[:, None]], 1)
             return torch.from_numpy(both).to(device)
 
-        items_CL = repeated(contexts.items_BL[row].astype(np.int64), candidate_C)
-        strengths_CL = repeated(contexts.strengths_BL[row], np.zeros(CANDIDATES, dtype=np.int8))
-        asked_C = np.full(CANDIDATES, contexts.asked_at_B[row])
-        times_CL = repeated(contexts.times_BL[row], asked_C)
+        items_CL = repeated(queries.items_BL[row].astype(np.int64), candidate_C)
+        strengths_CL = repeated(queries.strengths_BL[row], np.zeros(CANDIDATES, dtype=np.int8))
+        asked_C = np.full(CANDIDATES, queries.asked_at_B[row])
+        times_CL = repeated(queries.times_BL[row], asked_C)
         x_CTD = model.embed(items_CL, strengths_CL)[:, :-1]
         x_CTD = model.backbone(x_CTD, interleave_times(times_CL))
         found.append(model.ranking_logits(x_CTD[:, -1]).sigmoid())

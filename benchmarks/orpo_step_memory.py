@@ -20,7 +20,7 @@ from benchmarks.step_memory import step_peak
 from feature_store.settings import Settings
 from training.data.preferences import PairBatch
 from training.data.slate_batches import SlateBatch
-from training.models.alignment import Aligned, AlignmentConfig, pair_log_probs
+from training.models.slate.alignment import Aligned, AlignmentConfig, pair_log_probs
 from training.models.higr.model import Higr
 from training.settings.higr import HigrConfig
 
@@ -88,9 +88,9 @@ def _batch(rows: int, device: str) -> SlateBatch:
 
 
 def _pairs(rows: int, device: str) -> PairBatch:
-    contexts = _batch(rows, device)
-    slate_B2M = torch.stack([contexts.slate_BM, contexts.slate_BM.flip(1)], 1)
-    return PairBatch(contexts, slate_B2M, torch.arange(rows, device=device), rows, rows)
+    queries = _batch(rows, device)
+    slate_B2M = torch.stack([queries.slate_BM, queries.slate_BM.flip(1)], 1)
+    return PairBatch(queries, slate_B2M, torch.arange(rows, device=device), rows, rows)
 
 
 Step = tuple[nn.Module, Callable[[], torch.Tensor]]

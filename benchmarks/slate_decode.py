@@ -1,10 +1,10 @@
 """What the measures of slate decoding share: the models, the questions, and the flat decoder.
 
 HiGR and the flat decoder have equally many weights, the paper's depths and the same work: after
-contexts that were read beforehand slates of 10 are said, a beam of 8 inside each item, only items
+queries that were read beforehand slates of 10 are said, a beam of 8 inside each item, only items
 that exist, none twice. The flat decoder is greedy over places like HiGR. (Beams over whole slates,
 as it is usually run, would cost it as many steps and a cache per beam on top.) They take turns, so
-that both see the same weather on the machine. To read the contexts costs both the same; with it
+that both see the same weather on the machine. To read the queries costs both the same; with it
 the times are in `parts`.
 """
 
@@ -17,10 +17,11 @@ import torch
 from benchmarks.constrained_beam_step import CODES, LEVELS, take_turns, uneven_codes
 from feature_store.settings import Settings
 from training import inference
-from training.data.contexts import Contexts
-from training.models.flat_slate import FlatSlate, FlatSlateConfig
+from training.data.queries import Queries
+from training.models.flat_slate.model import FlatSlate
+from training.settings.families import FlatSlateConfig
 from training.models.higr.model import Higr
-from training.models.slate_model import SlateModel
+from training.models.slate.model import SlateModel
 from training.settings.higr import HigrConfig
 
 SLATE, BEAM, HISTORY = 10, 8, 50
@@ -46,13 +47,13 @@ def measure_feedback(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     num_items, rows, rounds = (10_000, 2, 1) if quick else (100_000, 64, 5)
     higr, flat = models(num_items, feedback, device)
-    contexts = questions(rows, num_items)
+    queries = questions(rows, num_items)
     seconds = take_turns(
         {
-            "higr": saying(higr, contexts),
-            "flat": saying(flat, contexts),
-            "higr with contexts": lambda: inference.recommend(higr, contexts, SLATE),
-            "flat with contexts": lambda: inference.recommend(flat, contexts, SLATE),
+            "higr": saying(higr, queries),
+            "flat": saying(flat, queries),
+            "higr with queries": lambda: inference.recommend(higr, queries, SLATE),
+            "flat with queries": lambda: inference.recommend(flat, queries, SLATE),
         },
         rounds=rounds,
     )
@@ -73,10 +74,10 @@ def measure_feedback(
     }
 
 
-def saying(model: SlateModel, contexts: Contexts) -> Callable[[], object]:
-    """Says slates after contexts that are read now, once."""
-    state = model.read(contexts)
-    seen_BE = torch.from_numpy(contexts.excluded_BE).to(model.codes_VQ.device)
+def saying(model: SlateModel, queries: Queries) -> Callable[[], object]:
+    """Says slates after queries that are read now, once."""
+    state = model.read(queries)
+    seen_BE = torch.from_numpy(queries.excluded_BE).to(model.codes_VQ.device)
 
     @torch.inference_mode()
     def say() -> object:
@@ -107,11 +108,11 @@ def models(
     return higr.to(device).eval(), flat.to(device).eval()
 
 
-def questions(rows: int, num_items: int) -> Contexts:
+def questions(rows: int, num_items: int) -> Queries:
     """Histories of random events an hour apart; what was seen is left out."""
     draw = np.random.default_rng(0)
     items_BL = draw.integers(0, num_items, (rows, HISTORY), dtype=np.int32)
-    return Contexts(
+    return Queries(
         items_BL=items_BL,
         strengths_BL=draw.integers(-1, 4, (rows, HISTORY), dtype=np.int8),
         times_BL=np.tile(np.arange(HISTORY) * 3600, (rows, 1)),

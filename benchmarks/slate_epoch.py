@@ -16,9 +16,9 @@ from feature_store.settings import Settings
 from training.data.histories import SECOND, Histories
 from training.data.slate_batches import SlatePlan
 from training.data.slates import Slates, events_before
-from training.fitting import LoopSettings
+from training.fit.fitting import LoopSettings
 from training.models.higr.model import Higr
-from training.optimizer import make_optimizer
+from training.fit.optimizer import make_optimizer
 from training.settings.higr import HigrConfig
 
 GOAL = 0.6

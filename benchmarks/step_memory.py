@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from training.fitting import LoopSettings
-from training.optimizer import make_optimizer
+from training.fit.fitting import LoopSettings
+from training.fit.optimizer import make_optimizer
 
 
 def step_peak(module: nn.Module, loss: Callable[[], torch.Tensor]) -> float:

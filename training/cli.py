@@ -19,8 +19,8 @@ from feature_store.step_command import Request, Runner, step_command
 
 if TYPE_CHECKING:
     from training.programs.interface import Facts, Task
-    from training.registry import Registry
-    from training.registry_view import View
+    from training.registry.client import Registry
+    from training.registry.view import View
 
 _MODULES = {"train_baselines": "train_recommender"}  # where the module has another name
 
@@ -124,8 +124,8 @@ def history(preset: str, as_json: bool) -> None:
 @_registry_options
 def verify(preset: str, as_json: bool, number: int | None) -> None:
     """Check every digest of bundles; exits 1 when one does not verify."""
-    from training.bundle import BundleError
-    from training.registry_records import RegistryError
+    from training.registry.bundle import BundleError
+    from training.registry.records import RegistryError
 
     with _one_line_errors():
         registry = _look(preset)
@@ -186,7 +186,7 @@ def _look(preset: str) -> "View":
     """The registry for a command that only looks: nothing is made, MLflow stays unimported."""
     from feature_store.preset import preset_name
     from feature_store.settings import Settings
-    from training.registry_view import look
+    from training.registry.view import look
 
     settings = Settings()
     return look(settings, preset_name(preset, folder=settings.presets))
@@ -195,7 +195,7 @@ def _look(preset: str) -> "View":
 def _open_registry(preset: str) -> "Registry":
     from feature_store.settings import Settings
     from training.config import load_config
-    from training.registry import Registry
+    from training.registry.client import Registry
 
     settings = Settings()
     return Registry.open(settings, load_config(preset, folder=settings.presets).name)
@@ -206,8 +206,8 @@ def _one_line_errors(who: str = "error") -> Iterator[None]:
     """Turn what a person can act on into a message and an exit code; a defect keeps its trace."""
     from feature_store.errors import FeatureStoreError
     from feature_store.preset import PresetError
-    from training.bundle import BundleError
-    from training.registry_records import RegistryError
+    from training.registry.bundle import BundleError
+    from training.registry.records import RegistryError
 
     try:
         yield
@@ -228,8 +228,8 @@ def _one_line_errors(who: str = "error") -> Iterator[None]:
 
 
 def _is_expected(error: Exception) -> bool:
-    from training.checkpoint import CheckpointError
-    from training.loop import TrainingDiverged
+    from training.fit.checkpoint import CheckpointError
+    from training.fit.loop import TrainingDiverged
     from training.programs.interface import ProgramError
     from training.tokenizers.collisions import CodesExhaustedError
     from training.tokenizers.interface import TokenizerCorruptError

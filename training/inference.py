@@ -3,7 +3,7 @@
 A model says how many rows it reads and answers at once; nobody else knows of its memory. What it
 can't answer is refused here, for every family in the same words.
 
-B contexts, L events, C candidates, k places in a list.
+B queries, L events, C candidates, k places in a list.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from training.data.contexts import PAD, Contexts, TopK
+from training.data.queries import PAD, Queries, TopK
 from training.settings.spec import Question
 
 if TYPE_CHECKING:
@@ -37,23 +37,23 @@ def require(model: "Model", *questions: Question) -> None:
 
 
 def states(
-    model: "Model", contexts: Contexts, *, k: int = 0, num_candidates: int = 0
+    model: "Model", queries: Queries, *, k: int = 0, num_candidates: int = 0
 ) -> Iterator[tuple[slice, "State"]]:
-    """The contexts, read in turn, some rows at a time; and which rows.
+    """The queries, read in turn, some rows at a time; and which rows.
 
     Args:
         model: reads them.
-        contexts: the B questions.
+        queries: the B questions.
         k: places that will be asked for; 0: none.
         num_candidates: candidates of each row that will be ranked; 0: none.
     """
-    rows = model.rows_at_once(contexts, k, num_candidates)
-    for start in range(0, len(contexts), rows):
-        part = contexts.rows(start, start + rows)
+    rows = model.rows_at_once(queries, k, num_candidates)
+    for start in range(0, len(queries), rows):
+        part = queries.rows(start, start + rows)
         yield slice(start, start + len(part)), model.read(part)
 
 
-def recommend(model: "Model", contexts: Contexts, k: int) -> TopK:
+def recommend(model: "Model", queries: Queries, k: int) -> TopK:
     """The k best items for each context.
 
     Raises:
@@ -61,55 +61,55 @@ def recommend(model: "Model", contexts: Contexts, k: int) -> TopK:
     """
     require(model, "lists")
     recommends = cast("Recommends", model)
-    parts = [recommends.recommend(state, k) for _, state in states(model, contexts, k=k)]
+    parts = [recommends.recommend(state, k) for _, state in states(model, queries, k=k)]
     return TopK.concatenate([TopK.empty(k), *parts])
 
 
-def rank(model: "Model", contexts: Contexts, items_BC: np.ndarray) -> np.ndarray:
+def rank(model: "Model", queries: Queries, items_BC: np.ndarray) -> np.ndarray:
     """Probability of positive feedback for each candidate, float32, [B, C].
 
     Args:
         model: ranks.
-        contexts: the B histories.
+        queries: the B histories.
         items_BC: as `Ranks.rank` takes them.
     Raises:
         Unanswerable: the model does not rank.
-        ValueError: rows are not as many as contexts.
+        ValueError: rows are not as many as queries.
     """
     require(model, "feedback")
-    _require_rows(contexts, items_BC)
+    _require_rows(queries, items_BC)
     ranks, num_candidates = cast("Ranks", model), items_BC.shape[1]
     parts = [
         ranks.rank(state, items_BC[rows])
-        for rows, state in states(model, contexts, num_candidates=num_candidates)
+        for rows, state in states(model, queries, num_candidates=num_candidates)
     ]
     return np.concatenate([_no_probabilities(num_candidates), *parts])
 
 
 def recommend_and_rank(
-    model: "Model", contexts: Contexts, k: int, items_BC: np.ndarray
+    model: "Model", queries: Queries, k: int, items_BC: np.ndarray
 ) -> tuple[TopK, np.ndarray]:
     """What `recommend` and `rank` answer, with each history read once.
 
     Raises:
         Unanswerable: the model does not do both.
-        ValueError: rows are not as many as contexts.
+        ValueError: rows are not as many as queries.
     """
     require(model, "lists", "feedback")
-    _require_rows(contexts, items_BC)
+    _require_rows(queries, items_BC)
     lists, probabilities = [TopK.empty(k)], [_no_probabilities(items_BC.shape[1])]
-    for rows, state in states(model, contexts, k=k, num_candidates=items_BC.shape[1]):
+    for rows, state in states(model, queries, k=k, num_candidates=items_BC.shape[1]):
         lists.append(cast("Recommends", model).recommend(state, k))
         probabilities.append(cast("Ranks", model).rank(state, items_BC[rows]))
     return TopK.concatenate(lists), np.concatenate(probabilities)
 
 
-def recommend_ranked(model: "Model", contexts: Contexts, k: int, num_candidates: int) -> TopK:
+def recommend_ranked(model: "Model", queries: Queries, k: int, num_candidates: int) -> TopK:
     """Of the items most likely to come next, those most likely to be liked.
 
     Args:
         model: recommends and ranks.
-        contexts: the B histories, each read once.
+        queries: the B histories, each read once.
         k: places of a list.
         num_candidates: items that are recommended and put into order; as many as there are, and
             at least k.
@@ -121,7 +121,7 @@ def recommend_ranked(model: "Model", contexts: Contexts, k: int, num_candidates:
     require(model, "lists", "feedback")
     num_candidates = max(k, num_candidates)
     parts = [TopK.empty(k)]
-    for _, state in states(model, contexts, k=num_candidates, num_candidates=num_candidates):
+    for _, state in states(model, queries, k=num_candidates, num_candidates=num_candidates):
         offered = cast("Recommends", model).recommend(state, num_candidates)
         # No row offers more: a short catalogue is not ranked in empty places.
         width = max(k, int((offered.items_Bk != PAD).sum(axis=1).max(initial=0)))
@@ -142,6 +142,6 @@ def _no_probabilities(num_candidates: int) -> np.ndarray:
     return np.empty((0, num_candidates), dtype=np.float32)
 
 
-def _require_rows(contexts: Contexts, items_BC: np.ndarray) -> None:
-    if len(items_BC) != len(contexts):
-        raise ValueError(f"{len(items_BC)} rows of candidates for {len(contexts)} contexts")
+def _require_rows(queries: Queries, items_BC: np.ndarray) -> None:
+    if len(items_BC) != len(queries):
+        raise ValueError(f"{len(items_BC)} rows of candidates for {len(queries)} queries")

@@ -25,9 +25,9 @@ def test_both_ways_say_the_same(backbone):
     model = Unigrf(shape, mfalcon_256.ITEMS).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    contexts, candidate_BC = mfalcon_256.questions(2, 6)
-    once = inference.rank(model, contexts, candidate_BC)
-    each = mfalcon_256.encoded_for_each(model, contexts, candidate_BC)
+    queries, candidate_BC = mfalcon_256.questions(2, 6)
+    once = inference.rank(model, queries, candidate_BC)
+    each = mfalcon_256.encoded_for_each(model, queries, candidate_BC)
     np.testing.assert_allclose(once, each, atol=mfalcon_256.TOLERANCE)
     assert once.std() > 0.01
 

@@ -5,7 +5,8 @@ import torch
 from benchmarks import sasrec_epoch
 from tests import worlds
 from training.data.batches import BatchPlan
-from training.models.sasrec import Sasrec, SasrecConfig
+from training.models.sasrec.model import Sasrec
+from training.settings.families import SasrecConfig
 
 
 def test_padded_rows_hold_every_target_with_the_events_before_it():

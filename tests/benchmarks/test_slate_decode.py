@@ -6,7 +6,7 @@ import pytest
 from benchmarks import slate_decode
 from feature_store.settings import Settings
 from training import inference
-from training.models.flat_slate import FlatSlateConfig
+from training.settings.families import FlatSlateConfig
 
 
 @pytest.mark.parametrize(("feedback", "goal"), [("latent", 0.2), ("item", 0.5)])
@@ -21,11 +21,11 @@ def test_the_quick_measure_times_both_decoders(tmp_path, feedback, goal):
 
 
 def test_both_decoders_say_whole_slates_of_new_items():
-    contexts = slate_decode.questions(2, 10_000)
+    queries = slate_decode.questions(2, 10_000)
     for model in slate_decode.models(10_000, "latent", "cpu"):
-        items_Bk = inference.recommend(model, contexts, 10).items_Bk
+        items_Bk = inference.recommend(model, queries, 10).items_Bk
         assert (items_Bk >= 0).all()
-        assert not np.isin(items_Bk[0], contexts.items_BL[0]).any()
+        assert not np.isin(items_Bk[0], queries.items_BL[0]).any()
 
 
 def test_models_of_different_size_are_not_compared(monkeypatch):

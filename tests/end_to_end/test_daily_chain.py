@@ -80,7 +80,7 @@ def second(chain, first):
 
 def state():
     """What a rerun must not change: every table's content, every version, the champion."""
-    from training.registry import Registry
+    from training.registry.client import Registry
 
     settings = Settings()
     store = FeatureStore.open(settings, "movielens-100k")

@@ -100,7 +100,7 @@ def store(home, preset):
 
 def champion(home, preset):
     """The version that recommends; None where there is none."""
-    from training.registry import Registry
+    from training.registry.client import Registry
 
     versions = Registry.open(Settings(home=home / "home"), preset).versions()
     return next((each for each in versions if "champion" in each.aliases), None)

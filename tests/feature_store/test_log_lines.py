@@ -8,7 +8,7 @@ import threading
 from feature_store.log_lines import PROGRESS, Progress, Throttle, at_work, in_words
 
 
-def record(name="training.loop", *, is_progress=True):
+def record(name="training.fit.loop", *, is_progress=True):
     made = logging.LogRecord(name, logging.INFO, "", 0, "line", None, None)
     made.is_progress = is_progress
     return made

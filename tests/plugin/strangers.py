@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from training.fitting import FitReport
+from training.fit.fitting import FitReport
 from training.models.interface import PAD, Family
 from training.models.ranking import best_items
 from training.settings.bounds import AboveZero
@@ -18,11 +18,11 @@ from training.tokenizers.rq_kmeans import RqKMeans
 class Counted:
     """What models that count have in common: their state is the question."""
 
-    def rows_at_once(self, contexts, k, num_candidates):
+    def rows_at_once(self, queries, k, num_candidates):
         return 64
 
-    def read(self, contexts):
-        return contexts
+    def read(self, queries):
+        return queries
 
     def select(self, state, rows):
         return state.where(rows)

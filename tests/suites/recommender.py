@@ -10,16 +10,16 @@ import torch
 from tests import worlds
 from training import inference
 from training.data.batches import Batch, BatchPlan
-from training.fitting import Fitting, LoopSettings
+from training.fit.fitting import Fitting, LoopSettings
 from training.models import MODELS, weights
-from training.models.interface import PAD, Contexts, contexts_of
+from training.models.interface import PAD, Queries, queries_of
 
 
 def hit_rate(model, targets, *, k=1, exclude_seen=False, max_history=50):
     """Share of targets whose item is among the k answers."""
-    questions = contexts_of(targets, max_history=max_history, exclude_seen=exclude_seen)
+    questions = queries_of(targets, max_history=max_history, exclude_seen=exclude_seen)
     found = np.concatenate(
-        [inference.recommend(model, contexts, k).items_Bk for contexts in questions]
+        [inference.recommend(model, queries, k).items_Bk for queries in questions]
     )
     return float((found == targets.items[:, None]).any(1).mean())
 
@@ -61,10 +61,10 @@ class RecommenderSuite:
         return self.fit(world)
 
     @pytest.fixture(scope="class")
-    def contexts(self, world):
-        """Contexts of 0 to 20 known events, seen items excluded."""
+    def queries(self, world):
+        """Queries of 0 to 20 known events, seen items excluded."""
         user = np.arange(21)
-        return Contexts.at(
+        return Queries.at(
             world.split.test.histories, user, user, max_history=20, exclude_seen=True
         )
 
@@ -78,111 +78,111 @@ class RecommenderSuite:
         clear &= np.pad(apart, ((0, 0), (0, 1)), constant_values=True)
         assert (one.items_Bk == other.items_Bk)[clear].all()
 
-    def test_a_list_holds_distinct_items_best_first(self, fitted, contexts):
-        answer = inference.recommend(fitted, contexts, 8)
+    def test_a_list_holds_distinct_items_best_first(self, fitted, queries):
+        answer = inference.recommend(fitted, queries, 8)
         assert answer.items_Bk.shape == answer.scores_Bk.shape == (21, 8)
         assert answer.items_Bk.dtype == np.int32
         assert answer.scores_Bk.dtype == np.float32
         assert (np.diff(answer.scores_Bk, axis=1) <= 0).all()
         assert all(len(set(row)) == 8 for row in answer.items_Bk.tolist())
 
-    def test_no_excluded_item_is_answered(self, fitted, contexts):
-        answer = inference.recommend(fitted, contexts, 8)
+    def test_no_excluded_item_is_answered(self, fitted, queries):
+        answer = inference.recommend(fitted, queries, 8)
         for row, items in enumerate(answer.items_Bk):
-            first, last = contexts.excluded_offsets[row : row + 2]
-            assert not set(items.tolist()) & set(contexts.excluded[first:last].tolist())
+            first, last = queries.excluded_offsets[row : row + 2]
+            assert not set(items.tolist()) & set(queries.excluded[first:last].tolist())
 
     def test_no_unlisted_item_is_answered_and_a_list_is_filled_with_others(
-        self, fitted, contexts, world
+        self, fitted, queries, world
     ):
-        before = inference.recommend(fitted, contexts, 4)
+        before = inference.recommend(fitted, queries, 4)
         unlisted = np.unique(before.items_Bk[:, 0])[:3]
-        asked = replace(contexts, unlisted=unlisted.astype(np.int32))
+        asked = replace(queries, unlisted=unlisted.astype(np.int32))
         answer = inference.recommend(fitted, asked, 4)
         assert not np.isin(answer.items_Bk, unlisted).any()
-        offered = world.vocabulary.num_items - len(unlisted) - np.diff(contexts.excluded_offsets)
+        offered = world.vocabulary.num_items - len(unlisted) - np.diff(queries.excluded_offsets)
         assert ((answer.items_Bk != PAD).sum(1) == np.minimum(4, offered)).all()
-        self.same(inference.recommend(fitted, contexts, 4), before)
+        self.same(inference.recommend(fitted, queries, 4), before)
         everything = np.arange(world.vocabulary.num_items, dtype=np.int32)
         assert (
-            inference.recommend(fitted, replace(contexts, unlisted=everything), 4).items_Bk == PAD
+            inference.recommend(fitted, replace(queries, unlisted=everything), 4).items_Bk == PAD
         ).all()
 
-    def test_a_list_longer_than_the_catalogue_ends_in_no_items(self, fitted, contexts, world):
-        answer = inference.recommend(fitted, contexts, 40)
+    def test_a_list_longer_than_the_catalogue_ends_in_no_items(self, fitted, queries, world):
+        answer = inference.recommend(fitted, queries, 40)
         for row, items in enumerate(answer.items_Bk):
-            first, last = contexts.excluded_offsets[row : row + 2]
-            left = world.vocabulary.num_items - len(set(contexts.excluded[first:last].tolist()))
+            first, last = queries.excluded_offsets[row : row + 2]
+            left = world.vocabulary.num_items - len(set(queries.excluded[first:last].tolist()))
             assert (items[:left] != PAD).all()
             assert (items[left:] == PAD).all()
             assert np.isneginf(answer.scores_Bk[row, left:]).all()
 
-    def test_padding_and_company_change_nothing(self, fitted, contexts):
-        together = inference.recommend(fitted, contexts, 8)
-        for row in range(len(contexts)):
-            alone = inference.recommend(fitted, contexts.rows(row, row + 1), 8)
-            assert contexts.rows(row, row + 1).items_BL.shape[1] == row
+    def test_padding_and_company_change_nothing(self, fitted, queries):
+        together = inference.recommend(fitted, queries, 8)
+        for row in range(len(queries)):
+            alone = inference.recommend(fitted, queries.rows(row, row + 1), 8)
+            assert queries.rows(row, row + 1).items_BL.shape[1] == row
             self.same(
                 alone,
                 type(alone)(together.items_Bk[row : row + 1], together.scores_Bk[row : row + 1]),
             )
 
-    def test_what_was_read_answers_the_same_as_often_as_it_is_asked(self, fitted, contexts):
-        state = fitted.read(contexts)
+    def test_what_was_read_answers_the_same_as_often_as_it_is_asked(self, fitted, queries):
+        state = fitted.read(queries)
         first = fitted.recommend(state, 8)
         assert fitted.recommend(state, 12).items_Bk.shape == (21, 12)
         again = fitted.recommend(state, 8)
         np.testing.assert_array_equal(again.items_Bk, first.items_Bk)
         np.testing.assert_array_equal(again.scores_Bk, first.scores_Bk)
-        self.same(first, inference.recommend(fitted, contexts, 8))
+        self.same(first, inference.recommend(fitted, queries, 8))
 
     @pytest.mark.parametrize("rows", [[4], [20, 3, 3, 0]], ids=str)
     def test_rows_that_are_selected_are_as_if_they_alone_had_been_read(
-        self, fitted, contexts, rows
+        self, fitted, queries, rows
     ):
         rows = np.array(rows, dtype=np.int64)
-        selected = fitted.select(fitted.read(contexts), rows)
+        selected = fitted.select(fitted.read(queries), rows)
         answer = fitted.recommend(selected, 8)
         assert answer.items_Bk.shape == (len(rows), 8)
-        self.same(answer, inference.recommend(fitted, contexts.where(rows), 8))
+        self.same(answer, inference.recommend(fitted, queries.where(rows), 8))
         if "feedback" in fitted.answers:
             items_BC = np.tile(np.arange(5), (len(rows), 1))
             np.testing.assert_allclose(
                 fitted.rank(selected, items_BC),
-                inference.rank(fitted, contexts.where(rows), items_BC),
+                inference.rank(fitted, queries.where(rows), items_BC),
                 rtol=1e-4,
             )
 
-    def test_what_a_model_does_not_answer_is_refused(self, fitted, contexts):
+    def test_what_a_model_does_not_answer_is_refused(self, fitted, queries):
         if "feedback" not in fitted.answers:
             with pytest.raises(inference.Unanswerable, match="answers lists and slates, not feedb"):
-                inference.rank(fitted, contexts, np.zeros((21, 1), dtype=int))
+                inference.rank(fitted, queries, np.zeros((21, 1), dtype=int))
 
-    def test_no_context_gets_no_list(self, fitted, contexts):
-        answer = inference.recommend(fitted, contexts.rows(0, 0), 8)
+    def test_no_context_gets_no_list(self, fitted, queries):
+        answer = inference.recommend(fitted, queries.rows(0, 0), 8)
         assert answer.items_Bk.shape == (0, 8)
 
-    def test_save_and_load_gives_the_same_answers(self, fitted, contexts, tmp_path):
+    def test_save_and_load_gives_the_same_answers(self, fitted, queries, tmp_path):
         family = MODELS[self.family]
         weights.save(fitted, tmp_path / "model")
         loaded = weights.load(tmp_path / "model", family)
         assert (type(loaded), loaded.config) == (type(fitted), fitted.config)
         assert loaded.sizes == fitted.sizes
         before, after = (
-            inference.recommend(fitted, contexts, 8),
-            inference.recommend(loaded, contexts, 8),
+            inference.recommend(fitted, queries, 8),
+            inference.recommend(loaded, queries, 8),
         )
         np.testing.assert_array_equal(before.items_Bk, after.items_Bk)
         np.testing.assert_array_equal(before.scores_Bk, after.scores_Bk)
         assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pkl", ".pt", ".bin")]
 
-    def test_the_same_fit_twice_answers_the_same_bit_for_bit(self, fitted, contexts, world):
-        again = inference.recommend(self.fit(world), contexts, 8)
+    def test_the_same_fit_twice_answers_the_same_bit_for_bit(self, fitted, queries, world):
+        again = inference.recommend(self.fit(world), queries, 8)
         np.testing.assert_array_equal(
-            again.items_Bk, inference.recommend(fitted, contexts, 8).items_Bk
+            again.items_Bk, inference.recommend(fitted, queries, 8).items_Bk
         )
         np.testing.assert_array_equal(
-            again.scores_Bk, inference.recommend(fitted, contexts, 8).scores_Bk
+            again.scores_Bk, inference.recommend(fitted, queries, 8).scores_Bk
         )
 
     def test_an_unknown_setting_is_refused(self):
@@ -191,7 +191,7 @@ class RecommenderSuite:
 
 
 class NeuralSuite(RecommenderSuite):
-    """For models that `training.loop` trains; subclasses say how to read a position's scores."""
+    """For models that `training.fit.loop` trains; subclasses say how to read a position's scores."""
 
     def build(self, world, **changes):
         """An untrained model."""

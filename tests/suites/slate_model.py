@@ -9,9 +9,9 @@ import torch
 from tests import worlds
 from tests.suites.recommender import RecommenderSuite
 from training import inference
-from training.data.slate_batches import SlatePlan, slate_contexts
+from training.data.slate_batches import SlatePlan, slate_queries
 from training.models import MODELS
-from training.models.slate_fit import learnable
+from training.models.slate.fit import learnable
 
 
 class SlateSuite(RecommenderSuite):
@@ -42,7 +42,7 @@ class SlateSuite(RecommenderSuite):
 
     @pytest.fixture(scope="class")
     def batch(self, world, model):
-        """Contexts of 2 to 20 events and slates of 1 to 4 items."""
+        """Queries of 2 to 20 events and slates of 1 to 4 items."""
         slates = learnable(world.slates, model.config, world.vocabulary.codes_VQ).train
         keep = np.random.default_rng(0).random(len(slates.items)) < 0.7
         keep[slates.offsets[:-1]] = True
@@ -113,11 +113,11 @@ class SlateSuite(RecommenderSuite):
 
     @torch.no_grad()
     def test_scores_are_of_the_slate_so_far(self, model, world):
-        contexts = self._questions(world)
-        batch = model.questions(contexts)
-        seen_BE = torch.from_numpy(contexts.excluded_BE)
+        queries = self._questions(world)
+        batch = model.questions(queries)
+        seen_BE = torch.from_numpy(queries.excluded_BE)
         items_Bk, scores_Bk = model.say(model.remember(batch), 5, seen_BE)
-        answer = inference.recommend(model, contexts, 5)
+        answer = inference.recommend(model, queries, 5)
         np.testing.assert_array_equal(answer.items_Bk, items_Bk)
         np.testing.assert_allclose(answer.scores_Bk, scores_Bk.cumsum(1), rtol=1e-4, atol=1e-5)
 
@@ -128,13 +128,13 @@ class SlateSuite(RecommenderSuite):
         partial = self.build(world).eval()
         partial.load_state_dict(model.state_dict())
         partial.codes_VQ.copy_(codes_VQ)
-        contexts = self._questions(world)
-        answer = inference.recommend(partial, contexts, 12)
+        queries = self._questions(world)
+        answer = inference.recommend(partial, queries, 12)
         for row, items in enumerate(answer.items_Bk.tolist()):
-            first, last = contexts.excluded_offsets[row : row + 2]
-            left = set(range(10)) - set(contexts.excluded[first:last].tolist())
+            first, last = queries.excluded_offsets[row : row + 2]
+            left = set(range(10)) - set(queries.excluded[first:last].tolist())
             assert {item for item in items if item >= 0} == left
-        known = contexts.of_known(np.arange(30) < 10)
+        known = queries.of_known(np.arange(30) < 10)
         np.testing.assert_array_equal(
             answer.items_Bk, inference.recommend(partial, known, 12).items_Bk
         )
@@ -169,4 +169,4 @@ class SlateSuite(RecommenderSuite):
 
     def _questions(self, world):
         slates = world.slates.test
-        return next(slate_contexts(slates, max_history=20, exclude_seen=True, rows=8))
+        return next(slate_queries(slates, max_history=20, exclude_seen=True, rows=8))

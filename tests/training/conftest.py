@@ -18,6 +18,6 @@ def mlflow_settings(tmp_path_factory):
 @pytest.fixture
 def registry(mlflow_settings):
     """The registry of a preset that no other test has."""
-    from training.registry import Registry
+    from training.registry.client import Registry
 
     return Registry.open(mlflow_settings, f"preset-{next(_PRESETS)}")

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests import worlds
-from training.fitting import Fitting, LoopSettings, Observer
+from training.fit.fitting import Fitting, LoopSettings, Observer
 from training.models import MODELS
 
 SHAPES = {

@@ -7,11 +7,11 @@ import torch
 
 from tests import worlds
 from training.data.preferences import pair_batch, pair_batches
-from training.data.slate_batches import SlatePlan, slate_contexts
-from training.fitting import Fitting, LoopSettings, Observer
+from training.data.slate_batches import SlatePlan, slate_queries
+from training.fit.fitting import Fitting, LoopSettings, Observer
 from training.losses.preference import dpo_loss, orpo_loss, simpo_loss
 from training.models import MODELS, alignment
-from training.models.alignment import (
+from training.models.slate.alignment import (
     Aligned,
     AlignmentConfig,
     align,
@@ -84,7 +84,7 @@ def test_the_loss_of_a_pair_is_the_chosen_slates_and_the_preference(method, pret
     config = AlignmentConfig(method=method, preference_weight=0.3)
     loss = Aligned(model, config, references_P2)(batch)
     sums = [
-        model.token_log_probs(replace(batch.contexts, slate_BM=batch.slate_B2M[:, which])).sum(
+        model.token_log_probs(replace(batch.queries, slate_BM=batch.slate_B2M[:, which])).sum(
             (1, 2)
         )
         for which in range(2)
@@ -214,10 +214,10 @@ def test_free_beams_that_find_no_item_are_counted(world):
     config = MODELS["higr"].configure({"width": 16, "num_heads": 1, "beam_width": 64})
     codes_VQ = torch.from_numpy(world.vocabulary.codes_VQ)
     model = Higr(config, codes_VQ, (4, 4, 4)).eval()
-    contexts = next(slate_contexts(world.slates.test, max_history=9,
+    queries = next(slate_queries(world.slates.test, max_history=9,
                                           exclude_seen=False, rows=3))  # fmt: skip
     # All 64 semantic IDs that could be are found; 30 of them are.
-    share = invalid_share(model, model.read(contexts).read)
+    share = invalid_share(model, model.read(queries).read)
     assert share == pytest.approx(34 / 64)
 
 

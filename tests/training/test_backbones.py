@@ -5,7 +5,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from training.backbones import BACKBONES, make_backbone
-from training.distributed import Processes
+from training.fit.distributed import Processes
 
 SHAPE = {"width": 16, "num_layers": 2, "num_heads": 2, "dropout": 0.0, "max_positions": 12}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.data.contexts import Contexts, TopK
+from training.data.queries import Queries, TopK
 from training.data.histories import DAY, Histories
 from training.data.splits import split_leave_last_out
 from training.evaluation.boards import BOARDS, boards_of
@@ -30,19 +30,19 @@ class Parrot:
         self.answers, self.codes_VQ = frozenset(answers), codes_VQ
         self.filtered = []
 
-    def contexts(self, histories, user_T, position_T, *, exclude_seen):
+    def queries(self, histories, user_T, position_T, *, exclude_seen):
         self.filtered.append(exclude_seen)
         for row in range(len(user_T)):
-            yield Contexts.at(
+            yield Queries.at(
                 histories, user_T[row : row + 1], position_T[row : row + 1],
                 max_history=5, exclude_seen=exclude_seen,
             )  # fmt: skip
 
-    def recommend(self, contexts, k):
-        items = np.tile(np.array(SAYS[:k], dtype=np.int32), (len(contexts), 1))
+    def recommend(self, queries, k):
+        items = np.tile(np.array(SAYS[:k], dtype=np.int32), (len(queries), 1))
         return TopK(items, np.zeros(items.shape, dtype=np.float32))
 
-    def rank(self, contexts, items_BC):
+    def rank(self, queries, items_BC):
         return np.full(items_BC.shape, 0.75, dtype=np.float32)
 
 

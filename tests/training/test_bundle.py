@@ -11,8 +11,8 @@ import torch
 from safetensors.numpy import save_file
 
 from tests.recommender_world import trained_bundle
-from training.answering import Answerer
-from training.bundle import (
+from training.registry.predictor import BundlePredictor
+from training.registry.bundle import (
     BundleCorruptError,
     BundleError,
     BundleFormatError,
@@ -297,7 +297,7 @@ def test_nothing_in_a_trained_bundle_is_a_pickle(tmp_path):
 def test_a_family_that_this_code_does_not_have_is_named(bundle):
     unknown = replace(bundle, origin=replace(bundle.origin, family="oracle"))
     with pytest.raises(BundleFormatError, match="of family 'oracle'; this code has"):
-        Answerer.of(unknown, device="cpu")
+        BundlePredictor.of(unknown, device="cpu")
 
 
 def test_the_world_trains_to_the_same_digest_twice(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.checkpoint import (
+from training.fit.checkpoint import (
     FILE_NAME,
     Checkpoint,
     CheckpointError,
@@ -34,7 +34,7 @@ def test_a_crash_while_writing_leaves_the_old_one(tmp_path, monkeypatch):
         path.write_bytes(b"half of it")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("training.checkpoint.save_file", crash)
+    monkeypatch.setattr("training.fit.checkpoint.save_file", crash)
     with pytest.raises(OSError, match="no space left"):
         write_checkpoint(tmp_path, Checkpoint({"model.a": torch.zeros(2)}, {"step": 2}))
     found = read_checkpoint(tmp_path)

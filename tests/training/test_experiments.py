@@ -6,7 +6,7 @@ from itertools import chain
 import pytest
 
 from feature_store.settings import REPOSITORY, Settings
-from training.configure import configure
+from training.settings.configure import configure
 from training.evaluation.metrics import metric_of
 from training.experiments import EXPERIMENTS
 from training.experiments.measure import tables_read

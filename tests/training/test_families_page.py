@@ -8,11 +8,11 @@ import pytest
 
 from tests import worlds
 from training import inference
-from training.data.contexts import contexts_of
+from training.data.queries import queries_of
 from training.data.splits import split_leave_last_out
 from training.data.vocabulary import Vocabulary
 from training.evaluation.ranking import auc
-from training.fitting import Fitting
+from training.fit.fitting import Fitting
 from training.models import weights
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "families.md"
@@ -38,9 +38,9 @@ def test_the_family_of_the_page_is_fitted_kept_and_asked(family, tmp_path):
     weights.save(model, tmp_path)
     loaded = weights.load(tmp_path, family)
     test = split.test
-    [contexts] = contexts_of(test, max_history=5, exclude_seen=False)
-    liked_B1 = inference.rank(loaded, contexts, test.items[:, None])
-    np.testing.assert_array_equal(liked_B1, inference.rank(model, contexts, test.items[:, None]))
+    [queries] = queries_of(test, max_history=5, exclude_seen=False)
+    liked_B1 = inference.rank(loaded, queries, test.items[:, None])
+    np.testing.assert_array_equal(liked_B1, inference.rank(model, queries, test.items[:, None]))
     assert auc(liked_B1[:, 0], test.histories.strengths[test.events] >= 2) > 0.65
     with pytest.raises(inference.Unanswerable, match="this liked answers feedback, not lists: ask"):
-        inference.recommend(loaded, contexts, 5)
+        inference.recommend(loaded, queries, 5)

@@ -14,8 +14,8 @@ from tests.training.test_warm_start import NEXT_DAY
 from tests.training.test_warm_start import fit as fit_warm  # noqa: F401
 from tests.training.test_warm_start import made as made_warm
 from training.config import TrainingConfig
-from training.data.contexts import NO_ITEMS
-from training.fitting import LoopSettings
+from training.data.queries import NO_ITEMS
+from training.fit.fitting import LoopSettings
 from training.models import MODELS
 from training.programs import (
     align_recommender,

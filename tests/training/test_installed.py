@@ -15,7 +15,7 @@ from training.evaluation.record import Evaluation
 from training.installed import PluginError, Registry
 from training.models import MODELS
 from training.programs.interface import ProgramError
-from training.programs.material import material_for
+from training.programs.training_data import training_data_for
 from training.report.sections.boards import board_section
 from training.settings import FAMILIES
 from training.settings import TOKENIZERS as KINDS
@@ -300,4 +300,4 @@ def test_a_table_that_nobody_can_read_for_a_fit_is_refused():
     with pytest.raises(
         ProgramError, match="popularity reads moods; what a fit can be given is user"
     ):
-        material_for(None, family, None)
+        training_data_for(None, family, None)

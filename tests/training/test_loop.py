@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 
 from tests import worlds
 from tests.training.fit_chain import Recorder, fit
-from training import loop
-from training.checkpoint import FILE_NAME
-from training.fitting import Fitting, LoopSettings
+from training.fit import loop
+from training.fit.checkpoint import FILE_NAME
+from training.fit.fitting import Fitting, LoopSettings
 from training.models import sasrec
-from training.optimizer import learning_rate_share, make_optimizer
+from training.fit.optimizer import learning_rate_share, make_optimizer
 
 SCRIPT = Path(__file__).with_name("fit_chain.py")
 ROOT = SCRIPT.parents[2]
@@ -190,7 +190,7 @@ def test_training_stops_when_nothing_improves_and_keeps_the_best(tmp_path, monke
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
         return {"validation": next(values)}
 
-    monkeypatch.setattr("training.course.validate", validate)
+    monkeypatch.setattr("training.fit.objective.validate", validate)
     model, report = fit(tmp_path, max_epochs=10, patience_epochs=2)
     assert len(report.epochs) == 4
     assert report.facts["best_epoch"] == 2
@@ -200,7 +200,7 @@ def test_training_stops_when_nothing_improves_and_keeps_the_best(tmp_path, monke
 
 
 def test_patience_is_not_lost_in_the_warm_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.course.validate", lambda *_: {"validation": 0.0})
+    monkeypatch.setattr("training.fit.objective.validate", lambda *_: {"validation": 0.0})
     found = {
         steps: len(
             fit(tmp_path / str(steps), max_epochs=9, patience_epochs=2, warmup_steps=steps)[
@@ -214,7 +214,7 @@ def test_patience_is_not_lost_in_the_warm_up(tmp_path, monkeypatch):
 
 def test_a_smaller_validation_loss_is_better(tmp_path, monkeypatch):
     values = iter([0.3, 0.1, 0.2])
-    monkeypatch.setattr("training.course.validate", lambda *_: {"validation": next(values)})
+    monkeypatch.setattr("training.fit.objective.validate", lambda *_: {"validation": next(values)})
     _, report = fit(tmp_path, validation_metric="loss")
     assert report.facts["best_epoch"] == 2
     assert report.facts["stopped_because"] == "max_epochs"
@@ -290,7 +290,7 @@ def test_vectors_are_not_decayed():
 def test_the_core_can_be_imported_first_and_alone_on_a_bare_machine():
     """The loop's import is the one that a cycle would break; the rest are not installed there."""
     code = (
-        "import sys, training.loop, training.models\n"
+        "import sys, training.fit.loop, training.models\n"
         "absent = {'pydantic', 'mlflow', 'feature_store', 'pandas', 'rich', 'click', 'airflow'}\n"
         "sys.exit(', '.join(absent & set(sys.modules)) or 0)"
     )

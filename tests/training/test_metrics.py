@@ -16,7 +16,7 @@ from training.evaluation.metrics import (
     order_of,
     parse,
 )
-from training.evaluation.ranking import Judged
+from training.evaluation.ranking import Predictions
 from training.evaluation.retrieval import WORTH as LIST_WORTH
 from training.evaluation.slate import WORTH as SLATE_WORTH
 
@@ -54,7 +54,7 @@ def test_every_metric_of_a_board_is_computed_and_no_other():
         of_board.setdefault(metric.board, set()).add(metric.name)
     assert of_board[LISTS] == set(LIST_WORTH)
     assert of_board[SLATES] == {f"slate_{name}" for name in SLATE_WORTH}
-    judged = Judged(np.array([0, 0]), np.array([True, False]), np.array([0.9, 0.1]))
+    judged = Predictions(np.array([0, 0]), np.array([True, False]), np.array([0.9, 0.1]))
     assert of_board[FEEDBACK] == set(judged.points())
 
 

@@ -7,9 +7,9 @@ from tests import worlds
 from tests.suites.recommender import RecommenderSuite, hit_rate
 from training import inference
 from training.data.splits import DAY
-from training.fitting import Fitting
+from training.fit.fitting import Fitting
 from training.models import item_knn, popularity
-from training.models.interface import PAD, Contexts
+from training.models.interface import PAD, Queries
 
 
 class TestPopularity(RecommenderSuite):
@@ -21,9 +21,9 @@ class TestItemKnn(RecommenderSuite):
 
 
 def everything(world):
-    """Contexts of all test targets."""
+    """Queries of all test targets."""
     test = world.split.test
-    return Contexts.at(test.histories, test.user, test.position, max_history=50, exclude_seen=True)
+    return Queries.at(test.histories, test.user, test.position, max_history=50, exclude_seen=True)
 
 
 def test_popularity_is_the_answer_where_everybody_wants_the_same():
@@ -46,10 +46,10 @@ def test_old_events_count_less_by_their_half_life():
 def test_equal_counts_are_ordered_by_item():
     model = popularity.Popularity(np.array([1.0, 5.0, 1.0, 1.0]), popularity.PopularityConfig())
     histories = worlds.histories_of([[2]])
-    contexts = Contexts.at(
+    queries = Queries.at(
         histories, np.array([0]), np.array([1]), max_history=5, exclude_seen=True
     )
-    assert inference.recommend(model, contexts, 4).items_Bk.tolist() == [[1, 0, 3, PAD]]
+    assert inference.recommend(model, queries, 4).items_Bk.tolist() == [[1, 0, 3, PAD]]
 
 
 def test_popularity_in_chunks_is_popularity_at_once(monkeypatch):
@@ -88,12 +88,12 @@ def test_item_knn_agrees_with_a_slow_reference_in_chunks_of_any_size(monkeypatch
         for start, stop in zip(train.offsets[:-1], train.offsets[1:], strict=True)
     ]
     similarity = slow_similarity(sequences, 36, 2.0)
-    contexts = everything(world)
-    answer = inference.recommend(model, contexts, 36)
-    for row, length in enumerate(contexts.lengths_B):
+    queries = everything(world)
+    answer = inference.recommend(model, queries, 36)
+    for row, length in enumerate(queries.lengths_B):
         scores = model.popularity_V.astype(float).copy()
         for age in range(length):
-            scores += 0.5**age * similarity[contexts.items_BL[row, length - 1 - age]]
+            scores += 0.5**age * similarity[queries.items_BL[row, length - 1 - age]]
         offered = answer.items_Bk[row] != PAD
         np.testing.assert_allclose(
             answer.scores_Bk[row, offered], scores[answer.items_Bk[row, offered]], rtol=1e-5

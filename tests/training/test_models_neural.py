@@ -7,11 +7,13 @@ import torch
 from tests import worlds
 from tests.suites.recommender import NeuralSuite, hit_rate
 from training import inference
-from training.fitting import Fitting, LoopSettings
+from training.fit.fitting import Fitting, LoopSettings
 from training.models import MODELS
-from training.models.interface import PAD, Contexts
-from training.models.sasrec import Sasrec, SasrecConfig
-from training.models.tiger import Tiger, TigerConfig
+from training.models.interface import PAD, Queries
+from training.models.sasrec.model import Sasrec
+from training.settings.families import SasrecConfig
+from training.models.tiger.model import Tiger
+from training.settings.families import TigerConfig
 
 
 class TestSasrec(NeuralSuite):
@@ -133,12 +135,12 @@ def test_sasrec_scores_are_products_with_the_items(similarity):
     torch.manual_seed(0)
     model = Sasrec(SasrecConfig(width=16, similarity=similarity, max_history=20), 30).eval()
     test = world.split.test
-    contexts = Contexts.at(
+    queries = Queries.at(
         test.histories, test.user, test.position, max_history=20, exclude_seen=False
     )
-    answer = inference.recommend(model, contexts, 30)
+    answer = inference.recommend(model, queries, 30)
     for row in range(len(test)):
-        items = torch.from_numpy(contexts.items_BL[row : row + 1]).long()
+        items = torch.from_numpy(queries.items_BL[row : row + 1]).long()
         with torch.no_grad():
             x_D, items_VD = model.encode(items)[0, -1], model.items_VD
             scores = items_VD @ x_D
@@ -154,7 +156,7 @@ def test_sasrec_on_hstu_knows_when_it_is_asked():
     histories = worlds.histories_of([[1, 2, 3], [1, 2, 3]])
     user, position = np.array([0, 1]), np.array([3, 3])
     asked_at = np.array([10, 10**6])
-    contexts = Contexts.at(
+    queries = Queries.at(
         histories, user, position, max_history=20, exclude_seen=False, asked_at=asked_at
     )
     for backbone, knows in (("hstu", True), ("llama", False), ("attention", False)):
@@ -162,7 +164,7 @@ def test_sasrec_on_hstu_knows_when_it_is_asked():
         model = Sasrec(SasrecConfig(backbone=backbone, width=16, max_history=20), 30)
         for parameter in model.blocks.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
-        scores_Bk = inference.recommend(model, contexts, 30).scores_Bk
+        scores_Bk = inference.recommend(model, queries, 30).scores_Bk
         assert (scores_Bk[0] != scores_Bk[1]).any() == knows, backbone
 
 
@@ -200,13 +202,13 @@ def test_tiger_beams_score_items_as_a_full_pass_does(backbone):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     user = np.arange(8)
-    contexts = Contexts.at(
+    queries = Queries.at(
         world.split.test.histories, user, user, max_history=20, exclude_seen=False
     )
-    answer = inference.recommend(model, contexts, 30)
+    answer = inference.recommend(model, queries, 30)
     for row in range(8):
-        items = contexts.items_BL[row, : contexts.lengths_B[row]].tolist()
-        times = [*contexts.times_BL[row, : len(items)], contexts.asked_at_B[row]]
+        items = queries.items_BL[row, : queries.lengths_B[row]].tolist()
+        times = [*queries.times_BL[row, : len(items)], queries.asked_at_B[row]]
         slow = [slow_log_probability(model, items, times, item) for item in range(30)]
         assert sorted(answer.items_Bk[row].tolist()) == list(range(30))
         np.testing.assert_allclose(
@@ -229,10 +231,10 @@ def test_items_without_a_semantic_id_are_passed_over_and_counted():
         np.isin(validation.items, [3, 4]).sum()
     )
     one = worlds.histories_of([[5, 3, 6, 4], [5, 6]])
-    contexts = Contexts.at(
+    queries = Queries.at(
         one, np.array([0, 1]), np.array([4, 2]), max_history=20, exclude_seen=False
     )
-    answer = inference.recommend(model, contexts, 30)
+    answer = inference.recommend(model, queries, 30)
     assert answer.items_Bk[0].tolist() == answer.items_Bk[1].tolist()
     assert set(answer.items_Bk[0].tolist()) == set(range(30)) - {3, 4} | {PAD}
 
@@ -244,10 +246,10 @@ def test_items_that_share_an_id_come_next_to_each_other_in_order():
     shared = type(world)(world.split, type(world.vocabulary)(30, codes, "g"), 0.0)
     model, _ = fit("tiger", shared, max_epochs=1, width=16)
     user = np.array([0])
-    contexts = Contexts.at(
+    queries = Queries.at(
         world.split.test.histories, user, user, max_history=20, exclude_seen=False
     )
-    items = inference.recommend(model, contexts, 30).items_Bk[0].tolist()
+    items = inference.recommend(model, queries, 30).items_Bk[0].tolist()
     assert items.index(7) == items.index(5) + 1
 
 

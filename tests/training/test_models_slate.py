@@ -7,10 +7,11 @@ import torch
 from tests import worlds
 from tests.suites.slate_model import SlateSuite
 from training.data.vocabulary import Vocabulary
-from training.evaluation.slate import said_slates, slate_metrics
-from training.fitting import Fitting, LoopSettings, Observer
+from training.evaluation.slate import recommended_slates, slate_metrics
+from training.fit.fitting import Fitting, LoopSettings, Observer
 from training.models import MODELS
-from training.models.flat_slate import FlatSlate, FlatSlateConfig
+from training.models.flat_slate.model import FlatSlate
+from training.settings.families import FlatSlateConfig
 from training.models.higr.model import Higr
 from training.settings.higr import HigrConfig
 
@@ -90,11 +91,11 @@ def test_training_finds_how_the_world_goes_on(family, short_of_best, settings):
     world = worlds.continued(num_slates=8)
     model, report = fit(family, world, order="exposed", **settings)
     test = world.slates.test
-    said_SM = said_slates(model, test, 4, max_history=20, exclude_seen=False)
-    first = (said_SM[:, 0] == test.items[test.offsets[:-1]]).mean()
+    slates_SM = recommended_slates(model, test, 4, max_history=20, exclude_seen=False)
+    first = (slates_SM[:, 0] == test.items[test.offsets[:-1]]).mean()
     assert first > world.best_hit_rate - short_of_best
     # Each later item follows with the same certainty: recall is the mean of 0.9^1 … 0.9^4.
-    assert slate_metrics(said_SM, test, (4,))["recall@4"].mean() > 0.77 - short_of_best
+    assert slate_metrics(slates_SM, test, (4,))["recall@4"].mean() > 0.77 - short_of_best
     assert report.epochs[-1]["loss"] < 0.6 * report.epochs[0]["loss"]
     assert report.facts["train_slates_left_out"] == 0
 
@@ -102,9 +103,9 @@ def test_training_finds_how_the_world_goes_on(family, short_of_best, settings):
 def test_a_slate_of_any_length_is_said():
     world = worlds.continued(num_users=20)
     model, _ = fit("higr", world, max_epochs=1)
-    said_SM = said_slates(model, world.slates.test, 100, max_history=20, exclude_seen=False)
-    assert (np.sort(said_SM, axis=1)[:, 70:] == np.arange(30)).all()
-    assert (said_SM[:, 30:] == -1).all()
+    slates_SM = recommended_slates(model, world.slates.test, 100, max_history=20, exclude_seen=False)
+    assert (np.sort(slates_SM, axis=1)[:, 70:] == np.arange(30)).all()
+    assert (slates_SM[:, 30:] == -1).all()
 
 
 def count(model):
@@ -199,6 +200,6 @@ def test_a_catalogue_of_three_items_under_large_codebooks_can_be_learnt(feedback
     world = worlds.replace(world, vocabulary=Vocabulary(3, codes_VQ, "world"))
     model, report = fit("higr", world, max_epochs=1, planner_feedback=feedback)
     assert report.facts["level_sizes"] == [64, 64]
-    said_SM = said_slates(model, world.slates.test, 5, max_history=9, exclude_seen=False)
-    assert (np.sort(said_SM[:, :3], axis=1) == [0, 1, 2]).all()
-    assert (said_SM[:, 3:] == -1).all()
+    slates_SM = recommended_slates(model, world.slates.test, 5, max_history=9, exclude_seen=False)
+    assert (np.sort(slates_SM[:, :3], axis=1) == [0, 1, 2]).all()
+    assert (slates_SM[:, 3:] == -1).all()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests import worlds
-from training.fitting import Fitting, LoopSettings
+from training.fit.fitting import Fitting, LoopSettings
 from training.models.higr import FAMILY
 from training.models.higr.diagnostics import plan_report
 from training.models.higr.model import Higr

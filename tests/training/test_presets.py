@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from training.config import load_config
-from training.fitting import LoopSettings
+from training.fit.fitting import LoopSettings
 from training.models import MODELS
-from training.programs.material import READERS
+from training.programs.training_data import READERS
 from training.settings import FAMILIES
 from training.settings import TOKENIZERS as KINDS
 from training.tokenizers import TOKENIZERS

@@ -22,7 +22,7 @@ from tests.recommender_world import (
     tables_of,
 )
 from tests.recommender_world import trained_bundle as train
-from training.bundle import BundleCorruptError
+from training.registry.bundle import BundleCorruptError
 from training.config import TrainingConfig
 from training.evaluation.record import Evaluation
 from training.models.interface import PAD, TopK

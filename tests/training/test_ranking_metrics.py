@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from training.evaluation.ranking import (
-    Judged,
+    Predictions,
     auc,
     calibration_error,
     log_loss,
@@ -24,7 +24,7 @@ def judged():
     user = np.repeat(np.arange(40) * 3, draw.integers(1, 10, 40))
     probability = draw.integers(0, 12, len(user)) / 12
     label = draw.random(len(user)) < 0.2 + 0.6 * probability
-    return Judged(user, label, probability)
+    return Predictions(user, label, probability)
 
 
 def test_auc_is_the_share_of_pairs_in_order_ties_half(judged):
@@ -73,7 +73,7 @@ def test_logloss_of_the_base_rate_is_its_entropy():
 
 
 def test_logloss_averages_within_users_first():
-    judged = Judged(np.array([1, 1, 2]), np.array([True, False, True]), np.array([0.5, 0.5, 1.0]))
+    judged = Predictions(np.array([1, 1, 2]), np.array([True, False, True]), np.array([0.5, 0.5, 1.0]))
     assert judged.points()["logloss"] == pytest.approx(np.log(2) / 2, abs=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_a_replicate_counts_a_users_events_as_often_as_the_user_is_drawn(judged)
 
 
 def test_what_one_label_does_not_define_is_left_out():
-    judged = Judged(np.array([0, 1]), np.array([True, True]), np.array([0.5, 0.9]))
+    judged = Predictions(np.array([0, 1]), np.array([True, True]), np.array([0.5, 0.9]))
     assert set(judged.points()) == {"logloss"}
     assert "ne" not in judged.facts()
 

@@ -20,7 +20,7 @@ from tests.training.test_promotion_programs import (
 )
 from training.evaluation.metrics import FEEDBACK
 from training.evaluation.record import Evaluation, Slice
-from training.fitting import LoopSettings
+from training.fit.fitting import LoopSettings
 from training.programs.interface import Task
 from training.report.sections.boards import board_section
 

@@ -9,8 +9,8 @@ import pytest
 
 from feature_store.settings import Settings
 from tests.recommender_world import DAY, ITEM_IDS, NUM_KINDS, trained_bundle
-from training.bundle import BundleCorruptError
-from training.registry import Registry, RegistryError
+from training.registry.bundle import BundleCorruptError
+from training.registry.client import Registry, RegistryError
 
 ISO = DAY.isoformat()
 
@@ -241,7 +241,7 @@ def test_opening_the_registry_says_nothing_and_sends_nothing(mlflow_settings):
     code = (
         "import os\n"
         "from feature_store.settings import Settings\n"
-        "from training.registry import Registry\n"
+        "from training.registry.client import Registry\n"
         "Registry.open(Settings(), 'quiet')\n"
         "from mlflow.telemetry import get_telemetry_client\n"
         "assert get_telemetry_client() is None\n"

@@ -7,9 +7,9 @@ import pytest
 
 from feature_store.settings import Settings
 from tests.training.test_registry import versions  # noqa: F401
-from training.registry import Registry
-from training.registry_records import RegistryError
-from training.registry_view import FileView, look
+from training.registry.client import Registry
+from training.registry.records import RegistryError
+from training.registry.view import FileView, look
 
 
 def test_versions_aliases_verdicts_and_moves_are_those_of_mlflow(
@@ -74,7 +74,7 @@ def test_bundles_that_are_gone_and_files_that_are_no_registry_are_named(
 
 def test_a_look_imports_neither_mlflow_nor_torch():
     code = (
-        "import sys, training.registry_view; "
+        "import sys, training.registry.view; "
         "print([name for name in ('mlflow', 'torch', 'pandas') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

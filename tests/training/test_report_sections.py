@@ -1,7 +1,7 @@
 import pytest
 
 from tests.report_days import whole_day
-from training.registry_records import Move, Version
+from training.registry.records import Move, Version
 from training.report.blocks import Entry, shown
 from training.report.brief import Brief
 from training.report.sections.champion import champions

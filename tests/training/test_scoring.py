@@ -3,7 +3,7 @@ import pytest
 
 from training.evaluation.boards.interface import Measured
 from training.evaluation.bootstrap import Bootstrap, bootstrap_means, compare, user_draws
-from training.evaluation.ranking import Judged, auc
+from training.evaluation.ranking import Predictions, auc
 from training.evaluation.record import Interval, Slice
 from training.evaluation.samples import UserMetrics
 from training.evaluation.scoring import score, score_boards, who_faces_whom
@@ -43,7 +43,7 @@ def judged():
     user = np.repeat(np.arange(50), 8)
     label = draw.random(400) < 0.5
     return {
-        name: Judged(
+        name: Predictions(
             user, label, 1 / (1 + np.exp(-(knows * (label - 0.5) + draw.normal(size=400))))
         )
         for name, knows in (("unigrf", 3.0), ("sasrec", 1.0), ("champion", 0.0))
@@ -161,7 +161,7 @@ def test_a_slice_of_one_label_has_a_log_loss_and_no_order(judged):
 
 def test_few_users_with_few_labels_still_have_an_interval():
     """Some draws have one label only: they say nothing about an order and are left out."""
-    own = Judged(np.array([0, 0, 1]), np.array([True, False, False]), np.array([0.9, 0.1, 0.2]))
+    own = Predictions(np.array([0, 0, 1]), np.array([True, False, False]), np.array([0.9, 0.1, 0.2]))
     slices, rows = score(of_all({"unigrf": own, "sasrec": own}), RANKERS, HOW)
     bounds = slices["unigrf"]["all"].metrics["auc"]
     assert np.isfinite([bounds.low, bounds.point, bounds.high]).all()

@@ -14,7 +14,7 @@ from feature_store.tables import CATALOG
 from training.config import TrainingConfig
 from training.programs import build_semantic_ids, train_tokenizer
 from training.programs.interface import ProgramError, Task
-from training.registry import Registry
+from training.registry.client import Registry
 from training.tokenizers import load_tokenizer
 
 MONDAY, TUESDAY, NEXT_MONDAY = date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 8)

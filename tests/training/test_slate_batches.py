@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from tests import worlds
-from training.data.slate_batches import SlatePlan, slate_batch, slate_contexts
+from training.data.slate_batches import SlatePlan, slate_batch, slate_queries
 
 
 def many(num=40, seed=0):
@@ -112,7 +112,7 @@ def test_processes_share_every_batch():
 
 def test_contexts_are_asked_when_the_slate_began():
     slates = many(10)
-    parts = list(slate_contexts(slates, max_history=5, exclude_seen=True, rows=4))
+    parts = list(slate_queries(slates, max_history=5, exclude_seen=True, rows=4))
     assert [len(part) for part in parts] == [4, 4, 2]
     asked = np.concatenate([part.asked_at_B for part in parts])
     np.testing.assert_array_equal(asked, slates.started_at // worlds.SECOND)

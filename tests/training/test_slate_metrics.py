@@ -9,11 +9,12 @@ from training.evaluation.slate import (
     intra_list_similarity,
     per_user,
     repeats,
-    said_slates,
+    recommended_slates,
     slate_metrics,
 )
 from training.models.interface import PAD
-from training.models.popularity import Popularity, PopularityConfig
+from training.models.popularity.model import Popularity
+from training.settings.families import PopularityConfig
 
 HISTORIES = worlds.histories_of([[1], [2], [3]])
 
@@ -93,6 +94,6 @@ def test_any_family_is_asked_for_slates():
     histories = worlds.histories_of([[4, 4], [1]])
     slates = worlds.slates_of([[4, 5], [2, 3]], histories, starts=[2, 0])
     model = Popularity(np.array([0.0, 5, 4, 3, 9, 1]), PopularityConfig())
-    said = said_slates(model, slates, 3, max_history=5, exclude_seen=True)
+    said = recommended_slates(model, slates, 3, max_history=5, exclude_seen=True)
     assert said.tolist() == [[1, 2, 3], [4, 1, 2]]
-    assert said_slates(model, slates.where([]), 3, max_history=5, exclude_seen=True).shape == (0, 3)
+    assert recommended_slates(model, slates.where([]), 3, max_history=5, exclude_seen=True).shape == (0, 3)

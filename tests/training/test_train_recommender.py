@@ -23,11 +23,11 @@ from tests.recommender_world import (
     tables_of,
 )
 from training import inference
-from training.answering import Answerer
+from training.registry.predictor import BundlePredictor
 from training.config import TrainingConfig
 from training.data.histories import Histories
 from training.data.splits import fit_facts
-from training.models.interface import contexts_of
+from training.models.interface import queries_of
 from training.programs import build_semantic_ids, train_recommender, train_tokenizer
 from training.programs.day_inputs import split_histories
 from training.programs.interface import ProgramError, Task
@@ -160,10 +160,10 @@ def test_every_family_is_kept_as_a_bundle(trained):
 @pytest.mark.parametrize("family", ["tiger", "sasrec"])
 def test_a_bundle_has_found_what_the_world_is_made_of(trained, family):
     task, _ = trained
-    answerer = Answerer.of(bundle_of(task, family), device="cpu")
+    predictor = BundlePredictor.of(bundle_of(task, family), device="cpu")
     split = split_histories(Histories.from_arrow(histories()), DAY, task.config.evaluation)
-    (contexts,) = contexts_of(split.test, max_history=20, exclude_seen=True)
-    answer = inference.recommend(answerer.model, contexts, 3).items_Bk
+    (queries,) = queries_of(split.test, max_history=20, exclude_seen=True)
+    answer = inference.recommend(predictor.model, queries, 3).items_Bk
     assert (answer % NUM_KINDS == split.test.items[:, None] % NUM_KINDS).mean() > 0.9
 
 

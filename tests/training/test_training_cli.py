@@ -16,7 +16,7 @@ from feature_store.steps import steps
 from tests.recommender_world import DAY, trained_bundle
 from training import cli
 from training.programs import recommend
-from training.registry import Registry
+from training.registry.client import Registry
 
 STEP = cli.main.commands["step"]
 TRAINING = [name for name, step in steps().items() if step.kind == "training"]

@@ -9,11 +9,11 @@ from tests import worlds
 from tests.suites.recommender import NeuralSuite, hit_rate
 from training import inference
 from training.data.batches import BatchPlan
-from training.data.contexts import asked_times
+from training.data.queries import query_times
 from training.evaluation.ranking import auc
-from training.fitting import Fitting, LoopSettings
+from training.fit.fitting import Fitting, LoopSettings
 from training.models import MODELS
-from training.models.interface import PAD, Contexts, contexts_of
+from training.models.interface import PAD, Queries, queries_of
 from training.models.unigrf.interleave import interleave_times, ranking_places, retrieval_places
 from training.models.unigrf.model import Unigrf
 from training.settings.unigrf import UnigrfConfig
@@ -90,13 +90,13 @@ def fit(world, *, max_epochs=12, fitting=(), **settings):
 
 def auc_of(model, targets, max_history=20):
     """AUC of what the model says of the targets' feedback."""
-    questions = contexts_of(targets, max_history=max_history, exclude_seen=False)
+    questions = queries_of(targets, max_history=max_history, exclude_seen=False)
     said, row = [], 0
-    for contexts in questions:
+    for queries in questions:
         said.append(
-            inference.rank(model, contexts, targets.items[row : row + len(contexts), None])[:, 0]
+            inference.rank(model, queries, targets.items[row : row + len(queries), None])[:, 0]
         )
-        row += len(contexts)
+        row += len(queries)
     return auc(np.concatenate(said), targets.histories.strengths[targets.events] >= 2)
 
 
@@ -193,7 +193,7 @@ def test_the_loss_is_the_weighted_sum_of_both_tasks():
     torch.manual_seed(1)
     weighted = model.train()(batch)
     sums = model.weighter.state()["sums"]
-    # Nothing is known of the losses' course yet: each has half of its scale.
+    # Nothing is known of the losses' objective yet: each has half of its scale.
     assert float(weighted.detach()) == pytest.approx(float(0.5 * sums[0] + 3.0 * sums[1]), rel=1e-5)
     assert sums[2] == batch.num_targets
 
@@ -247,15 +247,15 @@ class TestRank:
         return model
 
     @pytest.fixture(scope="class")
-    def contexts(self):
-        """Contexts of 0 to 20 events, asked an hour after the last one."""
+    def queries(self):
+        """Queries of 0 to 20 events, asked an hour after the last one."""
         world = worlds.taste(num_users=30)
         user = np.arange(21)
         histories = world.split.test.histories
         times = histories.times + histories.positions**3 * 60_000_000
         histories = replace(histories, times=times)
-        asked_at = asked_times(histories, user, user) + 3600
-        return Contexts.at(
+        asked_at = query_times(histories, user, user) + 3600
+        return Queries.at(
             histories,
             user,
             user,
@@ -264,53 +264,53 @@ class TestRank:
             asked_at=asked_at,
         )
 
-    def naive(self, model, contexts, row, item):
+    def naive(self, model, queries, row, item):
         """p(b = 1) by a full pass over history ‖ candidate."""
-        length = contexts.lengths_B[row]
-        items = [*contexts.items_BL[row, :length].tolist(), item]
-        strengths = [*contexts.strengths_BL[row, :length].tolist(), 0]
-        times = [*contexts.times_BL[row, :length].tolist(), contexts.asked_at_B[row]]
+        length = queries.lengths_B[row]
+        items = [*queries.items_BL[row, :length].tolist(), item]
+        strengths = [*queries.strengths_BL[row, :length].tolist(), 0]
+        times = [*queries.times_BL[row, :length].tolist(), queries.asked_at_B[row]]
         if length == 0:
-            times = [contexts.asked_at_B[row]]
+            times = [queries.asked_at_B[row]]
         with torch.no_grad():
             x_BTD = model.embed(torch.tensor([items]), torch.tensor([strengths]))[:, :-1]
             x_BTD = model.backbone(x_BTD, interleave_times(torch.tensor([times])))
             return float(model.ranking_logits(x_BTD[0, -1]).sigmoid())
 
-    def test_candidates_score_as_history_and_candidate_read_anew(self, model, contexts):
+    def test_candidates_score_as_history_and_candidate_read_anew(self, model, queries):
         items_BC = np.random.default_rng(0).integers(0, 30, (21, 5))
-        found = inference.rank(model, contexts, items_BC)
+        found = inference.rank(model, queries, items_BC)
         slow = [
-            [self.naive(model, contexts, row, item) for item in items_BC[row]] for row in range(21)
+            [self.naive(model, queries, row, item) for item in items_BC[row]] for row in range(21)
         ]
         np.testing.assert_allclose(found, slow, rtol=1e-4, atol=1e-6)
         assert found.std() > 0.05
 
-    def test_company_and_micro_batches_change_nothing(self, model, contexts, monkeypatch):
+    def test_company_and_micro_batches_change_nothing(self, model, queries, monkeypatch):
         items_BC = np.tile(np.arange(30), (21, 1))
-        together = inference.rank(model, contexts, items_BC)
-        monkeypatch.setattr("training.models.unigrf.serving.MICRO_BATCH", 7)
-        np.testing.assert_allclose(inference.rank(model, contexts, items_BC), together, rtol=1e-4)
-        alone = inference.rank(model, contexts.rows(9, 10), items_BC[9:10, ::3])
+        together = inference.rank(model, queries, items_BC)
+        monkeypatch.setattr("training.models.unigrf.answers.MICRO_BATCH", 7)
+        np.testing.assert_allclose(inference.rank(model, queries, items_BC), together, rtol=1e-4)
+        alone = inference.rank(model, queries.rows(9, 10), items_BC[9:10, ::3])
         np.testing.assert_allclose(alone, together[9:10, ::3], rtol=1e-4)
 
-    def test_chunks_of_rows_change_nothing(self, model, contexts, monkeypatch):
+    def test_chunks_of_rows_change_nothing(self, model, queries, monkeypatch):
         items_BC = np.tile(np.arange(30), (21, 1))
         together = (
-            inference.rank(model, contexts, items_BC),
-            inference.recommend_ranked(model, contexts, 5, 12),
+            inference.rank(model, queries, items_BC),
+            inference.recommend_ranked(model, queries, 5, 12),
         )
-        monkeypatch.setattr("training.models.unigrf.serving.CHUNK_CELLS", 6000)
+        monkeypatch.setattr("training.models.unigrf.answers.CHUNK_CELLS", 6000)
         np.testing.assert_allclose(
-            inference.rank(model, contexts, items_BC), together[0], rtol=1e-4
+            inference.rank(model, queries, items_BC), together[0], rtol=1e-4
         )
-        again = inference.recommend_ranked(model, contexts, 5, 12)
+        again = inference.recommend_ranked(model, queries, 5, 12)
         np.testing.assert_allclose(again.scores_Bk, together[1].scores_Bk, rtol=1e-4)
 
-    def test_the_ranked_list_is_the_offered_items_by_probability(self, model, contexts):
-        offered = inference.recommend(model, contexts, 12)
-        ranked = inference.recommend_ranked(model, contexts, 5, 12)
-        liked_BC = inference.rank(model, contexts, offered.items_Bk)
+    def test_the_ranked_list_is_the_offered_items_by_probability(self, model, queries):
+        offered = inference.recommend(model, queries, 12)
+        ranked = inference.recommend_ranked(model, queries, 5, 12)
+        liked_BC = inference.rank(model, queries, offered.items_Bk)
         for row in range(21):
             order = np.argsort(-liked_BC[row], kind="stable")[:5]
             np.testing.assert_allclose(ranked.scores_Bk[row], liked_BC[row, order], rtol=1e-5)
@@ -318,70 +318,70 @@ class TestRank:
         assert (np.diff(ranked.scores_Bk, axis=1) <= 0).all()
         assert (ranked.items_Bk != offered.items_Bk[:, :5]).any()
 
-    def test_both_answers_from_one_reading_are_those_of_two(self, model, contexts):
+    def test_both_answers_from_one_reading_are_those_of_two(self, model, queries):
         items_BC = np.tile(np.arange(3), (21, 1))
-        top, said_BC = inference.recommend_and_rank(model, contexts, 6, items_BC)
+        top, score_BC = inference.recommend_and_rank(model, queries, 6, items_BC)
         np.testing.assert_array_equal(
-            top.items_Bk, inference.recommend(model, contexts, 6).items_Bk
+            top.items_Bk, inference.recommend(model, queries, 6).items_Bk
         )
-        np.testing.assert_allclose(said_BC, inference.rank(model, contexts, items_BC), rtol=1e-4)
+        np.testing.assert_allclose(score_BC, inference.rank(model, queries, items_BC), rtol=1e-4)
 
-    def test_more_candidates_than_items_rank_all_that_may_be_answered(self, model, contexts):
-        ranked = inference.recommend_ranked(model, contexts, 40, 400)
+    def test_more_candidates_than_items_rank_all_that_may_be_answered(self, model, queries):
+        ranked = inference.recommend_ranked(model, queries, 40, 400)
         for row, items in enumerate(ranked.items_Bk):
-            first, last = contexts.excluded_offsets[row : row + 2]
-            left = 30 - len(set(contexts.excluded[first:last].tolist()))
+            first, last = queries.excluded_offsets[row : row + 2]
+            left = 30 - len(set(queries.excluded[first:last].tolist()))
             assert len(set(items[:left])) == left
             assert (items[left:] == PAD).all()
             assert np.isneginf(ranked.scores_Bk[row, left:]).all()
-        assert inference.rank(model, contexts, np.tile(np.arange(30), (21, 3))).shape == (21, 90)
+        assert inference.rank(model, queries, np.tile(np.arange(30), (21, 3))).shape == (21, 90)
 
-    def test_an_unknown_candidate_gets_the_base_rate_and_none_gets_no_number(self, model, contexts):
-        found = inference.rank(model, contexts, np.tile([3, 30, 999, PAD], (21, 1)))
+    def test_an_unknown_candidate_gets_the_base_rate_and_none_gets_no_number(self, model, queries):
+        found = inference.rank(model, queries, np.tile([3, 30, 999, PAD], (21, 1)))
         assert (found[:, 1:3] == float(model.base_rate)).all()
         assert np.isnan(found[:, 3]).all()
         np.testing.assert_allclose(
-            found[:, :1], inference.rank(model, contexts, np.full((21, 1), 3)), rtol=1e-4
+            found[:, :1], inference.rank(model, queries, np.full((21, 1), 3)), rtol=1e-4
         )
 
-    def test_no_context_gets_no_probability(self, model, contexts):
-        nobody = contexts.rows(0, 0)
+    def test_no_context_gets_no_probability(self, model, queries):
+        nobody = queries.rows(0, 0)
         assert inference.rank(model, nobody, np.empty((0, 4), dtype=int)).shape == (0, 4)
-        assert inference.rank(model, contexts, np.empty((21, 0), dtype=int)).shape == (21, 0)
+        assert inference.rank(model, queries, np.empty((21, 0), dtype=int)).shape == (21, 0)
         assert inference.recommend_ranked(model, nobody, 4, 8).items_Bk.shape == (0, 4)
 
-    def test_wrong_questions_are_refused(self, model, contexts):
-        with pytest.raises(ValueError, match="3 rows of candidates for 21 contexts"):
-            inference.rank(model, contexts, np.zeros((3, 2), dtype=int))
+    def test_wrong_questions_are_refused(self, model, queries):
+        with pytest.raises(ValueError, match="3 rows of candidates for 21 queries"):
+            inference.rank(model, queries, np.zeros((3, 2), dtype=int))
         retrieval, ranking = built(tasks="retrieval"), built(tasks="ranking")
         items_BC = np.zeros((21, 2), dtype=int)
         refused = "this unigrf answers lists and slates, not feedback: ask another model, or train"
         with pytest.raises(inference.Unanswerable, match=refused):
-            inference.rank(retrieval, contexts, items_BC)
+            inference.rank(retrieval, queries, items_BC)
         with pytest.raises(inference.Unanswerable, match=refused):
-            inference.recommend_ranked(retrieval, contexts, 3, 6)
+            inference.recommend_ranked(retrieval, queries, 3, 6)
         with pytest.raises(inference.Unanswerable, match="unigrf answers feedback, not lists: ask"):
-            inference.recommend(ranking, contexts, 3)
+            inference.recommend(ranking, queries, 3)
         with pytest.raises(inference.Unanswerable, match="unigrf answers feedback, not lists: ask"):
-            inference.recommend_and_rank(ranking, contexts, 3, items_BC)
+            inference.recommend_and_rank(ranking, queries, 3, items_BC)
         assert ranking.answers == {"feedback"}
 
-    def test_what_was_trained_or_loaded_is_searched_anew(self, model, contexts):
+    def test_what_was_trained_or_loaded_is_searched_anew(self, model, queries):
         other = built(backbone=model.config.backbone, **self.settings)
-        before = inference.recommend(other, contexts, 5)
+        before = inference.recommend(other, queries, 5)
         other.load_state_dict(model.state_dict())
-        after = inference.recommend(other, contexts, 5)
+        after = inference.recommend(other, queries, 5)
         np.testing.assert_array_equal(
-            after.items_Bk, inference.recommend(model, contexts, 5).items_Bk
+            after.items_Bk, inference.recommend(model, queries, 5).items_Bk
         )
         assert (after.items_Bk != before.items_Bk).any()
         optimizer = torch.optim.AdamW(other.parameters(), lr=1.0, fused=True)
         batch = next(BatchPlan(20, 5, 400).batches(worlds.taste(num_users=20).split.train, 0))
         other.train()(batch).backward()
         optimizer.step()
-        trained = inference.recommend(other, contexts, 5)
+        trained = inference.recommend(other, queries, 5)
         other.index.clear()
         np.testing.assert_array_equal(
-            trained.items_Bk, inference.recommend(other, contexts, 5).items_Bk
+            trained.items_Bk, inference.recommend(other, queries, 5).items_Bk
         )
         assert (trained.items_Bk != after.items_Bk).any()

@@ -9,15 +9,15 @@ from safetensors.torch import load_file
 
 from tests import worlds
 from training import inference, loop
-from training.checkpoint import FILE_NAME
+from training.fit.checkpoint import FILE_NAME
 from training.data.batches import BatchPlan
 from training.data.histories import Histories
 from training.data.splits import split_leave_last_out
 from training.data.vocabulary import Vocabulary
-from training.evaluation.ranking import Judged
-from training.fitting import Fitting, LoopSettings
+from training.evaluation.ranking import Predictions
+from training.fit.fitting import Fitting, LoopSettings
 from training.models import MODELS
-from training.models.interface import PAD, Contexts
+from training.models.interface import PAD, Queries
 from training.models.unigrf.model import Unigrf
 from training.settings.unigrf import UnigrfConfig
 
@@ -49,7 +49,7 @@ def finite(model):
 
 def asked(histories, position, max_history=10):
     user = np.arange(histories.num_users)
-    return Contexts.at(
+    return Queries.at(
         histories, user, np.array(position), max_history=max_history, exclude_seen=False
     )
 
@@ -60,8 +60,8 @@ def test_users_with_one_event_are_trained_on_and_answered():
     model, report = fit(split)
     assert finite(model)
     assert all("validation" not in epoch for epoch in report.epochs)
-    contexts = asked(split.train, [1] * 40)
-    answer = inference.recommend_ranked(model, contexts, 5, 8)
+    queries = asked(split.train, [1] * 40)
+    answer = inference.recommend_ranked(model, queries, 5, 8)
     assert (answer.items_Bk != PAD).all()
     assert ((answer.scores_Bk > 0) & (answer.scores_Bk < 1)).all()
 
@@ -85,7 +85,7 @@ def test_feedback_of_one_kind_only_is_learnt_as_such(strength, share):
 
 
 def test_auc_of_feedback_of_one_kind_is_not_invented():
-    judged = Judged(np.zeros(4, dtype=int), np.ones(4, dtype=bool), np.full(4, 0.5))
+    judged = Predictions(np.zeros(4, dtype=int), np.ones(4, dtype=bool), np.full(4, 0.5))
     assert "auc" not in judged.points()
 
 
@@ -114,8 +114,8 @@ def test_a_catalogue_smaller_than_the_draw_is_learnt():
     sequences = np.random.default_rng(0).integers(0, 3, (40, 8)).tolist()
     model, _ = fit(split_of(sequences, [[0, 2] * 4] * 40), num_items=3)
     assert finite(model)
-    contexts = asked(worlds.histories_of(sequences), [8] * 40)
-    answer = inference.recommend_ranked(model, contexts, 6, 50)
+    queries = asked(worlds.histories_of(sequences), [8] * 40)
+    answer = inference.recommend_ranked(model, queries, 6, 50)
     assert (answer.items_Bk[:, :3] != PAD).all()
     assert (answer.items_Bk[:, 3:] == PAD).all()
 

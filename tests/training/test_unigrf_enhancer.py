@@ -7,7 +7,7 @@ import torch
 from tests import worlds
 from training import inference
 from training.data.batches import BatchPlan
-from training.data.contexts import Contexts
+from training.data.queries import Queries
 from training.models.unigrf import enhancer as enhancer_module
 from training.models.unigrf.contextual import contextual_scores
 from training.models.unigrf.enhancer import Enhancer, choose, retrieval_scores
@@ -199,11 +199,11 @@ def test_contextual_scores_are_those_of_serving(backbone):
         logits_NP = torch.randn(drawn_NP.shape)
         found_NP = contextual_scores(model, drawn_NP, logits_NP, batch, memory)
     events = batch.events_BL[batch.is_target_BL].numpy()
-    contexts = Contexts.at(
+    queries = Queries.at(
         train, train.users[events], train.positions[events], max_history=21, exclude_seen=False
     )
     np.testing.assert_allclose(
-        found_NP.numpy(), inference.rank(model, contexts, drawn_NP.numpy()), rtol=1e-4, atol=1e-6
+        found_NP.numpy(), inference.rank(model, queries, drawn_NP.numpy()), rtol=1e-4, atol=1e-6
     )
     assert retrieval_places(x_BTD).shape[1] == batch.items_BL.shape[1]
 

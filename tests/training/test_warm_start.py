@@ -13,7 +13,7 @@ from feature_store.settings import Settings
 from feature_store.tables import CATALOG
 from tests.recommender_world import DAY, histories
 from tests.training.test_train_recommender import _NAMES, SMALL, config, publish_world
-from training.loop import begin_with
+from training.fit.loop import begin_with
 from training.programs import build_semantic_ids, train_recommender, train_tokenizer
 from training.programs.interface import Task
 
@@ -103,19 +103,19 @@ def test_other_semantic_ids_begin_anew(fit):
 
     task, _ = fit(DAY)
     bundle = task.registry.fetch(task.registry.find_candidate(DAY.isoformat(), "tiger"))
-    material = train_recommender.material_for(
-        task, train_recommender.MODELS["tiger"], train_recommender.day_material(task)
+    training_data = train_recommender.training_data_for(
+        task, train_recommender.MODELS["tiger"], train_recommender.day_training_data(task)
     )
     shape = bundle.document("training")["config"]
     assert shape["width"] == SMALL["tiger"]["width"]
-    assert _unlike(bundle, shape, material) == ""
-    known = material.vocabulary
+    assert _unlike(bundle, shape, training_data) == ""
+    known = training_data.vocabulary
     other = replace(known, generation="2024-04-07-abc")
-    assert "not of 2024-04-07-abc" in _unlike(bundle, shape, replace(material, vocabulary=other))
+    assert "not of 2024-04-07-abc" in _unlike(bundle, shape, replace(training_data, vocabulary=other))
     more_VQ = known.codes_VQ.copy()
     more_VQ[0, 0] = known.level_sizes[0]
     more = replace(known, codes_VQ=more_VQ)
-    said = _unlike(bundle, shape, replace(material, vocabulary=more))
+    said = _unlike(bundle, shape, replace(training_data, vocabulary=more))
     assert f"semantic IDs now of {list(more.level_sizes)}" in said
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tests.recommender_world import trained_bundle
-from training.answering import Answerer
-from training.bundle import BundleFormatError
+from training.registry.predictor import BundlePredictor
+from training.registry.bundle import BundleFormatError
 from training.models import MODELS, weights
-from training.models.popularity import Popularity, PopularityConfig
+from training.models.popularity.model import Popularity
+from training.settings.families import PopularityConfig
 
 
 @pytest.fixture
@@ -83,4 +84,4 @@ def test_a_bundle_with_such_weights_is_a_bundle_of_another_format(tmp_path):
     with pytest.raises(
         BundleFormatError, match=r"bundle at .* is refused: .* this code's populari"
     ):
-        Answerer.of(stranger, device="cpu")
+        BundlePredictor.of(stranger, device="cpu")

@@ -6,7 +6,7 @@ nothing and needs no mask.
 Times are optional, in seconds. They say when each position happened. What a position is asked, what
 comes after it, it is asked when the next position happened; so one column more, [B, L + 1], says
 when the last position is asked, and without it that is at once. Beyond a row's end times say when
-the row's own question is asked, as `Contexts.times_BL` does.
+the row's own question is asked, as `Queries.times_BL` does.
 
 B rows, L positions, W continuations of a row, S positions of each continuation, D width.
 """

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from training.data.contexts import PAD
+from training.data.queries import PAD
 from training.data.histories import Histories
 from training.data.slate_batches import SlateBatch, SlatePlan, share, slate_batch
 from training.data.slates import Slates, events_before, numbers_of
@@ -36,7 +36,7 @@ class Pairs:
     """P pairs; pair p holds items `offsets[p]` to `offsets[p + 1]` of both flat arrays.
 
     Attributes:
-        chosen: the better slates, with the contexts of both; `ids` are those of the slates that
+        chosen: the better slates, with the queries of both; `ids` are those of the slates that
             pairs were made of, several pairs each; strengths and dwell are of no meaning.
         rejected: items of the worse slates, int32, shape [N].
         kinds: why the rejected one is worse (`ranking`, `interest`, `diversity`), shape [P].
@@ -97,13 +97,13 @@ class Pairs:
         return self.where(self.chosen.are_among(slates))
 
     def keeping(self, choose: Callable[[Histories], np.ndarray]) -> "Pairs":
-        """All pairs with only chosen events in their contexts, as `Split.keeping` does it."""
+        """All pairs with only chosen events in their queries, as `Split.keeping` does it."""
         histories = self.chosen.histories
         is_read = choose(histories)
         return replace(self, chosen=self.chosen.reading(histories.where(is_read), is_read))
 
     def of_known(self, is_known_V: np.ndarray) -> "Pairs":
-        """The pairs all of whose items a model knows, with the events that it knows as contexts.
+        """The pairs all of whose items a model knows, with the events that it knows as queries.
 
         Args:
             is_known_V: which items it knows, bool, for every item of histories and pairs.
@@ -119,23 +119,23 @@ class Pairs:
 
     @cached_property
     def as_rejected(self) -> Slates:
-        """The worse slates with the contexts of the better."""
+        """The worse slates with the queries of the better."""
         return replace(self.chosen, items=self.rejected)
 
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Contexts, and for each the better and the worse slate.
+    """Queries, and for each the better and the worse slate.
 
     Attributes:
-        contexts: with the better slates; `num_targets` is that of this batch.
+        queries: with the better slates; `num_targets` is that of this batch.
         slate_B2M: the better and the worse slate of each row, item indices, `PAD` beyond the end.
         pair_B: number of each pair among all that are trained on, int64; what belongs to a pair
             once and for all is kept under it.
         num_targets: pairs of the whole batch over all processes.
     """
 
-    contexts: SlateBatch
+    queries: SlateBatch
     slate_B2M: Tensor
     pair_B: Tensor
     num_targets: int
@@ -143,8 +143,8 @@ class PairBatch:
 
     @property
     def items_BL(self) -> Tensor:
-        """Events of the contexts."""
-        return self.contexts.items_BL
+        """Events of the queries."""
+        return self.queries.items_BL
 
     @property
     def num_positions(self) -> int:
@@ -160,7 +160,7 @@ class PairBatch:
         """The same on another device."""
         return replace(
             self,
-            contexts=self.contexts.to(device),
+            queries=self.queries.to(device),
             slate_B2M=self.slate_B2M.to(device, non_blocking=True),
             pair_B=self.pair_B.to(device, non_blocking=True),
         )
@@ -169,11 +169,11 @@ class PairBatch:
 def pair_batch(
     pairs: Pairs, rows: np.ndarray, history_B: np.ndarray, *, max_history: int
 ) -> PairBatch:
-    """Some pairs with their contexts; `history_B` as for `slate_batch`."""
-    contexts = slate_batch(pairs.chosen.where(rows), history_B, max_history=max_history)
+    """Some pairs with their queries; `history_B` as for `slate_batch`."""
+    queries = slate_batch(pairs.chosen.where(rows), history_B, max_history=max_history)
     rejected_BM = torch.from_numpy(pairs.as_rejected.padded(rows)).long()
-    slate_B2M = torch.stack([contexts.slate_BM, rejected_BM], 1)
-    return PairBatch(contexts, slate_B2M, torch.from_numpy(rows), len(rows), len(rows))
+    slate_B2M = torch.stack([queries.slate_BM, rejected_BM], 1)
+    return PairBatch(queries, slate_B2M, torch.from_numpy(rows), len(rows), len(rows))
 
 
 def pair_batches(

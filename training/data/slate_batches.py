@@ -1,6 +1,6 @@
 """Slates as batches with little padding: histories, and the items to be said at places in them.
 
-A causal model that reads a history once has read the contexts of all slates along it. So slates of
+A causal model that reads a history once has read the queries of all slates along it. So slates of
 one user that lie near each other share a row of events; histories of like length then share a
 batch, up to a budget of padded positions. Batches and their order are a function of (seed, epoch)
 alone: a run can be resumed at any step of any epoch.
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.contexts import PAD, Contexts
+from training.data.queries import PAD, Queries
 from training.data.histories import SECOND
 from training.data.slates import Slates
 
@@ -104,7 +104,7 @@ def slate_batch(slates: Slates, history_B: np.ndarray, *, max_history: int) -> S
     np.maximum.at(end_H, history_B, position_B)
     last_H = np.searchsorted(history_B, np.arange(len(end_H)), side="right") - 1
     asked_at_B = slates.started_at // SECOND
-    contexts = Contexts.at(
+    queries = Queries.at(
         slates.histories,
         slates.user[last_H],
         end_H,
@@ -114,11 +114,11 @@ def slate_batch(slates: Slates, history_B: np.ndarray, *, max_history: int) -> S
     )
     slate_BM = torch.from_numpy(slates.padded(np.arange(len(slates)))).long()
     return SlateBatch(
-        torch.from_numpy(contexts.items_BL).long(),
-        torch.from_numpy(contexts.strengths_BL),
-        torch.from_numpy(contexts.times_BL),
+        torch.from_numpy(queries.items_BL).long(),
+        torch.from_numpy(queries.strengths_BL),
+        torch.from_numpy(queries.times_BL),
         torch.from_numpy(history_B),
-        torch.from_numpy(position_B - (end_H - contexts.lengths_B)[history_B]),
+        torch.from_numpy(position_B - (end_H - queries.lengths_B)[history_B]),
         torch.from_numpy(asked_at_B),
         slate_BM,
         int((slate_BM != PAD).sum()),
@@ -232,13 +232,13 @@ def _slates_of(
     return order[np.repeat(starts[histories], count) + place], history_B
 
 
-def slate_contexts(
+def slate_queries(
     slates: Slates, *, max_history: int, exclude_seen: bool, rows: int = 4096
-) -> Iterator[Contexts]:
-    """The contexts of slates in order, at most `rows` at a time, asked when each slate began."""
+) -> Iterator[Queries]:
+    """The queries of slates in order, at most `rows` at a time, asked when each slate began."""
     for start in range(0, len(slates), rows):
         part = slice(start, start + rows)
-        yield Contexts.at(
+        yield Queries.at(
             slates.histories,
             slates.user[part],
             slates.position[part],

@@ -38,7 +38,7 @@ class Slates:
     """S slates; slate s holds items `offsets[s]` to `offsets[s + 1]`.
 
     Attributes:
-        histories: where the contexts are read.
+        histories: where the queries are read.
         ids: the slates' own ids, shape [S].
         user: number of the user in `histories`, int64, shape [S].
         position: events of the user strictly before `started_at`, int64, shape [S].
@@ -171,7 +171,7 @@ class Slates:
         )
 
     def reading(self, histories: Histories, chosen: np.ndarray) -> "Slates":
-        """All slates with contexts of `histories`: the `chosen` events (bool) of their own."""
+        """All slates with queries of `histories`: the `chosen` events (bool) of their own."""
         chosen_before = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
         starts = self.histories.offsets[self.user]
         position = chosen_before[starts + self.position] - chosen_before[starts]
@@ -208,7 +208,7 @@ class SlateSplit:
         return SlateSplit(*parts, self.facts)
 
     def keeping(self, choose: Callable[[Histories], np.ndarray]) -> "SlateSplit":
-        """All slates with only chosen events in their contexts."""
+        """All slates with only chosen events in their queries."""
         chosen = choose(self.train.histories)
         histories = self.train.histories.where(chosen)
         return self.map(lambda slates: slates.reading(histories, chosen))

@@ -28,7 +28,7 @@ class OfEvents(Protocol):
     """Rows of another table as a fit gets them: what is asked after events of the histories."""
 
     def keeping(self, choose: Choice) -> Self:
-        """The same with only chosen events in the contexts; what is asked about stays."""
+        """The same with only chosen events in the queries; what is asked about stays."""
         ...
 
 
@@ -43,7 +43,7 @@ class Targets:
     """T events to predict, each from all events of its user before it.
 
     Attributes:
-        histories: what the contexts are read from: complete, held-out events included.
+        histories: what the queries are read from: complete, held-out events included.
         user: number of the user in `histories`, int64, shape [T]; never decreasing.
         position: the event's place in its user's history, int64, shape [T].
         slices: named subsets, bool, shape [T]: `new_items` (never seen in training),
@@ -79,7 +79,7 @@ class Targets:
         return Targets(self.histories, self.user[keep], self.position[keep], slices)
 
     def keeping(self, choose: Choice) -> "Targets":
-        """The targets among the chosen events, with only chosen events in the contexts."""
+        """The targets among the chosen events, with only chosen events in the queries."""
         chosen = choose(self.histories)
         chosen_before = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
         position = chosen_before[self.events] - chosen_before[self.histories.offsets[self.user]]
@@ -106,7 +106,7 @@ class Split:
     facts: Mapping[str, Any]
 
     def keeping(self, choose: Choice) -> "Split":
-        """The split with only chosen events, as contexts and as targets; who is held out stays."""
+        """The split with only chosen events, as queries and as targets; who is held out stays."""
         return replace(
             self,
             train=self.train.where(choose(self.train)),

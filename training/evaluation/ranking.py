@@ -161,7 +161,7 @@ def calibration_error(
 
 
 @dataclass(frozen=True)
-class Judged:
+class Predictions:
     """Probabilities of positive feedback beside the feedback.
 
     Attributes:
@@ -177,9 +177,9 @@ class Judged:
     def __len__(self) -> int:
         return len(self.user_T)
 
-    def where(self, keep_T: np.ndarray) -> "Judged":
+    def where(self, keep_T: np.ndarray) -> "Predictions":
         """The events of a mask."""
-        return Judged(self.user_T[keep_T], self.label_T[keep_T], self.probability_T[keep_T])
+        return Predictions(self.user_T[keep_T], self.label_T[keep_T], self.probability_T[keep_T])
 
     @cached_property
     def row_T(self) -> np.ndarray:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.data.contexts import PAD, TopK
+from training.data.queries import PAD, TopK
 from training.data.histories import Histories
 from training.data.splits import Targets
 from training.evaluation.metrics import LISTS, names_of, parse

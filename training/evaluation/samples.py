@@ -1,7 +1,7 @@
 """What the bootstrap draws from: values of users, of which any statistic can be taken anew.
 
 A sample is one entrant's answers on one slice. Lists and slates give means over a user's targets;
-feedback is a sample of its own (`training.evaluation.ranking.Judged`), whose AUC is no mean.
+feedback is a sample of its own (`training.evaluation.ranking.Predictions`), whose AUC is no mean.
 
 T targets, U users, M metrics, S replicates.
 """

@@ -16,38 +16,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training import inference
-from training.data.contexts import PAD
-from training.data.slate_batches import slate_contexts
+from training.data.queries import PAD
+from training.data.slate_batches import slate_queries
 from training.data.slates import Slates
 
 if TYPE_CHECKING:
     from training.models.interface import Model
 
 
-def said_slates(
+def recommended_slates(
     model: "Model", slates: Slates, k: int, *, max_history: int, exclude_seen: bool
 ) -> np.ndarray:
     """What a model says in the place of each slate, int32, [S, k]; `PAD` where it has no more.
 
     Args:
         model: of any family: its list of k is its slate.
-        slates: whose contexts are asked about.
+        slates: whose queries are asked about.
         k: places.
         max_history: events of context.
         exclude_seen: whether items of the history are left out.
     """
-    questions = slate_contexts(slates, max_history=max_history, exclude_seen=exclude_seen)
-    answers = [inference.recommend(model, contexts, k).items_Bk for contexts in questions]
+    questions = slate_queries(slates, max_history=max_history, exclude_seen=exclude_seen)
+    answers = [inference.recommend(model, queries, k).items_Bk for queries in questions]
     return np.concatenate([np.empty((0, k), dtype=np.int32), *answers])
 
 
 def slate_metrics(
-    said_SM: np.ndarray, engaged: Slates, cutoffs: Sequence[int]
+    slates_SM: np.ndarray, engaged: Slates, cutoffs: Sequence[int]
 ) -> dict[str, np.ndarray]:
     """Of every slate hit@k, recall@k and ndcg@k, float64, each of shape [S].
 
     Args:
-        said_SM: item indices, `PAD` for an empty place; no item twice.
+        slates_SM: item indices, `PAD` for an empty place; no item twice.
         engaged: the same S slates with only the items that were engaged with; at least one each.
         cutoffs: numbers of places, each at most M.
     Raises:
@@ -57,11 +57,11 @@ def slate_metrics(
         A slate of items 3, 8, 1 where 1, 8 and 9 were engaged with: two of three, places 2 and 3:
         (1/log2(3) + 1/log2(4)) / (1 + 1/log2(3) + 1/log2(4)) = 0.5307.
     """
-    _require_comparable(said_SM, engaged, cutoffs)
-    num_items = 1 + max(said_SM.max(initial=0), engaged.items.max(initial=0))
-    cell_SM = np.arange(len(said_SM))[:, None] * num_items + said_SM
+    _require_comparable(slates_SM, engaged, cutoffs)
+    num_items = 1 + max(slates_SM.max(initial=0), engaged.items.max(initial=0))
+    cell_SM = np.arange(len(slates_SM))[:, None] * num_items + slates_SM
     engaged_cell = engaged.slates * num_items + engaged.items
-    hit_SM = np.isin(cell_SM, engaged_cell) & (said_SM != PAD)
+    hit_SM = np.isin(cell_SM, engaged_cell) & (slates_SM != PAD)
     # An item that was shown twice is wanted once.
     distinct = np.unique(engaged_cell) // num_items
     wanted_S = np.bincount(distinct, minlength=len(engaged))
@@ -95,11 +95,11 @@ WORTH: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 """Metric of slates → (which of the first k places are right, how many items were wanted) → [S]."""
 
 
-def intra_list_similarity(said_SM: np.ndarray, vectors_VD: np.ndarray) -> np.ndarray:
+def intra_list_similarity(slates_SM: np.ndarray, vectors_VD: np.ndarray) -> np.ndarray:
     """Mean cosine of the pairs of items of each slate, float64, [S]; NaN below two known items.
 
     Args:
-        said_SM: item indices, `PAD` for an empty place.
+        slates_SM: item indices, `PAD` for an empty place.
         vectors_VD: a vector per item; one of zeros (or beyond the table) is of no known item.
     Example:
         >>> intra_list_similarity(np.array([[0, 1, 2]]), np.array([[1.0, 0], [1, 0], [0, 1]]))
@@ -107,8 +107,8 @@ def intra_list_similarity(said_SM: np.ndarray, vectors_VD: np.ndarray) -> np.nda
     """
     norm_V1 = np.linalg.norm(vectors_VD, axis=1, keepdims=True)
     unit_VD = vectors_VD / np.where(norm_V1 > 0, norm_V1, 1)
-    in_table_SM = (said_SM != PAD) & (said_SM < len(vectors_VD))
-    index_SM = np.where(in_table_SM, said_SM, 0)
+    in_table_SM = (slates_SM != PAD) & (slates_SM < len(vectors_VD))
+    index_SM = np.where(in_table_SM, slates_SM, 0)
     is_known_SM = in_table_SM & (norm_V1[index_SM, 0] > 0)
     x_SMD = unit_VD[index_SM] * is_known_SM[:, :, None]
     count_S = is_known_SM.sum(axis=1)
@@ -118,26 +118,26 @@ def intra_list_similarity(said_SM: np.ndarray, vectors_VD: np.ndarray) -> np.nda
         return np.where(count_S > 1, pairs_S / (count_S * (count_S - 1)), np.nan)
 
 
-def coverage(said_SM: np.ndarray, num_items: int) -> float:
+def coverage(slates_SM: np.ndarray, num_items: int) -> float:
     """Share of the catalogue that some slate holds.
 
     Example:
         >>> coverage(np.array([[0, 1], [1, PAD]]), 8)
         0.25
     """
-    return len(np.unique(said_SM[said_SM != PAD])) / num_items
+    return len(np.unique(slates_SM[slates_SM != PAD])) / num_items
 
 
-def repeats(said_SM: np.ndarray) -> float:
+def repeats(slates_SM: np.ndarray) -> float:
     """Share of the places whose item stands in an earlier place of the same slate, too.
 
     Example:
         >>> repeats(np.array([[4, 4, 5, 4], [1, 2, PAD, PAD]]))
         0.3333333333333333
     """
-    ordered_SM = np.sort(said_SM, axis=1)
+    ordered_SM = np.sort(slates_SM, axis=1)
     same = (ordered_SM[:, 1:] == ordered_SM[:, :-1]) & (ordered_SM[:, 1:] != PAD)
-    return float(same.sum() / max(1, (said_SM != PAD).sum()))
+    return float(same.sum() / max(1, (slates_SM != PAD).sum()))
 
 
 def per_user(values: Mapping[str, np.ndarray], user_S: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -161,13 +161,13 @@ def per_user(values: Mapping[str, np.ndarray], user_S: np.ndarray) -> tuple[np.n
     return users, means
 
 
-def _require_comparable(said_SM: np.ndarray, engaged: Slates, cutoffs: Sequence[int]) -> None:
-    if len(said_SM) != len(engaged):
-        raise ValueError(f"{len(said_SM)} slates were said, {len(engaged)} were shown")
+def _require_comparable(slates_SM: np.ndarray, engaged: Slates, cutoffs: Sequence[int]) -> None:
+    if len(slates_SM) != len(engaged):
+        raise ValueError(f"{len(slates_SM)} slates were said, {len(engaged)} were shown")
     if len(engaged) and engaged.lengths.min() < 1:
         raise ValueError(
             f"{(engaged.lengths < 1).sum()} slates were not engaged with: there is no right item;"
             " measure `slates.targets(minimum_strength=…)`"
         )
-    if max(cutoffs) > said_SM.shape[1]:
-        raise ValueError(f"cutoffs {list(cutoffs)} look beyond the {said_SM.shape[1]} places said")
+    if max(cutoffs) > slates_SM.shape[1]:
+        raise ValueError(f"cutoffs {list(cutoffs)} look beyond the {slates_SM.shape[1]} places said")

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.evaluation.ranking import Judged
+from training.evaluation.ranking import Predictions
 from training.evaluation.samples import Sample, UserMetrics
 from training.experiments.ratios import Ratios
 
@@ -108,7 +108,7 @@ def rows_of(sample: Sample) -> pa.Table:
     if isinstance(sample, UserMetrics):
         columns = dict(zip(sample.names, sample.values_UM.T, strict=True))
         return pa.table({"user": sample.users, "num_targets": sample.num_targets, **columns})
-    if isinstance(sample, Judged):
+    if isinstance(sample, Predictions):
         return pa.table(
             {
                 "user": sample.user_T,
@@ -124,7 +124,7 @@ def sample_of(rows: pa.Table) -> Sample:
     """The sample of `rows_of`."""
     columns = {name: rows[name].to_numpy() for name in rows.column_names}
     if "probability" in columns:
-        return Judged(columns["user"], columns["positive"].astype(bool), columns["probability"])
+        return Predictions(columns["user"], columns["positive"].astype(bool), columns["probability"])
     if "unit" in columns:
         return Ratios.from_arrow(rows)
     users, num_targets = columns.pop("user"), columns.pop("num_targets")

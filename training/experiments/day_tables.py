@@ -12,7 +12,7 @@ from training.programs.day_inputs import Inputs, read_histories
 from training.programs.held_out import read_held_out, unlisted_before
 from training.programs.interface import Task
 from training.programs.item_vectors import item_matrix, read_item_vectors
-from training.programs.material import Material, day_material, material_for, with_pairs
+from training.programs.training_data import TrainingData, day_training_data, training_data_for, with_pairs
 
 
 class DayTables:
@@ -20,18 +20,18 @@ class DayTables:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self._materials: dict[str, Material] = {}
+        self._materials: dict[str, TrainingData] = {}
         self._vectors: dict[str, np.ndarray] = {}
         self._held_out: dict[str, tuple[HeldOut, Inputs, np.ndarray]] = {}
 
     @property
     def inputs(self) -> dict[str, str]:
         """Content of every table that was read, by name."""
-        read = [material.inputs for material in self._materials.values()]
+        read = [training_data.inputs for training_data in self._materials.values()]
         read += [inputs for _, inputs, _ in self._held_out.values()]
         return {name: one["content_hash"] for inputs in read for name, one in inputs.items()}
 
-    def material(self, task: Task, fit: Fit) -> Material:
+    def training_data(self, task: Task, fit: Fit) -> TrainingData:
         """What a fit is given.
 
         Raises:
@@ -40,14 +40,14 @@ class DayTables:
         family = MODELS[fit.of]
         key = f"{_split_of(task)} {family.reads} {fit.aligned}"
         if key not in self._materials:
-            material = material_for(task, family, self._plain(task))
+            training_data = training_data_for(task, family, self._plain(task))
             self._materials[key] = (
-                self._with_pairs(task, material, key) if fit.aligned else material
+                self._with_pairs(task, training_data, key) if fit.aligned else training_data
             )
         return self._materials[key]
 
     def vectors(self, task: Task, fit: Fit) -> np.ndarray:
-        """A vector per item, for an aligned fit whose material was read, float32, [V, D]."""
+        """A vector per item, for an aligned fit whose training_data was read, float32, [V, D]."""
         return self._vectors[f"{_split_of(task)} {MODELS[fit.of].reads} {fit.aligned}"]
 
     def held_out(self, task: Task) -> tuple[HeldOut, Inputs, np.ndarray]:
@@ -60,14 +60,14 @@ class DayTables:
             self._held_out[key] = held_out, inputs, unlisted_before(task, split)
         return self._held_out[key]
 
-    def _plain(self, task: Task) -> Material:
+    def _plain(self, task: Task) -> TrainingData:
         key = _split_of(task)
         if key not in self._materials:
-            self._materials[key] = day_material(task)
+            self._materials[key] = day_training_data(task)
         return self._materials[key]
 
-    def _with_pairs(self, task: Task, material: Material, key: str) -> Material:
-        paired = with_pairs(task, material)
+    def _with_pairs(self, task: Task, training_data: TrainingData, key: str) -> TrainingData:
+        paired = with_pairs(task, training_data)
         inputs = dict(paired.inputs)
         vectors = read_item_vectors(task, inputs)
         self._vectors[key] = item_matrix(vectors, paired.vocabulary.num_items)

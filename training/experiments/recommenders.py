@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.answering import Reader
-from training.bundle import digest_of
+from training.registry.predictor import Reader
+from training.registry.bundle import digest_of
 from training.evaluation.boards import BOARDS, boards_of
 from training.evaluation.boards.interface import Terms
 from training.evaluation.metrics import metric_of
@@ -96,7 +96,7 @@ class RecommenderCell:
         self._how = AlignmentConfig(**config.alignment.settings)
         training = config.training_for(fit.of)
         self._training = alignment_training(self.task, training) if fit.aligned else training
-        self._material = tables.material(self.task, fit)
+        self._material = tables.training_data(self.task, fit)
         self._before = RecommenderCell(tables, fit.after, seed) if fit.after else None
         self.digest = self._digest()
         self._cells = tables.request.cells

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.bundle import digest_of
+from training.registry.bundle import digest_of
 from training.evaluation.tokenizer import (
     fit_without,
     held_out_items,

@@ -1,6 +1,6 @@
 """flat_slate: a slate as one line of codes, each a step of one stack; what HiGR is to beat.
 
-It reads contexts as HiGR does, has as many weights, learns the same slates and says them by the
+It reads queries as HiGR does, has as many weights, learns the same slates and says them by the
 same greedy choice, but there is no plan: every code of every item is a step of the whole stack.
 
     slate  s_1^1 … s_1^Q  s_2^1 … s_2^Q  …          position t predicts code t + 1
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from training.backbones import make_backbone
 from training.backbones.interface import Memory
-from training.data.contexts import PAD
+from training.data.queries import PAD
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.slate import NextItem, one_by_one
 from training.decoding.trie import CodeTrie
-from training.models.slate_fit import slate_family
-from training.models.slate_model import Read, SlateModel
+from training.models.slate.fit import slate_family
+from training.models.slate.model import Read, SlateModel
 from training.settings.families import FlatSlateConfig
 
 

@@ -1,6 +1,6 @@
 """What every model is: it reads histories once, and answers from what it has read.
 
-B contexts, L events of context, C candidates, k places in a list, V items in the catalogue.
+B queries, L events of context, C candidates, k places in a list, V items in the catalogue.
 """
 
 from collections.abc import Mapping
@@ -9,27 +9,27 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from training.configure import configure
-from training.data.contexts import PAD, Contexts, TopK, contexts_of
+from training.settings.configure import configure
+from training.data.queries import PAD, Queries, TopK, queries_of
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
-from training.fitting import FitReport, Fitting
+from training.fit.fitting import FitReport, Fitting
 from training.settings.spec import FamilySpec, Question
 
 __all__ = [
     "PAD",
-    "Contexts",
+    "Queries",
     "Family",
     "Model",
     "Ranks",
     "Recommends",
     "State",
     "TopK",
-    "contexts_of",
+    "queries_of",
 ]
 
 State = Any
-"""What a model keeps of contexts that it has read; its own business. Answering doesn't use it up,
+"""What a model keeps of queries that it has read; its own business. Answering doesn't use it up,
 so that it can be asked again."""
 
 
@@ -47,17 +47,17 @@ class Model(Protocol):
         """What this one can be asked: a family may leave it to its config."""
         ...
 
-    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
-        """How many of the contexts fit into memory at a time, read and answered; at least 1.
+    def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
+        """How many of the queries fit into memory at a time, read and answered; at least 1.
 
         Args:
-            contexts: the questions, as wide as the widest.
+            queries: the questions, as wide as the widest.
             k: places of the lists that will be asked for; 0: none.
             num_candidates: candidates of each that will be ranked; 0: none.
         """
         ...
 
-    def read(self, contexts: Contexts) -> State:
+    def read(self, queries: Queries) -> State:
         """The histories, read once. A history is read the same whatever else is in the batch."""
         ...
 

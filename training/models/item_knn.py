@@ -5,7 +5,7 @@
                          recency_decay^a · sim(i, j)         over the `neighbours` nearest j of i
 
 after Sarwar et al. 2001 (cosine) with shrinkage as in Deshpande and Karypis 2004. Items that no
-neighbour speaks for follow by popularity. V items, n neighbours, B contexts, L events.
+neighbour speaks for follow by popularity. V items, n neighbours, B queries, L events.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,9 +19,9 @@ from torch import Tensor
 from training.data.histories import Histories
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
-from training.fitting import FitReport, Fitting
-from training.models.interface import PAD, Contexts, Family, TopK
-from training.models.popularity import popularity_scores
+from training.fit.fitting import FitReport, Fitting
+from training.models.interface import PAD, Queries, Family, TopK
+from training.models.popularity.model import popularity_scores
 from training.models.ranking import best_items, rows_within
 from training.settings import FAMILIES
 from training.settings.families import ItemKnnConfig
@@ -72,35 +72,35 @@ class ItemKnn:
         names = ("neighbours", "similarities", "popularity")
         return cls(*(tensors[name].numpy() for name in names), config)
 
-    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+    def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
         """Rows whose votes, and whose scores of all items, fit into `CHUNK_CELLS`."""
-        votes = contexts.items_BL.shape[1] * self.neighbours_Vn.shape[1]
+        votes = queries.items_BL.shape[1] * self.neighbours_Vn.shape[1]
         return rows_within(CHUNK_CELLS, max(len(self.popularity_V), votes))
 
-    def read(self, contexts: Contexts) -> Contexts:
-        """The contexts: their items are looked up when it is asked."""
-        return contexts
+    def read(self, queries: Queries) -> Queries:
+        """The queries: their items are looked up when it is asked."""
+        return queries
 
-    def select(self, state: Contexts, rows: np.ndarray) -> Contexts:
-        """Some of the contexts."""
+    def select(self, state: Queries, rows: np.ndarray) -> Queries:
+        """Some of the queries."""
         return state.where(rows)
 
-    def recommend(self, state: Contexts, k: int) -> TopK:
+    def recommend(self, state: Queries, k: int) -> TopK:
         """The k items that the history's items speak for most."""
         return best_items(torch.from_numpy(self._scores(state)), state, k)
 
-    def _scores(self, contexts: Contexts) -> np.ndarray:
-        items_BL, num_items = contexts.items_BL, len(self.popularity_V)
+    def _scores(self, queries: Queries) -> np.ndarray:
+        items_BL, num_items = queries.items_BL, len(self.popularity_V)
         row_E, column_E = np.nonzero(items_BL != PAD)
-        age_E = contexts.lengths_B[row_E] - 1 - column_E
+        age_E = queries.lengths_B[row_E] - 1 - column_E
         weight_E = self.config.recency_decay**age_E
         item_E = items_BL[row_E, column_E]
         cells_En = row_E[:, None] * num_items + self.neighbours_Vn[item_E]
         votes_En = weight_E[:, None] * self.similarities_Vn[item_E]
         scores = np.bincount(
-            cells_En.ravel(), weights=votes_En.ravel(), minlength=len(contexts) * num_items
+            cells_En.ravel(), weights=votes_En.ravel(), minlength=len(queries) * num_items
         )
-        scores_BV = scores.reshape(len(contexts), num_items) + self.popularity_V
+        scores_BV = scores.reshape(len(queries), num_items) + self.popularity_V
         return scores_BV.astype(np.float32)
 
 

@@ -3,7 +3,7 @@
 Up to some number of items all scores are made at once. Beyond it they are made block by block, or
 by FAISS's flat inner-product index where that is installed: all three give the same lists.
 
-B contexts, D width, V items, k places, W places looked at.
+B queries, D width, V items, k places, W places looked at.
 """
 
 import importlib
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.models.interface import PAD, Contexts, TopK
+from training.models.interface import PAD, Queries, TopK
 from training.models.ranking import best_items
 
 ALL_AT_ONCE = 100_000
@@ -37,21 +37,21 @@ class ItemIndex:
             self._faiss = _faiss().IndexFlatIP(items_VD.shape[1])
             self._faiss.add(np.ascontiguousarray(self._items_VD.cpu().numpy()))
 
-    def nearest(self, query_BD: Tensor, contexts: Contexts, k: int) -> TopK:
+    def nearest(self, query_BD: Tensor, queries: Queries, k: int) -> TopK:
         """The k items with the largest `query · item`, excluded and unlisted ones left out.
 
         Args:
             query_BD: a vector per context.
-            contexts: whose excluded and unlisted items are left out.
+            queries: whose excluded and unlisted items are left out.
             k: places in a list; places beyond the items on offer hold `PAD`.
         """
         query_BD, num_items = query_BD.float(), len(self._items_VD)
         if num_items <= ALL_AT_ONCE:
-            return best_items(query_BD @ self._items_VD.T, contexts, k)
-        most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
-        listed_N, index = self._without(contexts.unlisted)
+            return best_items(query_BD @ self._items_VD.T, queries, k)
+        most_excluded = int(np.diff(queries.excluded_offsets).max(initial=0))
+        listed_N, index = self._without(queries.unlisted)
         scores_BW, place_BW = index.search(query_BD, min(len(listed_N), k + most_excluded))
-        return _struck(scores_BW, listed_N[place_BW], contexts, k, num_items)
+        return _struck(scores_BW, listed_N[place_BW], queries, k, num_items)
 
     def search(self, query_BD: Tensor, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Scores and items of the `width` best of each query, best first."""
@@ -94,12 +94,12 @@ def _faiss() -> Any | None:
 
 
 def _struck(
-    scores_BW: np.ndarray, items_BW: np.ndarray, contexts: Contexts, k: int, num_items: int
+    scores_BW: np.ndarray, items_BW: np.ndarray, queries: Queries, k: int, num_items: int
 ) -> TopK:
     """The first k of each row that are not excluded."""
     num_rows = len(items_BW)
     cell_BW = np.arange(num_rows)[:, None] * num_items + items_BW
-    offered_BW = ~np.isin(cell_BW, contexts.excluded_rows * num_items + contexts.excluded)
+    offered_BW = ~np.isin(cell_BW, queries.excluded_rows * num_items + queries.excluded)
     place_BW = np.cumsum(offered_BW, axis=1) - 1
     row, column = np.nonzero(offered_BW & (place_BW < k))
     items_Bk = np.full((num_rows, k), PAD, dtype=np.int32)

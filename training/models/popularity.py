@@ -15,8 +15,8 @@ from torch import Tensor
 from training.data.histories import DAY
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
-from training.fitting import FitReport, Fitting
-from training.models.interface import PAD, Contexts, Family, TopK
+from training.fit.fitting import FitReport, Fitting
+from training.models.interface import PAD, Queries, Family, TopK
 from training.models.ranking import rows_within
 from training.settings import FAMILIES
 from training.settings.families import PopularityConfig
@@ -55,41 +55,41 @@ class Popularity:
         """The list that had these scores."""
         return cls(tensors["scores"].numpy(), config)
 
-    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+    def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
         """Rows whose looked-at ranks fit into `CHUNK_CELLS`."""
-        return rows_within(CHUNK_CELLS, self._width(contexts, k))
+        return rows_within(CHUNK_CELLS, self._width(queries, k))
 
-    def read(self, contexts: Contexts) -> Contexts:
-        """The contexts: there is nothing to make of a history."""
-        return contexts
+    def read(self, queries: Queries) -> Queries:
+        """The queries: there is nothing to make of a history."""
+        return queries
 
-    def select(self, state: Contexts, rows: np.ndarray) -> Contexts:
-        """Some of the contexts."""
+    def select(self, state: Queries, rows: np.ndarray) -> Queries:
+        """Some of the queries."""
         return state.where(rows)
 
-    def recommend(self, state: Contexts, k: int) -> TopK:
+    def recommend(self, state: Queries, k: int) -> TopK:
         """The k most popular listed items that a context does not exclude.
 
         The excluded are struck from the first ranks; the first k left are the answer.
         """
-        contexts, width = state, self._width(state, k)
-        offered = np.ones((len(contexts), width), dtype=bool)
-        unlisted = self._rank_V[contexts.unlisted]
+        queries, width = state, self._width(state, k)
+        offered = np.ones((len(queries), width), dtype=bool)
+        unlisted = self._rank_V[queries.unlisted]
         offered[:, unlisted[unlisted < width]] = False
-        ranks = self._rank_V[contexts.excluded]
+        ranks = self._rank_V[queries.excluded]
         inside = ranks < width
-        offered[contexts.excluded_rows[inside], ranks[inside]] = False
+        offered[queries.excluded_rows[inside], ranks[inside]] = False
         place = np.cumsum(offered, axis=1) - 1
         row, rank = np.nonzero(offered & (place < k))
-        items_Bk = np.full((len(contexts), k), PAD, dtype=np.int32)
+        items_Bk = np.full((len(queries), k), PAD, dtype=np.int32)
         items_Bk[row, place[row, rank]] = self._ranked_V[rank]
         scores_Bk = np.where(items_Bk == PAD, -np.inf, self.scores_V[items_Bk])
         return TopK(items_Bk, scores_Bk.astype(np.float32))
 
-    def _width(self, contexts: Contexts, k: int) -> int:
+    def _width(self, queries: Queries, k: int) -> int:
         """Ranks among which k items are left, whatever is excluded."""
-        most_excluded = int(np.diff(contexts.excluded_offsets).max(initial=0))
-        return min(len(self.scores_V), k + most_excluded + len(contexts.unlisted))
+        most_excluded = int(np.diff(queries.excluded_offsets).max(initial=0))
+        return min(len(self.scores_V), k + most_excluded + len(queries.unlisted))
 
 
 def popularity_scores(split: Split, num_items: int, half_life_days: float | None) -> np.ndarray:

@@ -1,23 +1,23 @@
-"""From scores over the catalogue to lists: exclusion and the k best. B contexts, V items."""
+"""From scores over the catalogue to lists: exclusion and the k best. B queries, V items."""
 
 import numpy as np
 import torch
 
-from training.models.interface import PAD, Contexts, TopK
+from training.models.interface import PAD, Queries, TopK
 
 
-def best_items(scores_BV: torch.Tensor, contexts: Contexts, k: int) -> TopK:
+def best_items(scores_BV: torch.Tensor, queries: Queries, k: int) -> TopK:
     """The k best-scored items of each context, excluded and unlisted ones left out.
 
     Args:
         scores_BV: floats, overwritten where an item is excluded; -inf is never answered.
-        contexts: the B contexts that were scored.
+        queries: the B queries that were scored.
         k: places in a list; places beyond the items on offer hold `PAD`.
     """
     device = scores_BV.device
-    rows = torch.from_numpy(contexts.excluded_rows).to(device)
-    scores_BV[rows, torch.from_numpy(contexts.excluded).long().to(device)] = -torch.inf
-    scores_BV[:, torch.from_numpy(contexts.unlisted).long().to(device)] = -torch.inf
+    rows = torch.from_numpy(queries.excluded_rows).to(device)
+    scores_BV[rows, torch.from_numpy(queries.excluded).long().to(device)] = -torch.inf
+    scores_BV[:, torch.from_numpy(queries.unlisted).long().to(device)] = -torch.inf
     best = scores_BV.topk(min(k, scores_BV.shape[1]), dim=1)
     scores_Bk = best.values.float().cpu().numpy()
     items_Bk = best.indices.cpu().numpy().astype(np.int32)

@@ -24,14 +24,14 @@ from training.backbones import make_backbone
 from training.data.batches import Batch
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
-from training.fitting import FitReport, Fitting
-from training.loop import fit_model
+from training.fit.fitting import FitReport, Fitting
+from training.fit.loop import fit_model
 from training.losses.next_item import (
     chunked_softmax_loss,
     position_softmax_loss,
     sampled_softmax_loss,
 )
-from training.models.interface import Contexts, Family, TopK
+from training.models.interface import Queries, Family, TopK
 from training.models.ranking import best_items, rows_within
 from training.settings import FAMILIES
 from training.settings.families import SasrecConfig
@@ -81,11 +81,11 @@ class SasrecState:
     """Histories that were read once.
 
     Attributes:
-        contexts: their questions.
+        queries: their questions.
         x_BD: what the model expects next.
     """
 
-    contexts: Contexts
+    queries: Queries
     x_BD: Tensor
 
 
@@ -169,32 +169,32 @@ class Sasrec(nn.Module):
         x_ND = F.normalize(x_ND, dim=-1, eps=1e-6) / self.config.temperature
         return x_ND, F.normalize(self.items_VD, dim=-1, eps=1e-6)
 
-    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+    def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
         """Rows whose widest array fits into `CHUNK_CELLS`."""
-        config, length = self.config, contexts.items_BL.shape[1]
+        config, length = self.config, queries.items_BL.shape[1]
         scores = config.num_heads * length**2 if config.backbone == "hstu" else 0
         return rows_within(CHUNK_CELLS, max(self.num_items, length * config.width, scores))
 
     @torch.inference_mode()
-    def read(self, contexts: Contexts) -> SasrecState:
+    def read(self, queries: Queries) -> SasrecState:
         """What is expected after each context."""
         self.eval()
         device = self.items_VD.device
-        items_BL = torch.from_numpy(contexts.items_BL).long().to(device)
-        times_BL = np.concatenate([contexts.times_BL, contexts.asked_at_B[:, None]], 1)
-        last_B = torch.from_numpy(contexts.lengths_B).to(device)
+        items_BL = torch.from_numpy(queries.items_BL).long().to(device)
+        times_BL = np.concatenate([queries.times_BL, queries.asked_at_B[:, None]], 1)
+        last_B = torch.from_numpy(queries.lengths_B).to(device)
         x_BLD = self.encode(items_BL, torch.from_numpy(times_BL).to(device))
-        return SasrecState(contexts, x_BLD[torch.arange(len(last_B), device=device), last_B])
+        return SasrecState(queries, x_BLD[torch.arange(len(last_B), device=device), last_B])
 
     def select(self, state: SasrecState, rows: np.ndarray) -> SasrecState:
         """Some of the rows."""
-        return SasrecState(state.contexts.where(rows), state.x_BD[rows])
+        return SasrecState(state.queries.where(rows), state.x_BD[rows])
 
     @torch.inference_mode()
     def recommend(self, state: SasrecState, k: int) -> TopK:
         """The k items with the largest logits after each context."""
         x_BD, items_VD = self.compared(state.x_BD)
-        return best_items(x_BD @ items_VD.T, state.contexts, k)
+        return best_items(x_BD @ items_VD.T, state.queries, k)
 
 
 def _backbone(config: SasrecConfig) -> nn.Module:

@@ -27,9 +27,9 @@ from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.decoding.beam import beam_search, top_items
 from training.decoding.trie import CodeTrie, ListedTrie
-from training.fitting import FitReport, Fitting
-from training.loop import fit_model
-from training.models.interface import Contexts, Family, TopK
+from training.fit.fitting import FitReport, Fitting
+from training.fit.loop import fit_model
+from training.models.interface import Queries, Family, TopK
 from training.models.ranking import rows_within
 from training.settings import FAMILIES
 from training.settings.families import TigerConfig
@@ -44,14 +44,14 @@ class TigerState:
     """Histories that were read once.
 
     Attributes:
-        contexts: their questions, without the events whose items have no code.
+        queries: their questions, without the events whose items have no code.
         last_BD: the vector after the last code.
         memory: the backbone's.
         lengths_B: tokens of each row.
         asked_at_B: when what comes next happens, seconds.
     """
 
-    contexts: Contexts
+    queries: Queries
     last_BD: Tensor
     memory: Memory
     lengths_B: Tensor
@@ -135,35 +135,35 @@ class Tiger(nn.Module):
         ]
         return torch.stack(losses).sum()
 
-    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+    def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
         """Rows whose beams' attention scores fit into `CHUNK_CELLS`."""
         levels = len(self.level_sizes)
-        queries = max(k, self.config.beam_width) * levels
-        keys = contexts.items_BL.shape[1] * levels + 1 + queries
-        return rows_within(CHUNK_CELLS, queries * keys)
+        beams = max(k, self.config.beam_width) * levels
+        keys = queries.items_BL.shape[1] * levels + 1 + beams
+        return rows_within(CHUNK_CELLS, beams * keys)
 
     @torch.inference_mode()
-    def read(self, contexts: Contexts) -> TigerState:
+    def read(self, queries: Queries) -> TigerState:
         """Run the histories once, as far as their items have codes."""
         self.eval()
         device = self.codes_VQ.device
-        contexts = contexts.of_known((self.codes_VQ[:, 0] >= 0).cpu().numpy())
-        items_BL = torch.from_numpy(contexts.items_BL).long().to(device)
-        asked_B = torch.from_numpy(contexts.asked_at_B).to(device)
-        times_BL = torch.cat([torch.from_numpy(contexts.times_BL).to(device), asked_B[:, None]], 1)
-        lengths_B = 1 + len(self.level_sizes) * torch.from_numpy(contexts.lengths_B).to(device)
+        queries = queries.of_known((self.codes_VQ[:, 0] >= 0).cpu().numpy())
+        items_BL = torch.from_numpy(queries.items_BL).long().to(device)
+        asked_B = torch.from_numpy(queries.asked_at_B).to(device)
+        times_BL = torch.cat([torch.from_numpy(queries.times_BL).to(device), asked_B[:, None]], 1)
+        lengths_B = 1 + len(self.level_sizes) * torch.from_numpy(queries.lengths_B).to(device)
         x_BTD = self.embed(items_BL)
         times_BT = self.token_times(times_BL)[:, : x_BTD.shape[1] + 1]
         x_BTD, memory = self.backbone.remember(x_BTD, times_BT)
         last_BD = x_BTD[torch.arange(len(x_BTD), device=device), lengths_B - 1]
-        return TigerState(contexts, last_BD, memory, lengths_B, asked_B)
+        return TigerState(queries, last_BD, memory, lengths_B, asked_B)
 
     @torch.inference_mode()
     def select(self, state: TigerState, rows: np.ndarray) -> TigerState:
         """Some of the rows."""
-        row_N = torch.from_numpy(np.arange(len(state.contexts))[rows]).to(state.last_BD.device)
+        row_N = torch.from_numpy(np.arange(len(state.queries))[rows]).to(state.last_BD.device)
         return TigerState(
-            state.contexts.where(rows),
+            state.queries.where(rows),
             state.last_BD[row_N],
             self.backbone.select(state.memory, row_N),
             state.lengths_B[row_N],
@@ -173,10 +173,10 @@ class Tiger(nn.Module):
     @torch.inference_mode()
     def recommend(self, state: TigerState, k: int) -> TopK:
         """Items of the k or more best semantic IDs that exist; an ID's items share its score."""
-        contexts = state.contexts
-        trie = self._listed.of(self.trie, contexts.unlisted)
+        queries = state.queries
+        trie = self._listed.of(self.trie, queries.unlisted)
         if trie is None:
-            return TopK.of_none(len(contexts), k)
+            return TopK.of_none(len(queries), k)
 
         def step(prefix_BWl: Tensor, parent_BW: Tensor) -> Tensor:
             level = prefix_BWl.shape[-1]
@@ -186,11 +186,11 @@ class Tiger(nn.Module):
             x_BWlD = self.backbone.extend(state.memory, state.lengths_B, x_BWlD, state.asked_at_B)
             return self.heads[level](x_BWlD[:, :, -1])
 
-        seen_BE = torch.from_numpy(contexts.excluded_BE).to(state.last_BD.device)
+        seen_BE = torch.from_numpy(queries.excluded_BE).to(state.last_BD.device)
         beams = beam_search(
             step,
             trie,
-            num_rows=len(contexts),
+            num_rows=len(queries),
             beam_width=max(k, self.config.beam_width),
             seen_BE=seen_BE,
             normalisation=self.config.normalisation,

@@ -12,8 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from feature_store.steps import run_first
-from training.bundle import Bundle
-from training.fitting import Observer
+from training.registry.bundle import Bundle
+from training.fit.fitting import Observer
 from training.models import MODELS, weights
 from training.models.interface import Family
 from training.models.weights import Kept
@@ -22,12 +22,12 @@ from training.programs.fit_observers import LineObserver, RunObserver
 from training.programs.fits import align_model, alignment_training
 from training.programs.interface import Facts, ProgramError, Task
 from training.programs.item_vectors import item_matrix, read_item_vectors
-from training.programs.material import (
-    Material,
+from training.programs.training_data import (
+    TrainingData,
     checkpoints_of,
-    day_material,
+    day_training_data,
     keep,
-    material_for,
+    training_data_for,
     with_pairs,
 )
 from training.settings.alignment import AlignmentConfig
@@ -51,13 +51,13 @@ def run(task: Task) -> Facts:
     trained = task.registry.find_candidate(day, name, is_aligned=False)
     if trained is None:
         raise ProgramError(f"no candidate of {name} for {day}; {run_first('challenger')}")
-    material = with_pairs(task, material_for(task, family, day_material(task)))
-    inputs = dict(material.inputs)
-    vectors = item_matrix(read_item_vectors(task, inputs), material.vocabulary.num_items)
-    material = replace(material, inputs=inputs)
+    training_data = with_pairs(task, training_data_for(task, family, day_training_data(task)))
+    inputs = dict(training_data.inputs)
+    vectors = item_matrix(read_item_vectors(task, inputs), training_data.vocabulary.num_items)
+    training_data = replace(training_data, inputs=inputs)
     training = alignment_training(task, task.config.training_for(name))
     config = {**config_document(task, family, shape, training), "alignment": asdict(how)}
-    digest = fit_digest(config, material, trained=trained.digest)
+    digest = fit_digest(config, training_data, trained=trained.digest)
     known = task.registry.find_candidate(day, name)
     if known is not None and known.inputs_digest == digest:
         document = task.registry.fetch(known).document("training")
@@ -71,7 +71,7 @@ def run(task: Task) -> Facts:
             task,
             model,
             how,
-            material,
+            training_data,
             training,
             vectors_VD=vectors,
             checkpoints=checkpoints_of(task, f"{name}-aligned"),
@@ -85,7 +85,7 @@ def run(task: Task) -> Facts:
         model, document = fit((RunObserver(tracked), LineObserver()))
         tracked.describe({**document["settings"], **document["alignment"]})
         with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
-            bundle = _keep(task, family, model, material, config, begin, document, Path(scratch))
+            bundle = _keep(task, family, model, training_data, config, begin, document, Path(scratch))
             tracked.log_candidate(bundle)
     shutil.rmtree(checkpoints_of(task, f"{name}-aligned"), ignore_errors=True)
     return {
@@ -103,7 +103,7 @@ def _keep(
     task: Task,
     family: Family,
     model: Kept,
-    material: Material,
+    training_data: TrainingData,
     config: Facts,
     begin: Bundle,
     document: Facts,
@@ -111,7 +111,7 @@ def _keep(
 ) -> Bundle:
     """The aligned bundle: its document of the training is the pretraining's, with the alignment."""
     training = {**begin.document("training"), "alignment": document, "trained": begin.digest}
-    return keep(task, family, model, material, config, training, scratch)
+    return keep(task, family, model, training_data, config, training, scratch)
 
 
 def _told(name: str, document: Facts) -> str:

@@ -51,7 +51,7 @@ def read_slates(task: Task, histories: Histories, inputs: Inputs) -> Slates | No
 
     Args:
         task: store and day.
-        histories: where the contexts are.
+        histories: where the queries are.
         inputs: gets the entry `slates`, where there are any.
     Returns:
         None where no slate was published by the day.
@@ -115,7 +115,7 @@ def read_items(task: Task, inputs: Inputs) -> pa.Table:
 def read_unlisted(store: FeatureStore, day: date, *, asked_on: date | None = None) -> np.ndarray:
     """Items that nobody may be recommended on a day: the catalogue no longer lists them.
 
-    The one place that says so, for every family: `Answerer` and `Contexts` carry it to them.
+    The one place that says so, for every family: `BundlePredictor` and `Queries` carry it to them.
 
     Args:
         store: its `items`, as the day's run left them.

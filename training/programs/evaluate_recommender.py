@@ -17,15 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_store.log_lines import Progress
-from training.answering import Answerer, codes_of
-from training.bundle import Bundle, digest_of
+from training.registry.predictor import BundlePredictor, codes_of
+from training.registry.bundle import Bundle, digest_of
 from training.config import TrainingConfig
 from training.evaluation.boards import boards_of
 from training.evaluation.boards.interface import Board, Measured, Terms
 from training.evaluation.bootstrap import Bootstrap
 from training.evaluation.record import CHAMPION, PRETRAINED, VERSION, Evaluation
 from training.evaluation.scoring import Answers, score_boards, who_faces_whom
-from training.gate import require_measured
+from training.evaluation.gate import require_measured
 from training.programs.day_inputs import Inputs, read_histories, split_histories
 from training.programs.entrants import (
     entrants,
@@ -139,16 +139,16 @@ def _ask_all(
     for number, (label, bundle) in enumerate(bundles.items(), start=1):
         if bundle.digest not in by_digest:
             LOG.info("evaluating %s, %d of %d", label, number, len(bundles))
-            answerer = Answerer.of(bundle, device=task.device, unlisted=unlisted)
-            able = [board for board in boards if board.name in answerer.answers]
-            by_digest[bundle.digest] = {board.name: _ask(board, answerer) for board in able}
+            predictor = BundlePredictor.of(bundle, device=task.device, unlisted=unlisted)
+            able = [board for board in boards if board.name in predictor.answers]
+            by_digest[bundle.digest] = {board.name: _ask(board, predictor) for board in able}
     return {label: by_digest[bundle.digest] for label, bundle in bundles.items()}
 
 
-def _ask(board: Board, answerer: Answerer) -> Measured:
+def _ask(board: Board, predictor: BundlePredictor) -> Measured:
     started = time.perf_counter()
-    progress = Progress(LOG, f"{answerer.bundle.family}: {board.asks_for}", len(board))
-    measured = board.measure(answerer, progress.at)
+    progress = Progress(LOG, f"{predictor.bundle.family}: {board.asks_for}", len(board))
+    measured = board.measure(predictor, progress.at)
     return replace(measured, seconds=round(time.perf_counter() - started, 3))
 
 

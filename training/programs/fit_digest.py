@@ -9,12 +9,12 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from training.bundle import digest_of
+from training.registry.bundle import digest_of
 from training.config import Training
 from training.data.splits import fit_facts
 from training.models.interface import Family
 from training.programs.interface import Facts, Task
-from training.programs.material import Material, loop_settings
+from training.programs.training_data import TrainingData, loop_settings
 
 OF_VALIDATION = ("exclude_seen", "positive_strength")
 """Fields of `evaluation` that stop a fit. Those that split are taken from the split, where windows
@@ -42,20 +42,20 @@ def config_document(task: Task, family: Family, shape: Any, training: Training) 
     }
 
 
-def fit_digest(config: Facts, material: Material, **begins_with: Any) -> str:
+def fit_digest(config: Facts, training_data: TrainingData, **begins_with: Any) -> str:
     """SHA-256 of what determines a fit.
 
     Args:
         config: of `config_document`.
-        material: rows, by the content of the tables they were read from, and their split.
+        training_data: rows, by the content of the tables they were read from, and their split.
         begins_with: digests of the weights that the fit begins with, and what else it depends on.
     """
     return digest_of(
         {
-            "inputs": {table: read["content_hash"] for table, read in material.inputs.items()},
-            "generation": material.generation,
+            "inputs": {table: read["content_hash"] for table, read in training_data.inputs.items()},
+            "generation": training_data.generation,
             "config": config,
-            "split": fit_facts(material.split.facts),
+            "split": fit_facts(training_data.split.facts),
             # `tokens_per_batch` is of each process.
             "processes": int(os.environ.get("WORLD_SIZE", "1")),
             **begins_with,

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from feature_store.log_lines import PROGRESS, in_words
-from training.fitting import Observer
-from training.registry import TrackedRun
+from training.fit.fitting import Observer
+from training.registry.client import TrackedRun
 
 LOG = logging.getLogger(__name__)
 

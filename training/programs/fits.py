@@ -1,4 +1,4 @@
-"""A fit of the daily chain: what a family, or an alignment, makes of the day's material.
+"""A fit of the daily chain: what a family, or an alignment, makes of the day's training_data.
 
 The programs that keep bundles and the grid of experiments fit by these functions alone.
 """
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from training.config import Training
-from training.fitting import Observer
-from training.models.alignment import align
+from training.fit.fitting import Observer
+from training.models.slate.alignment import align
 from training.models.interface import Family
-from training.models.slate_model import SlateModel
+from training.models.slate.model import SlateModel
 from training.models.weights import Kept
 from training.programs.interface import Facts, Task
-from training.programs.material import Material, fitting_of, read_by, training_document
+from training.programs.training_data import TrainingData, fitting_of, read_by, training_document
 from training.settings.alignment import AlignmentConfig
 
 
@@ -26,7 +26,7 @@ def fit_family(
     task: Task,
     family: Family,
     shape: Any,
-    material: Material,
+    training_data: TrainingData,
     training: Training,
     *,
     checkpoints: Path,
@@ -39,7 +39,7 @@ def fit_family(
         task: preset, device.
         family: what is fitted.
         shape: the family's config.
-        material: what it is fitted on, all events.
+        training_data: what it is fitted on, all events.
         training: the loop's settings, and how weak an event may be that is read.
         checkpoints: folder for the checkpoint.
         observers: told about steps and epochs.
@@ -47,7 +47,7 @@ def fit_family(
     """
     fitting = fitting_of(task, training, checkpoints, tuple(observers))
     fitting = replace(fitting, first_weights=first_weights)
-    read = read_by(material, training)
+    read = read_by(training_data, training)
     started = time.perf_counter()
     model, report = family.fit(read.split, shape, fitting, read.vocabulary, read.data)
     return model, training_document(report, time.perf_counter() - started)
@@ -57,7 +57,7 @@ def align_model(
     task: Task,
     model: SlateModel,
     how: AlignmentConfig,
-    material: Material,
+    training_data: TrainingData,
     training: Training,
     *,
     vectors_VD: np.ndarray,
@@ -70,7 +70,7 @@ def align_model(
         task: preset, device.
         model: on the task's device.
         how: method and what may not be lost.
-        material: with slates and preference pairs.
+        training_data: with slates and preference pairs.
         training: of `alignment_training`.
         vectors_VD: a vector per item, float32, [V, D].
         checkpoints: folder for the checkpoint.
@@ -78,14 +78,14 @@ def align_model(
     """
     fitting = fitting_of(task, training, checkpoints, tuple(observers))
     started = time.perf_counter()
-    data = read_by(material, training).data
+    data = read_by(training_data, training).data
     aligned, report = align(
         model,
         data["slates"],
         data["preference_pairs"],
         how,
         fitting,
-        material.vocabulary,
+        training_data.vocabulary,
         item_vectors_VD=vectors_VD,
     )
     return aligned, training_document(report, time.perf_counter() - started)

@@ -18,7 +18,7 @@ from training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from feature_store.store import FeatureStore
-    from training.registry import Registry
+    from training.registry.client import Registry
 
 Facts = dict[str, Any]
 
@@ -60,7 +60,7 @@ class Task:
     @cached_property
     def registry(self) -> "Registry":
         """The runs and versions of the preset."""
-        from training.registry import Registry
+        from training.registry.client import Registry
 
         return Registry.open(self.settings, self.config.name)
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from feature_store.steps import run_first
 from training.evaluation.record import PRETRAINED, Evaluation, RecordError
-from training.gate import Verdict, decide
+from training.evaluation.gate import Verdict, decide
 from training.programs.evaluate_recommender import FACTS
 from training.programs.interface import Facts, ProgramError, Task
-from training.registry_records import Candidate, Version
+from training.registry.records import Candidate, Version
 
 
 def run(task: Task) -> Facts:

@@ -18,14 +18,14 @@ from feature_store.log_lines import Progress
 from feature_store.rules import RuleInputs
 from feature_store.steps import run_first
 from feature_store.tables import CATALOG
-from training.answering import Answerer
+from training.registry.predictor import BundlePredictor
 from training.checks.publish import publish_checked
-from training.data.contexts import NO_ITEMS
+from training.data.queries import NO_ITEMS
 from training.data.histories import COLUMNS, Histories
 from training.models.interface import PAD, TopK
 from training.programs.day_inputs import read_unlisted
 from training.programs.interface import Facts, ProgramError, Task
-from training.registry_records import Version
+from training.registry.records import Version
 
 LOG = logging.getLogger(__name__)
 _TABLE = "recommendations"
@@ -53,8 +53,8 @@ def run(task: Task) -> Facts:
     unlisted = read_unlisted(store, task.day)
     bundle = task.registry.fetch(champion)
     prepare()
-    answerer = Answerer.of(bundle, device=task.device, unlisted=unlisted)
-    if "lists" not in answerer.answers:
+    predictor = BundlePredictor.of(bundle, device=task.device, unlisted=unlisted)
+    if "lists" not in predictor.answers:
         raise ProgramError(
             f"the champion, {champion.family} version {champion.number}, ranks and does not"
             " recommend; `sidereal models promote` a version that does"
@@ -62,7 +62,7 @@ def run(task: Task) -> Facts:
     stage = store.stage(_TABLE, day=task.day, job=task.step)
     counts = {"users": 0, "users_left_out": 0, "places_empty": 0}
     try:
-        stage.write(_batches(task, answerer, champion, counts))
+        stage.write(_batches(task, predictor, champion, counts))
         # A champion of a later day may know items of later days: the newest catalogue counts.
         published = publish_checked(
             task,
@@ -85,19 +85,19 @@ def run(task: Task) -> Facts:
     return {
         **published,
         "inputs": {source: store.snapshot_id(source), "items": store.snapshot_id("items")},
-        "items_unlisted": len(answerer.unlisted),
+        "items_unlisted": len(predictor.unlisted),
         "model_version": champion.number,
         "model_family": champion.family,
         "bundle_digest": champion.digest,
         "is_ranked": bool(task.config.recommendations.ranked_candidates)
-        and "feedback" in answerer.answers,
+        and "feedback" in predictor.answers,
         **counts,
         "message": f"{published['rows']:,} users, {champion.family} version {champion.number}",
     }
 
 
 def _batches(
-    task: Task, answerer: Answerer, champion: Version, counts: dict[str, int]
+    task: Task, predictor: BundlePredictor, champion: Version, counts: dict[str, int]
 ) -> Iterator[pa.RecordBatch]:
     """Rows of the table, some thousand users at a time."""
     wanted = task.config.recommendations
@@ -112,17 +112,17 @@ def _batches(
             if not rows.num_rows:
                 continue
             histories = Histories.from_arrow([rows])
-            top = answerer.next_items(
+            top = predictor.next_items(
                 histories,
                 wanted.num_items,
                 exclude_seen=wanted.exclude_seen,
                 ranked_candidates=wanted.ranked_candidates,
             )
-            require_promises(top, answerer.num_items, unlisted=answerer.unlisted)
+            require_promises(top, predictor.num_items, unlisted=predictor.unlisted)
             counts["users"] += histories.num_users
             counts["places_empty"] += int((top.items_Bk == PAD).sum())
             progress.at(counts["users"] + counts["users_left_out"])
-            yield _rows(task, answerer, champion, histories, top, schema)
+            yield _rows(task, predictor, champion, histories, top, schema)
 
 
 def _active(rows: pa.RecordBatch, task: Task) -> pa.RecordBatch:
@@ -161,7 +161,7 @@ def require_promises(top: TopK, num_items: int, *, unlisted: np.ndarray = NO_ITE
 
 def _rows(
     task: Task,
-    answerer: Answerer,
+    predictor: BundlePredictor,
     champion: Version,
     histories: Histories,
     top: TopK,
@@ -174,13 +174,13 @@ def _rows(
     columns = {
         "day": pa.array([task.day] * count, pa.date32()),
         "user_id": pa.array(histories.user_ids, pa.string()),
-        "item_ids": pa.ListArray.from_arrays(offsets, answerer.item_ids.take(items)),
+        "item_ids": pa.ListArray.from_arrays(offsets, predictor.item_ids.take(items)),
         "item_indices": pa.ListArray.from_arrays(offsets, items),
         "scores": pa.ListArray.from_arrays(offsets, pa.array(top.scores_Bk[filled_Bk])),
         "model_family": pa.array([champion.family] * count, pa.string()),
         "model_version": pa.array([str(champion.number)] * count, pa.string()),
         "bundle_digest": pa.array([champion.digest] * count, pa.string()),
-        "generation": pa.array([answerer.bundle.origin.generation] * count, pa.string()),
+        "generation": pa.array([predictor.bundle.origin.generation] * count, pa.string()),
     }
     table = pa.table(columns).select(schema.names).cast(schema)
     return table.combine_chunks().to_batches()[0]

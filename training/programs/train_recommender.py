@@ -11,7 +11,7 @@ from typing import Any
 
 from feature_store.preset import PresetError
 from training.config import Training
-from training.fitting import Observer
+from training.fit.fitting import Observer
 from training.installed import PluginError
 from training.models import MODELS
 from training.models.interface import Family
@@ -20,12 +20,12 @@ from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver, RunObserver
 from training.programs.fits import fit_family
 from training.programs.interface import Facts, Task
-from training.programs.material import (
-    Material,
+from training.programs.training_data import (
+    TrainingData,
     checkpoints_of,
-    day_material,
+    day_training_data,
     keep,
-    material_for,
+    training_data_for,
 )
 from training.programs.warm_start import WarmStart, warm_start
 
@@ -40,9 +40,9 @@ def run(task: Task) -> Facts:
         TrainingDiverged: a loss is not finite.
     """
     shapes = configured(task)
-    plain = day_material(task)
+    plain = day_training_data(task)
     found = {
-        name: _train(task, family, shape, material_for(task, family, plain))
+        name: _train(task, family, shape, training_data_for(task, family, plain))
         for name, (family, shape) in shapes.items()
     }
     unchanged = all(facts["status"] == "unchanged" for facts in found.values())
@@ -76,12 +76,12 @@ def configured(task: Task) -> dict[str, tuple[Family, Any]]:
     }
 
 
-def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
+def _train(task: Task, family: Family, shape: Any, training_data: TrainingData) -> Facts:
     """Fit one family and keep its bundle, or find that it is there."""
-    start = warm_start(task, family, shape, material)
+    start = warm_start(task, family, shape, training_data)
     settings = _training(task, family, start)
     config = config_document(task, family, shape, settings)
-    digest = fit_digest(config, material, warm_start=start.facts["digest"])
+    digest = fit_digest(config, training_data, warm_start=start.facts["digest"])
     day = task.day.isoformat()
     # The latest one counts for whoever comes after: an older one of these settings does not.
     known = task.registry.find_candidate(day, family.name, is_aligned=False)
@@ -89,16 +89,16 @@ def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
         training = task.registry.fetch(known).document("training")
         return {**training, "status": "unchanged", "digest": known.digest, "message": "is there"}
     if not task.is_first_process:
-        _fit(task, family, shape, material, settings, start, ())
+        _fit(task, family, shape, training_data, settings, start, ())
         return {"status": "done", "message": "is the first process's to keep"}
     with task.registry.run(
         day=day, step=task.step, family=family.name, inputs_digest=digest
     ) as tracked:
         observers = (RunObserver(tracked), LineObserver())
-        model, training = _fit(task, family, shape, material, settings, start, observers)
+        model, training = _fit(task, family, shape, training_data, settings, start, observers)
         tracked.describe({**training["settings"], **training["config"]})
         with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
-            bundle = keep(task, family, model, material, config, training, Path(scratch))
+            bundle = keep(task, family, model, training_data, config, training, Path(scratch))
             tracked.log_candidate(bundle)
     # Only now: a process that is killed before goes on from the checkpoint.
     shutil.rmtree(checkpoints_of(task, family.name), ignore_errors=True)
@@ -108,7 +108,7 @@ def _train(task: Task, family: Family, shape: Any, material: Material) -> Facts:
         "digest": bundle.digest,
         "bytes": bundle.num_bytes,
         "run_id": tracked.run_id,
-        "generation": material.generation,
+        "generation": training_data.generation,
         "message": _told(training),
     }
 
@@ -137,7 +137,7 @@ def _fit(
     task: Task,
     family: Family,
     shape: Any,
-    material: Material,
+    training_data: TrainingData,
     training: Training,
     start: WarmStart,
     observers: tuple[Observer, ...],
@@ -146,7 +146,7 @@ def _fit(
         task,
         family,
         shape,
-        material,
+        training_data,
         training,
         checkpoints=checkpoints_of(task, family.name),
         observers=observers,

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from feature_store.preset import PresetError
-from training.bundle import Bundle
+from training.registry.bundle import Bundle
 from training.models.interface import Family
 from training.models.weights import tensors_path
 from training.programs.interface import Facts, Task
-from training.programs.material import Material
+from training.programs.training_data import TrainingData
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class WarmStart:
     facts: Facts
 
 
-def warm_start(task: Task, family: Family, shape: Any, material: Material) -> WarmStart:
+def warm_start(task: Task, family: Family, shape: Any, training_data: TrainingData) -> WarmStart:
     """The newest earlier weights that fit: of the same shape and the same semantic IDs.
 
     Only the last day that has the family counts: behind it nothing is looked for.
@@ -54,7 +54,7 @@ def warm_start(task: Task, family: Family, shape: Any, material: Material) -> Wa
         if found is not None:
             bundle = task.registry.fetch(found)
             shape = replace(shape, max_history=training.max_history)
-            unlike = _unlike(bundle, asdict(shape), material)
+            unlike = _unlike(bundle, asdict(shape), training_data)
             if unlike:
                 return _anew(f"the model of {day} {unlike}")
             path = tensors_path(bundle.directory / "model", family.name)
@@ -62,13 +62,13 @@ def warm_start(task: Task, family: Family, shape: Any, material: Material) -> Wa
     return _anew(f"no {family.name} was fitted in the {training.warm_start_days} days before")
 
 
-def _unlike(bundle: Bundle, shape: Facts, material: Material) -> str:
+def _unlike(bundle: Bundle, shape: Facts, training_data: TrainingData) -> str:
     """In what an earlier model differs; empty where its weights can be gone on with."""
     fitted = bundle.document("training")
-    if bundle.origin.generation != material.generation:
-        return f"knows semantic IDs of {bundle.origin.generation}, not of {material.generation}"
-    if fitted["level_sizes"] != list(material.vocabulary.level_sizes):
-        sizes = list(material.vocabulary.level_sizes)
+    if bundle.origin.generation != training_data.generation:
+        return f"knows semantic IDs of {bundle.origin.generation}, not of {training_data.generation}"
+    if fitted["level_sizes"] != list(training_data.vocabulary.level_sizes):
+        sizes = list(training_data.vocabulary.level_sizes)
         return f"has levels of {fitted['level_sizes']} codes, semantic IDs now of {sizes}"
     if fitted["config"] != shape:
         other = sorted(name for name in shape if fitted["config"].get(name) != shape[name])

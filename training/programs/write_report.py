@@ -11,7 +11,7 @@ from feature_store.run_record import read_steps
 from training.evaluation.record import Evaluation, RecordError, evaluation_of
 from training.programs import report_rows
 from training.programs.interface import Facts, ProgramError, Task
-from training.registry_view import look
+from training.registry.view import look
 from training.report.blocks import Section
 from training.report.brief import Brief, brief_of, read_briefs, write_brief
 from training.report.index import write_index

@@ -20,9 +20,9 @@ class FamilySpec:
         reads: the tables that a fit is given, beside the catalogue: `user_sequences` always.
         answers: what its models can be asked. A family whose config decides has a property
             `answers` on it, which counts.
-        by_epochs: fitted by `training.loop`; False: by counting, so that no setting of the loop
+        by_epochs: fitted by `training.fit.loop`; False: by counting, so that no setting of the loop
             means anything to it.
-        learns_preferences: `training.models.alignment` can teach its fitted models which of two
+        learns_preferences: `training.models.slate.alignment` can teach its fitted models which of two
             slates is better.
     """
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.fitting import PROGRESS
+from training.fit.fitting import PROGRESS
 from training.losses.quantization import (
     global_loss,
     global_targets,
@@ -23,7 +23,7 @@ from training.losses.quantization import (
     residuals,
     straight_through,
 )
-from training.optimizer import learning_rate_share
+from training.fit.optimizer import learning_rate_share
 from training.settings.tokenizers import AutoencoderConfig
 from training.tokenizers.autoencoder import QuantizedAutoencoder
 from training.tokenizers.interface import require_items

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.configure import configure
+from training.settings.configure import configure
 from training.tokenizers import quantize
 
 WEIGHTS = "tokenizer.safetensors"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.fitting import PROGRESS
+from training.fit.fitting import PROGRESS
 from training.tokenizers.quantize import cluster_sums, nearest
 
 log = logging.getLogger(__name__)

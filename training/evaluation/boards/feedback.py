@@ -10,7 +10,7 @@ from training.data.histories import Histories
 from training.data.splits import Targets
 from training.evaluation.boards.interface import HeldOut, Measured, Predictor, Terms
 from training.evaluation.metrics import FEEDBACK, names_of
-from training.evaluation.ranking import Judged
+from training.evaluation.ranking import Predictions
 from training.evaluation.record import ALL
 from training.evaluation.retrieval import slice_masks
 
@@ -38,7 +38,7 @@ class FeedbackBoard:
         """Compare a model's probabilities with the feedback."""
         probability_T = self._probabilities(model, progress)
         targets = self._targets
-        every = Judged(
+        every = Predictions(
             targets.user, self._strengths >= self._terms.positive_strength, probability_T
         )
         rows = {
@@ -56,11 +56,11 @@ class FeedbackBoard:
     def _probabilities(self, model: Predictor, progress: Callable[[int], None]) -> np.ndarray:
         """Of positive feedback on each event, float64, [T]."""
         targets, parts, row = self._targets, [], 0
-        for contexts in model.contexts(
+        for queries in model.queries(
             targets.histories, targets.user, targets.position, exclude_seen=False
         ):
-            items_B1 = targets.items[row : row + len(contexts), None]
-            parts.append(model.rank(contexts, items_B1)[:, 0])
-            row += len(contexts)
+            items_B1 = targets.items[row : row + len(queries), None]
+            parts.append(model.rank(queries, items_B1)[:, 0])
+            row += len(queries)
             progress(row)
         return np.concatenate(parts).astype(np.float64)

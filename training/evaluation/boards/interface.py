@@ -1,6 +1,6 @@
 """A board: one kind of question, asked of every model that can answer it, about the same targets.
 
-T targets, V items, D width, Q levels, B contexts, C candidates, k places.
+T targets, V items, D width, Q levels, B queries, C candidates, k places.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Protocol, Self
 import numpy as np
 import pyarrow as pa
 
-from training.data.contexts import Contexts, TopK
+from training.data.queries import Queries, TopK
 from training.data.histories import Histories
 from training.data.slates import Slates
 from training.data.splits import Targets
@@ -61,7 +61,7 @@ class Terms:
 
 
 class Predictor(Protocol):
-    """A model as a board asks it; `training.answering.Answerer` is one."""
+    """A model as a board asks it; `training.registry.predictor.BundlePredictor` is one."""
 
     @property
     def answers(self) -> frozenset[str]:
@@ -78,22 +78,22 @@ class Predictor(Protocol):
         """Its semantic IDs by item_index, int, -1 for none; None for a model without."""
         ...
 
-    def contexts(
+    def queries(
         self,
         histories: Histories,
         user_T: np.ndarray,
         position_T: np.ndarray,
         *,
         exclude_seen: bool,
-    ) -> Iterator[Contexts]:
+    ) -> Iterator[Queries]:
         """What it reads before each target, some targets at a time, in their order."""
         ...
 
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
+    def recommend(self, queries: Queries, k: int) -> TopK:
         """The k best items of each context."""
         ...
 
-    def rank(self, contexts: Contexts, items_BC: np.ndarray) -> np.ndarray:
+    def rank(self, queries: Queries, items_BC: np.ndarray) -> np.ndarray:
         """Probability of positive feedback on each candidate, float32, [B, C]."""
         ...
 

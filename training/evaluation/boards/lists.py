@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from training.data.contexts import TopK
+from training.data.queries import TopK
 from training.data.histories import Histories
 from training.data.splits import Targets
 from training.evaluation.boards.interface import HeldOut, Measured, Predictor, Terms
@@ -69,9 +69,9 @@ class ListBoard:
 
     def _answers(self, model: Predictor, progress: Callable[[int], None]) -> Iterator[TopK]:
         targets, terms, done = self._targets, self._terms, 0
-        for contexts in model.contexts(
+        for queries in model.queries(
             targets.histories, targets.user, targets.position, exclude_seen=terms.exclude_seen
         ):
-            yield model.recommend(contexts, max(terms.cutoffs))
-            done += len(contexts)
+            yield model.recommend(queries, max(terms.cutoffs))
+            done += len(queries)
             progress(done)

@@ -77,11 +77,11 @@ class SlateBoard:
     def _answers(self, model: Predictor, progress: Callable[[int], None]) -> np.ndarray:
         """What the model would have shown in the place of each slate, int32, [S, M]."""
         slates, terms, parts, done = self._slates, self._terms, [], 0
-        for contexts in model.contexts(
+        for queries in model.queries(
             slates.histories, slates.user, slates.position, exclude_seen=terms.exclude_seen
         ):
-            parts.append(model.recommend(contexts, max(terms.slate_cutoffs)).items_Bk)
-            done += len(contexts)
+            parts.append(model.recommend(queries, max(terms.slate_cutoffs)).items_Bk)
+            done += len(queries)
             progress(done)
         return np.concatenate(parts)
 

@@ -1,7 +1,7 @@
 """higr: a planner says what each place of a slate is to be like, a light generator which item."""
 
 from training.models.higr.model import Higr
-from training.models.slate_fit import slate_family
+from training.models.slate.fit import slate_family
 
 FAMILY = slate_family(Higr)
 

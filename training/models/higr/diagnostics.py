@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data.contexts import PAD
+from training.data.queries import PAD
 from training.data.slate_batches import SlateBatch, SlatePlan
 from training.data.slates import Slates
 from training.models.higr.model import Higr
@@ -57,7 +57,7 @@ class PlanReport:
 
 @torch.inference_mode()
 def plan_report(model: Higr, slates: Slates, *, max_history: int, seed: int = 0) -> PlanReport:
-    """Measure the planner on slates as they are learnt (`training.models.slate_fit.learnable`).
+    """Measure the planner on slates as they are learnt (`training.models.slate.fit.learnable`).
 
     The context that a generator may be told besides is left in its place.
 

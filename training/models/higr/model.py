@@ -24,13 +24,13 @@ from torch import Tensor, nn
 
 from training.backbones import make_backbone
 from training.backbones.interface import Memory
-from training.data.contexts import PAD
+from training.data.queries import PAD
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.slate import NextItem, all_at_once, one_by_one
 from training.decoding.trie import CodeTrie
 from training.models.higr.generator import ItemGenerator
-from training.models.slate_model import Read, SlateModel
+from training.models.slate.model import Read, SlateModel
 from training.settings.higr import HigrConfig
 
 

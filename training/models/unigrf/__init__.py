@@ -1,5 +1,5 @@
 """unigrf: one generative model for retrieval and ranking."""
 
-from training.models.unigrf.family import FAMILY
+from training.models.unigrf.fit import FAMILY
 
 __all__ = ["FAMILY"]

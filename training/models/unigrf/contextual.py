@@ -45,8 +45,8 @@ def contextual_scores(
         length_B = 2 * place_B + 1
         x_Bq1D = model.next_item_tokens(item_Bq, length_B)
         time_B = batch.times_BL.gather(1, place_B[:, None])[:, 0]
-        said_BqD = model.backbone.extend(memory, length_B, x_Bq1D, time_B)[:, :, 0]
-        score_Bq = model.ranking_logits(said_BqD).sigmoid()
+        output_BqD = model.backbone.extend(memory, length_B, x_Bq1D, time_B)[:, :, 0]
+        score_Bq = model.ranking_logits(output_BqD).sigmoid()
         own = number_B >= 0
         score_NP[number_B[own, None], column_Bq[own]] = score_Bq[own].to(score_NP.dtype)
     return score_NP.masked_fill(drawn_NP < 0, torch.nan)

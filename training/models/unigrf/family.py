@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
-from training.fitting import FitReport, Fitting
-from training.loop import fit_model
+from training.fit.fitting import FitReport, Fitting
+from training.fit.loop import fit_model
 from training.models.interface import Family
 from training.models.unigrf.alarms import alarms
 from training.models.unigrf.model import Unigrf

@@ -28,8 +28,8 @@ from training.backbones import make_backbone
 from training.data.batches import PAD, Batch
 from training.losses.candidates import candidate_logits, favourites_loss, unit
 from training.losses.next_item import chunked_softmax_loss, position_softmax_loss
-from training.models.interface import Contexts, TopK
-from training.models.unigrf import serving
+from training.models.interface import Queries, TopK
+from training.models.unigrf import answers as serving
 from training.models.unigrf.contextual import contextual_scores
 from training.models.unigrf.enhancer import Enhancer, choose
 from training.models.unigrf.interleave import (
@@ -38,7 +38,7 @@ from training.models.unigrf.interleave import (
     ranking_places,
     retrieval_places,
 )
-from training.models.unigrf.serving import UnigrfState
+from training.models.unigrf.answers import UnigrfState
 from training.models.unigrf.weighter import Weighter
 from training.settings.spec import Question
 from training.settings.unigrf import UnigrfConfig
@@ -152,9 +152,9 @@ class Unigrf(nn.Module):
         losses = []
         if self.config.retrieves:
             wanted_BL = marks_BL & (batch.strengths_BL >= self.config.retrieval_minimum_strength)
-            said_ND = retrieval_places(x_BTD)[wanted_BL]
+            output_ND = retrieval_places(x_BTD)[wanted_BL]
             wanted = replace(batch, is_target_BL=wanted_BL)
-            losses.append(self._retrieval_loss(said_ND, wanted, memory))
+            losses.append(self._retrieval_loss(output_ND, wanted, memory))
         if self.config.ranks:
             logit_N = self.ranking_logits(ranking_places(x_BTD)[marks_BL])
             label_N = (batch.strengths_BL[marks_BL] >= self.config.positive_strength).float()
@@ -171,9 +171,9 @@ class Unigrf(nn.Module):
             return self.backbone.remember(x_BTD, times_BT)
         return self.backbone(x_BTD, times_BT), None
 
-    def _retrieval_loss(self, said_ND: Tensor, batch: Batch, memory: object) -> Tensor:
+    def _retrieval_loss(self, output_ND: Tensor, batch: Batch, memory: object) -> Tensor:
         target_N = batch.items_BL[batch.is_target_BL]
-        query_ND, items_VD = self.queries(said_ND), self.item_vectors()
+        query_ND, items_VD = self.queries(output_ND), self.item_vectors()
         if not self.config.num_negatives:
             return chunked_softmax_loss(query_ND, items_VD, target_N)
         if self.enhancer is not None and self.training:
@@ -256,13 +256,13 @@ class Unigrf(nn.Module):
             self.index.clear()
         return super().train(mode)
 
-    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+    def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
         """Rows whose widest array fits into `serving.CHUNK_CELLS`."""
-        return serving.rows_at_once(self, contexts, num_candidates)
+        return serving.rows_at_once(self, queries, num_candidates)
 
-    def read(self, contexts: Contexts) -> UnigrfState:
+    def read(self, queries: Queries) -> UnigrfState:
         """Run the histories once."""
-        return serving.read(self, contexts)
+        return serving.read(self, queries)
 
     def select(self, state: UnigrfState, rows: np.ndarray) -> UnigrfState:
         """Some of the rows."""

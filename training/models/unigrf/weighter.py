@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.distributed import sum_over_processes
+from training.fit.distributed import sum_over_processes
 from training.settings.unigrf import UnigrfConfig
 
 TASKS = ("retrieval", "ranking")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from training.registry_records import Move, Version
+from training.registry.records import Move, Version
 from training.report.blocks import Block, Section, folded, table
 
 _OPEN = 3

@@ -1,5 +1,5 @@
 """The code file of every registered version: MLflow runs it to load one (models-from-code)."""
 
-from training.serving import declare_served_model
+from training.registry.pyfunc import declare_served_model
 
 declare_served_model()

@@ -1,6 +1,6 @@
-"""Questions and answers of a recommender: contexts in, lists of items out.
+"""Questions and answers of a recommender: queries in, lists of items out.
 
-B contexts, L events of context, k places in a list.
+B queries, L events of context, k places in a list.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from training.data.histories import SECOND, Histories
 from training.data.splits import Targets
 
 PAD = -1
-"""Stands for no item, in contexts and in lists."""
+"""Stands for no item, in queries and in lists."""
 NO_ITEMS = np.empty(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
-class Contexts:
+class Queries:
     """B questions: what comes after these events?
 
     Attributes:
@@ -58,8 +58,8 @@ class Contexts:
         max_history: int,
         exclude_seen: bool,
         asked_at: np.ndarray | None = None,
-    ) -> "Contexts":
-        """Contexts of the events before `position` of each `user`, both of shape [B].
+    ) -> "Queries":
+        """Queries of the events before `position` of each `user`, both of shape [B].
 
         Args:
             histories: where the events are read.
@@ -82,7 +82,7 @@ class Contexts:
         strengths_BL = np.zeros(events_BL.shape, dtype=np.int8)
         strengths_BL[inside_BL] = histories.strengths[inside]
         if asked_at is None:
-            asked_at = asked_times(histories, user, position)
+            asked_at = query_times(histories, user, position)
         times_BL = np.repeat(asked_at[:, None], width, axis=1)
         times_BL[inside_BL] = histories.times[inside] // SECOND
         seen = (ends - starts) if exclude_seen else np.zeros(len(user), dtype=np.int64)
@@ -98,12 +98,12 @@ class Contexts:
             offsets,
         )
 
-    def rows(self, start: int, stop: int) -> "Contexts":
-        """Contexts `start` to `stop`, padded no wider than they need."""
+    def rows(self, start: int, stop: int) -> "Queries":
+        """Queries `start` to `stop`, padded no wider than they need."""
         first, last = self.excluded_offsets[start], self.excluded_offsets[min(stop, len(self))]
         lengths_B = self.lengths_B[start:stop]
         width = int(lengths_B.max(initial=0))
-        return Contexts(
+        return Queries(
             self.items_BL[start:stop, :width],
             self.strengths_BL[start:stop, :width],
             self.times_BL[start:stop, :width],
@@ -114,13 +114,13 @@ class Contexts:
             self.unlisted,
         )
 
-    def where(self, rows: np.ndarray) -> "Contexts":
-        """The contexts of a mask or of numbers, in the given order, padded as wide as before."""
+    def where(self, rows: np.ndarray) -> "Queries":
+        """The queries of a mask or of numbers, in the given order, padded as wide as before."""
         chosen = np.arange(len(self))[rows]
         counts = np.diff(self.excluded_offsets)[chosen]
         offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         starts = self.excluded_offsets[:-1][chosen]
-        return Contexts(
+        return Queries(
             self.items_BL[chosen],
             self.strengths_BL[chosen],
             self.times_BL[chosen],
@@ -131,11 +131,11 @@ class Contexts:
             self.unlisted,
         )
 
-    def of_known(self, is_known_V: np.ndarray) -> "Contexts":
+    def of_known(self, is_known_V: np.ndarray) -> "Queries":
         """The same questions without the events of other items, right-padded again.
 
         Args:
-            is_known_V: which items a model can read, bool, for every item of the contexts.
+            is_known_V: which items a model can read, bool, for every item of the queries.
         """
         kept_BL = (self.items_BL != PAD) & is_known_V[self.items_BL]
         order_BL = np.argsort(~kept_BL, axis=1, kind="stable")
@@ -168,7 +168,7 @@ class Contexts:
         return np.repeat(np.arange(len(self)), np.diff(self.excluded_offsets))
 
 
-def asked_times(histories: Histories, user: np.ndarray, position: np.ndarray) -> np.ndarray:
+def query_times(histories: Histories, user: np.ndarray, position: np.ndarray) -> np.ndarray:
     """When the event at `position` of each `user` happened, in seconds, int64, shape [B].
 
     Where a history ends before it, the time of its last event; 0 where it has none.
@@ -198,9 +198,9 @@ class TopK:
         return cls(np.empty((0, k), dtype=np.int32), np.empty((0, k), dtype=np.float32))
 
     @classmethod
-    def of_none(cls, num_contexts: int, k: int) -> "TopK":
+    def of_none(cls, num_queries: int, k: int) -> "TopK":
         """The answer of a model that has nothing to offer."""
-        shape = (num_contexts, k)
+        shape = (num_queries, k)
         return cls(np.full(shape, PAD, dtype=np.int32), np.full(shape, -np.inf, dtype=np.float32))
 
     @classmethod
@@ -212,13 +212,13 @@ class TopK:
         )
 
 
-def contexts_of(
+def queries_of(
     targets: Targets, *, max_history: int, exclude_seen: bool, rows: int = 4096
-) -> Iterator[Contexts]:
-    """The contexts of targets in order, at most `rows` at a time."""
+) -> Iterator[Queries]:
+    """The queries of targets in order, at most `rows` at a time."""
     for start in range(0, len(targets), rows):
         part = slice(start, start + rows)
-        yield Contexts.at(
+        yield Queries.at(
             targets.histories,
             targets.user[part],
             targets.position[part],

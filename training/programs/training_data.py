@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_store.steps import run_first
-from training.bundle import Bundle, Origin, write_bundle
+from training.registry.bundle import Bundle, Origin, write_bundle
 from training.config import Training
 from training.data.histories import Histories
 from training.data.splits import Data, Split, fit_facts, log_days
 from training.data.vocabulary import Vocabulary
-from training.fitting import FitReport, Fitting, LoopSettings, Observer
+from training.fit.fitting import FitReport, Fitting, LoopSettings, Observer
 from training.models import weights
 from training.models.interface import Family
 from training.models.weights import Kept
@@ -37,7 +37,7 @@ from training.programs.interface import Facts, ProgramError, Task
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """What one family is fitted on.
 
     Attributes:
@@ -62,7 +62,7 @@ class Material:
         return self.vocabulary.generation or None
 
 
-def day_material(task: Task) -> Material:
+def day_training_data(task: Task) -> TrainingData:
     """The day's histories and catalogue, as a family without semantic IDs and slates sees them.
 
     Raises:
@@ -73,7 +73,7 @@ def day_material(task: Task) -> Material:
     split = split_histories(histories, task.day, task.config.evaluation)
     if not split.train.num_events:
         raise ProgramError(_nothing_to_learn(split, histories, task.day))
-    return Material(split, items, None, Vocabulary(items.num_rows), inputs)
+    return TrainingData(split, items, None, Vocabulary(items.num_rows), inputs)
 
 
 def _nothing_to_learn(split: Split, histories: Histories, day: date) -> str:
@@ -91,7 +91,7 @@ def _nothing_to_learn(split: Split, histories: Histories, day: date) -> str:
     )
 
 
-def material_for(task: Task, family: Family, plain: Material) -> Material:
+def training_data_for(task: Task, family: Family, plain: TrainingData) -> TrainingData:
     """The same with what else a family reads.
 
     Raises:
@@ -103,10 +103,10 @@ def material_for(task: Task, family: Family, plain: Material) -> Material:
             f"{family.name} reads {', '.join(unknown)}; what a fit can be given is"
             f" {', '.join(READERS)}"
         )
-    material = plain
+    training_data = plain
     for name in family.reads:
-        material = READERS[name](task, material)
-    return material
+        training_data = READERS[name](task, training_data)
+    return training_data
 
 
 def loop_settings(training: Training) -> LoopSettings:
@@ -128,15 +128,15 @@ def fitting_of(
     )
 
 
-def read_by(material: Material, training: Training) -> Material:
-    """The same with only the events that a family reads, as contexts and as targets."""
+def read_by(training_data: TrainingData, training: Training) -> TrainingData:
+    """The same with only the events that a family reads, as queries and as targets."""
     minimum = training.minimum_strength
 
     def is_read(histories: Histories) -> np.ndarray:
         return histories.strengths >= minimum
 
-    data = {name: rows.keeping(is_read) for name, rows in material.data.items()}
-    return replace(material, split=material.split.keeping(is_read), data=data)
+    data = {name: rows.keeping(is_read) for name, rows in training_data.data.items()}
+    return replace(training_data, split=training_data.split.keeping(is_read), data=data)
 
 
 def training_document(report: FitReport, seconds: float) -> Facts:
@@ -159,13 +159,13 @@ def keep(
     task: Task,
     family: Family,
     model: Kept,
-    material: Material,
+    training_data: TrainingData,
     config: Facts,
     training: Facts,
     scratch: Path,
 ) -> Bundle:
     """Write a fitted model's bundle below a scratch folder."""
-    tokenizer = task.registry.fetch_tokenizer(material.generation) if material.generation else None
+    tokenizer = task.registry.fetch_tokenizer(training_data.generation) if training_data.generation else None
     return write_bundle(
         scratch / "bundle",
         origin=Origin(
@@ -173,26 +173,26 @@ def keep(
             preset=task.config.name,
             day=task.day.isoformat(),
             code_revision=task.settings.resolved_code_revision,
-            inputs=material.inputs,
-            generation=material.generation,
+            inputs=training_data.inputs,
+            generation=training_data.generation,
         ),
-        items=material.items,
+        items=training_data.items,
         documents={
-            "split": fit_facts(material.split.facts),
+            "split": fit_facts(training_data.split.facts),
             "config": config,
             "training": training,
         },
         save_model=lambda directory: weights.save(model, directory),
-        semantic_ids=material.semantic_ids,
+        semantic_ids=training_data.semantic_ids,
         tokenizer=tokenizer,
     )
 
 
-def _plain(task: Task, plain: Material) -> Material:
-    return plain  # histories are what all material begins with
+def _plain(task: Task, plain: TrainingData) -> TrainingData:
+    return plain  # histories are what all training_data begins with
 
 
-def _with_slates(task: Task, plain: Material) -> Material:
+def _with_slates(task: Task, plain: TrainingData) -> TrainingData:
     inputs = dict(plain.inputs)
     slates = read_slates(task, plain.split.test.histories, inputs)
     if slates is None:
@@ -203,7 +203,7 @@ def _with_slates(task: Task, plain: Material) -> Material:
     return replace(plain, split=split, inputs=inputs, data={**plain.data, "slates": slate_split})
 
 
-def _with_semantic_ids(task: Task, plain: Material) -> Material:
+def _with_semantic_ids(task: Task, plain: TrainingData) -> TrainingData:
     current = task.registry.find_tokenizer(until=task.day.isoformat())
     if current is None:
         raise ProgramError(f"no tokenizer for {task.day}; {run_first('tokenizer')}")
@@ -214,7 +214,7 @@ def _with_semantic_ids(task: Task, plain: Material) -> Material:
     return replace(plain, semantic_ids=rows, vocabulary=vocabulary, inputs=inputs)
 
 
-def with_pairs(task: Task, plain: Material) -> Material:
+def with_pairs(task: Task, plain: TrainingData) -> TrainingData:
     """The same with every preference pair up to the day.
 
     Raises:
@@ -225,7 +225,7 @@ def with_pairs(task: Task, plain: Material) -> Material:
     return replace(plain, inputs=inputs, data={**plain.data, "preference_pairs": pairs})
 
 
-READERS: dict[str, Callable[[Task, Material], Material]] = {
+READERS: dict[str, Callable[[Task, TrainingData], TrainingData]] = {
     "user_sequences": _plain,
     "slates": _with_slates,
     "semantic_ids": _with_semantic_ids,

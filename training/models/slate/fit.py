@@ -8,24 +8,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from training.course import Curves
+from training.fit.objective import Curves
 from training.data.slate_batches import SlateBatch, SlatePlan
 from training.data.slates import Slates, SlateSplit
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
-from training.distributed import Processes
-from training.evaluation.slate import said_slates, slate_metrics
-from training.fitting import FitReport, Fitting, LoopSettings
-from training.loop import fit_course
+from training.fit.distributed import Processes
+from training.evaluation.slate import recommended_slates, slate_metrics
+from training.fit.fitting import FitReport, Fitting, LoopSettings
+from training.fit.loop import fit_objective
 from training.models.interface import Family
-from training.models.slate_model import SlateModel
+from training.models.slate.model import SlateModel
 from training.settings import FAMILIES
 
 CUTOFF = 10
 Model = TypeVar("Model", bound=SlateModel)
 
 
-class SlateCourse:
+class SlateObjective:
     """Every slate is said after its context; validation is what of later slates is said right.
 
     Args:
@@ -83,14 +83,14 @@ class SlateCourse:
         own = self.validation.where(
             np.arange(len(self.validation)) % group.world_size == group.rank
         )
-        said_SM = said_slates(
+        slates_SM = recommended_slates(
             model,
             own,
             CUTOFF,
             max_history=self.settings.max_history,
             exclude_seen=fitting.exclude_seen,
         )
-        gains = slate_metrics(said_SM, own, (CUTOFF,))[f"ndcg@{CUTOFF}"]
+        gains = slate_metrics(slates_SM, own, (CUTOFF,))[f"ndcg@{CUTOFF}"]
         sums = group.sum(np.array([gains.sum(), len(gains)])).tolist()
         return found | {"validation": sums[0] / sums[1]}
 
@@ -111,7 +111,7 @@ class SlateCourse:
         return ""
 
     def content(self) -> Iterator[np.ndarray]:
-        """Contexts and items of all slates that train or validate."""
+        """Queries and items of all slates that train or validate."""
         histories = self.train.histories
         yield from (histories.items, histories.strengths, histories.times, histories.offsets)
         for slates in (self.train, self.validation):
@@ -141,8 +141,8 @@ def fit_slates(
     learnt = learnable(slates, config, codes_VQ)
     torch.manual_seed(fitting.settings.seed)
     model = model_class(config, torch.from_numpy(codes_VQ), level_sizes)
-    course = SlateCourse(learnt, fitting.settings, model.positions_per_item)
-    report = fit_course(model, course, fitting)
+    objective = SlateObjective(learnt, fitting.settings, model.positions_per_item)
+    report = fit_objective(model, objective, fitting)
     shown = slates.train
     facts = {
         "generation": vocabulary.generation,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from training.backbones.interface import Memory
-from training.data.contexts import PAD, Contexts, TopK
+from training.data.queries import PAD, Queries, TopK
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.trie import CodeTrie, ListedTrie
@@ -35,7 +35,7 @@ Pooling = Literal["sum", "mean", "max"]
 
 @dataclass(frozen=True)
 class Read:
-    """Contexts of slates that were read once; they may be continued as often as wanted.
+    """Queries of slates that were read once; they may be continued as often as wanted.
 
     Attributes:
         context_BD: the vector after the last event.
@@ -52,14 +52,14 @@ class Read:
 
 @dataclass(frozen=True)
 class SlateState:
-    """Contexts that were read once, with their questions: what may not come."""
+    """Queries that were read once, with their questions: what may not come."""
 
-    contexts: Contexts
+    queries: Queries
     read: Read
 
 
 class SlateModel(nn.Module):
-    """Embeddings of codes and feedback, and the way from contexts to slates.
+    """Embeddings of codes and feedback, and the way from queries to slates.
 
     A family fills in `slate_log_probs`, how it learns, and `say`, how it answers.
     """
@@ -139,7 +139,7 @@ class SlateModel(nn.Module):
         return self.dropout(torch.cat([self.start_D.expand(len(items_HL), 1, -1), x_HLD], 1))
 
     def remember(self, batch: SlateBatch) -> Read:
-        """What the backbone makes of B contexts; a history is read once for all slates after it."""
+        """What the backbone makes of B queries; a history is read once for all slates after it."""
         x_HTD = self.embed(batch.items_HL, batch.strengths_HL)
         last_H1 = torch.searchsorted(
             batch.history_B, torch.arange(len(x_HTD), device=x_HTD.device), right=True
@@ -160,7 +160,7 @@ class SlateModel(nn.Module):
         read once for all its slates, which don't see each other.
 
         Args:
-            batch: whose contexts are read.
+            batch: whose queries are read.
             slate_BWM: item indices, right-padded with `PAD`.
         """
         raise NotImplementedError
@@ -197,32 +197,32 @@ class SlateModel(nn.Module):
         """Loss of the batch's slates in nats, summed over levels and items."""
         return -self.token_log_probs(batch).sum()
 
-    def rows_at_once(self, contexts: Contexts, k: int, num_candidates: int) -> int:
+    def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
         """Rows whose attention scores fit into `CHUNK_CELLS`.
 
         The widest step is that of the beams of all places, each over the row's keys.
         """
-        queries = max(k, self.config.beam_width) * self.num_levels
-        return rows_within(CHUNK_CELLS, queries * (contexts.items_BL.shape[1] + 1 + queries))
+        beams = max(k, self.config.beam_width) * self.num_levels
+        return rows_within(CHUNK_CELLS, beams * (queries.items_BL.shape[1] + 1 + beams))
 
     @torch.inference_mode()
-    def read(self, contexts: Contexts) -> SlateState:
-        """Run the contexts once, as far as their items have codes."""
+    def read(self, queries: Queries) -> SlateState:
+        """Run the queries once, as far as their items have codes."""
         self.eval()
-        return SlateState(contexts, self.remember(self.questions(contexts)))
+        return SlateState(queries, self.remember(self.questions(queries)))
 
     @torch.inference_mode()
     def select(self, state: SlateState, rows: np.ndarray) -> SlateState:
         """Some of the rows."""
         read = state.read
-        row_N = torch.from_numpy(np.arange(len(state.contexts))[rows]).to(read.lengths_B.device)
+        row_N = torch.from_numpy(np.arange(len(state.queries))[rows]).to(read.lengths_B.device)
         selected = Read(
             read.context_BD[row_N],
             self.backbone.select(read.memory, row_N),
             read.lengths_B[row_N],
             read.asked_at_B[row_N],
         )
-        return SlateState(state.contexts.where(rows), selected)
+        return SlateState(state.queries.where(rows), selected)
 
     @torch.inference_mode()
     def recommend(self, state: SlateState, k: int) -> TopK:
@@ -231,26 +231,26 @@ class SlateModel(nn.Module):
         Scores are log-probabilities of the slate up to each place: they never increase, and say
         how sure the model is of the slate so far, not how good an item is by itself.
         """
-        contexts, device = state.contexts, self.codes_VQ.device
-        trie = self._listed.of(self.trie, contexts.unlisted)
+        queries, device = state.queries, self.codes_VQ.device
+        trie = self._listed.of(self.trie, queries.unlisted)
         if trie is None:
-            return TopK.of_none(len(contexts), k)
-        seen_BE = torch.from_numpy(contexts.excluded_BE).to(device)
+            return TopK.of_none(len(queries), k)
+        seen_BE = torch.from_numpy(queries.excluded_BE).to(device)
         items_Bk, scores_Bk = self.say(state.read, k, seen_BE, trie=trie)
         scores_Bk = scores_Bk.float().cumsum(1)
         return TopK(items_Bk.cpu().numpy().astype(np.int32), scores_Bk.cpu().numpy())
 
-    def questions(self, contexts: Contexts) -> SlateBatch:
-        """Contexts as the model reads them, without the events whose items have no codes."""
+    def questions(self, queries: Queries) -> SlateBatch:
+        """Queries as the model reads them, without the events whose items have no codes."""
         device = self.codes_VQ.device
-        contexts = contexts.of_known((self.codes_VQ[:, 0] >= 0).cpu().numpy())
+        queries = queries.of_known((self.codes_VQ[:, 0] >= 0).cpu().numpy())
         return SlateBatch(
-            torch.from_numpy(contexts.items_BL).long(),
-            torch.from_numpy(contexts.strengths_BL),
-            torch.from_numpy(contexts.times_BL),
-            torch.arange(len(contexts)),
-            torch.from_numpy(contexts.lengths_B),
-            torch.from_numpy(contexts.asked_at_B),
-            torch.full((len(contexts), 0), PAD),
+            torch.from_numpy(queries.items_BL).long(),
+            torch.from_numpy(queries.strengths_BL),
+            torch.from_numpy(queries.times_BL),
+            torch.arange(len(queries)),
+            torch.from_numpy(queries.lengths_B),
+            torch.from_numpy(queries.asked_at_B),
+            torch.full((len(queries), 0), PAD),
             0,
         ).to(device)

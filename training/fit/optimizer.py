@@ -1,11 +1,11 @@
-"""What moves the weights: AdamW and the course of its learning rate."""
+"""What moves the weights: AdamW and the curve of its learning rate."""
 
 import math
 
 import torch
 from torch import nn
 
-from training.fitting import LoopSettings
+from training.fit.fitting import LoopSettings
 
 FINAL_LEARNING_RATE_SHARE = 0.05
 """Where the cosine ends, so that the last epochs still learn."""

@@ -2,7 +2,7 @@
 
 MLflow takes seconds to import and makes its database where there is none. The one-machine form
 keeps the registry in a SQLite file, which is read here as MLflow 3.17 lays it out; a test compares
-it with `training.registry`. A registry at another address is asked through MLflow.
+it with `training.registry.client`. A registry at another address is asked through MLflow.
 """
 
 import sqlite3
@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
 
 from feature_store.settings import Settings
-from training.bundle import Bundle
-from training.registry_records import (
+from training.registry.bundle import Bundle
+from training.registry.records import (
     BUNDLE,
     Move,
     RegistryError,
@@ -29,7 +29,7 @@ _FILE = "sqlite:///"
 
 
 class View(Protocol):
-    """What can be looked at; `training.registry.Registry` shows the same and more."""
+    """What can be looked at; `training.registry.client.Registry` shows the same and more."""
 
     def versions(self) -> list[Version]:
         """All versions, oldest first."""
@@ -56,7 +56,7 @@ def look(settings: Settings, preset: str) -> View:
     """
     if settings.resolved_mlflow_tracking_uri.startswith(_FILE):
         return FileView(settings, preset)
-    from training.registry import Registry
+    from training.registry.client import Registry
 
     return Registry.open(settings, preset, makes_experiment=False)
 
@@ -120,7 +120,7 @@ class FileView:
         found = self._rows("SELECT artifact_uri FROM runs WHERE run_uuid = ?", holder.run_id)
         address = urlparse(found[0][0] if found else "")
         if address.scheme not in ("", "file"):  # MLflow knows how to get it
-            from training.registry import Registry
+            from training.registry.client import Registry
 
             return Registry.open(self._settings, self._preset, makes_experiment=False).fetch(holder)
         path = Path(unquote(address.path)) / BUNDLE

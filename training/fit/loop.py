@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from training.checkpoint import (
+from training.fit.checkpoint import (
     Checkpoint,
     checkpoint_of,
     fingerprint,
@@ -28,12 +28,12 @@ from training.checkpoint import (
     weights,
     write_checkpoint,
 )
-from training.course import Course, Lesson, NextItems
+from training.fit.objective import Objective, TrainingBatch, NextItems
 from training.data.splits import Split
-from training.distributed import Processes, processes
+from training.fit.distributed import Processes, processes
 from training.evaluation.metrics import metric_of
-from training.fitting import PROGRESS, FitReport, Fitting, LoopSettings
-from training.optimizer import learning_rate_share, make_optimizer
+from training.fit.fitting import PROGRESS, FitReport, Fitting, LoopSettings
+from training.fit.optimizer import learning_rate_share, make_optimizer
 
 log = logging.getLogger(__name__)
 STEPS_BETWEEN_READINGS = {"cpu": 1, "cuda": 32}
@@ -138,26 +138,26 @@ class Progress:
 
 
 def fit_model(model: nn.Module, split: Split, fitting: Fitting) -> FitReport:
-    """Train a model of the next item: `fit_course` with every event of the split.
+    """Train a model of the next item: `fit_objective` with every event of the split.
 
     Args:
         model: a `TrainableModel` with its first weights.
         split: trains on `train`, stops by `validation`.
         fitting: how.
     """
-    course = NextItems(split, fitting.settings, model.positions_per_event)
-    return fit_course(model, course, fitting)
+    objective = NextItems(split, fitting.settings, model.positions_per_event)
+    return fit_objective(model, objective, fitting)
 
 
-def fit_course(model: nn.Module, course: Course, fitting: Fitting) -> FitReport:
+def fit_objective(model: nn.Module, objective: Objective, fitting: Fitting) -> FitReport:
     """Train a model in place and leave it with the weights of its best epoch.
 
-    An epoch after which the course has an objection is the last, and never the best; where no
+    An epoch after which the objective has an objection is the last, and never the best; where no
     epoch is, the weights stay those that came in.
 
     Args:
         model: a `TrainableModel` with its first weights.
-        course: what it goes through.
+        objective: what it goes through.
         fitting: how.
     Raises:
         TrainingDiverged: a loss is not finite; says at which epoch and step, and in which batch.
@@ -167,7 +167,7 @@ def fit_course(model: nn.Module, course: Course, fitting: Fitting) -> FitReport:
         if fitting.first_weights is not None:
             begin_with(model, fitting.first_weights)
         model.to(group.device)
-        fit = _Fit(model, course, fitting, group)
+        fit = _Fit(model, objective, fitting, group)
         fit.resume()
         while not fit.progress.stopped_because:
             fit.run_epoch()
@@ -178,17 +178,17 @@ class _Fit:
     """One fit of one model: what its steps, epochs and checkpoints share."""
 
     def __init__(
-        self, model: nn.Module, course: Course, fitting: Fitting, group: Processes
+        self, model: nn.Module, objective: Objective, fitting: Fitting, group: Processes
     ) -> None:
-        self.model, self.course, self.fitting, self.group = model, course, fitting, group
+        self.model, self.objective, self.fitting, self.group = model, objective, fitting, group
         self.settings = fitting.settings
         self.is_compiled = self.settings.compile_backbone and group.compile(model.backbone)
         self.parallel = group.wrap(model)
         self.optimizer = make_optimizer(model, self.settings)
-        self.steps_per_epoch = course.num_batches(0, world_size=group.world_size)
+        self.steps_per_epoch = objective.num_batches(0, world_size=group.world_size)
         self.progress = Progress()
         self.best_weights = weights(model)
-        content = chain(course.content(), _bytes_of(fitting.first_weights))
+        content = chain(objective.content(), _bytes_of(fitting.first_weights))
         self.fingerprint = fingerprint(model, content, fitting, group.world_size)
         self.history: dict[str, Any] = {"resumed_from": None}
         self.observers = fitting.observers if group.is_first else ()
@@ -196,7 +196,7 @@ class _Fit:
     def run_epoch(self) -> None:
         """The rest of the current epoch, its validation, and whether to go on."""
         progress, settings = self.progress, self.settings
-        num_steps = self.course.num_batches(progress.epoch, world_size=self.group.world_size)
+        num_steps = self.objective.num_batches(progress.epoch, world_size=self.group.world_size)
         self.model.train()
         for steps in _runs(self._steps(), STEPS_BETWEEN_READINGS[self.group.device.type]):
             self._read_losses(steps, num_steps)
@@ -208,10 +208,10 @@ class _Fit:
         self._end_epoch()
         self.save()
 
-    def _steps(self) -> Iterator[tuple[Lesson, Tensor]]:
+    def _steps(self) -> Iterator[tuple[TrainingBatch, Tensor]]:
         """Do the epoch's steps from where it stands; yields batches with their summed losses."""
         progress, settings, group = self.progress, self.settings, self.group
-        batches = self.course.batches(
+        batches = self.objective.batches(
             progress.epoch,
             first_step=progress.step,
             rank=group.rank,
@@ -233,7 +233,7 @@ class _Fit:
             yield batch, loss.detach()
             started = time.perf_counter()
 
-    def _read_losses(self, steps: list[tuple[Lesson, Tensor]], num_steps: int) -> None:
+    def _read_losses(self, steps: list[tuple[TrainingBatch, Tensor]], num_steps: int) -> None:
         """Count what steps did; refuse a loss that is not finite before anything is saved."""
         losses = torch.stack([loss.float() for _, loss in steps]).tolist()
         own = [
@@ -249,7 +249,7 @@ class _Fit:
                 nats = float(amounts[0]) / max(1, batch.num_targets)
                 observer.on_step(self.progress.epoch, self.progress.step, num_steps, nats)
 
-    def _diverged(self, batch: Lesson, loss: float) -> str:
+    def _diverged(self, batch: TrainingBatch, loss: float) -> str:
         progress = self.progress
         kept = (
             f"the checkpoint in {self.fitting.checkpoints} is from before"
@@ -283,7 +283,7 @@ class _Fit:
         if self.group.is_first:
             of_what = (self.model.family, progress.epoch + 1, settings.max_epochs)
             log.info("%s: epoch %d of %d, validating", *of_what, extra=PROGRESS)
-        found = self.course.validate(self.model, self.fitting, self.group)
+        found = self.objective.validate(self.model, self.fitting, self.group)
         curve |= found | {
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "validation_seconds": time.perf_counter() - started,
@@ -292,7 +292,7 @@ class _Fit:
         score = math.inf
         if "validation" in found:
             score = metric_of(settings.validation_metric).sign * found["validation"]
-        objection = self.course.objection([*progress.curves, curve])
+        objection = self.objective.objection([*progress.curves, curve])
         if not objection and (score > progress.best_value or "validation" not in found):
             progress.best_epoch, progress.best_value = progress.epoch, score
             self.best_weights = weights(self.model)

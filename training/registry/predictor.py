@@ -15,19 +15,19 @@ import pyarrow as pa
 import torch
 
 from training import inference
-from training.bundle import Bundle, BundleFormatError
-from training.data.contexts import NO_ITEMS, asked_times
+from training.registry.bundle import Bundle, BundleFormatError
+from training.data.queries import NO_ITEMS, query_times
 from training.data.histories import Histories
 from training.data.vocabulary import Vocabulary
 from training.installed import PluginError
 from training.models import MODELS, weights
-from training.models.interface import PAD, Contexts, Model, TopK
+from training.models.interface import PAD, Queries, Model, TopK
 from training.models.weights import WeightsError
 from training.settings.spec import Question
 
 _ROWS_WORTH_A_THREAD = 32
 _ROWS = 2048
-"""Contexts that are asked about at once."""
+"""Queries that are asked about at once."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Asked:
         context: those of them that the model reads.
         known_before: per event of the original histories, how many events of `known` come before
             it, int64, shape [N + 1]; `context_before` the same for `context`.
-        unlisted: items that nobody may be answered, as `Contexts` has them.
+        unlisted: items that nobody may be answered, as `Queries` has them.
     """
 
     original: Histories
@@ -64,7 +64,7 @@ class Asked:
             histories: of the users who are asked about.
             num_items: V, items that the model knows.
             minimum_strength: weaker events are not read, but were seen all the same.
-            unlisted: items that nobody may be answered; they stay in the contexts.
+            unlisted: items that nobody may be answered; they stay in the queries.
         """
         is_known = histories.items < num_items
         is_read = is_known & (histories.strengths >= minimum_strength)
@@ -77,28 +77,28 @@ class Asked:
             unlisted=unlisted,
         )
 
-    def contexts(
+    def queries(
         self, user: np.ndarray, position: np.ndarray, *, max_history: int, exclude_seen: bool
-    ) -> Contexts:
-        """Contexts of the events before `position` (in the original histories) of each user."""
+    ) -> Queries:
+        """Queries of the events before `position` (in the original histories) of each user."""
         starts = self.original.offsets[user]
         ends = starts + position
         read = self.context_before[ends] - self.context_before[starts]
-        contexts = Contexts.at(
+        queries = Queries.at(
             self.context,
             user,
             read,
             max_history=max_history,
             exclude_seen=False,
             # In the original histories: what is predicted may itself be no event of the context.
-            asked_at=asked_times(self.original, user, position),
+            asked_at=query_times(self.original, user, position),
         )
-        contexts = replace(contexts, unlisted=self.unlisted)
+        queries = replace(queries, unlisted=self.unlisted)
         if not exclude_seen:
-            return contexts
+            return queries
         seen = self.known_before[ends] - self.known_before[starts]
-        full = Contexts.at(self.known, user, seen, max_history=1, exclude_seen=True)
-        return replace(contexts, excluded=full.excluded, excluded_offsets=full.excluded_offsets)
+        full = Queries.at(self.known, user, seen, max_history=1, exclude_seen=True)
+        return replace(queries, excluded=full.excluded, excluded_offsets=full.excluded_offsets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,14 +138,14 @@ class Reader:
             unlisted=self.unlisted,
         )
 
-    def contexts(
+    def queries(
         self,
         histories: Histories,
         user_T: np.ndarray,
         position_T: np.ndarray,
         *,
         exclude_seen: bool,
-    ) -> Iterator[Contexts]:
+    ) -> Iterator[Queries]:
         """What the model reads before each target, some targets at a time, in their order.
 
         Args:
@@ -157,36 +157,36 @@ class Reader:
         asked = self.ask(histories)
         for start in range(0, len(user_T), _ROWS):
             part = slice(start, start + _ROWS)
-            yield asked.contexts(
+            yield asked.queries(
                 user_T[part],
                 position_T[part],
                 max_history=self.max_history,
                 exclude_seen=exclude_seen,
             )
 
-    def recommend(self, contexts: Contexts, k: int) -> TopK:
+    def recommend(self, queries: Queries, k: int) -> TopK:
         """The k best items for each context of `ask`, by all cores.
 
         Raises:
             Unanswerable: the model does not recommend.
         """
 
-        def answer(part: Contexts) -> TopK:
+        def answer(part: Queries) -> TopK:
             return inference.recommend(self.model, part, k)
 
-        return on_all_cores(answer, contexts, device=self.device)
+        return on_all_cores(answer, queries, device=self.device)
 
-    def rank(self, contexts: Contexts, items_BC: np.ndarray) -> np.ndarray:
+    def rank(self, queries: Queries, items_BC: np.ndarray) -> np.ndarray:
         """Probability of positive feedback for candidates of each context, float32, [B, C].
 
         Raises:
             Unanswerable: the model does not rank.
         """
-        return inference.rank(self.model, contexts, items_BC)
+        return inference.rank(self.model, queries, items_BC)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answerer(Reader):
+class BundlePredictor(Reader):
     """A bundle's model.
 
     Attributes:
@@ -198,7 +198,7 @@ class Answerer(Reader):
     item_ids: pa.Array
 
     @classmethod
-    def of(cls, bundle: Bundle, *, device: str, unlisted: np.ndarray = NO_ITEMS) -> "Answerer":
+    def of(cls, bundle: Bundle, *, device: str, unlisted: np.ndarray = NO_ITEMS) -> "BundlePredictor":
         """Load a verified bundle's weights.
 
         Args:
@@ -248,19 +248,19 @@ class Answerer(Reader):
         Raises:
             Unanswerable: the model does not recommend.
         """
-        contexts = self.ask(histories).contexts(
+        queries = self.ask(histories).queries(
             np.arange(histories.num_users),
             histories.lengths,
             max_history=self.max_history,
             exclude_seen=exclude_seen,
         )
         if not ranked_candidates or "feedback" not in self.answers:
-            return self.recommend(contexts, k)
+            return self.recommend(queries, k)
 
-        def ranked(part: Contexts) -> TopK:
+        def ranked(part: Queries) -> TopK:
             return inference.recommend_ranked(self.model, part, k, ranked_candidates)
 
-        return on_all_cores(ranked, contexts, device=self.device)
+        return on_all_cores(ranked, queries, device=self.device)
 
     def next_ids(
         self, item_ids: Sequence[Sequence[str]], k: int, *, exclude_seen: bool
@@ -287,18 +287,18 @@ def codes_of(bundle: Bundle) -> np.ndarray | None:
     return Vocabulary.with_semantic_ids(bundle.items().num_rows, rows).codes_VQ
 
 
-def on_all_cores(answer: Callable[[Contexts], TopK], contexts: Contexts, *, device: str) -> TopK:
-    """`answer(contexts)`, with a thread for each core that torch's own threads leave idle.
+def on_all_cores(answer: Callable[[Queries], TopK], queries: Queries, *, device: str) -> TopK:
+    """`answer(queries)`, with a thread for each core that torch's own threads leave idle.
 
-    Torch lets go of Python's lock while it computes, so threads with separate contexts keep all
+    Torch lets go of Python's lock while it computes, so threads with separate queries keep all
     cores busy without meeting before the end; threads within an operation meet thousands of times,
     and wait each time that another process has the core. A GPU needs one thread to be busy.
     """
     workers = 1 if device != "cpu" else _cores() // torch.get_num_threads()
-    rows = -(-len(contexts) // max(1, workers))
+    rows = -(-len(queries) // max(1, workers))
     if workers <= 1 or rows < _ROWS_WORTH_A_THREAD:
-        return answer(contexts)
-    parts = [contexts.rows(start, start + rows) for start in range(0, len(contexts), rows)]
+        return answer(queries)
+    parts = [queries.rows(start, start + rows) for start in range(0, len(queries), rows)]
     with ThreadPoolExecutor(workers) as threads:
         return TopK.concatenate(list(threads.map(answer, parts)))
 

@@ -1,6 +1,6 @@
 """What a fit goes through: batches that train, and the number that says when to stop.
 
-The loop knows no task. A course brings the batches of each epoch, the validation, what must not
+The loop knows no task. A objective brings the batches of each epoch, the validation, what must not
 become of the model, and all of its data that determines the losses.
 
 B rows, L positions.
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from training.data.batches import Batch, BatchPlan
 from training.data.splits import Split
-from training.distributed import Processes
-from training.fitting import Fitting, LoopSettings
-from training.validation import validate
+from training.fit.distributed import Processes
+from training.fit.fitting import Fitting, LoopSettings
+from training.fit.validation import validate
 
 Curves = Sequence[Mapping[str, float]]
 
 
-class Lesson(Protocol):
+class TrainingBatch(Protocol):
     """One batch, as far as the loop looks into it; what else is in it is the model's business."""
 
     items_BL: Tensor
@@ -44,12 +44,12 @@ class Lesson(Protocol):
         """Positions, padding included."""
         ...
 
-    def to(self, device: Any) -> "Lesson":
+    def to(self, device: Any) -> "TrainingBatch":
         """The same on another device."""
         ...
 
 
-class Course(Protocol):
+class Objective(Protocol):
     """What one fit goes through."""
 
     def num_batches(self, epoch: int, *, world_size: int) -> int:
@@ -58,7 +58,7 @@ class Course(Protocol):
 
     def batches(
         self, epoch: int, *, first_step: int, rank: int, world_size: int
-    ) -> Iterator[Lesson]:
+    ) -> Iterator[TrainingBatch]:
         """The batches of an epoch from `first_step` on; of each, this process's rows."""
         ...
 
@@ -110,7 +110,7 @@ class NextItems:
         )
 
     def validate(self, model: nn.Module, fitting: Fitting, group: Processes) -> dict[str, float]:
-        """What `training.validation` measures."""
+        """What `training.fit.validation` measures."""
         return validate(model, self.plan(group.world_size), self.split.validation, fitting, group)
 
     def objection(self, curves: Curves) -> str:

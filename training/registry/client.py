@@ -25,8 +25,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from feature_store.settings import Settings
-from training.bundle import Bundle
-from training.registry_records import (
+from training.registry.bundle import Bundle
+from training.registry.records import (
     BUNDLE,
     Candidate,
     Move,
@@ -40,7 +40,7 @@ from training.registry_records import (
     version_from,
     version_of,
 )
-from training.serving import write_model_files
+from training.registry.pyfunc import write_model_files
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -1,6 +1,6 @@
 """How MLflow serves a bundle: the model class, its signature, and the files beside the bundle.
 
-Nothing is pickled: the model's code file is `training/served_model.py` (models-from-code), its
+Nothing is pickled: the model's code file is `training/registry/served_model.py` (models-from-code), its
 weights are the bundle's. The package itself must be installed where a version is loaded.
 """
 
@@ -16,8 +16,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
-from training.answering import Answerer
-from training.bundle import open_bundle
+from training.registry.predictor import BundlePredictor
+from training.registry.bundle import open_bundle
 
 BUNDLE = "artifacts/bundle"
 """Where the bundle lies within the model's folder."""
@@ -38,13 +38,13 @@ class ServedBundle(mlflow.pyfunc.PythonModel):
     def load_context(self, context: mlflow.pyfunc.PythonModelContext) -> None:
         """Verify the bundle and load its weights."""
         bundle = open_bundle(Path(context.artifacts["bundle"]))
-        self._answerer = Answerer.of(bundle, device="cpu")
+        self._predictor = BundlePredictor.of(bundle, device="cpu")
 
     def predict(self, context, model_input, params=None):
         """One list per row of `item_ids` (a history, oldest first; unknown ids are passed over)."""
         chosen = {**_DEFAULTS, **(params or {})}
         histories = [list(history) for history in model_input["item_ids"]]
-        items, scores = self._answerer.next_ids(
+        items, scores = self._predictor.next_ids(
             histories, int(chosen["k"]), exclude_seen=bool(chosen["exclude_seen"])
         )
         return pd.DataFrame({"item_ids": items, "scores": scores})

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.fitting import Fitting
+from training.fit.fitting import Fitting
 
 FILE_NAME = "checkpoint.safetensors"
 

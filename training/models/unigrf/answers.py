@@ -5,7 +5,7 @@ items. Ranking appends candidates in micro-batches, each of which sees the histo
 all at the place and the time of what comes next: equal to encoding history and candidate anew for
 every candidate, at a token's cost each.
 
-B contexts, L events, C candidates, W of them at a time, D width, V items, k places.
+B queries, L events, C candidates, W of them at a time, D width, V items, k places.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from training.backbones.interface import Memory
-from training.data.contexts import PAD, Contexts, TopK
+from training.data.queries import PAD, Queries, TopK
 from training.models.nearest import ALL_AT_ONCE, ItemIndex
 from training.models.ranking import rows_within
 from training.models.unigrf.interface import Network
@@ -32,15 +32,15 @@ class UnigrfState:
     """Histories that were read once.
 
     Attributes:
-        contexts: their questions.
-        said_BD: the model's vector after the last feedback, or after the start.
+        queries: their questions.
+        output_BD: the model's vector after the last feedback, or after the start.
         memory: the backbone's.
         lengths_B: tokens of each history.
         asked_at_B: when what comes next happens, seconds.
     """
 
-    contexts: Contexts
-    said_BD: Tensor
+    queries: Queries
+    output_BD: Tensor
     memory: Memory
     lengths_B: Tensor
     asked_at_B: Tensor
@@ -70,7 +70,7 @@ class KeptIndex:
 
 
 @torch.inference_mode()
-def read(model: Network, contexts: Contexts) -> UnigrfState:
+def read(model: Network, queries: Queries) -> UnigrfState:
     """Encode histories."""
     model.eval()
     device = model.items_VD.device
@@ -78,24 +78,24 @@ def read(model: Network, contexts: Contexts) -> UnigrfState:
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-    asked_at_B = tensor(contexts.asked_at_B)
-    x_BTD = model.embed(tensor(contexts.items_BL).long(), tensor(contexts.strengths_BL))
+    asked_at_B = tensor(queries.asked_at_B)
+    x_BTD = model.embed(tensor(queries.items_BL).long(), tensor(queries.strengths_BL))
     # What follows the last event is the question: one time more than there are tokens.
-    times_BL = torch.cat([tensor(contexts.times_BL), asked_at_B[:, None]], 1)
+    times_BL = torch.cat([tensor(queries.times_BL), asked_at_B[:, None]], 1)
     times_BT = interleave_times(times_BL)[:, : x_BTD.shape[1] + 1]
     x_BTD, memory = model.backbone.remember(x_BTD, times_BT)
-    lengths_B = 1 + 2 * tensor(contexts.lengths_B)
-    said_BD = x_BTD[torch.arange(len(x_BTD), device=device), lengths_B - 1]
-    return UnigrfState(contexts, said_BD, memory, lengths_B, asked_at_B)
+    lengths_B = 1 + 2 * tensor(queries.lengths_B)
+    output_BD = x_BTD[torch.arange(len(x_BTD), device=device), lengths_B - 1]
+    return UnigrfState(queries, output_BD, memory, lengths_B, asked_at_B)
 
 
 @torch.inference_mode()
 def select(model: Network, state: UnigrfState, rows: np.ndarray) -> UnigrfState:
     """Some of the rows."""
-    row_N = torch.from_numpy(np.arange(len(state.contexts))[rows]).to(state.said_BD.device)
+    row_N = torch.from_numpy(np.arange(len(state.queries))[rows]).to(state.output_BD.device)
     return UnigrfState(
-        state.contexts.where(rows),
-        state.said_BD[row_N],
+        state.queries.where(rows),
+        state.output_BD[row_N],
         model.backbone.select(state.memory, row_N),
         state.lengths_B[row_N],
         state.asked_at_B[row_N],
@@ -105,7 +105,7 @@ def select(model: Network, state: UnigrfState, rows: np.ndarray) -> UnigrfState:
 @torch.inference_mode()
 def recommend(model: Network, index: ItemIndex, state: UnigrfState, k: int) -> TopK:
     """The k items of an index with the largest logits after each context."""
-    return index.nearest(model.queries(state.said_BD), state.contexts, k)
+    return index.nearest(model.queries(state.output_BD), state.queries, k)
 
 
 @torch.inference_mode()
@@ -135,9 +135,9 @@ def rank(model: Network, state: UnigrfState, items_BC: np.ndarray) -> np.ndarray
     return np.where(items_BC == PAD, np.nan, liked_BC.float().cpu().numpy()).astype(np.float32)
 
 
-def rows_at_once(model: Network, contexts: Contexts, num_candidates: int) -> int:
-    """Contexts whose largest array is within bounds."""
-    tokens = 2 * contexts.items_BL.shape[1] + 1
+def rows_at_once(model: Network, queries: Queries, num_candidates: int) -> int:
+    """Queries whose largest array is within bounds."""
+    tokens = 2 * queries.items_BL.shape[1] + 1
     micro = min(num_candidates, MICRO_BATCH)
     heads = model.config.num_heads
     scores = min(model.num_items, ALL_AT_ONCE)

@@ -1,4 +1,4 @@
-"""What the registry knows, as plain records read from the tags that `training.registry` writes."""
+"""What the registry knows, as plain records read from the tags that `training.registry.client` writes."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.bundle import Bundle, BundleCorruptError, open_bundle
+from training.registry.bundle import Bundle, BundleCorruptError, open_bundle
 
 BUNDLE = "model/artifacts/bundle"
 """Where a run keeps its bundle."""

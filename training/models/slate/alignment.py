@@ -21,21 +21,21 @@ import torch
 from torch import Tensor, nn
 
 from training import inference
-from training.checkpoint import weights
-from training.course import Curves
-from training.data.contexts import PAD
+from training.fit.checkpoint import weights
+from training.fit.objective import Curves
+from training.data.queries import PAD
 from training.data.preferences import PairBatch, Pairs, pair_batches
-from training.data.slate_batches import SlatePlan, slate_contexts
+from training.data.slate_batches import SlatePlan, slate_queries
 from training.data.slates import SlateSplit
 from training.data.vocabulary import Vocabulary
 from training.decoding.beam import beam_search
-from training.distributed import Processes
+from training.fit.distributed import Processes
 from training.evaluation.slate import coverage, intra_list_similarity, repeats
-from training.fitting import FitReport, Fitting, LoopSettings
-from training.loop import fit_course
+from training.fit.fitting import FitReport, Fitting, LoopSettings
+from training.fit.loop import fit_objective
 from training.losses.preference import dpo_loss, orpo_loss, simpo_loss
-from training.models.slate_fit import CUTOFF, SlateCourse, learnable
-from training.models.slate_model import Read, SlateModel
+from training.models.slate.fit import CUTOFF, SlateObjective, learnable
+from training.models.slate.model import Read, SlateModel
 from training.settings.alignment import AlignmentConfig
 
 
@@ -88,7 +88,7 @@ class Aligned(nn.Module):
 
 def pair_log_probs(model: SlateModel, batch: PairBatch) -> tuple[Tensor, Tensor]:
     """Summed log-probability of both slates of each pair, [B, 2], and the tokens of each, [B]."""
-    found_B2MQ = model.slate_log_probs(batch.contexts, batch.slate_B2M)
+    found_B2MQ = model.slate_log_probs(batch.queries, batch.slate_B2M)
     count_B = (batch.slate_B2M[:, 0] != PAD).sum(1) * model.num_levels
     return found_B2MQ.sum((2, 3)), count_B
 
@@ -105,12 +105,12 @@ def reference_log_probs(model: SlateModel, pairs: Pairs, plan: SlatePlan) -> Ten
     return found_P2
 
 
-class PairCourse:
+class PairObjective:
     """Every pair, once an epoch; validation is that of the pretraining, and what is watched.
 
     Args:
         pairs: that train.
-        slates: the course of the pretraining: its validation measures this one's.
+        slates: the objective of the pretraining: its validation measures this one's.
         watched: pairs of validation slates.
         config: what may not be lost.
         settings: of the loop.
@@ -121,7 +121,7 @@ class PairCourse:
     def __init__(
         self,
         pairs: Pairs,
-        slates: SlateCourse,
+        slates: SlateObjective,
         watched: Pairs,
         config: AlignmentConfig,
         settings: LoopSettings,
@@ -192,22 +192,22 @@ class PairCourse:
         count = min(len(slates), self.config.watched_slates)
         slates = slates.where(np.linspace(0, len(slates) - 1, count).astype(np.int64))
         said, repeated, invalid = [], [], []
-        questions = slate_contexts(
+        questions = slate_queries(
             slates, max_history=self.settings.max_history, exclude_seen=fitting.exclude_seen
         )
-        for contexts in questions:
-            for rows, state in inference.states(policy, contexts, k=CUTOFF):
+        for queries in questions:
+            for rows, state in inference.states(policy, queries, k=CUTOFF):
                 said.append(policy.recommend(state, CUTOFF).items_Bk)
                 count = rows.stop - rows.start
                 free = torch.full((count, 0), PAD, device=policy.codes_VQ.device)
                 items_Bk, _ = policy.say(state.read, CUTOFF, free, distinct=False)
                 repeated.append(items_Bk.cpu().numpy())
                 invalid.append((invalid_share(policy, state.read), count))
-        said_SM = np.concatenate(said)
+        slates_SM = np.concatenate(said)
         shares, sizes = zip(*invalid, strict=True)
         return {
-            "intra_list_similarity": _mean(intra_list_similarity(said_SM, self.item_vectors_VD)),
-            "coverage": coverage(said_SM, len(policy.codes_VQ)),
+            "intra_list_similarity": _mean(intra_list_similarity(slates_SM, self.item_vectors_VD)),
+            "coverage": coverage(slates_SM, len(policy.codes_VQ)),
             "repeats": repeats(np.concatenate(repeated)),
             "invalid_share": float(np.average(shares, weights=sizes)),
         }
@@ -217,7 +217,7 @@ class PairCourse:
         return "; ".join(collapse(self.before, curves[-1], self.config))
 
     def content(self) -> Iterator[np.ndarray]:
-        """The weights before, contexts and items of all pairs, and the pretraining's slates."""
+        """The weights before, queries and items of all pairs, and the pretraining's slates."""
         yield from (value.numpy() for value in self.pretrained.values())
         pairs = self.pairs
         yield from self.slates.content()
@@ -281,7 +281,7 @@ def align(
     Args:
         model: pretrained on these slates.
         slates: pairs of its training slates train, those of its validation are watched.
-        pairs: of any of its slates, with contexts of the same events as theirs; those of test
+        pairs: of any of its slates, with queries of the same events as theirs; those of test
             slates are not looked at.
         config: how.
         fitting: as for the pretraining; the learning rate should be a tenth of it.
@@ -296,7 +296,7 @@ def align(
     """
     codes_VQ = vocabulary.codes_VQ
     learnt = learnable(slates, model.config, codes_VQ)
-    course_before = SlateCourse(learnt, fitting.settings, model.positions_per_item)
+    objective_before = SlateObjective(learnt, fitting.settings, model.positions_per_item)
     known = pairs.of_known(codes_VQ[:, 0] >= 0)
     training = known.of_slates(slates.train)
     if not len(training):
@@ -311,15 +311,15 @@ def align(
             everything = torch.arange(len(codes_VQ), device=model.codes_VQ.device)
             item_vectors_VD = model.item_vectors(everything).cpu().numpy()
     pretrained = weights(model)
-    course = PairCourse(
-        training, course_before, watched, config, fitting.settings, item_vectors_VD, pretrained
+    objective = PairObjective(
+        training, objective_before, watched, config, fitting.settings, item_vectors_VD, pretrained
     )
-    course.before = _alone(course, model, fitting)
+    objective.before = _alone(objective, model, fitting)
     references_P2 = None
     if config.method == "dpo":
-        references_P2 = reference_log_probs(model, training, course.plan(1))
-    report = fit_course(Aligned(model, config, references_P2), course, fitting)
-    collapsed = course.objection(report.epochs)
+        references_P2 = reference_log_probs(model, training, objective.plan(1))
+    report = fit_objective(Aligned(model, config, references_P2), objective, fitting)
+    collapsed = objective.objection(report.epochs)
     if collapsed:
         model.load_state_dict(pretrained)
     model.eval()
@@ -327,7 +327,7 @@ def align(
     facts = {
         "alignment": asdict(config),
         "collapsed": collapsed,
-        "before": dict(course.before),
+        "before": dict(objective.before),
         "train_pairs": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
         "train_pairs_without_code": len(pairs.of_slates(slates.train)) - len(training),
         "watched_pairs": len(watched),
@@ -335,10 +335,10 @@ def align(
     return model, replace(report, facts={**report.facts, **facts})
 
 
-def _alone(course: PairCourse, model: SlateModel, fitting: Fitting) -> dict[str, float]:
-    """The course's validation of the pretrained model, by this process for itself."""
+def _alone(objective: PairObjective, model: SlateModel, fitting: Fitting) -> dict[str, float]:
+    """The objective's validation of the pretrained model, by this process for itself."""
     alone = Processes(0, 1, model.codes_VQ.device)
-    return course.validate(model, fitting, alone)
+    return objective.validate(model, fitting, alone)
 
 
 def _mean(values: np.ndarray) -> float:

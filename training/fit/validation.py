@@ -6,12 +6,12 @@ from torch import nn
 
 from training import inference
 from training.data.batches import BatchPlan
-from training.data.contexts import contexts_of
+from training.data.queries import queries_of
 from training.data.splits import Targets
-from training.distributed import Processes
+from training.fit.distributed import Processes
 from training.evaluation.metrics import FEEDBACK, FIT, LISTS, parse
 from training.evaluation.ranking import auc, log_loss
-from training.fitting import Fitting
+from training.fit.fitting import Fitting
 
 CUTOFF = 10
 
@@ -49,11 +49,11 @@ def validate(
     ranks, lists = FEEDBACK in model.answers, asked.metric.board == LISTS
     if not (ranks or lists):
         return found
-    gain_T, said_T = _asked(model, own, fitting, ranks=ranks, lists=lists)
+    gain_T, prediction_T = _asked(model, own, fitting, ranks=ranks, lists=lists)
     if lists:
         found["validation"] = float(group.sum(np.array([gain_T.sum()]))[0]) / count
     if ranks:
-        found |= _feedback(said_T, own, fitting, group)
+        found |= _feedback(prediction_T, own, fitting, group)
     if asked.metric.board == FEEDBACK and "validation_auc" in found:
         found["validation"] = found["validation_auc"]
     return found
@@ -81,18 +81,18 @@ def _asked(
     """
     gains, said = [np.empty(0)], [np.empty(0, dtype=np.float32)]
     row, items = 0, targets.items
-    questions = contexts_of(
+    questions = queries_of(
         targets, max_history=fitting.settings.max_history, exclude_seen=fitting.exclude_seen
     )
-    for contexts in questions:
-        item_B1 = items[row : row + len(contexts), None]
-        row += len(contexts)
+    for queries in questions:
+        item_B1 = items[row : row + len(queries), None]
+        row += len(queries)
         if ranks and lists:
-            top, said_B1 = inference.recommend_and_rank(model, contexts, CUTOFF, item_B1)
+            top, said_B1 = inference.recommend_and_rank(model, queries, CUTOFF, item_B1)
         elif lists:
-            top = inference.recommend(model, contexts, CUTOFF)
+            top = inference.recommend(model, queries, CUTOFF)
         else:
-            said_B1 = inference.rank(model, contexts, item_B1)
+            said_B1 = inference.rank(model, queries, item_B1)
         if lists:
             hit_Bk = top.items_Bk == item_B1
             gains.append((hit_Bk / np.log2(np.arange(2, CUTOFF + 2))).sum(axis=1))
@@ -102,13 +102,13 @@ def _asked(
 
 
 def _feedback(
-    said_T: np.ndarray, targets: Targets, fitting: Fitting, group: Processes
+    prediction_T: np.ndarray, targets: Targets, fitting: Fitting, group: Processes
 ) -> dict[str, float]:
     """AUC and mean LogLoss of all processes' targets; no AUC without both kinds of feedback."""
     positive_T = targets.histories.strengths[targets.events] >= fitting.positive_strength
-    said_T, positive_T = group.gather(np.stack([said_T.astype(np.float64), positive_T]))
+    prediction_T, positive_T = group.gather(np.stack([prediction_T.astype(np.float64), positive_T]))
     label_T = positive_T > 0
-    found = {"validation_logloss": float(log_loss(said_T, label_T).mean())}
+    found = {"validation_logloss": float(log_loss(prediction_T, label_T).mean())}
     if label_T.any() and not label_T.all():
-        found["validation_auc"] = auc(said_T, label_T)
+        found["validation_auc"] = auc(prediction_T, label_T)
     return found
