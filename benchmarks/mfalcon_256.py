@@ -17,9 +17,9 @@ from benchmarks.constrained_beam_step import take_turns
 from feature_store.settings import Settings
 from training import inference
 from training.data.queries import Queries
+from training.models.unigrf.answers import MICRO_BATCH
 from training.models.unigrf.interleave import interleave_times
 from training.models.unigrf.model import Unigrf
-from training.models.unigrf.answers import MICRO_BATCH
 from training.settings.unigrf import UnigrfConfig
 
 GOAL = 0.1

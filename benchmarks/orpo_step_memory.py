@@ -20,8 +20,8 @@ from benchmarks.step_memory import step_peak
 from feature_store.settings import Settings
 from training.data.preferences import PairBatch
 from training.data.slate_batches import SlateBatch
-from training.models.slate.alignment import Aligned, AlignmentConfig, pair_log_probs
 from training.models.higr.model import Higr
+from training.models.slate.alignment import Aligned, AlignmentConfig, pair_log_probs
 from training.settings.higr import HigrConfig
 
 GOAL = 1.1

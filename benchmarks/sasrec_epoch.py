@@ -27,10 +27,10 @@ from training.data.histories import SECOND, Histories
 from training.data.splits import Split, split_leave_last_out
 from training.data.vocabulary import Vocabulary
 from training.fit.fitting import Fitting, LoopSettings
+from training.fit.optimizer import make_optimizer
 from training.models.sasrec import FAMILY
 from training.models.sasrec.model import Sasrec
 from training.settings.families import SasrecConfig
-from training.fit.optimizer import make_optimizer
 
 GOAL = 3.0
 LOOP = LoopSettings(

@@ -19,9 +19,9 @@ from feature_store.settings import Settings
 from training import inference
 from training.data.queries import Queries
 from training.models.flat_slate.model import FlatSlate
-from training.settings.families import FlatSlateConfig
 from training.models.higr.model import Higr
 from training.models.slate.model import SlateModel
+from training.settings.families import FlatSlateConfig
 from training.settings.higr import HigrConfig
 
 SLATE, BEAM, HISTORY = 10, 8, 50

@@ -17,8 +17,8 @@ from training.data.histories import SECOND, Histories
 from training.data.slate_batches import SlatePlan
 from training.data.slates import Slates, events_before
 from training.fit.fitting import LoopSettings
-from training.models.higr.model import Higr
 from training.fit.optimizer import make_optimizer
+from training.models.higr.model import Higr
 from training.settings.higr import HigrConfig
 
 GOAL = 0.6

@@ -1,13 +1,13 @@
 """`sidereal tables`: look at the feature store's tables, go back, clean up."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from feature_store import options
+from feature_store.cli_store import VERSION, At, NothingThere, at, not_blank, opened
 from feature_store.display import (
     ids_as_text,
     output,
@@ -20,38 +20,6 @@ from feature_store.steps import consumers_of, producer_of
 
 if TYPE_CHECKING:
     from feature_store.store import FeatureStore
-
-At = int | date | None
-
-
-class _Version(click.ParamType[At]):
-    """A snapshot id, a day, or `head`."""
-
-    name = "version"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> At:
-        if value is None or isinstance(value, int | date) or value == "head":
-            return None if value == "head" else value
-        try:
-            return int(value) if value.isdigit() else date.fromisoformat(value)
-        except ValueError:
-            self.fail(
-                f"{value!r} names no version; give a snapshot id, a day (1998-04-15) or head",
-                param,
-                ctx,
-            )
-
-
-def _not_blank(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    if not value.strip():
-        raise click.BadParameter("say what was wrong with the snapshot", ctx, param)
-    return value
-
-
-VERSION = _Version()
-at = click.option(
-    "--at", type=VERSION, default="head", show_default=True, help="Snapshot id, day or head."
-)
 
 
 @click.group()
@@ -69,9 +37,9 @@ def list_(preset: str, as_json: bool) -> None:
     """Every table that was published, with its rows and newest snapshot."""
     nothing, heads = "no table was published yet", []
     try:
-        with _store(preset) as store:
+        with opened(preset) as store:
             heads = [store.describe(name) for name in store.tables()]
-    except _NothingThere as error:
+    except NothingThere as error:
         nothing = error.message
     facts = [head.to_json() for head in heads]
     lines = [{"table": fact["table"]} | snapshot_line(fact) for fact in facts]
@@ -86,7 +54,7 @@ def list_(preset: str, as_json: bool) -> None:
 @options.as_json
 def show(name: str, at: At, sample: int, preset: str, as_json: bool) -> None:
     """What a table promises, what a version holds, and its first rows."""
-    with _store(preset) as store:
+    with opened(preset) as store:
         info, contract = store.describe(name, at), store.contract(name)
         partitions = store.partitions(name, at)
         rows = _first_rows(store, name, at, sample)
@@ -116,7 +84,7 @@ def show(name: str, at: At, sample: int, preset: str, as_json: bool) -> None:
 @options.as_json
 def history_(name: str, preset: str, as_json: bool) -> None:
     """A table's snapshots, newest first, and its rollbacks."""
-    with _store(preset) as store:
+    with opened(preset) as store:
         snapshots = [info.to_json() for info in store.history(name)]
         moves = [
             {"before": str(m.before), "after": str(m.after), "reason": m.reason}
@@ -142,7 +110,7 @@ def diff(name: str, a: At, b: At, preset: str, as_json: bool) -> None:
     """Rows and files that changed from version A to version B, by partition."""
     from dataclasses import asdict
 
-    with _store(preset) as store:
+    with opened(preset) as store:
         found = store.diff(name, a, b)
     facts = asdict(found) | {
         "before": str(found.before),
@@ -168,7 +136,7 @@ def diff(name: str, a: At, b: At, preset: str, as_json: bool) -> None:
 @click.option(
     "--reason",
     required=True,
-    callback=_not_blank,
+    callback=not_blank,
     help="What was wrong; kept in the table's history.",
 )
 @options.preset
@@ -178,7 +146,7 @@ def rollback(name: str, snapshot: At, reason: str, preset: str, as_json: bool) -
 
     Newer snapshots are set aside, not deleted: rolling back to one of them brings it back.
     """
-    with _store(preset) as store:
+    with opened(preset) as store:
         target = store.describe(name, snapshot).snapshot_id
         move = store.rollback(name, target, reason)
     facts = {
@@ -201,7 +169,7 @@ def rollback(name: str, snapshot: At, reason: str, preset: str, as_json: bool) -
 @options.as_json
 def lineage(name: str, at: At, preset: str, as_json: bool) -> None:
     """What a version was made from, down to the raw files."""
-    with _store(preset) as store:
+    with opened(preset) as store:
         tree = store.lineage(name, at)
     output(ids_as_text(tree), as_json, lambda: print_tree(tree))
 
@@ -251,7 +219,7 @@ def maintain(
 
     from feature_store.maintenance import Retention
 
-    with _store(preset) as store:
+    with opened(preset) as store:
         done = store.maintain(
             names or None,
             Retention(
@@ -275,51 +243,6 @@ def maintain(
         for fact in facts
     ]
     output(facts, as_json, lambda: print_rows(short))
-
-
-@contextmanager
-def _store(preset: str) -> Iterator["FeatureStore"]:
-    """The preset's store; refusals end the command with one line and their code."""
-    from pydantic import ValidationError
-
-    from feature_store.errors import FeatureStoreError
-    from feature_store.preset import PresetError, preset_name
-    from feature_store.run_record import refuse_old_records
-    from feature_store.settings import Settings
-
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        raise _Refusal(f"settings (SIDEREAL_…) can't be read: {error}", 2) from error
-    try:
-        name = preset_name(preset, folder=settings.presets)
-        if not settings.has_catalog:
-            refuse_old_records(settings.runs_path)
-            raise _NothingThere(
-                f"no table was published yet: there is no catalog at "
-                f"{settings.resolved_catalog_uri.removeprefix('sqlite:///')}; "
-                f"`sidereal run --preset {preset}` makes one"
-            )
-        from feature_store.store import FeatureStore  # a second of imports
-
-        yield FeatureStore.open(settings, name)
-    except PresetError as error:
-        raise _Refusal(str(error), 2) from error
-    except FeatureStoreError as error:
-        raise _Refusal(str(error), error.exit_code) from error
-
-
-class _Refusal(click.ClickException):
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc]  # click documents it as settable
-
-
-class _NothingThere(_Refusal):
-    """There is no catalog; nothing was made."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, 2)
 
 
 def _first_rows(store: "FeatureStore", name: str, at: At, count: int) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ run. The image of Spark holds no training and that of training no Spark, so what
 named by its import path and imported once a step of it runs.
 """
 
-import importlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -19,7 +18,9 @@ import click
 
 from feature_store import options
 from feature_store.choices import OneOf
-from feature_store.steps import Kind, Step, steps
+from feature_store.installed import PluginError, imported
+from feature_store.step import Kind, Step
+from feature_store.steps import steps
 
 Facts = Mapping[str, Any]
 LIST = "list"
@@ -80,7 +81,10 @@ def step_command(runners: Mapping[Kind, str]) -> click.Command:
     Args:
         runners: `module:attribute` of a `Runner` by the kind of step.
     """
-    offered = {name: step for name, step in steps().items() if step.kind in runners}
+    try:
+        offered = {name: step for name, step in steps().items() if step.kind in runners}
+    except PluginError as error:
+        return _refusing(str(error))
 
     @click.command(name="step", help=_HELP.format(steps=_lines(offered)))
     @click.argument(
@@ -122,6 +126,17 @@ def step_command(runners: Mapping[Kind, str]) -> click.Command:
     return step
 
 
+def _refusing(told: str) -> click.Command:
+    """The command where the list of steps can't be made: whatever it is asked, it says why."""
+
+    @click.command(name="step", context_settings={"ignore_unknown_options": True})
+    @click.argument("names", nargs=-1)
+    def step(names: tuple[str, ...]) -> None:
+        raise click.UsageError(told)
+
+    return step
+
+
 def _run(runner: Runner, request: Request, label: str, *, as_json: bool) -> None:
     from feature_store.log_lines import at_work
 
@@ -142,8 +157,7 @@ def _show_log_lines() -> None:
 
 
 def _runner(target: str) -> Runner:
-    module, _, attribute = target.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
+    found = imported(target)
     assert isinstance(found, Runner)
     return found
 

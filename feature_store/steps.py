@@ -4,70 +4,22 @@ The one list. From it come `sidereal step` and its help, the edges of the DAGs a
 the order of the report, who writes and reads a table, what a message asks to be run first, and the
 picture in ARCHITECTURE.md. A step that reads or stages a table that it does not name here is
 refused by the feature store. Standard library only: DAG files read this module.
+
+An installed package adds a step, and the table that the step writes, through entry points:
+
+    [project.entry-points."sidereal.steps"]
+    count_items = "item_counts:STEP"
+
+    [project.entry-points."sidereal.tables"]
+    item_counts = "item_counts:ITEM_COUNTS"
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from functools import cache
-from typing import Literal
+from functools import cache, partial
 
-Kind = Literal["spark", "training"]
-
-HELD: dict[str, str] = {
-    "raw_files": "the files that the preset's `source` names",
-    "tokenizer": "the current generation's tokenizer, in MLflow",
-    "challenger": "the day's bundle of `models.challenger`, in MLflow",
-    "aligned_challenger": "the same after alignment, in MLflow, where the preset aligns",
-    "baselines": "the day's bundles of `models.baselines`, in MLflow",
-    "evaluation": "what every entrant of the day is worth, in MLflow",
-    "champion": "MLflow's alias of the version that recommends",
-    "report": "the day's `report.html`, beside its run records",
-}
-"""What steps read and write and is no table of the catalogue, with where it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A step of the chain: a Spark job or a training program.
-
-    Args:
-        name: of the command's argument, the task, the run record, and the module.
-        kind: what runs it; each kind has an image of its own.
-        dag: the DAG that it is a task of.
-        says: what it is for, in a line.
-        reads: tables, or names of `HELD`, that must be there for the day before it runs.
-        looks_back: those that it reads as earlier days left them; they order nothing within a day.
-        writes: tables, committed in this order, or names of `HELD`.
-        shared_task: the task that it is part of where the steps of a DAG share a process.
-        trains: whether it computes gradients, so that several processes and GPUs help it.
-    """
-
-    name: str
-    kind: Kind
-    dag: str
-    says: str
-    reads: tuple[str, ...]
-    looks_back: tuple[str, ...] = ()
-    writes: tuple[str, ...]
-    shared_task: str
-    trains: bool = False
-
-    @property
-    def may_read(self) -> tuple[str, ...]:
-        """Everything that it declares to read, what it writes itself included."""
-        return tuple(dict.fromkeys((*self.reads, *self.looks_back, *self.writes)))
-
-    @property
-    def flow(self) -> str:
-        """What goes in and what comes out.
-
-        Example:
-            >>> steps()["build_slates"].flow
-            'interactions, items; earlier slates → slates'
-        """
-        earlier = f"; earlier {', '.join(self.looks_back)}" if self.looks_back else ""
-        return f"{', '.join(self.reads)}{earlier} → {', '.join(self.writes)}"
-
+from feature_store.installed import STEPS_GROUP, Registry
+from feature_store.step import Step, refuse_disorder, step_of_package
+from feature_store.tables import CATALOG
 
 _FITTED_ON = ("user_sequences", "items", "slates", "semantic_ids", "tokenizer")
 """What a family may learn from; which of these it does, the family says."""
@@ -194,6 +146,7 @@ _STEPS = (
         writes=("baselines",),
         shared_task="baselines",
         trains=True,
+        runs="training.programs.train_recommender:run",
     ),
     Step(
         name="evaluate_recommender",
@@ -240,10 +193,24 @@ _STEPS = (
 )  # in the order of a day
 
 
+_DAGS = tuple(dict.fromkeys(step.dag for step in _STEPS))
+
+
 @cache
 def steps() -> Mapping[str, Step]:
-    """Every step by its name, in an order in which a day can run them."""
-    return {step.name: step for step in _STEPS}
+    """Every step by its name, in an order in which a day can run them.
+
+    A step of another package comes last of its DAG's.
+
+    Raises:
+        PluginError: a package offers a step that can't be one; says of which, and why.
+    """
+    ours = {step.name: step for step in _STEPS}
+    registry = Registry(STEPS_GROUP, ours, partial(step_of_package, dags=_DAGS, tables=CATALOG))
+    found = registry.loaded().values()
+    chain = {step.name: step for dag in _DAGS for step in found if step.dag == dag}
+    refuse_disorder(chain)
+    return chain
 
 
 def steps_of(dag: str) -> tuple[Step, ...]:
@@ -253,7 +220,7 @@ def steps_of(dag: str) -> tuple[Step, ...]:
 
 def dags() -> tuple[str, ...]:
     """The DAGs that have steps, upstream first."""
-    return tuple(dict.fromkeys(step.dag for step in steps().values()))
+    return _DAGS
 
 
 def producer_of(name: str) -> str | None:

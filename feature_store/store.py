@@ -37,7 +37,8 @@ from feature_store.snapshot import (
     TableDiff,
 )
 from feature_store.stage import STAGED, Stage
-from feature_store.steps import Step, producer_of
+from feature_store.step import Step
+from feature_store.steps import producer_of
 from feature_store.storage import Folder
 from feature_store.tables import CATALOG
 from feature_store.version import At, Version, check_partition_values, resolve

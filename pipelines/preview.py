@@ -22,7 +22,7 @@ from pipelines.jobs.delivery import reason_counts
 from pipelines.places import source_place
 from pipelines.session import build_session
 from pipelines.sources import open_source
-from pipelines.sources.discovery import is_never_data
+from pipelines.sources.file_names import is_never_data
 from pipelines.sources.interface import ROW, LeftOut, RawLog
 from pipelines.sources.raw_files import RawFiles, readable
 from pipelines.sources.raw_rows import read_rows

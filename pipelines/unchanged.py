@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -87,7 +88,7 @@ def digest(
     state = {
         "job": name,
         "day": day.isoformat(),
-        "code": [version("pyspark"), _code()],
+        "code": [version("pyspark"), _code(steps()[name].runs)],
         "preset": config.model_dump(mode="json"),
         "tables": {table: _content(name, store, table, at, day) for table, at in versions.items()},
         "raw_files": raw,
@@ -97,11 +98,19 @@ def digest(
 
 
 @cache
-def _code() -> str:
-    """Digest of the source files that a job's rows are made by."""
+def _code(runs: str) -> str:
+    """Digest of the source files that a job's rows are made by.
+
+    Args:
+        runs: `module:attribute` of a job of another package; empty for ours.
+    """
+    packages = [Path(__file__).parent, Path(feature_store.__file__).parent]
+    if runs and (spec := find_spec(runs.partition(":")[0].partition(".")[0])) and spec.origin:
+        its = Path(spec.origin)
+        packages.append(its.parent if its.name == "__init__.py" else its)
     found = hashlib.sha256()
-    for package in (Path(__file__).parent, Path(feature_store.__file__).parent):
-        for path in sorted(package.rglob("*.py")):
+    for package in packages:
+        for path in [package] if package.is_file() else sorted(package.rglob("*.py")):
             found.update(f"{path.relative_to(package.parent)}\0".encode())
             found.update(path.read_bytes())
     return found.hexdigest()

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from feature_store.settings import REPOSITORY
-from feature_store.steps import HELD, Step, dags, steps, steps_before, steps_of, tables_that_start
+from feature_store.step import HELD, Step
+from feature_store.steps import dags, steps, steps_before, steps_of, tables_that_start
 from feature_store.tables import CATALOG
 
 PAGE = REPOSITORY / "ARCHITECTURE.md"

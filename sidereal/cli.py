@@ -15,6 +15,7 @@ from typing import Any, cast
 import click
 
 from feature_store import env_file
+from feature_store.installed import PluginError
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,11 @@ class LazyGroup(click.Group):
         except env_file.EnvironmentFileError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(2)
-        return super().main(*args, **options)
+        try:
+            return super().main(*args, **options)
+        except PluginError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the help text."""

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from feature_store.store import FeatureStore
-from training.registry.bundle import Origin, write_bundle
 from training.data.histories import Histories
 from training.data.splits import split_rolling
 from training.data.vocabulary import Vocabulary
 from training.fit.fitting import Fitting, LoopSettings
 from training.models import MODELS, weights
+from training.registry.bundle import Origin, write_bundle
 
 DAY = date(2024, 3, 31)
 NUM_ITEMS = 120

@@ -3,7 +3,6 @@
 Under torchrun every process runs the command; only the first prints and writes the run record.
 """
 
-import importlib
 import json
 import sys
 import time
@@ -15,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from feature_store import options
+from feature_store.installed import imported
 from feature_store.step_command import Request, Runner, step_command
+from feature_store.steps import steps
 
 if TYPE_CHECKING:
     from training.programs.interface import Facts, Task
     from training.registry.client import Registry
     from training.registry.view import View
-
-_MODULES = {"train_baselines": "train_recommender"}  # where the module has another name
 
 
 def _run_step(request: Request) -> "Facts | None":
@@ -60,9 +59,9 @@ def _run(name: str, task: "Task") -> "Facts":
             write_step(task.runs, task.day, name, facts)
         return facts
 
-    module = importlib.import_module(f"training.programs.{_MODULES.get(name, name)}")
+    program = imported(steps()[name].runs or f"training.programs.{name}:run")
     try:
-        return record(module.run(task))
+        return record(program(task))
     except TableRefused as error:
         record({"status": "refused", "reason": str(error), **error.facts})
         raise

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import AfterValidator, PlainSerializer, create_model, model_validator
 
+from feature_store.installed import Registry
 from feature_store.preset import Section
 from feature_store.preset_problems import model_problems
-from training.installed import Registry
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from operator import and_
 from airflow.sdk import Asset, PartitionedAssetTimetable
 
 from dags.common.defaults import preset_name
-from feature_store.steps import Step, tables_that_start
+from feature_store.step import Step
+from feature_store.steps import tables_that_start
 from feature_store.tables import CATALOG
 
 ASSETS: dict[str, Asset] = {

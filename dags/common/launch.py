@@ -30,7 +30,8 @@ from airflow.sdk import Asset, BaseOperator
 from dags.common.assets import produced_by
 from dags.common.command import CommandOperator
 from dags.common.defaults import FIRST_DAY, preset_arguments
-from feature_store.steps import Step, steps_before, steps_of
+from feature_store.step import Step
+from feature_store.steps import steps_before, steps_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUBMIT = REPOSITORY / "pipelines" / "submit.py"

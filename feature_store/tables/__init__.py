@@ -1,6 +1,9 @@
-"""Every table there is."""
+"""Every table there is: ours, and those that installed packages add."""
+
+from typing import Any
 
 from feature_store.contract import Contract
+from feature_store.installed import TABLES_GROUP, Registry
 from feature_store.tables.deliveries import DELIVERIES
 from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.item_cooccurrence import ITEM_COOCCURRENCE
@@ -13,7 +16,18 @@ from feature_store.tables.semantic_ids import SEMANTIC_IDS
 from feature_store.tables.slates import SLATES
 from feature_store.tables.user_sequences import USER_SEQUENCES
 
-CATALOG: dict[str, Contract] = {
+
+def _table(name: str, thing: Any) -> Contract:
+    if not isinstance(thing, Contract):
+        raise ValueError(
+            f"is of type {type(thing).__name__}, expected a {Contract.__module__}.Contract"
+        )
+    if thing.name != name:
+        raise ValueError(f"calls itself {thing.name!r}, expected {name!r}")
+    return thing
+
+
+_OURS = {
     table.name: table
     for table in (
         INTERACTIONS,
@@ -29,3 +43,4 @@ CATALOG: dict[str, Contract] = {
         RECOMMENDATIONS,
     )
 }
+CATALOG: dict[str, Contract] = Registry(TABLES_GROUP, _OURS, _table).loaded()

@@ -24,7 +24,7 @@ from pipelines.transforms.preferences import (
     made,
     rearranged,
 )
-from pipelines.transforms.rearrangement import KINDS
+from pipelines.transforms.shown_slates import KINDS
 from pipelines.transforms.similar_items import SimilarItems, TableFiles
 
 

@@ -10,31 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
 
 from pipelines.errors import DataRefused, DeliveryUnreadable
+from pipelines.sources.file_names import SUFFIXES, Format, is_never_data, stem, suffix_of
 from pipelines.sources.interface import LeftOut
 from pipelines.sources.raw_files import RawFile, RawFiles
 
-Format = Literal["parquet", "csv", "json"]
-_PACKED = ("", ".gz", ".bz2", ".zst")
-SUFFIXES: dict[Format, tuple[str, ...]] = {
-    "parquet": (".parquet", ".parq", ".pq"),
-    "csv": tuple(f".csv{packed}" for packed in _PACKED),
-    "json": tuple(f"{end}{packed}" for end in (".json", ".jsonl", ".ndjson") for packed in _PACKED),
-}
-"""What the names of a format's files end in, in any case."""
-_TEMPORARY = (
-    ".tmp",
-    ".temp",
-    ".part",
-    ".partial",
-    ".crc",
-    ".inprogress",
-    ".swp",
-    "~",
-    "._copying_",
-)
 _HIDDEN = "hidden or temporary"
 _EMPTY = "zero bytes"
 _NO_DAY = "no day of the calendar"
@@ -63,22 +44,6 @@ class Days:
     folder: str
     forms: Mapping[date, Sequence[str]]
     left_out: tuple[LeftOut, ...]
-
-
-def suffix_of(name: str, kind: Format) -> str:
-    """The suffix by which a name is a format's, as it is written; empty where it isn't.
-
-    Example:
-        >>> suffix_of("2024-03-10.CSV.gz", "csv"), suffix_of("2024-03-10.csv.tmp", "csv")
-        ('.CSV.gz', '')
-    """
-    ends = [end for end in SUFFIXES[kind] if name.lower().endswith(end)]
-    return name[-max(map(len, ends)) :] if ends else ""
-
-
-def is_never_data(name: str) -> bool:
-    """Whether a file or folder is hidden or temporary."""
-    return name.startswith((".", "_")) or name.lower().endswith(_TEMPORARY)
 
 
 def contents(raw_files: RawFiles, address: str, kind: Format, *, root: str) -> Contents:
@@ -195,11 +160,11 @@ def _beside(
     own = address.rpartition("/")[2]
     others = set()
     for entry in entries:
-        if entry.name == own or not entry.name.startswith(_stem(own, kind)):
+        if entry.name == own or not entry.name.startswith(stem(own, kind)):
             continue
         if is_never_data(entry.name):
             left_out.append(LeftOut(_below(entry.address, root), _HIDDEN))
-        elif _stem(entry.name, kind) == _stem(own, kind):
+        elif stem(entry.name, kind) == stem(own, kind):
             others.add(entry.address)
     return others
 
@@ -236,11 +201,11 @@ def _refuse_two_forms(files: Iterable[RawFile], kind: Format) -> None:
         folders = file.name.split("/")[:-1]
         for depth in range(1, len(folders) + 1):
             path = folders[:depth]
-            forms["/".join(_stem(part, kind) for part in path)].add("/".join(path) + "/")
-        forms["/".join(_stem(part, kind) for part in file.name.split("/"))].add(file.name)
-    for stem, names in forms.items():
+            forms["/".join(stem(part, kind) for part in path)].add("/".join(path) + "/")
+        forms["/".join(stem(part, kind) for part in file.name.split("/"))].add(file.name)
+    for part, names in forms.items():
         if len(names) > 1:
-            raise _two_forms(stem, names)
+            raise _two_forms(part, names)
 
 
 def _two_forms(what: str, names: Iterable[str]) -> DataRefused:
@@ -284,10 +249,6 @@ def _set_format(kind: Format) -> str:
 def _few(names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
-
-
-def _stem(name: str, kind: Format) -> str:
-    return name.removesuffix(suffix_of(name, kind))
 
 
 def _below(address: str, folder: str) -> str:

@@ -15,7 +15,8 @@ from pyspark.sql import functions as F
 from feature_store.settings import Settings
 from pipelines.config import ColumnMapping, EventTime, KuaiRandSource
 from pipelines.errors import DeliveryUnreadable
-from pipelines.sources.discovery import days_in, deliveries, is_never_data
+from pipelines.sources.discovery import days_in, deliveries
+from pipelines.sources.file_names import is_never_data
 from pipelines.sources.interface import Catalogue, Delimited, RawLog
 from pipelines.sources.raw_files import RawFiles, literal
 from pipelines.transforms.identifiers import present_text

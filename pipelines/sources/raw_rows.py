@@ -13,9 +13,10 @@ from pipelines.sources.interface import ROW, RawLog
 from pipelines.sources.parts import FILE, LINE, PROBLEM, TEXT, Parts, RawRows
 from pipelines.sources.raw_columns import named as named
 from pipelines.sources.raw_columns import needs_of_log
+from pipelines.sources.raw_delimited import delimited_rows
 from pipelines.sources.raw_files import RawFiles
+from pipelines.sources.raw_json import json_rows
 from pipelines.sources.raw_parquet import parquet_rows
-from pipelines.sources.raw_text import delimited_rows, json_rows
 
 LONGEST_LINE = 65_536
 """Characters; a longer line is refused unparsed. No feedback event is that long."""

@@ -15,12 +15,12 @@ from pipelines.errors import DataRefused, DeliveryUnreadable
 from pipelines.sources.discovery import (
     Contents,
     Days,
-    Format,
     contents,
     days_in,
     days_of_pattern,
     deliveries,
 )
+from pipelines.sources.file_names import Format
 from pipelines.sources.interface import ROW, Catalogue, Delimited, LeftOut, RawLog
 from pipelines.sources.parts import Parts
 from pipelines.sources.raw_columns import named, needs_of_catalogue

@@ -25,11 +25,11 @@ from pipelines.transforms.rearrangement import (
     ALL_IN_SLATE,
     NONE_ENGAGED,
     ONE_CHOSEN,
-    PRIME,
     REPEATED,
     Rearrangement,
     asked_for_diversity,
 )
+from pipelines.transforms.shown_slates import PRIME
 
 NO_EMBEDDING = "no chosen item has an embedding"
 FEW_ANCHORS = "more pairs than chosen items with an embedding"

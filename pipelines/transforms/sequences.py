@@ -33,15 +33,13 @@ from feature_store.storage import Folder
 from feature_store.tables.user_sequences import USER_SEQUENCES
 from pipelines.errors import DataRefused
 from pipelines.transforms.histories import (
-    EVENTS_AT_ONCE,
     SCHEMA,
     Catalogue,
     Histories,
     HistoriesTooShort,
     UnknownItems,
-    from_events,
-    merge_stream,
 )
+from pipelines.transforms.history_merge import EVENTS_AT_ONCE, from_events, merge_stream
 
 MOST_BUCKETS = 1000
 _IDS = ["user_id", "item_id"]

@@ -27,7 +27,7 @@ def loaded_by(module: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("module", ["tables", "contract", "steps"])
+@pytest.mark.parametrize("module", ["tables", "contract", "step", "steps"])
 def test_contracts_and_steps_load_the_standard_library_alone(module):
     assert loaded_by(f"feature_store.{module}") - set(sys.stdlib_module_names) == {"feature_store"}
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import preference_pairs
 from benchmarks.preference_pairs import CONTENDERS, SMALLER, generate, measure
-from pipelines.transforms import rearrangement
+from pipelines.transforms import shown_slates
 
 
 @pytest.mark.spark
@@ -33,5 +33,5 @@ def test_rows_that_differ_are_refused(tmp_path):
 
 
 def test_both_draw_with_the_same_generator():
-    assert preference_pairs._PRIME == rearrangement.PRIME
-    assert preference_pairs._STEP == rearrangement._STEP
+    assert preference_pairs._PRIME == shown_slates.PRIME
+    assert preference_pairs._STEP == shown_slates._STEP

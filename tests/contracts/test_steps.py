@@ -3,8 +3,8 @@
 import pytest
 
 from feature_store.errors import UndeclaredTable
+from feature_store.step import HELD
 from feature_store.steps import (
-    HELD,
     consumers_of,
     dags,
     producer_of,

@@ -7,16 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.transforms import histories as module
+from pipelines.transforms import history_merge as module
 from pipelines.transforms.histories import (
     SCHEMA,
     Histories,
     HistoriesTooShort,
     UnknownItems,
-    from_events,
-    merge,
-    merge_stream,
 )
+from pipelines.transforms.history_merge import from_events, merge, merge_stream
 from tests.pipelines.sequence_world import (
     CATALOGUE,
     INDEX,

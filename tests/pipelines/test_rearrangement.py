@@ -11,17 +11,15 @@ from pipelines.config import Preferences
 from pipelines.transforms.preferences import REASONS
 from pipelines.transforms.ragged import Layout
 from pipelines.transforms.rearrangement import (
-    _STEP,
     ALL_ENGAGED,
     ALL_IN_SLATE,
-    KINDS,
     NONE_ENGAGED,
     ONE_CHOSEN,
-    PRIME,
     REPEATED,
     Rearrangement,
     asked_for_diversity,
 )
+from pipelines.transforms.shown_slates import _STEP, KINDS, PRIME
 
 DAY = date(2024, 5, 7)
 NOON = datetime(2024, 5, 7, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from feature_store.errors import StorageUnavailable
 from feature_store.storage import Folder
 from feature_store.tables.user_sequences import USER_SEQUENCES
 from pipelines.errors import DataRefused
-from pipelines.transforms.histories import EVENTS_AT_ONCE
+from pipelines.transforms.history_merge import EVENTS_AT_ONCE
 from pipelines.transforms.sequences import SequenceBuild, SequenceFiles, buckets_for
 from tests.pipelines.sequence_world import ITEMS, as_dict, at, event_table, expected, random_events
 

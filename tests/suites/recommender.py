@@ -64,9 +64,7 @@ class RecommenderSuite:
     def queries(self, world):
         """Queries of 0 to 20 known events, seen items excluded."""
         user = np.arange(21)
-        return Queries.at(
-            world.split.test.histories, user, user, max_history=20, exclude_seen=True
-        )
+        return Queries.at(world.split.test.histories, user, user, max_history=20, exclude_seen=True)
 
     def same(self, one, other):
         """Equal lists, but for neighbours whose scores differ by rounding only."""
@@ -137,9 +135,7 @@ class RecommenderSuite:
         self.same(first, inference.recommend(fitted, queries, 8))
 
     @pytest.mark.parametrize("rows", [[4], [20, 3, 3, 0]], ids=str)
-    def test_rows_that_are_selected_are_as_if_they_alone_had_been_read(
-        self, fitted, queries, rows
-    ):
+    def test_rows_that_are_selected_are_as_if_they_alone_had_been_read(self, fitted, queries, rows):
         rows = np.array(rows, dtype=np.int64)
         selected = fitted.select(fitted.read(queries), rows)
         answer = fitted.recommend(selected, 8)
@@ -191,7 +187,7 @@ class RecommenderSuite:
 
 
 class NeuralSuite(RecommenderSuite):
-    """For models that `training.fit.loop` trains; subclasses say how to read a position's scores."""
+    """For models that the loop trains; subclasses say how to read a position's scores."""
 
     def build(self, world, **changes):
         """An untrained model."""

@@ -11,6 +11,7 @@ from training.data.slate_batches import SlatePlan, slate_queries
 from training.fit.fitting import Fitting, LoopSettings, Observer
 from training.losses.preference import dpo_loss, orpo_loss, simpo_loss
 from training.models import MODELS, alignment
+from training.models.higr.model import Higr
 from training.models.slate.alignment import (
     Aligned,
     AlignmentConfig,
@@ -20,7 +21,6 @@ from training.models.slate.alignment import (
     pair_log_probs,
     reference_log_probs,
 )
-from training.models.higr.model import Higr
 
 METHODS = ("orpo", "dpo", "simpo")
 LOOP = LoopSettings(

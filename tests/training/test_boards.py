@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.data.queries import Queries, TopK
 from training.data.histories import DAY, Histories
+from training.data.queries import Queries, TopK
 from training.data.splits import split_leave_last_out
 from training.evaluation.boards import BOARDS, boards_of
 from training.evaluation.boards.interface import HeldOut, Terms

@@ -11,7 +11,6 @@ import torch
 from safetensors.numpy import save_file
 
 from tests.recommender_world import trained_bundle
-from training.registry.predictor import BundlePredictor
 from training.registry.bundle import (
     BundleCorruptError,
     BundleError,
@@ -24,6 +23,7 @@ from training.registry.bundle import (
     open_bundle,
     write_bundle,
 )
+from training.registry.predictor import BundlePredictor
 from training.tokenizers.rq_kmeans import RqKMeans
 
 ITEMS = pa.table({"item_index": pa.array([1, 0, 2], pa.int32()), "item_id": ["b", "a", "c"]})

@@ -6,7 +6,6 @@ from itertools import chain
 import pytest
 
 from feature_store.settings import REPOSITORY, Settings
-from training.settings.configure import configure
 from training.evaluation.metrics import metric_of
 from training.experiments import EXPERIMENTS
 from training.experiments.measure import tables_read
@@ -14,6 +13,7 @@ from training.experiments.request import Request
 from training.experiments.table import Fit
 from training.models import MODELS
 from training.settings import FAMILIES, TOKENIZERS
+from training.settings.configure import configure
 
 PRESETS = ("movielens-100k", "movielens-1m", "amazon-office", "kuairand")
 PAIRS = [

@@ -5,8 +5,8 @@ import pytest
 from feature_store.preset import PresetError
 from tests.evaluation_records import board, comparison, entrant, evaluation
 from training.config import Gate
-from training.evaluation.record import CHAMPION, Interval
 from training.evaluation.gate import decide, require_measured
+from training.evaluation.record import CHAMPION, Interval
 
 METRICS = ("ndcg@10", "hr@10", "mrr")
 BETTER, SAME, WORSE = (0.01, 0.02, 0.03), (-0.01, 0.0, 0.01), (-0.05, -0.04, -0.03)

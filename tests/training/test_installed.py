@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from feature_store.installed import PluginError, Registry
 from training.evaluation.metrics import FEEDBACK, LISTS
 from training.evaluation.record import Evaluation
-from training.installed import PluginError, Registry
 from training.models import MODELS
 from training.programs.interface import ProgramError
 from training.programs.training_data import training_data_for

@@ -16,8 +16,10 @@ from tests.training.fit_chain import Recorder, fit
 from training.fit import loop
 from training.fit.checkpoint import FILE_NAME
 from training.fit.fitting import Fitting, LoopSettings
-from training.models import sasrec
 from training.fit.optimizer import learning_rate_share, make_optimizer
+from training.models.sasrec.fit import fit as fit_sasrec
+from training.models.sasrec.model import Sasrec
+from training.settings.families import SasrecConfig
 
 SCRIPT = Path(__file__).with_name("fit_chain.py")
 ROOT = SCRIPT.parents[2]
@@ -147,7 +149,7 @@ def test_a_broken_checkpoint_is_said_and_not_continued(tmp_path, caplog):
     assert "training starts anew" in caplog.text
 
 
-class Diverging(sasrec.Sasrec):
+class Diverging(Sasrec):
     """Loses its mind at the fifth batch."""
 
     calls = 0
@@ -161,7 +163,7 @@ class Diverging(sasrec.Sasrec):
 def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path):
     world = worlds.chain(num_users=80)
     settings = LoopSettings(tokens_per_batch=400, max_history=15, checkpoint_every_steps=2)
-    model = Diverging(sasrec.SasrecConfig(width=16, hidden_width=16, max_history=15), 30)
+    model = Diverging(SasrecConfig(width=16, hidden_width=16, max_history=15), 30)
     with pytest.raises(
         loop.TrainingDiverged,
         match=r"loss is nan at epoch 1, step 5: a batch of \[\d+, \d+\] \(rows, positions\) with"
@@ -177,7 +179,7 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path)
 def test_without_checkpoints_divergence_says_that_there_is_none():
     world = worlds.chain(num_users=80)
     settings = LoopSettings(tokens_per_batch=400, max_history=15)
-    model = Diverging(sasrec.SasrecConfig(width=16, hidden_width=16, max_history=15), 30)
+    model = Diverging(SasrecConfig(width=16, hidden_width=16, max_history=15), 30)
     with pytest.raises(loop.TrainingDiverged, match="no checkpoint was asked for"):
         loop.fit_model(model, world.split, Fitting(settings))
 
@@ -227,8 +229,8 @@ def test_without_validation_targets_the_last_epoch_is_kept(metric):
     settings = LoopSettings(
         max_epochs=3, patience_epochs=1, max_history=15, validation_metric=metric
     )
-    config = sasrec.SasrecConfig(width=16, hidden_width=16)
-    _, report = sasrec.fit(
+    config = SasrecConfig(width=16, hidden_width=16)
+    _, report = fit_sasrec(
         replace(world.split, validation=nobody), config, Fitting(settings), world.vocabulary
     )
     assert report.facts["best_epoch"] == 3
@@ -239,8 +241,8 @@ def test_without_validation_targets_the_last_epoch_is_kept(metric):
 def test_the_validation_loss_is_that_of_the_targets():
     world = worlds.chain(num_users=10)
     settings = LoopSettings(max_epochs=1, max_history=40, validation_metric="loss")
-    config = sasrec.SasrecConfig(width=16, hidden_width=16)
-    model, report = sasrec.fit(world.split, config, Fitting(settings), world.vocabulary)
+    config = SasrecConfig(width=16, hidden_width=16)
+    model, report = fit_sasrec(world.split, config, Fitting(settings), world.vocabulary)
     validation, total = world.split.validation, 0.0
     for user, position in zip(validation.user, validation.position, strict=True):
         first = validation.histories.offsets[user]
@@ -254,8 +256,8 @@ def test_the_validation_loss_is_that_of_the_targets():
 def test_a_cpu_trains_uncompiled_whatever_is_asked_and_says_so():
     world = worlds.chain(num_users=10)
     settings = LoopSettings(max_epochs=1, max_history=20, compile_backbone=True)
-    config = sasrec.SasrecConfig(width=16, backbone="hstu")
-    _, report = sasrec.fit(world.split, config, Fitting(settings), world.vocabulary)
+    config = SasrecConfig(width=16, backbone="hstu")
+    _, report = fit_sasrec(world.split, config, Fitting(settings), world.vocabulary)
     assert report.facts["compiled"] is False
 
 

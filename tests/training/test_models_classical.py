@@ -8,8 +8,11 @@ from tests.suites.recommender import RecommenderSuite, hit_rate
 from training import inference
 from training.data.splits import DAY
 from training.fit.fitting import Fitting
-from training.models import item_knn, popularity
 from training.models.interface import PAD, Queries
+from training.models.item_knn import fit as item_knn_fit
+from training.models.item_knn import model as item_knn
+from training.models.popularity import fit as popularity_fit
+from training.models.popularity import model as popularity
 
 
 class TestPopularity(RecommenderSuite):
@@ -28,7 +31,7 @@ def everything(world):
 
 def test_popularity_is_the_answer_where_everybody_wants_the_same():
     world = worlds.crowd()
-    model, _ = popularity.fit(
+    model, _ = popularity_fit.fit(
         world.split, popularity.PopularityConfig(), Fitting(), world.vocabulary
     )
     assert hit_rate(model, world.split.test) == pytest.approx(world.best_hit_rate, abs=0.06)
@@ -46,15 +49,13 @@ def test_old_events_count_less_by_their_half_life():
 def test_equal_counts_are_ordered_by_item():
     model = popularity.Popularity(np.array([1.0, 5.0, 1.0, 1.0]), popularity.PopularityConfig())
     histories = worlds.histories_of([[2]])
-    queries = Queries.at(
-        histories, np.array([0]), np.array([1]), max_history=5, exclude_seen=True
-    )
+    queries = Queries.at(histories, np.array([0]), np.array([1]), max_history=5, exclude_seen=True)
     assert inference.recommend(model, queries, 4).items_Bk.tolist() == [[1, 0, 3, PAD]]
 
 
 def test_popularity_in_chunks_is_popularity_at_once(monkeypatch):
     world = worlds.crowd()
-    model, _ = popularity.fit(
+    model, _ = popularity_fit.fit(
         world.split, popularity.PopularityConfig(), Fitting(), world.vocabulary
     )
     whole = inference.recommend(model, everything(world), 7)
@@ -79,9 +80,10 @@ def slow_similarity(sequences, num_items, shrinkage):
 @pytest.mark.parametrize("cells", [8_000_000, 64])
 def test_item_knn_agrees_with_a_slow_reference_in_chunks_of_any_size(monkeypatch, cells):
     monkeypatch.setattr(item_knn, "CHUNK_CELLS", cells)
+    monkeypatch.setattr(item_knn_fit, "CHUNK_CELLS", cells)
     world = worlds.tribes(num_users=40)
     config = item_knn.ItemKnnConfig(neighbours=36, shrinkage=2.0, recency_decay=0.5)
-    model, _ = item_knn.fit(world.split, config, Fitting(), world.vocabulary)
+    model, _ = item_knn_fit.fit(world.split, config, Fitting(), world.vocabulary)
     train = world.split.train
     sequences = [
         train.items[start:stop].tolist()
@@ -102,8 +104,8 @@ def test_item_knn_agrees_with_a_slow_reference_in_chunks_of_any_size(monkeypatch
 
 def test_item_knn_finds_the_tribe_that_popularity_cannot_see():
     world = worlds.tribes()
-    knn, _ = item_knn.fit(world.split, item_knn.ItemKnnConfig(), Fitting(), world.vocabulary)
-    floor, _ = popularity.fit(
+    knn, _ = item_knn_fit.fit(world.split, item_knn.ItemKnnConfig(), Fitting(), world.vocabulary)
+    floor, _ = popularity_fit.fit(
         world.split, popularity.PopularityConfig(), Fitting(), world.vocabulary
     )
     left = 12 - 7  # items of the tribe that the user has not met
@@ -115,5 +117,5 @@ def test_only_the_most_recent_items_of_a_heavy_user_make_pairs():
     split = worlds.crowd(num_users=3).split
     split = replace(split, train=worlds.histories_of([[0, 1, 2]]))
     config = item_knn.ItemKnnConfig(neighbours=3, shrinkage=0.0, max_user_items=2)
-    model, _ = item_knn.fit(split, config, Fitting(), worlds.Vocabulary(3))
+    model, _ = item_knn_fit.fit(split, config, Fitting(), worlds.Vocabulary(3))
     assert model.similarities_Vn.sum(1).tolist() == [0.0, 1.0, 1.0]

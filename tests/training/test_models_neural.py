@@ -11,9 +11,8 @@ from training.fit.fitting import Fitting, LoopSettings
 from training.models import MODELS
 from training.models.interface import PAD, Queries
 from training.models.sasrec.model import Sasrec
-from training.settings.families import SasrecConfig
 from training.models.tiger.model import Tiger
-from training.settings.families import TigerConfig
+from training.settings.families import SasrecConfig, TigerConfig
 
 
 class TestSasrec(NeuralSuite):
@@ -202,9 +201,7 @@ def test_tiger_beams_score_items_as_a_full_pass_does(backbone):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     user = np.arange(8)
-    queries = Queries.at(
-        world.split.test.histories, user, user, max_history=20, exclude_seen=False
-    )
+    queries = Queries.at(world.split.test.histories, user, user, max_history=20, exclude_seen=False)
     answer = inference.recommend(model, queries, 30)
     for row in range(8):
         items = queries.items_BL[row, : queries.lengths_B[row]].tolist()
@@ -246,9 +243,7 @@ def test_items_that_share_an_id_come_next_to_each_other_in_order():
     shared = type(world)(world.split, type(world.vocabulary)(30, codes, "g"), 0.0)
     model, _ = fit("tiger", shared, max_epochs=1, width=16)
     user = np.array([0])
-    queries = Queries.at(
-        world.split.test.histories, user, user, max_history=20, exclude_seen=False
-    )
+    queries = Queries.at(world.split.test.histories, user, user, max_history=20, exclude_seen=False)
     items = inference.recommend(model, queries, 30).items_Bk[0].tolist()
     assert items.index(7) == items.index(5) + 1
 

@@ -11,8 +11,8 @@ from training.evaluation.slate import recommended_slates, slate_metrics
 from training.fit.fitting import Fitting, LoopSettings, Observer
 from training.models import MODELS
 from training.models.flat_slate.model import FlatSlate
-from training.settings.families import FlatSlateConfig
 from training.models.higr.model import Higr
+from training.settings.families import FlatSlateConfig
 from training.settings.higr import HigrConfig
 
 SMALL = {"width": 16, "num_heads": 1, "beam_width": 4}
@@ -103,7 +103,9 @@ def test_training_finds_how_the_world_goes_on(family, short_of_best, settings):
 def test_a_slate_of_any_length_is_said():
     world = worlds.continued(num_users=20)
     model, _ = fit("higr", world, max_epochs=1)
-    slates_SM = recommended_slates(model, world.slates.test, 100, max_history=20, exclude_seen=False)
+    slates_SM = recommended_slates(
+        model, world.slates.test, 100, max_history=20, exclude_seen=False
+    )
     assert (np.sort(slates_SM, axis=1)[:, 70:] == np.arange(30)).all()
     assert (slates_SM[:, 30:] == -1).all()
 

@@ -7,10 +7,11 @@ import torch
 
 from tests import recommender_world
 from tests.recommender_world import ITEM_IDS, NUM_ITEMS, NUM_KINDS, trained_bundle
-from training import answering, inference
-from training.registry.predictor import BundlePredictor, on_all_cores
+from training import inference
 from training.data.histories import SECOND, Histories
 from training.models.interface import PAD, Queries
+from training.registry import predictor as module
+from training.registry.predictor import BundlePredictor, on_all_cores
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def test_many_contexts_are_answered_by_several_threads_as_by_one(predictor, monk
         seen.append((threading.get_ident(), len(part)))
         return inference.recommend(predictor.model, part, 5)
 
-    monkeypatch.setattr(answering, "_cores", lambda: 2 * torch.get_num_threads())
+    monkeypatch.setattr(module, "_cores", lambda: 2 * torch.get_num_threads())
     together = on_all_cores(watched, queries, device="cpu")
     assert [rows for _, rows in seen] == [45, 45]
     assert threading.get_ident() not in {thread for thread, _ in seen}
@@ -130,7 +131,7 @@ def test_many_contexts_are_answered_by_several_threads_as_by_one(predictor, monk
 def test_contexts_come_in_parts_and_in_order(predictor, monkeypatch):
     known = Histories.from_arrow(recommender_world.histories())
     users, positions = np.array([0, 0, 3, 5, 7]), np.array([2, 9, 24, 1, 3])
-    monkeypatch.setattr(answering, "_ROWS", 2)
+    monkeypatch.setattr(module, "_ROWS", 2)
     parts = [*predictor.queries(known, users, positions, exclude_seen=False)]
     assert [len(part) for part in parts] == [2, 2, 1]
     whole = predictor.ask(known).queries(

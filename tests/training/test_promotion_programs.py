@@ -22,13 +22,13 @@ from tests.recommender_world import (
     tables_of,
 )
 from tests.recommender_world import trained_bundle as train
-from training.registry.bundle import BundleCorruptError
 from training.config import TrainingConfig
 from training.evaluation.record import Evaluation
 from training.models.interface import PAD, TopK
 from training.programs import evaluate_recommender, promote_recommender, recommend
 from training.programs.entrants import warnings_about_champion
 from training.programs.interface import ProgramError, Task
+from training.registry.bundle import BundleCorruptError
 
 NEXT_DAY = DAY + timedelta(days=1)
 _NAMES = itertools.count()

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 
 from tests import worlds
-from training.data.queries import PAD, Queries, query_times
 from training.data.histories import SECOND
+from training.data.queries import PAD, Queries, query_times
 
 
 def histories():

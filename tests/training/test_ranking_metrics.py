@@ -27,17 +27,17 @@ def judged():
     return Predictions(user, label, probability)
 
 
-def test_auc_is_the_share_of_pairs_in_order_ties_half(judged):
-    found = auc(judged.probability_T, judged.label_T)
-    assert found == pytest.approx(slow_auc(judged.probability_T, judged.label_T))
+def test_auc_is_the_share_of_pairs_in_order_ties_half(predictions):
+    found = auc(predictions.probability_T, predictions.label_T)
+    assert found == pytest.approx(slow_auc(predictions.probability_T, predictions.label_T))
     assert 0.5 < found < 1
 
 
-def test_auc_knows_only_the_order(judged):
-    squeezed = judged.probability_T**3 * 0.01
-    assert auc(squeezed, judged.label_T) == auc(judged.probability_T, judged.label_T)
-    turned = auc(-judged.probability_T, judged.label_T)
-    assert turned == pytest.approx(1 - auc(judged.probability_T, judged.label_T))
+def test_auc_knows_only_the_order(predictions):
+    squeezed = predictions.probability_T**3 * 0.01
+    assert auc(squeezed, predictions.label_T) == auc(predictions.probability_T, predictions.label_T)
+    turned = auc(-predictions.probability_T, predictions.label_T)
+    assert turned == pytest.approx(1 - auc(predictions.probability_T, predictions.label_T))
 
 
 def test_auc_of_one_label_is_not_a_number():
@@ -45,25 +45,25 @@ def test_auc_of_one_label_is_not_a_number():
     assert np.isnan(auc(np.array([0.1]), np.array([False])))
 
 
-def test_auc_of_each_user_is_that_users_own(judged):
-    found = user_auc(judged.row_T, judged.probability_T, judged.label_T)
+def test_auc_of_each_user_is_that_users_own(predictions):
+    found = user_auc(predictions.row_T, predictions.probability_T, predictions.label_T)
     slow = {}
-    for row in range(judged.num_users):
-        own = judged.row_T == row
-        value = slow_auc(judged.probability_T[own], judged.label_T[own])
+    for row in range(predictions.num_users):
+        own = predictions.row_T == row
+        value = slow_auc(predictions.probability_T[own], predictions.label_T[own])
         if not np.isnan(value):
             slow[row] = (value, int(own.sum()))
     assert found.row.tolist() == list(slow)
     np.testing.assert_allclose(found.auc, [value for value, _ in slow.values()])
     assert found.num_events.tolist() == [count for _, count in slow.values()]
-    assert len(slow) < judged.num_users  # some users have one label only
+    assert len(slow) < predictions.num_users  # some users have one label only
 
 
-def test_gauc_weighs_users_by_their_events_and_says_whom_it_covers(judged):
-    found = judged.by_user
+def test_gauc_weighs_users_by_their_events_and_says_whom_it_covers(predictions):
+    found = predictions.by_user
     expected = (found.auc * found.num_events).sum() / found.num_events.sum()
-    assert judged.points()["gauc"] == pytest.approx(expected)
-    assert judged.facts()["gauc_covered_share"] == found.num_events.sum() / len(judged)
+    assert predictions.points()["gauc"] == pytest.approx(expected)
+    assert predictions.facts()["gauc_covered_share"] == found.num_events.sum() / len(predictions)
 
 
 def test_logloss_of_the_base_rate_is_its_entropy():
@@ -73,8 +73,10 @@ def test_logloss_of_the_base_rate_is_its_entropy():
 
 
 def test_logloss_averages_within_users_first():
-    judged = Predictions(np.array([1, 1, 2]), np.array([True, False, True]), np.array([0.5, 0.5, 1.0]))
-    assert judged.points()["logloss"] == pytest.approx(np.log(2) / 2, abs=1e-6)
+    predictions = Predictions(
+        np.array([1, 1, 2]), np.array([True, False, True]), np.array([0.5, 0.5, 1.0])
+    )
+    assert predictions.points()["logloss"] == pytest.approx(np.log(2) / 2, abs=1e-6)
 
 
 def test_a_wrong_certainty_is_dear_but_finite():
@@ -93,24 +95,26 @@ def test_calibration_error_is_none_where_shares_come_true_and_large_where_not():
     assert calibration_error(1 - said, came_true) == pytest.approx(0.5)
 
 
-def test_a_replicate_counts_a_users_events_as_often_as_the_user_is_drawn(judged):
-    counts = np.random.default_rng(1).integers(0, 4, (5, judged.num_users)).astype(float)
-    found = judged.replicates(counts)
+def test_a_replicate_counts_a_users_events_as_often_as_the_user_is_drawn(predictions):
+    counts = np.random.default_rng(1).integers(0, 4, (5, predictions.num_users)).astype(float)
+    found = predictions.replicates(counts)
     for place, row in enumerate(counts):
-        times = row[judged.row_T].astype(int)
-        again = np.repeat(np.arange(len(judged)), times)
-        probability, label = judged.probability_T[again], judged.label_T[again]
+        times = row[predictions.row_T].astype(int)
+        again = np.repeat(np.arange(len(predictions)), times)
+        probability, label = predictions.probability_T[again], predictions.label_T[again]
         assert found["auc"][place] == pytest.approx(slow_auc(probability, label))
-    assert judged.points()["auc"] == pytest.approx(slow_auc(judged.probability_T, judged.label_T))
+    assert predictions.points()["auc"] == pytest.approx(
+        slow_auc(predictions.probability_T, predictions.label_T)
+    )
 
 
 def test_what_one_label_does_not_define_is_left_out():
-    judged = Predictions(np.array([0, 1]), np.array([True, True]), np.array([0.5, 0.9]))
-    assert set(judged.points()) == {"logloss"}
-    assert "ne" not in judged.facts()
+    predictions = Predictions(np.array([0, 1]), np.array([True, True]), np.array([0.5, 0.9]))
+    assert set(predictions.points()) == {"logloss"}
+    assert "ne" not in predictions.facts()
 
 
-def test_slices_keep_their_users_apart(judged):
-    part = judged.where(judged.user_T > 60)
+def test_slices_keep_their_users_apart(predictions):
+    part = predictions.where(predictions.user_T > 60)
     assert part.num_users == 19
     assert part.points()["auc"] == pytest.approx(slow_auc(part.probability_T, part.label_T))

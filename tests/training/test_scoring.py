@@ -161,7 +161,9 @@ def test_a_slice_of_one_label_has_a_log_loss_and_no_order(judged):
 
 def test_few_users_with_few_labels_still_have_an_interval():
     """Some draws have one label only: they say nothing about an order and are left out."""
-    own = Predictions(np.array([0, 0, 1]), np.array([True, False, False]), np.array([0.9, 0.1, 0.2]))
+    own = Predictions(
+        np.array([0, 0, 1]), np.array([True, False, False]), np.array([0.9, 0.1, 0.2])
+    )
     slices, rows = score(of_all({"unigrf": own, "sasrec": own}), RANKERS, HOW)
     bounds = slices["unigrf"]["all"].metrics["auc"]
     assert np.isfinite([bounds.low, bounds.point, bounds.high]).all()

@@ -8,8 +8,8 @@ from training.evaluation.slate import (
     coverage,
     intra_list_similarity,
     per_user,
-    repeats,
     recommended_slates,
+    repeats,
     slate_metrics,
 )
 from training.models.interface import PAD
@@ -96,4 +96,6 @@ def test_any_family_is_asked_for_slates():
     model = Popularity(np.array([0.0, 5, 4, 3, 9, 1]), PopularityConfig())
     said = recommended_slates(model, slates, 3, max_history=5, exclude_seen=True)
     assert said.tolist() == [[1, 2, 3], [4, 1, 2]]
-    assert recommended_slates(model, slates.where([]), 3, max_history=5, exclude_seen=True).shape == (0, 3)
+    assert recommended_slates(
+        model, slates.where([]), 3, max_history=5, exclude_seen=True
+    ).shape == (0, 3)

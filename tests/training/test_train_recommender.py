@@ -23,7 +23,6 @@ from tests.recommender_world import (
     tables_of,
 )
 from training import inference
-from training.registry.predictor import BundlePredictor
 from training.config import TrainingConfig
 from training.data.histories import Histories
 from training.data.splits import fit_facts
@@ -31,6 +30,7 @@ from training.models.interface import queries_of
 from training.programs import build_semantic_ids, train_recommender, train_tokenizer
 from training.programs.day_inputs import split_histories
 from training.programs.interface import ProgramError, Task
+from training.registry.predictor import BundlePredictor
 
 _NAMES = itertools.count()
 SMALL = {

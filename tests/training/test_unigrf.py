@@ -301,9 +301,7 @@ class TestRank:
             inference.recommend_ranked(model, queries, 5, 12),
         )
         monkeypatch.setattr("training.models.unigrf.answers.CHUNK_CELLS", 6000)
-        np.testing.assert_allclose(
-            inference.rank(model, queries, items_BC), together[0], rtol=1e-4
-        )
+        np.testing.assert_allclose(inference.rank(model, queries, items_BC), together[0], rtol=1e-4)
         again = inference.recommend_ranked(model, queries, 5, 12)
         np.testing.assert_allclose(again.scores_Bk, together[1].scores_Bk, rtol=1e-4)
 
@@ -321,9 +319,7 @@ class TestRank:
     def test_both_answers_from_one_reading_are_those_of_two(self, model, queries):
         items_BC = np.tile(np.arange(3), (21, 1))
         top, score_BC = inference.recommend_and_rank(model, queries, 6, items_BC)
-        np.testing.assert_array_equal(
-            top.items_Bk, inference.recommend(model, queries, 6).items_Bk
-        )
+        np.testing.assert_array_equal(top.items_Bk, inference.recommend(model, queries, 6).items_Bk)
         np.testing.assert_allclose(score_BC, inference.rank(model, queries, items_BC), rtol=1e-4)
 
     def test_more_candidates_than_items_rank_all_that_may_be_answered(self, model, queries):

@@ -8,13 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 from tests import worlds
-from training import inference, loop
-from training.fit.checkpoint import FILE_NAME
+from training import inference
 from training.data.batches import BatchPlan
 from training.data.histories import Histories
 from training.data.splits import split_leave_last_out
 from training.data.vocabulary import Vocabulary
 from training.evaluation.ranking import Predictions
+from training.fit import loop
+from training.fit.checkpoint import FILE_NAME
 from training.fit.fitting import Fitting, LoopSettings
 from training.models import MODELS
 from training.models.interface import PAD, Queries

@@ -111,7 +111,9 @@ def test_other_semantic_ids_begin_anew(fit):
     assert _unlike(bundle, shape, training_data) == ""
     known = training_data.vocabulary
     other = replace(known, generation="2024-04-07-abc")
-    assert "not of 2024-04-07-abc" in _unlike(bundle, shape, replace(training_data, vocabulary=other))
+    assert "not of 2024-04-07-abc" in _unlike(
+        bundle, shape, replace(training_data, vocabulary=other)
+    )
     more_VQ = known.codes_VQ.copy()
     more_VQ[0, 0] = known.level_sizes[0]
     more = replace(known, codes_VQ=more_VQ)

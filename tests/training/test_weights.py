@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tests.recommender_world import trained_bundle
-from training.registry.predictor import BundlePredictor
-from training.registry.bundle import BundleFormatError
 from training.models import MODELS, weights
 from training.models.popularity.model import Popularity
+from training.registry.bundle import BundleFormatError
+from training.registry.predictor import BundlePredictor
 from training.settings.families import PopularityConfig
 
 

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from training.data.queries import PAD
 from training.data.histories import Histories
+from training.data.queries import PAD
 from training.data.slate_batches import SlateBatch, SlatePlan, share, slate_batch
 from training.data.slates import Slates, events_before, numbers_of
 

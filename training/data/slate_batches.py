@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.queries import PAD, Queries
 from training.data.histories import SECOND
+from training.data.queries import PAD, Queries
 from training.data.slates import Slates
 
 SLATES_OF_A_HISTORY = 16

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.data.queries import PAD, TopK
 from training.data.histories import Histories
+from training.data.queries import PAD, TopK
 from training.data.splits import Targets
 from training.evaluation.metrics import LISTS, names_of, parse
 from training.evaluation.record import ALL

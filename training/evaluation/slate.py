@@ -170,4 +170,4 @@ def _require_comparable(slates_SM: np.ndarray, engaged: Slates, cutoffs: Sequenc
             " measure `slates.targets(minimum_strength=…)`"
         )
     if max(cutoffs) > slates_SM.shape[1]:
-        raise ValueError(f"cutoffs {list(cutoffs)} look beyond the {slates_SM.shape[1]} places said")
+        raise ValueError(f"cutoffs {list(cutoffs)} look beyond {slates_SM.shape[1]} places")

@@ -124,7 +124,9 @@ def sample_of(rows: pa.Table) -> Sample:
     """The sample of `rows_of`."""
     columns = {name: rows[name].to_numpy() for name in rows.column_names}
     if "probability" in columns:
-        return Predictions(columns["user"], columns["positive"].astype(bool), columns["probability"])
+        return Predictions(
+            columns["user"], columns["positive"].astype(bool), columns["probability"]
+        )
     if "unit" in columns:
         return Ratios.from_arrow(rows)
     users, num_targets = columns.pop("user"), columns.pop("num_targets")

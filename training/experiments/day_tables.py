@@ -12,7 +12,12 @@ from training.programs.day_inputs import Inputs, read_histories
 from training.programs.held_out import read_held_out, unlisted_before
 from training.programs.interface import Task
 from training.programs.item_vectors import item_matrix, read_item_vectors
-from training.programs.training_data import TrainingData, day_training_data, training_data_for, with_pairs
+from training.programs.training_data import (
+    TrainingData,
+    day_training_data,
+    training_data_for,
+    with_pairs,
+)
 
 
 class DayTables:
@@ -20,14 +25,14 @@ class DayTables:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self._materials: dict[str, TrainingData] = {}
+        self._training_data: dict[str, TrainingData] = {}
         self._vectors: dict[str, np.ndarray] = {}
         self._held_out: dict[str, tuple[HeldOut, Inputs, np.ndarray]] = {}
 
     @property
     def inputs(self) -> dict[str, str]:
         """Content of every table that was read, by name."""
-        read = [training_data.inputs for training_data in self._materials.values()]
+        read = [training_data.inputs for training_data in self._training_data.values()]
         read += [inputs for _, inputs, _ in self._held_out.values()]
         return {name: one["content_hash"] for inputs in read for name, one in inputs.items()}
 
@@ -39,12 +44,12 @@ class DayTables:
         """
         family = MODELS[fit.of]
         key = f"{_split_of(task)} {family.reads} {fit.aligned}"
-        if key not in self._materials:
+        if key not in self._training_data:
             training_data = training_data_for(task, family, self._plain(task))
-            self._materials[key] = (
+            self._training_data[key] = (
                 self._with_pairs(task, training_data, key) if fit.aligned else training_data
             )
-        return self._materials[key]
+        return self._training_data[key]
 
     def vectors(self, task: Task, fit: Fit) -> np.ndarray:
         """A vector per item, for an aligned fit whose training_data was read, float32, [V, D]."""
@@ -62,9 +67,9 @@ class DayTables:
 
     def _plain(self, task: Task) -> TrainingData:
         key = _split_of(task)
-        if key not in self._materials:
-            self._materials[key] = day_training_data(task)
-        return self._materials[key]
+        if key not in self._training_data:
+            self._training_data[key] = day_training_data(task)
+        return self._training_data[key]
 
     def _with_pairs(self, task: Task, training_data: TrainingData, key: str) -> TrainingData:
         paired = with_pairs(task, training_data)

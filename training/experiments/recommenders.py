@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.registry.predictor import Reader
-from training.registry.bundle import digest_of
 from training.evaluation.boards import BOARDS, boards_of
 from training.evaluation.boards.interface import Terms
 from training.evaluation.metrics import metric_of
@@ -34,6 +32,8 @@ from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver
 from training.programs.fits import align_model, alignment_training, fit_family
 from training.programs.interface import ProgramError
+from training.registry.bundle import digest_of
+from training.registry.predictor import ModelPredictor
 from training.settings.alignment import AlignmentConfig
 
 LOG = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class RecommenderCell:
         """Ask a board's questions, and keep the answers' worth."""
         held_out, _, unlisted = self._tables.held_out(self.task)
         num_items = self._material.vocabulary.num_items
-        reader = Reader(
+        predictor = ModelPredictor(
             model=model,
             num_items=num_items,
             codes_VQ=self._material.vocabulary.codes_VQ,
@@ -175,7 +175,7 @@ class RecommenderCell:
         if not boards:
             raise ProgramError(f"the data has no {BOARDS[board].asks_for} to ask for")
         started = time.perf_counter()
-        measured = boards[0].measure(reader, lambda _: None)
+        measured = boards[0].measure(predictor, lambda _: None)
         LOG.info("%s: %s asked in %.0f s", self.folder.name, board, time.perf_counter() - started)
         made(
             kept,

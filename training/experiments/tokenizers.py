@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.registry.bundle import digest_of
 from training.evaluation.tokenizer import (
     fit_without,
     held_out_items,
@@ -38,6 +37,7 @@ from training.experiments.table import Fit
 from training.programs.day_inputs import Inputs
 from training.programs.item_pairs import read_item_pairs
 from training.programs.item_vectors import read_item_vectors
+from training.registry.bundle import digest_of
 from training.tokenizers import TOKENIZERS
 from training.tokenizers.interface import Tokenizer
 

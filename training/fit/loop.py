@@ -19,6 +19,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from training.data.splits import Split
+from training.evaluation.metrics import metric_of
 from training.fit.checkpoint import (
     Checkpoint,
     checkpoint_of,
@@ -28,11 +30,9 @@ from training.fit.checkpoint import (
     weights,
     write_checkpoint,
 )
-from training.fit.objective import Objective, TrainingBatch, NextItems
-from training.data.splits import Split
 from training.fit.distributed import Processes, processes
-from training.evaluation.metrics import metric_of
 from training.fit.fitting import PROGRESS, FitReport, Fitting, LoopSettings
+from training.fit.objective import NextItems, Objective, TrainingBatch
 from training.fit.optimizer import learning_rate_share, make_optimizer
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from training import inference
 from training.data.batches import BatchPlan
 from training.data.queries import queries_of
 from training.data.splits import Targets
-from training.fit.distributed import Processes
 from training.evaluation.metrics import FEEDBACK, FIT, LISTS, parse
 from training.evaluation.ranking import auc, log_loss
+from training.fit.distributed import Processes
 from training.fit.fitting import Fitting
 
 CUTOFF = 10

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from training.installed import MODELS_GROUP, Registry
+from feature_store.installed import MODELS_GROUP, Registry
 from training.models import flat_slate, higr, item_knn, popularity, sasrec, tiger, unigrf
 from training.models.interface import Family
 from training.settings import spec_of

@@ -9,18 +9,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from training.settings.configure import configure
 from training.data.queries import PAD, Queries, TopK, queries_of
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.fit.fitting import FitReport, Fitting
+from training.settings.configure import configure
 from training.settings.spec import FamilySpec, Question
 
 __all__ = [
     "PAD",
-    "Queries",
     "Family",
     "Model",
+    "Queries",
     "Ranks",
     "Recommends",
     "State",

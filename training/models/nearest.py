@@ -57,8 +57,8 @@ class ItemIndex:
         """Scores and items of the `width` best of each query, best first."""
         if self._faiss is None:
             return _by_blocks(query_BD, self._items_VD, width)
-        queries = np.ascontiguousarray(query_BD.cpu().numpy())
-        scores_BW, items_BW = self._faiss.search(queries, width)
+        query_rows = np.ascontiguousarray(query_BD.cpu().numpy())
+        scores_BW, items_BW = self._faiss.search(query_rows, width)
         return scores_BW, items_BW
 
     def _without(self, unlisted: np.ndarray) -> "tuple[np.ndarray, ItemIndex]":

@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from feature_store.steps import run_first
-from training.registry.bundle import Bundle
 from training.fit.fitting import Observer
 from training.models import MODELS, weights
 from training.models.interface import Family
@@ -30,6 +29,7 @@ from training.programs.training_data import (
     training_data_for,
     with_pairs,
 )
+from training.registry.bundle import Bundle
 from training.settings.alignment import AlignmentConfig
 
 LOG = logging.getLogger(__name__)
@@ -85,7 +85,9 @@ def run(task: Task) -> Facts:
         model, document = fit((RunObserver(tracked), LineObserver()))
         tracked.describe({**document["settings"], **document["alignment"]})
         with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
-            bundle = _keep(task, family, model, training_data, config, begin, document, Path(scratch))
+            bundle = _keep(
+                task, family, model, training_data, config, begin, document, Path(scratch)
+            )
             tracked.log_candidate(bundle)
     shutil.rmtree(checkpoints_of(task, f"{name}-aligned"), ignore_errors=True)
     return {

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from feature_store.steps import run_first
-from training.registry.bundle import Bundle
 from training.data.splits import Split
 from training.evaluation.record import CHAMPION, PRETRAINED, BoardRow, Entrant
 from training.programs.day_inputs import Inputs
 from training.programs.interface import ProgramError, Task
+from training.registry.bundle import Bundle
 from training.registry.records import Candidate, Version
 
 _SPLIT_KEYS = ("protocol", "day", "train_until", "validation_until")

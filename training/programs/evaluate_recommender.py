@@ -17,15 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_store.log_lines import Progress
-from training.registry.predictor import BundlePredictor, codes_of
-from training.registry.bundle import Bundle, digest_of
 from training.config import TrainingConfig
 from training.evaluation.boards import boards_of
 from training.evaluation.boards.interface import Board, Measured, Terms
 from training.evaluation.bootstrap import Bootstrap
+from training.evaluation.gate import require_measured
 from training.evaluation.record import CHAMPION, PRETRAINED, VERSION, Evaluation
 from training.evaluation.scoring import Answers, score_boards, who_faces_whom
-from training.evaluation.gate import require_measured
 from training.programs.day_inputs import Inputs, read_histories, split_histories
 from training.programs.entrants import (
     entrants,
@@ -35,6 +33,8 @@ from training.programs.entrants import (
 )
 from training.programs.held_out import read_held_out, unlisted_before
 from training.programs.interface import Facts, Task
+from training.registry.bundle import Bundle, digest_of
+from training.registry.predictor import BundlePredictor, codes_of
 
 LOG = logging.getLogger(__name__)
 FACTS = "evaluation.json"

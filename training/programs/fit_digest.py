@@ -9,12 +9,12 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from training.registry.bundle import digest_of
 from training.config import Training
 from training.data.splits import fit_facts
 from training.models.interface import Family
 from training.programs.interface import Facts, Task
 from training.programs.training_data import TrainingData, loop_settings
+from training.registry.bundle import digest_of
 
 OF_VALIDATION = ("exclude_seen", "positive_strength")
 """Fields of `evaluation` that stop a fit. Those that split are taken from the split, where windows

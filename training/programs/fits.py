@@ -13,8 +13,8 @@ import numpy as np
 
 from training.config import Training
 from training.fit.fitting import Observer
-from training.models.slate.alignment import align
 from training.models.interface import Family
+from training.models.slate.alignment import align
 from training.models.slate.model import SlateModel
 from training.models.weights import Kept
 from training.programs.interface import Facts, Task

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from training.data.queries import NO_ITEMS
 from training.data.histories import SECOND, Histories
+from training.data.queries import NO_ITEMS
 from training.data.slates import Slates
 from training.data.splits import Split, Targets
 from training.evaluation.boards.interface import HeldOut

@@ -8,8 +8,8 @@ versions and the same champion and changes nothing.
 from collections.abc import Mapping
 
 from feature_store.steps import run_first
-from training.evaluation.record import PRETRAINED, Evaluation, RecordError
 from training.evaluation.gate import Verdict, decide
+from training.evaluation.record import PRETRAINED, Evaluation, RecordError
 from training.programs.evaluate_recommender import FACTS
 from training.programs.interface import Facts, ProgramError, Task
 from training.registry.records import Candidate, Version

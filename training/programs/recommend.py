@@ -18,13 +18,13 @@ from feature_store.log_lines import Progress
 from feature_store.rules import RuleInputs
 from feature_store.steps import run_first
 from feature_store.tables import CATALOG
-from training.registry.predictor import BundlePredictor
 from training.checks.publish import publish_checked
-from training.data.queries import NO_ITEMS
 from training.data.histories import COLUMNS, Histories
+from training.data.queries import NO_ITEMS
 from training.models.interface import PAD, TopK
 from training.programs.day_inputs import read_unlisted
 from training.programs.interface import Facts, ProgramError, Task
+from training.registry.predictor import BundlePredictor
 from training.registry.records import Version
 
 LOG = logging.getLogger(__name__)

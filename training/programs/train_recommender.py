@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from feature_store.installed import PluginError
 from feature_store.preset import PresetError
 from training.config import Training
 from training.fit.fitting import Observer
-from training.installed import PluginError
 from training.models import MODELS
 from training.models.interface import Family
 from training.models.weights import Kept

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from training.registry.bundle import digest_of, generation_digest
 from training.evaluation.projection import points_by_prefix
 from training.evaluation.tokenizer import (
     alarms,
@@ -29,6 +28,7 @@ from training.programs.day_inputs import Inputs
 from training.programs.interface import Facts, ProgramError, Task
 from training.programs.item_pairs import read_item_pairs
 from training.programs.item_vectors import ItemVectors, read_item_vectors
+from training.registry.bundle import digest_of, generation_digest
 from training.registry.records import TokenizerRecord
 from training.tokenizers import TOKENIZERS
 from training.tokenizers.interface import Tokenizer

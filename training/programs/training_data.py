@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_store.steps import run_first
-from training.registry.bundle import Bundle, Origin, write_bundle
 from training.config import Training
 from training.data.histories import Histories
 from training.data.splits import Data, Split, fit_facts, log_days
@@ -34,6 +33,7 @@ from training.programs.day_inputs import (
     split_slates,
 )
 from training.programs.interface import Facts, ProgramError, Task
+from training.registry.bundle import Bundle, Origin, write_bundle
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,11 @@ def keep(
     scratch: Path,
 ) -> Bundle:
     """Write a fitted model's bundle below a scratch folder."""
-    tokenizer = task.registry.fetch_tokenizer(training_data.generation) if training_data.generation else None
+    tokenizer = (
+        task.registry.fetch_tokenizer(training_data.generation)
+        if training_data.generation
+        else None
+    )
     return write_bundle(
         scratch / "bundle",
         origin=Origin(

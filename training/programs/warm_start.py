@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from feature_store.preset import PresetError
-from training.registry.bundle import Bundle
 from training.models.interface import Family
 from training.models.weights import tensors_path
 from training.programs.interface import Facts, Task
 from training.programs.training_data import TrainingData
+from training.registry.bundle import Bundle
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def _unlike(bundle: Bundle, shape: Facts, training_data: TrainingData) -> str:
     """In what an earlier model differs; empty where its weights can be gone on with."""
     fitted = bundle.document("training")
     if bundle.origin.generation != training_data.generation:
-        return f"knows semantic IDs of {bundle.origin.generation}, not of {training_data.generation}"
+        return (
+            f"knows semantic IDs of {bundle.origin.generation}, not of {training_data.generation}"
+        )
     if fitted["level_sizes"] != list(training_data.vocabulary.level_sizes):
         sizes = list(training_data.vocabulary.level_sizes)
         return f"has levels of {fitted['level_sizes']} codes, semantic IDs now of {sizes}"

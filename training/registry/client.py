@@ -26,6 +26,7 @@ from mlflow.tracking import MlflowClient
 
 from feature_store.settings import Settings
 from training.registry.bundle import Bundle
+from training.registry.pyfunc import write_model_files
 from training.registry.records import (
     BUNDLE,
     Candidate,
@@ -40,7 +41,6 @@ from training.registry.records import (
     version_from,
     version_of,
 )
-from training.registry.pyfunc import write_model_files
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from feature_store.installed import PluginError
 from training import inference
-from training.registry.bundle import Bundle, BundleFormatError
-from training.data.queries import NO_ITEMS, query_times
 from training.data.histories import Histories
+from training.data.queries import NO_ITEMS, query_times
 from training.data.vocabulary import Vocabulary
-from training.installed import PluginError
 from training.models import MODELS, weights
-from training.models.interface import PAD, Queries, Model, TopK
+from training.models.interface import PAD, Model, Queries, TopK
 from training.models.weights import WeightsError
+from training.registry.bundle import Bundle, BundleFormatError
 from training.settings.spec import Question
 
 _ROWS_WORTH_A_THREAD = 32
@@ -102,7 +102,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reader:
+class ModelPredictor:
     """A fitted model with what is needed to ask it about histories of any day.
 
     Attributes:
@@ -186,7 +186,7 @@ class Reader:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BundlePredictor(Reader):
+class BundlePredictor(ModelPredictor):
     """A bundle's model.
 
     Attributes:
@@ -198,7 +198,9 @@ class BundlePredictor(Reader):
     item_ids: pa.Array
 
     @classmethod
-    def of(cls, bundle: Bundle, *, device: str, unlisted: np.ndarray = NO_ITEMS) -> "BundlePredictor":
+    def of(
+        cls, bundle: Bundle, *, device: str, unlisted: np.ndarray = NO_ITEMS
+    ) -> "BundlePredictor":
         """Load a verified bundle's weights.
 
         Args:

@@ -1,7 +1,7 @@
 """How MLflow serves a bundle: the model class, its signature, and the files beside the bundle.
 
-Nothing is pickled: the model's code file is `training/registry/served_model.py` (models-from-code), its
-weights are the bundle's. The package itself must be installed where a version is loaded.
+Nothing is pickled: the model's code file is `served_model.py` beside this one (models-from-code),
+its weights are the bundle's. The package itself must be installed where a version is loaded.
 """
 
 import warnings
@@ -16,8 +16,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
-from training.registry.predictor import BundlePredictor
 from training.registry.bundle import open_bundle
+from training.registry.predictor import BundlePredictor
 
 BUNDLE = "artifacts/bundle"
 """Where the bundle lies within the model's folder."""

@@ -1,4 +1,4 @@
-"""What the registry knows, as plain records read from the tags that `training.registry.client` writes."""
+"""What the registry knows, as plain records read from the tags that its client writes."""
 
 import json
 from collections.abc import Iterable, Mapping

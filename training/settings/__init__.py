@@ -8,7 +8,7 @@ and the same classes, which is tested. What installed packages add is imported w
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
-from training.installed import MODELS_GROUP, TOKENIZERS_GROUP, Registry
+from feature_store.installed import MODELS_GROUP, TOKENIZERS_GROUP, Registry
 from training.settings.families import (
     FlatSlateConfig,
     ItemKnnConfig,

@@ -22,8 +22,8 @@ class FamilySpec:
             `answers` on it, which counts.
         by_epochs: fitted by `training.fit.loop`; False: by counting, so that no setting of the loop
             means anything to it.
-        learns_preferences: `training.models.slate.alignment` can teach its fitted models which of two
-            slates is better.
+        learns_preferences: `training.models.slate.alignment` can teach its fitted models which
+            of two slates is better.
     """
 
     name: str

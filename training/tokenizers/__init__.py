@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from training.installed import TOKENIZERS_GROUP, Registry
+from feature_store.installed import TOKENIZERS_GROUP, Registry
 from training.tokenizers.crq_vae import CrqVae
 from training.tokenizers.interface import Tokenizer, TokenizerCorruptError, read_description
 from training.tokenizers.rq_kmeans import RqKMeans

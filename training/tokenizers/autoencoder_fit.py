@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from training.fit.fitting import PROGRESS
+from training.fit.optimizer import learning_rate_share
 from training.losses.quantization import (
     global_loss,
     global_targets,
@@ -23,7 +24,6 @@ from training.losses.quantization import (
     residuals,
     straight_through,
 )
-from training.fit.optimizer import learning_rate_share
 from training.settings.tokenizers import AutoencoderConfig
 from training.tokenizers.autoencoder import QuantizedAutoencoder
 from training.tokenizers.interface import require_items

@@ -10,8 +10,8 @@ from typing import Protocol, Self
 import numpy as np
 import pyarrow as pa
 
-from training.data.queries import Queries, TopK
 from training.data.histories import Histories
+from training.data.queries import Queries, TopK
 from training.data.slates import Slates
 from training.data.splits import Targets
 from training.evaluation.samples import Sample

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from training.data.queries import TopK
 from training.data.histories import Histories
+from training.data.queries import TopK
 from training.data.splits import Targets
 from training.evaluation.boards.interface import HeldOut, Measured, Predictor, Terms
 from training.evaluation.consistency import impossible_values

@@ -21,18 +21,18 @@ import torch
 from torch import Tensor, nn
 
 from training import inference
-from training.fit.checkpoint import weights
-from training.fit.objective import Curves
-from training.data.queries import PAD
 from training.data.preferences import PairBatch, Pairs, pair_batches
+from training.data.queries import PAD
 from training.data.slate_batches import SlatePlan, slate_queries
 from training.data.slates import SlateSplit
 from training.data.vocabulary import Vocabulary
 from training.decoding.beam import beam_search
-from training.fit.distributed import Processes
 from training.evaluation.slate import coverage, intra_list_similarity, repeats
+from training.fit.checkpoint import weights
+from training.fit.distributed import Processes
 from training.fit.fitting import FitReport, Fitting, LoopSettings
 from training.fit.loop import fit_objective
+from training.fit.objective import Curves
 from training.losses.preference import dpo_loss, orpo_loss, simpo_loss
 from training.models.slate.fit import CUTOFF, SlateObjective, learnable
 from training.models.slate.model import Read, SlateModel

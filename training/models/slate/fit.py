@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from training.fit.objective import Curves
 from training.data.slate_batches import SlateBatch, SlatePlan
 from training.data.slates import Slates, SlateSplit
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
-from training.fit.distributed import Processes
 from training.evaluation.slate import recommended_slates, slate_metrics
+from training.fit.distributed import Processes
 from training.fit.fitting import FitReport, Fitting, LoopSettings
 from training.fit.loop import fit_objective
+from training.fit.objective import Curves
 from training.models.interface import Family
 from training.models.slate.model import SlateModel
 from training.settings import FAMILIES

@@ -29,7 +29,8 @@ from training.data.batches import PAD, Batch
 from training.losses.candidates import candidate_logits, favourites_loss, unit
 from training.losses.next_item import chunked_softmax_loss, position_softmax_loss
 from training.models.interface import Queries, TopK
-from training.models.unigrf import answers as serving
+from training.models.unigrf import answers
+from training.models.unigrf.answers import UnigrfState
 from training.models.unigrf.contextual import contextual_scores
 from training.models.unigrf.enhancer import Enhancer, choose
 from training.models.unigrf.interleave import (
@@ -38,7 +39,6 @@ from training.models.unigrf.interleave import (
     ranking_places,
     retrieval_places,
 )
-from training.models.unigrf.answers import UnigrfState
 from training.models.unigrf.weighter import Weighter
 from training.settings.spec import Question
 from training.settings.unigrf import UnigrfConfig
@@ -87,7 +87,7 @@ class Unigrf(nn.Module):
         self.register_buffer("base_rate", torch.tensor(0.5))
         self.enhancer = Enhancer(config) if config.uses_enhancer else None
         self.weighter = Weighter(config) if config.tasks == "both" else None
-        self.index = serving.KeptIndex()
+        self.index = answers.KeptIndex()
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -257,24 +257,24 @@ class Unigrf(nn.Module):
         return super().train(mode)
 
     def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
-        """Rows whose widest array fits into `serving.CHUNK_CELLS`."""
-        return serving.rows_at_once(self, queries, num_candidates)
+        """Rows whose widest array fits into `answers.CHUNK_CELLS`."""
+        return answers.rows_at_once(self, queries, num_candidates)
 
     def read(self, queries: Queries) -> UnigrfState:
         """Run the histories once."""
-        return serving.read(self, queries)
+        return answers.read(self, queries)
 
     def select(self, state: UnigrfState, rows: np.ndarray) -> UnigrfState:
         """Some of the rows."""
-        return serving.select(self, state, rows)
+        return answers.select(self, state, rows)
 
     def recommend(self, state: UnigrfState, k: int) -> TopK:
         """The k items most likely to come next after each context."""
-        return serving.recommend(self, self.index.of(self), state, k)
+        return answers.recommend(self, self.index.of(self), state, k)
 
     def rank(self, state: UnigrfState, items_BC: np.ndarray) -> np.ndarray:
         """Probability that each candidate, were it next, got positive feedback, [B, C]."""
-        return serving.rank(self, state, items_BC)
+        return answers.rank(self, state, items_BC)
 
 
 def _in_chunks(query_ND: Tensor, items_VD: Tensor, drawn_NP: Tensor) -> Tensor:

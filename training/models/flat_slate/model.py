@@ -20,7 +20,6 @@ from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.slate import NextItem, one_by_one
 from training.decoding.trie import CodeTrie
-from training.models.slate.fit import slate_family
 from training.models.slate.model import Read, SlateModel
 from training.settings.families import FlatSlateConfig
 
@@ -122,6 +121,3 @@ class FlatSlate(SlateModel):
             return self.heads[level](y_BWlD[:, :, -1])
 
         return step
-
-
-FAMILY = slate_family(FlatSlate)

@@ -4,18 +4,21 @@
     parrot = "parrot_model:FAMILY"
 
 A package's names are known from its metadata; what a name stands for is imported when it is used,
-so that a package that is broken harms nobody who does without it.
+so that a package that is broken harms nobody who does without it. Standard library only.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 MODELS_GROUP = "sidereal.models"
 TOKENIZERS_GROUP = "sidereal.tokenizers"
+STEPS_GROUP = "sidereal.steps"
+TABLES_GROUP = "sidereal.tables"
 
 
 class PluginError(ValueError):
@@ -66,6 +69,16 @@ class Registry(Mapping[str, T]):
             self._loaded[name] = self._load(name, _offers(self._group)[name])
         return self._loaded[name]
 
+    def loaded(self) -> dict[str, T]:
+        """All there is, ours first.
+
+        Raises:
+            PluginError: what a package offers can't be used, or has a name of ours.
+        """
+        for name in _offers(self._group):
+            self.require(name)
+        return dict(self)
+
     def require(self, name: str) -> None:
         """Refuse a name that does not stand for one thing alone.
 
@@ -97,6 +110,12 @@ class Registry(Mapping[str, T]):
             return self._accept(name, thing)
         except ValueError as error:
             raise PluginError(f"{whose} {error}; mend or uninstall the package") from error
+
+
+def imported(target: str) -> Any:
+    """What `module:attribute` names; imports the module."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def _offers(group: str) -> dict[str, tuple[EntryPoint, ...]]:

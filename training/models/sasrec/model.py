@@ -12,7 +12,7 @@ B rows, L events, D width, V items, H heads, N targets, R negatives.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,18 +22,13 @@ from torch import Tensor, nn
 
 from training.backbones import make_backbone
 from training.data.batches import Batch
-from training.data.splits import NO_DATA, Data, Split
-from training.data.vocabulary import Vocabulary
-from training.fit.fitting import FitReport, Fitting
-from training.fit.loop import fit_model
 from training.losses.next_item import (
     chunked_softmax_loss,
     position_softmax_loss,
     sampled_softmax_loss,
 )
-from training.models.interface import Queries, Family, TopK
+from training.models.interface import Queries, TopK
 from training.models.ranking import best_items, rows_within
-from training.settings import FAMILIES
 from training.settings.families import SasrecConfig
 from training.settings.spec import LISTS
 
@@ -209,21 +204,3 @@ def _backbone(config: SasrecConfig) -> nn.Module:
         max_positions=config.max_history + 1,
         hidden_width=config.hidden_width,
     )
-
-
-def fit(
-    split: Split,
-    config: SasrecConfig,
-    fitting: Fitting,
-    vocabulary: Vocabulary,
-    data: Data = NO_DATA,
-) -> tuple[Sasrec, FitReport]:
-    """Train on every event of the training histories."""
-    config = replace(config, max_history=fitting.settings.max_history)
-    torch.manual_seed(fitting.settings.seed)
-    model = Sasrec(config, vocabulary.num_items)
-    report = fit_model(model, split, fitting)
-    return model, report
-
-
-FAMILY = Family.of(FAMILIES["sasrec"], Sasrec, fit)

@@ -1,6 +1,6 @@
-"""Text files as rows: JSON lines, and records of delimited text, which may span lines."""
+"""Records of delimited text as rows; a record may span lines."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import groupby, islice
@@ -13,89 +13,22 @@ from pipelines.errors import DataRefused
 from pipelines.sources.csv_records import fields, records
 from pipelines.sources.interface import Delimited
 from pipelines.sources.parts import FILE, LINE, PROBLEM, TEXT, Parts, RawRows, together
-from pipelines.sources.raw_columns import quoted, resolved
+from pipelines.sources.raw_columns import resolved
 from pipelines.sources.raw_files import RawFiles, literal
-from pipelines.sources.text_heads import BOM, header_of, json_keys
+from pipelines.sources.raw_lines import (
+    BROKEN,
+    is_given,
+    line_number,
+    lines_of,
+    parsable,
+    problem_of,
+    text_schema,
+    unpacked,
+)
+from pipelines.sources.text_heads import BOM, header_of
 
-_BROKEN = "_broken"
-_INDEX_BITS = 33  # monotonically_increasing_id: the row within its Spark partition
 _JOINED_AT_ONCE = 4096
 _SEPARATORS = (",", ";", "\t", "|")
-
-
-def json_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> RawRows:
-    """Objects as text columns, one for each key of the files' first lines and each needed one.
-
-    Raises:
-        DataRefused: a file is a JSON document, or has no key for what every row needs.
-        DeliveryUnreadable: a file can't be opened.
-    """
-    heads = together(lambda file: json_keys(raw_files, file, parts.names[file]), parts.files)
-    every = frozenset().union(*heads.values())
-    needs = parts.needs.among(sorted(every))
-    by_spelling: dict[frozenset[str], list[str]] = {}
-    varied = _spelt_in_several_ways(every)
-    for file, keys in heads.items():
-        by_spelling.setdefault(keys & varied, []).append(file)
-    frames = [
-        _objects(spark, files, parts, sorted((every - varied) | spelt), needs)
-        for spelt, files in by_spelling.items()
-    ]
-    return RawRows(
-        frame=_with_scalars(
-            reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames),
-            sorted(parts.needs.rows),
-        )
-    )
-
-
-def _spelt_in_several_ways(keys: Iterable[str]) -> frozenset[str]:
-    """Those of the keys that differ from another in the case of their letters only."""
-    alike: dict[str, set[str]] = {}
-    for key in keys:
-        alike.setdefault(key.lower(), set()).add(key)
-    return frozenset().union(*(each for each in alike.values() if len(each) > 1))
-
-
-def _objects(
-    spark: SparkSession,
-    files: Sequence[str],
-    parts: Parts,
-    keys: Sequence[str],
-    needs: Mapping[str, str],
-) -> DataFrame:
-    """Objects of files whose keys are spelt alike."""
-    folded = {key.lower() for key in keys}
-    # A signal may be absent from many rows, an id or a time may not.
-    expected = {
-        name: by
-        for name, by in needs.items()
-        if name.lower() in folded or (keys and name in parts.needs.rows)
-    }
-    columns = resolved(parts.names[files[0]], keys, expected)
-    names = {keys[place]: name for place, name in columns.items()}
-    names |= {name: name for name in parts.needs.columns if name not in names.values()}
-    options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _BROKEN}
-    objects = F.from_json(_parsable(parts.longest), _text_schema(names), options)
-    lines = _lines(spark, files, parts.longest, objects, has_header=False)
-    given = lines.where(_is_given(F.col(TEXT)))
-    return _unpacked(given, names, "line is not a JSON object")
-
-
-def _with_scalars(rows: DataFrame, names: Sequence[str]) -> DataFrame:
-    """The same rows; ids and times are single values, and whole numbers among them integers.
-
-    What was a number in JSON, `42.0`, came as text, which no catalogue has.
-    """
-    problem = F.col(PROBLEM)
-    for name in names:
-        value = F.col(quoted(name))
-        is_nested = F.startswith(value, F.lit("{")) | F.startswith(value, F.lit("["))
-        problem = F.coalesce(problem, F.when(is_nested, f"{name} is a list or an object"))
-        integer = F.regexp_replace(value, r"^(-?[0-9]{1,15})\.0$", "$1")
-        is_whole = F.endswith(value, F.lit(".0"))
-        rows = rows.withColumn(name, F.when(is_whole, integer).otherwise(value))
-    return rows.withColumn(PROBLEM, problem)
 
 
 def delimited_rows(spark: SparkSession, raw_files: RawFiles, parts: Parts) -> RawRows:
@@ -159,18 +92,18 @@ class _Kind:
             "quote": '"' if self.layout.quoted else "",
             "escape": '"' if self.layout.quoted else "\\",
             "mode": "PERMISSIVE",
-            "columnNameOfCorruptRecord": _BROKEN,
+            "columnNameOfCorruptRecord": BROKEN,
         }
-        return F.from_csv(text, _text_schema(self.field_names), options)
+        return F.from_csv(text, text_schema(self.field_names), options)
 
     def rows(self, lines: DataFrame) -> DataFrame:
         """Lines with their fields as rows; headers and blank lines are none."""
         text = F.col(TEXT)
-        lines = lines.where(_is_given(text))
+        lines = lines.where(is_given(text))
         if self.header:
             lines = lines.where(~text.isin(self.header, BOM + self.header))
         columns = {f"_{place}": name for place, name in self.columns.items()}
-        return _unpacked(lines, columns, f"line does not have {self.num_fields} fields")
+        return unpacked(lines, columns, f"line does not have {self.num_fields} fields")
 
 
 def _by_line(
@@ -178,15 +111,15 @@ def _by_line(
 ) -> DataFrame:
     """Records that are lines; `is_sound` says that each of them can be parsed."""
     longest = None if is_sound else kind.longest
-    parsed = kind.parsed(_parsable(longest))
-    return kind.rows(_lines(spark, files, longest, parsed, has_header=bool(kind.header)))
+    parsed = kind.parsed(parsable(longest))
+    return kind.rows(lines_of(spark, files, longest, parsed, has_header=bool(kind.header)))
 
 
 def _by_record(spark: SparkSession, files: Sequence[str], kind: _Kind) -> DataFrame:
     """Records of files that have to be read in order: each of them as one piece."""
     lines = spark.read.text([literal(file) for file in files]).select(
         F.col("_metadata.file_path").alias(FILE),
-        _line_number(has_header=bool(kind.header)).alias(LINE),
+        line_number(has_header=bool(kind.header)).alias(LINE),
         # Arrow takes no text that isn't UTF-8.
         F.col("value").cast("binary").alias(TEXT),
     )
@@ -197,7 +130,7 @@ def _by_record(spark: SparkSession, files: Sequence[str], kind: _Kind) -> DataFr
     joined = (
         together_in_order.mapInArrow(join, schema)
         .withColumn(TEXT, text.cast("string"))
-        .withColumn(PROBLEM, F.coalesce(PROBLEM, _problem(text, kind.longest)))
+        .withColumn(PROBLEM, F.coalesce(PROBLEM, problem_of(text, kind.longest)))
         .withColumn("fields", kind.parsed(F.when(F.col(PROBLEM).isNull(), text)))
     )
     return kind.rows(joined)
@@ -257,7 +190,7 @@ def _survey(
     value, lone = F.col("value"), [header for header in set(headers.values()) if header]
     is_header = value.isin(*lone, *(BOM + header for header in lone)) if lone else F.lit(False)
     quotes = F.octet_length(value) - F.octet_length(F.replace(value, F.lit('"'), F.lit("")))
-    is_broken = _problem(value, parts.longest).isNotNull()
+    is_broken = problem_of(value, parts.longest).isNotNull()
     lines = spark.read.text([literal(file) for file in headers])
     counts = (
         lines.where(F.contains(value, F.lit('"')) | is_header | is_broken)
@@ -295,65 +228,3 @@ def _refuse_other_separator(file: str, names: Sequence[str], layout: Delimited) 
             f"{layout.separator!r}, and more by {others[0]!r}. Set source.separator (of a "
             "catalogue: source.catalogue.separator) to the one that is delivered"
         )
-
-
-def _lines(
-    spark: SparkSession,
-    files: Sequence[str],
-    longest: int | None,
-    parsed: Column,
-    *,
-    has_header: bool,
-) -> DataFrame:
-    """Lines with file, number, problem (as text) and fields.
-
-    The row counter makes this one select a barrier: Spark would otherwise push filters over the
-    columns below the parser, and parse a line anew for each column that they name.
-    """
-    return spark.read.text([literal(file) for file in files]).select(
-        F.col("value").alias(TEXT),
-        F.col("_metadata.file_path").alias(FILE),
-        _line_number(has_header=has_header).alias(LINE),
-        _problem(F.col("value"), longest).alias(PROBLEM),
-        parsed.alias("fields"),
-    )
-
-
-def _line_number(*, has_header: bool) -> Column:
-    """The line in its split, plus the split's first byte; a header is before line 0."""
-    start = F.col("_metadata.file_block_start")
-    index = F.monotonically_increasing_id().bitwiseAND(F.lit((1 << _INDEX_BITS) - 1))
-    return start + index - (F.when(start == 0, 1).otherwise(0) if has_header else F.lit(0))
-
-
-def _problem(text: Column, longest: int | None) -> Column:
-    """What is wrong with a line as text; nothing where `longest` is None."""
-    if longest is None:
-        return F.lit(None).cast("string")
-    # Bytes are known, characters counted.
-    is_long = (F.octet_length(text) > longest) & (F.length(text) > longest)
-    return F.when(~F.is_valid_utf8(text), "line is not valid UTF-8").when(
-        is_long, f"line is longer than {longest:,} characters"
-    )
-
-
-def _is_given(text: Column) -> Column:
-    """Whether a line isn't blank; most need no look at more than their first character."""
-    return (F.ascii(text) > ord(" ")) | (F.trim(text) != "")
-
-
-def _parsable(longest: int | None) -> Column:
-    if longest is None:
-        return F.col("value")
-    return F.when(_problem(F.col("value"), longest).isNull(), F.col("value"))
-
-
-def _text_schema(names: Iterable[str]) -> str:
-    return ", ".join(f"{quoted(name)} STRING" for name in [*names, _BROKEN])
-
-
-def _unpacked(lines: DataFrame, names: Mapping[str, str], unparsable: str) -> DataFrame:
-    """Lines with their fields as rows: the fields by name, and what says where they stood."""
-    broken = F.when(F.col(f"fields.{_BROKEN}").isNotNull(), unparsable)
-    columns = [F.col(f"fields.{quoted(key)}").alias(name) for key, name in names.items()]
-    return lines.select(*columns, FILE, LINE, TEXT, F.coalesce(PROBLEM, broken).alias(PROBLEM))

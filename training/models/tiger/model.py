@@ -12,7 +12,7 @@ B rows, L events, Q levels, K codes of a level, D width, V items, W beams, N tar
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,10 @@ from torch import Tensor, nn
 from training.backbones import make_backbone
 from training.backbones.interface import Memory
 from training.data.batches import Batch
-from training.data.splits import NO_DATA, Data, Split
-from training.data.vocabulary import Vocabulary
 from training.decoding.beam import beam_search, top_items
 from training.decoding.trie import CodeTrie, ListedTrie
-from training.fit.fitting import FitReport, Fitting
-from training.fit.loop import fit_model
-from training.models.interface import Queries, Family, TopK
+from training.models.interface import Queries, TopK
 from training.models.ranking import rows_within
-from training.settings import FAMILIES
 from training.settings.families import TigerConfig
 from training.settings.spec import LISTS
 
@@ -197,33 +192,3 @@ class Tiger(nn.Module):
         )
         items_Bk, scores_Bk = top_items(beams, trie, k, seen_BE=seen_BE)
         return TopK(items_Bk.cpu().numpy().astype(np.int32), scores_Bk.float().cpu().numpy())
-
-
-def fit(
-    split: Split,
-    config: TigerConfig,
-    fitting: Fitting,
-    vocabulary: Vocabulary,
-    data: Data = NO_DATA,
-) -> tuple[Tiger, FitReport]:
-    """Train on every training event whose item has a semantic ID.
-
-    Raises:
-        ValueError: the vocabulary has no semantic IDs.
-    """
-    level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.codes_VQ
-    config = replace(config, max_history=fitting.settings.max_history)
-    known = split.keeping(lambda histories: codes_VQ[histories.items, 0] >= 0)
-    torch.manual_seed(fitting.settings.seed)
-    model = Tiger(config, torch.from_numpy(codes_VQ), level_sizes)
-    report = fit_model(model, known, fitting)
-    facts = {
-        "generation": vocabulary.generation,
-        "level_sizes": list(level_sizes),
-        "train_events_without_code": split.train.num_events - known.train.num_events,
-        "validation_targets_without_code": len(split.validation) - len(known.validation),
-    }
-    return model, replace(report, facts={**report.facts, **facts})
-
-
-FAMILY = Family.of(FAMILIES["tiger"], Tiger, fit)

@@ -5,7 +5,6 @@ of age at the last training event.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,9 @@ import torch
 from torch import Tensor
 
 from training.data.histories import DAY
-from training.data.splits import NO_DATA, Data, Split
-from training.data.vocabulary import Vocabulary
-from training.fit.fitting import FitReport, Fitting
-from training.models.interface import PAD, Queries, Family, TopK
+from training.data.splits import Split
+from training.models.interface import PAD, Queries, TopK
 from training.models.ranking import rows_within
-from training.settings import FAMILIES
 from training.settings.families import PopularityConfig
 from training.settings.spec import LISTS
 
@@ -101,19 +97,3 @@ def popularity_scores(split: Split, num_items: int, half_life_days: float | None
         weights = 0.5 ** (age_days / half_life_days)
     counts = np.bincount(train.items, weights=weights, minlength=num_items)
     return counts.astype(np.float64)
-
-
-def fit(
-    split: Split,
-    config: PopularityConfig,
-    fitting: Fitting,
-    vocabulary: Vocabulary,
-    data: Data = NO_DATA,
-) -> tuple[Popularity, FitReport]:
-    """Count the training events."""
-    scores_V = popularity_scores(split, vocabulary.num_items, config.half_life_days)
-    facts = {"config": asdict(config), "items_with_events": int((scores_V > 0).sum())}
-    return Popularity(scores_V, config), FitReport(facts=facts)
-
-
-FAMILY = Family.of(FAMILIES["popularity"], Popularity, fit)

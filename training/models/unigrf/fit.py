@@ -1,4 +1,4 @@
-"""unigrf as a family of models: how it is fitted."""
+"""How unigrf is fitted."""
 
 from dataclasses import replace
 
@@ -9,10 +9,8 @@ from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.fit.fitting import FitReport, Fitting
 from training.fit.loop import fit_model
-from training.models.interface import Family
 from training.models.unigrf.alarms import alarms
 from training.models.unigrf.model import Unigrf
-from training.settings import FAMILIES
 from training.settings.unigrf import UnigrfConfig
 
 
@@ -60,6 +58,3 @@ def fit(
     report = fit_model(model, split, fitting)
     facts = {"positive_share": share, "alarms": alarms(report.epochs)}
     return model, replace(report, facts={**report.facts, **facts})
-
-
-FAMILY = Family.of(FAMILIES["unigrf"], Unigrf, fit)
