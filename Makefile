@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PYTHON ?= python3.11
 JOBS ?= 2
 
-.PHONY: help setup run ui test check format house bench clean
+.PHONY: help setup run ui test check format house bench results clean
 
 help: ## what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ format: $(READY) ## let ruff rewrite what it can
 
 bench: $(READY) ## ours against the peers on the same work; writes var/bench.json
 	OMP_WAIT_POLICY=active $(BIN)/sidereal bench $(ARGS)  # on an idle machine
+
+results: $(READY) ## RESULTS.md of results/*.json (RUN=var/runs/PRESET/DAY: of that day, too)
+	$(BIN)/python -m training.experiments.pages $(RUN)
 
 clean: ## remove the run state, not the environment
 	rm -rf var .pytest_cache .mypy_cache .ruff_cache

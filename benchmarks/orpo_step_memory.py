@@ -16,12 +16,12 @@ from torch import nn
 
 from benchmarks.constrained_beam_step import CODES, LEVELS, uneven_codes
 from benchmarks.slate_decode import HEADS, HISTORY, SLATE, WIDTH
+from benchmarks.step_memory import step_peak
 from feature_store.settings import Settings
 from training.data.preferences import PairBatch
 from training.data.slate_batches import SlateBatch
 from training.models.higr.model import Higr
 from training.models.slate.alignment import Aligned, AlignmentConfig, pair_log_probs
-from training.reproduce.step_memory import step_peak
 from training.settings.higr import HigrConfig
 
 GOAL = 1.1

@@ -269,6 +269,18 @@ def steps_before(name: str) -> tuple[str, ...]:
     return _last_of(_producers(name))
 
 
+def steps_making(names: Collection[str]) -> tuple[str, ...]:
+    """The steps without which tables, or things of `HELD`, would not be there, in their order.
+
+    Example:
+        >>> steps_making(["user_sequences"])
+        ('build_items', 'ingest_interactions', 'build_user_sequences')
+    """
+    writers = {writer for name in names if (writer := producer_of(name)) is not None}
+    needed = writers.union(*(_all_before(writer) for writer in writers))
+    return tuple(name for name in steps() if name in needed)
+
+
 def tables_that_start(dag: str, tables: Collection[str]) -> tuple[str, ...]:
     """The tables of other DAGs whose publication for a day lets a DAG begin that day.
 

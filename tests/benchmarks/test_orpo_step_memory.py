@@ -1,8 +1,8 @@
 import torch
 
 from benchmarks import orpo_step_memory
+from benchmarks.step_memory import allocated_peak
 from feature_store.settings import Settings
-from training.reproduce.step_memory import allocated_peak
 
 
 def test_the_peak_is_what_lives_at_the_same_time():

@@ -14,6 +14,7 @@ from training.programs import (
     align_recommender,
     build_semantic_ids,
     evaluate_recommender,
+    fits,
     promote_recommender,
     train_recommender,
     train_tokenizer,
@@ -194,7 +195,7 @@ def test_contexts_of_pairs_hold_what_the_training_read(settings, aligned, monkey
     def seen(model, slates, pairs, *rest, **named):
         raise Seen((slates.train.histories.num_events, pairs.chosen.histories.num_events))
 
-    monkeypatch.setattr(align_recommender, "align", seen)
+    monkeypatch.setattr(fits, "align", seen)
     # All events have strength 2; an alignment that there was not yet is made.
     strict = of_slates(aligned[0].name, alignment={"max_epochs": 7})
     for minimum, num_events in ((2, NUM_USERS * EVENTS), (3, 0)):

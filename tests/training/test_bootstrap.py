@@ -7,8 +7,10 @@ from training.evaluation.bootstrap import (
     bootstrap_means,
     compare,
     compare_fits,
+    draw_fits,
     interval,
 )
+from training.evaluation.samples import UserMetrics
 
 
 def compared(ours, theirs, *, samples=500, seed=0, confidence=0.95):
@@ -106,12 +108,19 @@ def test_columns_of_other_users_are_refused():
         compare(np.zeros(3), np.zeros(4), np.zeros(9), np.zeros(9), confidence=0.95)
 
 
+def fits_of(values_UK, how):
+    users, ones = np.arange(len(values_UK)), np.ones(len(values_UK), dtype=int)
+    samples = [UserMetrics(users, ones, ("hr@1",), column[:, None]) for column in values_UK.T]
+    return draw_fits(samples, "hr@1", how)
+
+
 def test_fits_that_differ_widen_the_interval_over_users():
     users = np.random.default_rng(0).normal(0, 0.01, size=200)
     theirs = np.repeat(users[:, None], 2, axis=1)
-    same, apart = (theirs + np.array(gains) for gains in ([0.1, 0.1], [0.0, 0.2]))
     how = Bootstrap(samples=500)
-    narrow, wide = (compare_fits(ours, theirs, bootstrap=how) for ours in (same, apart))
+    same, apart = (fits_of(theirs + np.array(by), how) for by in ([0.1, 0.1], [0.0, 0.2]))
+    before = fits_of(theirs, how)
+    narrow, wide = (compare_fits(ours, before, bootstrap=how) for ours in (same, apart))
     assert narrow.difference.point == pytest.approx(0.1)
     assert wide.difference.point == pytest.approx(0.1)
     assert narrow.difference.high - narrow.difference.low < 0.01
@@ -119,19 +128,40 @@ def test_fits_that_differ_widen_the_interval_over_users():
     assert (wide.difference.low, wide.difference.high) == pytest.approx((0.0, 0.2), abs=0.01)
 
 
+def test_an_interval_over_two_people_and_two_fits_is_that_of_all_sixteen_draws():
+    # Person 0 scores 0 and 4, person 1 scores 0 and 12 under the two fits. Two people drawn with
+    # replacement have means of 4, 8 or 12 (1/4, 1/2, 1/4) under the second fit and of 0 under the
+    # first. Two fits drawn likewise: the first twice (1/4), 0; one each (1/2), 2, 4 or 6; the
+    # second twice (1/4), 4, 8 or 12.
+    how = Bootstrap(samples=40_000, confidence=0.9)
+    fits = fits_of(np.array([[0.0, 4.0], [0.0, 12.0]]), how)
+    drawn, counts = np.unique(fits.replicates(seed=1), return_counts=True)
+    assert drawn.tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 12.0]
+    expected = np.array([4, 2, 4 + 1, 2, 2, 1]) / 16
+    assert counts / counts.sum() == pytest.approx(expected, abs=0.01)
+    assert fits.points_K.tolist() == [0.0, 8.0]
+    bounds = fits.interval(how)
+    assert (bounds.low, bounds.point, bounds.high) == (0.0, 4.0, 12.0)
+
+
 def test_fits_that_go_on_from_another_are_drawn_with_it():
     draw = np.random.default_rng(0)
-    before = draw.normal(0, 0.01, size=(200, 3)) + np.array([0.0, 0.5, 1.0])
-    after = before + 0.1
+    before_UK = draw.normal(0, 0.01, size=(200, 3)) + np.array([0.0, 0.5, 1.0])
     how = Bootstrap(samples=300)
+    before, after = fits_of(before_UK, how), fits_of(before_UK + 0.1, how)
     together = compare_fits(after, before, bootstrap=how, shared_seeds=True).difference
     alone = compare_fits(after, before, bootstrap=how).difference
     assert together.high - together.low < 1e-9 < 0.2 < alone.high - alone.low
 
 
-def test_users_without_a_value_on_either_side_are_left_out_of_fits():
-    ours, theirs = np.ones((4, 1)), np.zeros((4, 1))
-    theirs[0] = np.nan
-    assert compare_fits(ours, theirs, bootstrap=Bootstrap(samples=100)).num_users == 3
-    nobody = np.full((4, 1), np.nan)
-    assert compare_fits(nobody, theirs, bootstrap=Bootstrap(samples=100)) is None
+def test_fits_of_other_users_are_refused():
+    how = Bootstrap(samples=100)
+    few, many = (fits_of(np.zeros((size, 2)), how) for size in (3, 4))
+    with pytest.raises(ValueError, match="not paired: 3 against 4 users"):
+        compare_fits(few, many, bootstrap=how)
+    samples = [
+        UserMetrics(np.arange(n), np.ones(n, dtype=int), ("hr@1",), np.zeros((n, 1)))
+        for n in (3, 4)
+    ]
+    with pytest.raises(ValueError, match=r"hr@1: fits were measured on \[3, 4\] users"):
+        draw_fits(samples, "hr@1", how)

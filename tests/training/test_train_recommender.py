@@ -66,7 +66,7 @@ def publish(store, table, rows):
     return store.publish(stage)
 
 
-def publish_world(store):
+def publish_world(store, **world):
     """Histories, catalogue, and item vectors in which items of a kind are neighbours."""
     items = catalogue()
     publish(
@@ -97,7 +97,7 @@ def publish_world(store):
             "embedding": vectors.astype(np.float32).tolist(),
         },
     )
-    rows = histories()
+    rows = histories(**world)
     schema = arrow_schema(CATALOG["user_sequences"])
     publish(store, "user_sequences", rows.select(schema.names).cast(schema).to_pydict())
 

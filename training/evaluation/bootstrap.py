@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from training.evaluation.record import Difference, Interval
+from training.evaluation.samples import Sample
 
 _CELLS = 4_000_000
 """Draw counts held at once: bounds memory whatever U and S are."""
@@ -162,53 +163,103 @@ def compare_points(
     )
 
 
-def compare_fits(
-    ours_UK: np.ndarray,
-    theirs_UL: np.ndarray,
-    *,
-    bootstrap: Bootstrap,
-    shared_seeds: bool = False,
-) -> Difference | None:
-    """Ours less theirs, each fitted under several seeds, with intervals over users and fits.
-
-    Users and fits are drawn anew, each by themselves: the bootstrap of two crossed factors (Owen,
-    "The pigeonhole bootstrap", 2007). Over users alone an interval is of these very fits, and the
-    next seed may move a figure by more. Few seeds still make it too narrow: of K, what they vary
-    by is taken for (K - 1) / K of it.
+def draw_fits(samples: Sequence[Sample], metric: str, bootstrap: Bootstrap) -> "Fits":
+    """One metric of several fits of the same thing, on the same draws of users.
 
     Args:
-        ours_UK: our value per user and fit; a user with a NaN on either side is left out.
-        theirs_UL: theirs of the same users.
-        bootstrap: how; fits are drawn under the two seeds that follow that of the users.
-        shared_seeds: a fit of ours goes on from theirs of the same seed: both are drawn together.
-    Returns:
-        None where no user has all values.
+        samples: what each fit is worth, of the same users.
+        metric: that all of them have.
+        bootstrap: how.
+    Raises:
+        ValueError: fits were measured on different numbers of users.
     """
-    num_ours, num_theirs = ours_UK.shape[1], theirs_UL.shape[1]
-    values_UC = np.concatenate([ours_UK, theirs_UL], axis=1)
-    values_UC = values_UC[~np.isnan(values_UC).any(axis=1)]
-    if not len(values_UC):
-        return None
-    shares_SK = _fit_shares(num_ours, bootstrap.samples, bootstrap.seed + 1)
-    shares_SL = (
-        shares_SK
-        if shared_seeds
-        else _fit_shares(num_theirs, bootstrap.samples, bootstrap.seed + 2)
-    )
-    draws_SC = bootstrap_means(values_UC, samples=bootstrap.samples, seed=bootstrap.seed)
-    return compare(
-        values_UC[:, :num_ours].mean(axis=1),
-        values_UC[:, num_ours:].mean(axis=1),
-        (draws_SC[:, :num_ours] * shares_SK).sum(axis=1),
-        (draws_SC[:, num_ours:] * shares_SL).sum(axis=1),
+    users = sorted({sample.num_users for sample in samples})
+    if len(users) != 1:
+        raise ValueError(f"{metric}: fits were measured on {users} users, expected the same")
+    draws = user_draws(users[0], samples=bootstrap.samples, seed=bootstrap.seed)
+    parts = [
+        np.stack([sample.replicates(counts_SU)[metric] for sample in samples], axis=1)
+        for counts_SU in draws
+    ]
+    points = np.array([sample.point(metric) for sample in samples])
+    return Fits(users[0], points, np.concatenate(parts))
+
+
+@dataclass(frozen=True)
+class Fits:
+    """One metric of something that was fitted K times.
+
+    Attributes:
+        num_users: that all fits were measured on.
+        points_K: of each fit, on all users.
+        draws_SK: of each fit, on every draw of users.
+    """
+
+    num_users: int
+    points_K: np.ndarray
+    draws_SK: np.ndarray
+
+    def replicates(self, seed: int) -> np.ndarray:
+        """Means over fits, themselves drawn anew in each replicate, [S].
+
+        Users and fits are drawn by themselves: the bootstrap of two crossed factors (Owen, "The
+        pigeonhole bootstrap", 2007). Over users alone an interval is of these very fits, and the
+        next seed may move a figure by more. Few seeds still make it too narrow: of K, what they
+        vary by is taken for (K - 1) / K of it.
+
+        Args:
+            seed: of the draws of fits.
+        """
+        num_samples, num_fits = self.draws_SK.shape
+        counts_SK = np.concatenate([*user_draws(num_fits, samples=num_samples, seed=seed)])
+        return np.asarray((self.draws_SK * counts_SK).sum(axis=1) / num_fits)
+
+    def interval(self, bootstrap: Bootstrap) -> Interval:
+        """The mean over fits, with an interval over users and fits."""
+        drawn_S = self.replicates(bootstrap.seed + 1)
+        return interval(
+            float(self.points_K.mean()),
+            drawn_S[np.isfinite(drawn_S)],
+            confidence=bootstrap.confidence,
+        )
+
+
+def compare_fits(
+    ours: Fits,
+    theirs: Fits,
+    *,
+    bootstrap: Bootstrap,
+    higher_is_better: bool = True,
+    shared_seeds: bool = False,
+) -> Difference:
+    """Ours less theirs, with intervals over users and fits.
+
+    Args:
+        ours: drawn by `draw_fits` with this bootstrap.
+        theirs: the same, of the same users.
+        bootstrap: how; fits are drawn under the two seeds that follow that of the users.
+        higher_is_better: of the metric.
+        shared_seeds: a fit of ours goes on from theirs of the same seed: both are drawn together.
+    Raises:
+        ValueError: the two are not of the same users or replicates.
+    """
+    if ours.num_users != theirs.num_users or len(ours.draws_SK) != len(theirs.draws_SK):
+        raise ValueError(
+            f"not paired: {ours.num_users} against {theirs.num_users} users, "
+            f"{len(ours.draws_SK)} against {len(theirs.draws_SK)} replicates"
+        )
+    ours_S = ours.replicates(bootstrap.seed + 1)
+    theirs_S = theirs.replicates(bootstrap.seed + (1 if shared_seeds else 2))
+    is_defined_S = np.isfinite(ours_S) & np.isfinite(theirs_S)
+    return compare_points(
+        float(ours.points_K.mean()),
+        float(theirs.points_K.mean()),
+        ours_S[is_defined_S],
+        theirs_S[is_defined_S],
+        num_users=ours.num_users,
         confidence=bootstrap.confidence,
+        higher_is_better=higher_is_better,
     )
-
-
-def _fit_shares(num_fits: int, samples: int, seed: int) -> np.ndarray:
-    """What each of K fits counts in each replicate, float64, [S, K]; rows sum to 1."""
-    # Fits are drawn as users are.
-    return np.concatenate([*user_draws(num_fits, samples=samples, seed=seed)]) / num_fits
 
 
 def over_seeds(values: Sequence[float]) -> dict[str, Any]:

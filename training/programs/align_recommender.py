@@ -8,32 +8,26 @@ and says so. A challenger whose family learns no preferences is left as it is.
 import logging
 import shutil
 import tempfile
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from feature_store.steps import run_first
-from training.config import Training
 from training.fit.fitting import Observer
 from training.models import MODELS, weights
 from training.models.interface import Family
-from training.models.slate.alignment import align
 from training.models.weights import Kept
 from training.programs.errors import ProgramError
 from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver, RunObserver
+from training.programs.fits import align_model, alignment_training
 from training.programs.interface import Facts, Task
 from training.programs.item_vectors import item_matrix
 from training.programs.training_data import (
     TrainingData,
     checkpoints_of,
     day_training_data,
-    fitting_of,
     keep,
-    read_by,
     training_data_for,
-    training_document,
     with_pairs,
 )
 from training.registry.bundle import Bundle
@@ -61,7 +55,7 @@ def run(task: Task) -> Facts:
     training_data = with_pairs(task, training_data_for(task, family, day_training_data(task)))
     vectors = item_matrix(task.tables.vectors(), training_data.vocabulary.num_items)
     training_data = replace(training_data, inputs=task.tables.inputs)
-    training = _training(task, family)
+    training = alignment_training(task, task.config.training_for(name))
     config = {**config_document(task, family, shape, training), "alignment": asdict(how)}
     digest = fit_digest(config, training_data, trained=trained.digest)
     known = task.registry.find_candidate(day, name)
@@ -73,19 +67,16 @@ def run(task: Task) -> Facts:
 
     def fit(observers: tuple[Observer, ...]) -> tuple[Kept, Facts]:
         model = weights.load(begin.directory / "model", family, task.device)
-        fitting = fitting_of(task, training, checkpoints_of(task, f"{name}-aligned"), observers)
-        started = time.perf_counter()
-        data = read_by(training_data, training).data
-        aligned, report = align(
+        return align_model(
+            task,
             model,
-            data["slates"],
-            data["preference_pairs"],
             how,
-            fitting,
-            training_data.vocabulary,
-            item_vectors_VD=vectors,
+            training_data,
+            training,
+            vectors_VD=vectors,
+            checkpoints=checkpoints_of(task, f"{name}-aligned"),
+            observers=observers,
         )
-        return aligned, training_document(report, time.perf_counter() - started)
 
     if not task.is_first_process:
         fit(())
@@ -108,16 +99,6 @@ def run(task: Task) -> Facts:
         "run_id": tracked.run_id,
         "message": _told(name, document),
     }
-
-
-def _training(task: Task, family: Family) -> Training:
-    """The loop of the training, shorter and in smaller steps."""
-    training, alignment = task.config.training_for(family.name), task.config.alignment
-    changes: dict[str, Any] = {
-        "max_epochs": alignment.max_epochs,
-        "learning_rate": training.learning_rate * alignment.learning_rate_share,
-    }
-    return training.model_copy(update=changes)
 
 
 def _keep(

@@ -6,8 +6,6 @@ under the same settings, is not made again. Under torchrun every process fits; t
 
 import shutil
 import tempfile
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +18,14 @@ from training.models.interface import Family
 from training.models.weights import Kept
 from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver, RunObserver
+from training.programs.fits import fit_family
 from training.programs.interface import Facts, Task
 from training.programs.training_data import (
     TrainingData,
     checkpoints_of,
     day_training_data,
-    fitting_of,
     keep,
-    read_by,
     training_data_for,
-    training_document,
 )
 from training.programs.warm_start import WarmStart, warm_start
 
@@ -146,10 +142,14 @@ def _fit(
     start: WarmStart,
     observers: tuple[Observer, ...],
 ) -> tuple[Kept, Facts]:
-    fitting = fitting_of(task, training, checkpoints_of(task, family.name), observers)
-    fitting = replace(fitting, first_weights=start.weights)
-    read = read_by(training_data, training)
-    started = time.perf_counter()
-    model, report = family.fit(read.split, shape, fitting, read.vocabulary, read.data)
-    document = training_document(report, time.perf_counter() - started)
+    model, document = fit_family(
+        task,
+        family,
+        shape,
+        training_data,
+        training,
+        checkpoints=checkpoints_of(task, family.name),
+        observers=observers,
+        first_weights=start.weights,
+    )
     return model, {**document, "warm_start": start.facts}

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -102,27 +101,101 @@ class Asked:
         return replace(queries, excluded=full.excluded, excluded_offsets=full.excluded_offsets)
 
 
-@dataclass(frozen=True)
-class BundlePredictor:
-    """A loaded model with what is needed to ask it.
+@dataclass(frozen=True, kw_only=True)
+class ModelPredictor:
+    """A fitted model with what is needed to ask it about histories of any day.
 
     Attributes:
-        bundle: where it comes from.
         model: the weights, on their device.
-        item_ids: the source's id of each item_index, shape [V].
+        num_items: V, items that it can name.
+        codes_VQ: its semantic IDs by item_index, int, -1 for an item without; None for a model
+            without any.
         max_history: events of context that it was trained with.
         minimum_strength: weaker events are not read.
         device: where the weights are, `cpu` or `cuda`.
         unlisted: items that nobody may be answered today, int32, ascending.
     """
 
-    bundle: Bundle
     model: Model
-    item_ids: pa.Array
+    num_items: int
+    codes_VQ: np.ndarray | None
     max_history: int
     minimum_strength: int
     device: str
     unlisted: np.ndarray = field(default_factory=lambda: NO_ITEMS)
+
+    @property
+    def answers(self) -> frozenset[Question]:
+        """What it can be asked."""
+        return self.model.answers
+
+    def ask(self, histories: Histories) -> Asked:
+        """Histories without what this model does not know or read."""
+        return Asked.of(
+            histories,
+            num_items=self.num_items,
+            minimum_strength=self.minimum_strength,
+            unlisted=self.unlisted,
+        )
+
+    def queries(
+        self,
+        histories: Histories,
+        user_T: np.ndarray,
+        position_T: np.ndarray,
+        *,
+        exclude_seen: bool,
+    ) -> Iterator[Queries]:
+        """What the model reads before each target, some targets at a time, in their order.
+
+        Args:
+            histories: of the users.
+            user_T: number of each target's user.
+            position_T: events of the user before it.
+            exclude_seen: whether items of the history are left out of the answers.
+        """
+        asked = self.ask(histories)
+        for start in range(0, len(user_T), _ROWS):
+            part = slice(start, start + _ROWS)
+            yield asked.queries(
+                user_T[part],
+                position_T[part],
+                max_history=self.max_history,
+                exclude_seen=exclude_seen,
+            )
+
+    def recommend(self, queries: Queries, k: int) -> TopK:
+        """The k best items for each context of `ask`, by all cores.
+
+        Raises:
+            Unanswerable: the model does not recommend.
+        """
+
+        def answer(part: Queries) -> TopK:
+            return inference.recommend(self.model, part, k)
+
+        return on_all_cores(answer, queries, device=self.device)
+
+    def rank(self, queries: Queries, items_BC: np.ndarray) -> np.ndarray:
+        """Probability of positive feedback for candidates of each context, float32, [B, C].
+
+        Raises:
+            Unanswerable: the model does not rank.
+        """
+        return inference.rank(self.model, queries, items_BC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundlePredictor(ModelPredictor):
+    """A bundle's model.
+
+    Attributes:
+        bundle: where it comes from.
+        item_ids: the source's id of each item_index, shape [V].
+    """
+
+    bundle: Bundle
+    item_ids: pa.Array
 
     @classmethod
     def of(
@@ -155,61 +228,13 @@ class BundlePredictor:
             bundle=bundle,
             model=model,
             item_ids=item_ids,
+            num_items=len(item_ids),
+            codes_VQ=codes_of(bundle),
             unlisted=unlisted[unlisted < len(item_ids)],
             max_history=training["max_history"],
             minimum_strength=training["minimum_strength"],
             device=device,
         )
-
-    @property
-    def answers(self) -> frozenset[Question]:
-        """What it can be asked."""
-        return self.model.answers
-
-    @property
-    def num_items(self) -> int:
-        """V, items that it can name."""
-        return len(self.item_ids)
-
-    def ask(self, histories: Histories) -> Asked:
-        """Histories without what this model does not know or read."""
-        return Asked.of(
-            histories,
-            num_items=self.num_items,
-            minimum_strength=self.minimum_strength,
-            unlisted=self.unlisted,
-        )
-
-    @cached_property
-    def codes_VQ(self) -> np.ndarray | None:
-        """Its semantic IDs by item_index, as `codes_of` has them."""
-        return codes_of(self.bundle)
-
-    def queries(
-        self,
-        histories: Histories,
-        user_T: np.ndarray,
-        position_T: np.ndarray,
-        *,
-        exclude_seen: bool,
-    ) -> Iterator[Queries]:
-        """What the model reads before each target, some targets at a time, in their order.
-
-        Args:
-            histories: of the users.
-            user_T: number of each target's user.
-            position_T: events of the user before it.
-            exclude_seen: whether items of the history are left out of the answers.
-        """
-        asked = self.ask(histories)
-        for start in range(0, len(user_T), _ROWS):
-            part = slice(start, start + _ROWS)
-            yield asked.queries(
-                user_T[part],
-                position_T[part],
-                max_history=self.max_history,
-                exclude_seen=exclude_seen,
-            )
 
     def next_items(
         self, histories: Histories, k: int, *, exclude_seen: bool, ranked_candidates: int = 0
@@ -238,26 +263,6 @@ class BundlePredictor:
             return inference.recommend_ranked(self.model, part, k, ranked_candidates)
 
         return on_all_cores(ranked, queries, device=self.device)
-
-    def recommend(self, queries: Queries, k: int) -> TopK:
-        """The k best items for each context of `ask`, by all cores.
-
-        Raises:
-            Unanswerable: the model does not recommend.
-        """
-
-        def answer(part: Queries) -> TopK:
-            return inference.recommend(self.model, part, k)
-
-        return on_all_cores(answer, queries, device=self.device)
-
-    def rank(self, queries: Queries, items_BC: np.ndarray) -> np.ndarray:
-        """Probability of positive feedback for candidates of each context, float32, [B, C].
-
-        Raises:
-            Unanswerable: the model does not rank.
-        """
-        return inference.rank(self.model, queries, items_BC)
 
     def next_ids(
         self, item_ids: Sequence[Sequence[str]], k: int, *, exclude_seen: bool

@@ -1,10 +1,9 @@
 """How unigrf is fitted."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
 
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
@@ -21,19 +20,16 @@ def fit(
     fitting: Fitting,
     vocabulary: Vocabulary,
     data: Data = NO_DATA,
-    *,
-    begin_with: Mapping[str, Tensor] | None = None,
 ) -> tuple[Unigrf, FitReport]:
     """Train on every event of the training histories and its feedback.
 
     Args:
         split: trains, stops, tests.
         config: the shape; `max_history` and `positive_strength` are taken from `fitting`.
-        fitting: how.
+        fitting: how; `first_weights` are of a model of the same shape, of whichever task: what it
+            has not keeps weights of its own.
         vocabulary: the catalogue.
         data: none is read.
-        begin_with: weights of a model of the same shape, of whichever task; what it has not keeps
-            its first weights.
     Raises:
         ValueError: the fit is to stop by what the model does not learn.
     """
@@ -53,8 +49,9 @@ def fit(
     torch.manual_seed(settings.seed)
     model = Unigrf(config, vocabulary.num_items)
     share = float((split.train.strengths >= config.positive_strength).mean())
-    if begin_with is not None:
-        model.load_state_dict(begin_with, strict=False)
+    if fitting.first_weights is not None:
+        model.load_state_dict(load_file(fitting.first_weights), strict=False)
+        fitting = replace(fitting, first_weights=None)
     model.base_rate.fill_(share)
     if model.enhancer is not None:
         model.enhancer.prepare(split.train.num_events)

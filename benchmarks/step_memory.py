@@ -34,10 +34,10 @@ def step_peak(module: nn.Module, loss: Callable[[], torch.Tensor]) -> float:
         torch.cuda.reset_peak_memory_stats()
         step()
         torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated()
+        return float(torch.cuda.max_memory_allocated())
     states = [value for entry in optimizer.state.values() for value in entry.values()]
     held = sum(each.nbytes for each in [*module.parameters(), *module.buffers(), *states])
-    return held + allocated_peak(step)
+    return float(held + allocated_peak(step))
 
 
 def allocated_peak(work: Callable[[], None]) -> int:

@@ -1,0 +1,91 @@
+"""A day's tables as the cells of recommenders read them, each read once."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from training.evaluation.boards.interface import HeldOut
+from training.experiments.request import Request
+from training.experiments.table import Fit
+from training.models import MODELS
+from training.programs.day_inputs import Inputs
+from training.programs.held_out import read_held_out, unlisted_before
+from training.programs.interface import Task
+from training.programs.item_vectors import item_matrix
+from training.programs.training_data import (
+    TrainingData,
+    day_training_data,
+    training_data_for,
+    with_pairs,
+)
+
+
+class CellTables:
+    """What fits are given and what is asked, by the settings that they depend on."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._readers: dict[str, Task] = {}
+        self._training_data: dict[str, TrainingData] = {}
+        self._vectors: dict[str, np.ndarray] = {}
+        self._held_out: dict[str, tuple[HeldOut, Inputs, np.ndarray]] = {}
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Content of every table that was read, by name."""
+        read = [training_data.inputs for training_data in self._training_data.values()]
+        read += [inputs for _, inputs, _ in self._held_out.values()]
+        return {name: one["content_hash"] for inputs in read for name, one in inputs.items()}
+
+    def training_data(self, task: Task, fit: Fit) -> TrainingData:
+        """What a fit is given.
+
+        Raises:
+            ProgramError: the day has nothing of what the family reads.
+        """
+        family = MODELS[fit.of]
+        key = f"{_split_of(task)} {family.reads} {fit.aligned}"
+        if key not in self._training_data:
+            reader = self._reader_of(task)
+            training_data = training_data_for(reader, family, self._plain(reader))
+            self._training_data[key] = (
+                self._with_pairs(reader, training_data, key) if fit.aligned else training_data
+            )
+        return self._training_data[key]
+
+    def vectors(self, task: Task, fit: Fit) -> np.ndarray:
+        """A vector per item, for an aligned fit whose training_data was read, float32, [V, D]."""
+        return self._vectors[f"{_split_of(task)} {MODELS[fit.of].reads} {fit.aligned}"]
+
+    def held_out(self, task: Task) -> tuple[HeldOut, Inputs, np.ndarray]:
+        """What is asked, from which tables, and which items nobody may be answered."""
+        key = _split_of(task)
+        if key not in self._held_out:
+            split = self._plain(self._reader_of(task)).split
+            # Questions hang on what they were read from alone, and not on what fits read, too.
+            asking = replace(task)
+            held_out = read_held_out(asking, asking.tables.histories(), split)
+            inputs = asking.tables.inputs
+            self._held_out[key] = held_out, inputs, unlisted_before(task, split)
+        return self._held_out[key]
+
+    def _reader_of(self, task: Task) -> Task:
+        """The first task of a split: what it has read is noted with it."""
+        return self._readers.setdefault(_split_of(task), task)
+
+    def _plain(self, task: Task) -> TrainingData:
+        key = _split_of(task)
+        if key not in self._training_data:
+            self._training_data[key] = day_training_data(task)
+        return self._training_data[key]
+
+    def _with_pairs(self, task: Task, training_data: TrainingData, key: str) -> TrainingData:
+        paired = with_pairs(task, training_data)
+        vectors = task.tables.vectors()
+        self._vectors[key] = item_matrix(vectors, paired.vocabulary.num_items)
+        read = task.tables.inputs_of(*training_data.inputs, "preference_pairs", "item_embeddings")
+        return replace(paired, inputs=read)
+
+
+def _split_of(task: Task) -> str:
+    return task.config.evaluation.model_dump_json()

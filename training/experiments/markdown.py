@@ -1,0 +1,115 @@
+"""A result as Markdown."""
+
+from collections.abc import Sequence
+
+from training.evaluation.record import Interval
+from training.experiments.result import Figure, Result, RowResult
+
+_ABSENT = "–"
+
+
+def markdown(result: Result) -> str:
+    """Title, command, the rows, what others published, and the differences."""
+    seeds = max(len(row.seeds) for row in result.rows)
+    over = f"{result.unit} and seeds" if seeds > 1 else result.unit
+    timed = f" Seconds of a fit: {', '.join(result.machines)}." if result.machines else ""
+    lines = [
+        f"## {result.experiment}, {result.preset}",
+        "",
+        f"{result.says[0].upper()}{result.says[1:]}. Data up to {result.day};"
+        f" {result.num_units:,} {result.unit}; {seeds} seed(s). Means ± deviation over seeds;"
+        f" {result.confidence:.0%} intervals over {over}.{timed}",
+        "",
+        "```",
+        result.command,
+        "```",
+        "",
+        *_rows(result),
+    ]
+    if result.published:
+        lines += ["", "Published:", "", *_published(result)]
+    if result.comparisons:
+        lines += ["", *_differences(result)]
+    return "\n".join(lines) + "\n"
+
+
+def rows_of(result: Result) -> str:
+    """The rows alone."""
+    return "\n".join(_rows(result)) + "\n"
+
+
+def _rows(result: Result) -> list[str]:
+    first, there = result.metrics[0], {fact for row in result.rows for fact in row.facts}
+    facts = {name: title for name, title in result.titles.items() if title and name in there}
+    columns = ["row", "seeds", *result.metrics, *facts.values()]
+    seconds, one = "fit.seconds" in there, _compared_with_all(result)
+    columns += ["fit, s"] * seconds + [f"{one} − this, {first}"] * bool(one)
+    lines = _head(columns)
+    minus = {
+        row.theirs: _difference(row.difference) for row in result.comparisons if row.metric == first
+    }
+    for row in result.rows:
+        cells = [_shown(row.metrics.get(name), bounds=name == first) for name in result.metrics]
+        cells += [_shown(row.facts.get(name)) for name in facts]
+        cells += [_seconds(row)] * seconds + [minus.get(row.name, "")] * bool(one)
+        lines.append(_line([row.name, str(len(row.seeds)), *cells]))
+    return lines
+
+
+def _compared_with_all(result: Result) -> str:
+    """The one row that every other is compared with; empty where there is none."""
+    ours = {row.ours for row in result.comparisons}
+    return ours.pop() if len(ours) == 1 else ""
+
+
+def _published(result: Result) -> list[str]:
+    lines = _head(["row", "source", *result.metrics])
+    names = dict.fromkeys(row for of in result.published.values() for row in of)
+    for name in names:
+        for source, rows in result.published.items():
+            if name in rows:
+                values = (rows[name].get(metric) for metric in result.metrics)
+                cells = [_ABSENT if value is None else f"{value:.4f}" for value in values]
+                lines.append(_line([name, source, *cells]))
+    return lines
+
+
+def _differences(result: Result) -> list[str]:
+    metrics = list(dict.fromkeys(row.metric for row in result.comparisons))
+    pairs = dict.fromkeys((row.ours, row.theirs) for row in result.comparisons)
+    by_pair = {(row.ours, row.theirs, row.metric): row for row in result.comparisons}
+    lines = _head(["difference", *metrics])
+    for ours, theirs in pairs:
+        differences = (by_pair.get((ours, theirs, metric)) for metric in metrics)
+        cells = [_ABSENT if one is None else _difference(one.difference) for one in differences]
+        lines.append(_line([f"{ours} − {theirs}", *cells]))
+    return lines
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_line(cells), "|" + "---|" * len(cells)]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _shown(figure: Figure | None, *, bounds: bool = False) -> str:
+    if figure is None:
+        return _ABSENT
+    digits = 4 if abs(figure.mean) < 10 else 1 if abs(figure.mean) < 1000 else 0
+    text = f"{figure.mean:,.{digits}f}"
+    if figure.seed_deviation is not None:
+        text += f" ± {figure.seed_deviation:,.{digits}f}"
+    if bounds and figure.interval is not None:
+        text += f" [{figure.interval.low:.4f}, {figure.interval.high:.4f}]"
+    return text
+
+
+def _difference(bounds: Interval) -> str:
+    return f"{bounds.point:+.4f} [{bounds.low:+.4f}, {bounds.high:+.4f}]"
+
+
+def _seconds(row: RowResult) -> str:
+    figure = row.facts.get("fit.seconds")
+    return _ABSENT if figure is None else f"{figure.mean:.0f}"

@@ -1,0 +1,76 @@
+"""From an experiment and its data to a result."""
+
+from collections.abc import Sequence
+
+from training.evaluation.bootstrap import Bootstrap
+from training.experiments import grid
+from training.experiments.recommenders import Recommenders
+from training.experiments.request import Request
+from training.experiments.result import Result
+from training.experiments.table import Row, Table
+from training.experiments.tokenizers import Tokenizers
+from training.settings import FAMILIES
+
+PLAIN = ("items", "user_sequences")
+"""Tables that every fit of a recommender reads."""
+
+
+def tables_read(table: Table, rows: Sequence[Row]) -> tuple[str, ...]:
+    """The tables that fits and questions of some rows read."""
+    fits = [fit for row in rows for fit in row.fits]
+    read = [*table.reads]
+    if table.subject == "recommenders":
+        read += [*PLAIN, *(name for fit in fits for name in FAMILIES[fit.of].reads)]
+    if any(fit.aligned for fit in fits):
+        read += ["preference_pairs", "item_embeddings"]
+    return tuple(dict.fromkeys(read))
+
+
+def measure(request: Request, rows: Sequence[Row], seeds: Sequence[int], *, command: str) -> Result:
+    """The result of some rows; what is missing of them is fitted.
+
+    Args:
+        request: the experiment and its data.
+        rows: of the table.
+        seeds: of each row's fits.
+        command: that asks for this, for whoever reads the result.
+    Raises:
+        ValueError: there is no seed.
+        ProgramError: a table has no rows for the day, or they have nothing to ask for.
+    """
+    table, config = request.table, request.config()
+    ground = Tokenizers(request) if table.subject == "tokenizers" else Recommenders(request)
+    cells = grid.run(ground, rows, seeds)
+    how = Bootstrap(
+        config.evaluation.bootstrap_samples, config.evaluation.seed, config.gate.confidence
+    )
+    some = [measured for of_row in cells.values() for of_fit in of_row for measured in of_fit]
+    first = next(iter(some[0].samples.values()))
+    return Result(
+        experiment=table.name,
+        preset=request.name,
+        says=table.says,
+        command=command,
+        day=request.day.isoformat(),
+        unit=table.unit,
+        num_units=first.num_users,
+        confidence=how.confidence,
+        samples=how.samples,
+        machines=tuple(sorted({measured.machine for measured in some})),
+        inputs=ground.inputs,
+        rows=grid.row_results(table, cells, seeds, how),
+        comparisons=grid.comparisons(table, cells, how),
+        titles=table.facts,
+        published={
+            each.source: {
+                row: {
+                    metric: value
+                    for metric, value in zip(table.metrics, figures, strict=True)
+                    if value is not None
+                }
+                for row, figures in each.figures.items()
+            }
+            for each in table.published
+            if each.preset == request.name
+        },
+    )

@@ -1,0 +1,194 @@
+"""Cells of recommenders: fitted as the daily chain fits them, asked by the daily boards."""
+
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from training.evaluation.boards import BOARDS, boards_of
+from training.evaluation.boards.interface import Terms
+from training.evaluation.metrics import metric_of
+from training.evaluation.record import ALL
+from training.evaluation.record import VERSION as RECORD_VERSION
+from training.experiments.cell_tables import CellTables
+from training.experiments.cells import (
+    Measured,
+    fit_facts,
+    machine,
+    made,
+    read_json,
+    read_measured,
+    write_json,
+)
+from training.experiments.cells import write_measured as keep_measured
+from training.experiments.request import Request
+from training.experiments.table import Fit
+from training.models import MODELS, weights
+from training.models.weights import tensors_path
+from training.programs.errors import ProgramError
+from training.programs.fit_digest import config_document, fit_digest
+from training.programs.fit_observers import LineObserver
+from training.programs.fits import align_model, alignment_training, fit_family
+from training.registry.bundle import digest_of
+from training.registry.predictor import ModelPredictor
+from training.settings.alignment import AlignmentConfig
+
+LOG = logging.getLogger(__name__)
+VERSION = 1
+"""Of how a cell is fitted and asked; cells of another version are made anew."""
+_NOT_ASKED = {"bootstrap_samples", "seed"}
+"""Fields of `evaluation` that no answer depends on."""
+
+
+class Recommenders:
+    """The ground of a table of recommenders."""
+
+    def __init__(self, request: Request) -> None:
+        self._tables = CellTables(request)
+        wanted = {metric_of(name).board for name in request.table.metrics}
+        self._boards = tuple(name for name in BOARDS if name in wanted)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Content of every table that was read, by name."""
+        return self._tables.inputs
+
+    def seeds_of(self, fit: Fit, seeds: Sequence[int]) -> Sequence[int]:
+        """The first for families that count and draw nothing: it says it all."""
+        return seeds if MODELS[fit.of].by_epochs else seeds[:1]
+
+    def measure(self, fit: Fit, seed: int) -> Measured:
+        """What a cell is worth; it is fitted and asked where that is not kept."""
+        cell = RecommenderCell(self._tables, fit, seed)
+        folder = cell.kept()
+        document = read_json(folder / "fit.json")
+        samples, facts, model = {}, fit_facts(document), None
+        for board in self._boards:
+            answers = folder / f"{board}-{cell.asked_digest(board)[:12]}"
+            if not answers.is_dir():
+                model = model or weights.load(folder / "model", cell.family, cell.task.device)
+                if board not in model.answers:
+                    continue
+                cell.ask(board, model, answers)
+            samples[board], numbers = read_measured(answers)
+            facts |= {f"{board}.{name}": value for name, value in numbers.items()}
+        return Measured(samples, facts, document["machine"])
+
+
+class RecommenderCell:
+    """One fit under one seed.
+
+    Attributes:
+        task: the cell's preset on the tables.
+        family: what is fitted.
+        digest: of everything that determines the weights.
+        folder: of the cell, whether it is there or not.
+    """
+
+    def __init__(self, tables: CellTables, fit: Fit, seed: int) -> None:
+        config = tables.request.config_of(fit, seed)
+        self._tables, self._fit = tables, fit
+        self.task, self.family = tables.request.task(config), MODELS[fit.of]
+        self._shape = self.family.configure(config.models.settings.get(fit.of, {}))
+        self._how = AlignmentConfig(**config.alignment.settings)
+        training = config.training_for(fit.of)
+        self._training = alignment_training(self.task, training) if fit.aligned else training
+        self._training_data = tables.training_data(self.task, fit)
+        self._before = RecommenderCell(tables, fit.after, seed) if fit.after else None
+        self.digest = self._digest()
+        self._cells = tables.request.cells
+        self.folder = self._cells / f"{fit.of}-{seed}-{self.digest[:12]}"
+
+    def kept(self) -> Path:
+        """The folder of the cell, which is made where it is not there."""
+        return made(self.folder, self._make)
+
+    def _digest(self) -> str:
+        document = config_document(self.task, self.family, self._shape, self._training)
+        if self._fit.aligned:
+            document["alignment"] = asdict(self._how)
+        before = self._before.digest if self._before else None
+        return fit_digest(document, self._training_data, warm_start=before, cells=VERSION)
+
+    def _make(self, folder: Path) -> None:
+        first = self._before.kept() / "model" if self._before else None
+        LOG.info("%s: fitting", self.folder.name)
+        checkpoints = self._cells / "checkpoints" / self.folder.name
+        observers = (LineObserver(),)
+        if self._fit.aligned:
+            assert first is not None
+            model, document = align_model(
+                self.task,
+                weights.load(first, self.family, self.task.device),
+                self._how,
+                self._training_data,
+                self._training,
+                vectors_VD=self._tables.vectors(self.task, self._fit),
+                checkpoints=checkpoints,
+                observers=observers,
+            )
+        else:
+            model, document = fit_family(
+                self.task,
+                self.family,
+                self._shape,
+                self._training_data,
+                self._training,
+                checkpoints=checkpoints,
+                observers=observers,
+                first_weights=first and tensors_path(first, self.family.name),
+            )
+        weights.save(model, folder / "model")
+        write_json(folder / "fit.json", {**document, "machine": machine(self.task.device)})
+        shutil.rmtree(checkpoints, ignore_errors=True)
+
+    def asked_digest(self, board: str) -> str:
+        """What names a board's answers: what was asked, on which terms."""
+        _, inputs, unlisted = self._tables.held_out(self.task)
+        return digest_of(
+            {
+                "board": board,
+                "evaluation": self.task.config.evaluation.model_dump(exclude=_NOT_ASKED),
+                "inputs": {table: read["content_hash"] for table, read in inputs.items()},
+                "unlisted": unlisted.tolist(),
+                "versions": [VERSION, RECORD_VERSION],
+            }
+        )
+
+    def ask(self, board: str, model: Any, kept: Path) -> None:
+        """Ask a board's questions, and keep the answers' worth."""
+        held_out, _, unlisted = self._tables.held_out(self.task)
+        num_items = self._training_data.vocabulary.num_items
+        predictor = ModelPredictor(
+            model=model,
+            num_items=num_items,
+            codes_VQ=self._training_data.vocabulary.codes_VQ,
+            max_history=self._training.max_history,
+            minimum_strength=self._training.minimum_strength,
+            device=self.task.device,
+            unlisted=unlisted[unlisted < num_items],
+        )
+        boards = [one for one in boards_of(held_out, self._terms()) if one.name == board]
+        if not boards:
+            raise ProgramError(f"the data has no {BOARDS[board].asks_for} to ask for")
+        started = time.perf_counter()
+        measured = boards[0].measure(predictor, lambda _: None)
+        LOG.info("%s: %s asked in %.0f s", self.folder.name, board, time.perf_counter() - started)
+        made(
+            kept,
+            lambda folder: keep_measured(folder, measured.samples[ALL], dict(measured.facts)),
+        )
+
+    def _terms(self) -> Terms:
+        evaluation = self.task.config.evaluation
+        return Terms(
+            cutoffs=evaluation.cutoffs,
+            slate_cutoffs=evaluation.slate_cutoffs,
+            exclude_seen=evaluation.exclude_seen,
+            positive_strength=evaluation.positive_strength,
+            light_user_events=evaluation.light_user_events,
+            num_items=self._training_data.vocabulary.num_items,
+        )
