@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from training.experiments.day_tables import DayTables
 
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
@@ -15,6 +14,7 @@ from tests.recommender_world import DAY, NUM_USERS
 from tests.training.test_align_recommender import pairs, slates
 from tests.training.test_train_recommender import publish, publish_world
 from training.experiments import grid, recommenders
+from training.experiments.cell_tables import CellTables
 from training.experiments.cells import Measured, rows_of, sample_of
 from training.experiments.measure import measure, tables_read
 from training.experiments.recommenders import RecommenderCell, Recommenders
@@ -229,7 +229,7 @@ def test_a_fit_that_goes_on_begins_with_the_weights_of_the_same_seed(request_of,
     table = replace(TABLE, rows=(Row(name="later", fits=(later,)),), comparisons=())
     request = request_of(table)
     result_of(request, seeds=(3,))
-    before = RecommenderCell(DayTables(request), UNIGRF, 3).folder
+    before = RecommenderCell(CellTables(request), UNIGRF, 3).folder
     assert begun == [None, before / "model" / "unigrf.safetensors"]
 
 

@@ -13,7 +13,7 @@ from feature_store.settings import Settings
 from feature_store.tables import CATALOG
 from tests.recommender_world import DAY, histories
 from tests.training.test_train_recommender import _NAMES, SMALL, config, publish_world
-from training.fit.loop import begin_with
+from training.fit.first_weights import begin_with
 from training.programs import build_semantic_ids, train_recommender, train_tokenizer
 from training.programs.interface import Task
 

@@ -9,14 +9,12 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import chain
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from training.data.splits import Split
@@ -31,17 +29,15 @@ from training.fit.checkpoint import (
     write_checkpoint,
 )
 from training.fit.distributed import Processes, processes
-from training.fit.fitting import PROGRESS, FitReport, Fitting, LoopSettings
+from training.fit.first_weights import begin_with, bytes_of
+from training.fit.fitting import PROGRESS, FitReport, Fitting
 from training.fit.objective import NextItems, Objective, TrainingBatch
 from training.fit.optimizer import learning_rate_share, make_optimizer
+from training.fit.progress import COUNTED, Progress
 
 log = logging.getLogger(__name__)
 STEPS_BETWEEN_READINGS = {"cpu": 1, "cuda": 32}
 """Reading a loss makes a GPU wait for its queue; so there it is done for many steps at once."""
-
-
-COUNTED = ("loss", "targets", "events", "positions")
-"""Of each step: loss in nats, summed; targets; events fed; positions fed, padding included."""
 
 
 class TrainingDiverged(Exception):
@@ -82,59 +78,6 @@ class RemembersTraining(Protocol):
             total: sums numbers over all processes.
         """
         ...
-
-
-@dataclass
-class Progress:
-    """Where a fit stands; JSON-serialisable.
-
-    Attributes:
-        epoch: of the next step.
-        step: the next step within it.
-        done: of the epoch's steps so far, over all processes: `COUNTED`, and seconds.
-        curves: of the finished epochs.
-        best_epoch: by validation; -1 before the first.
-        best_value: its validation; larger is better.
-        last_warm_up: the last epoch that ended within the warm-up, in which patience isn't lost.
-        stopped_because: "" while the fit goes on.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    done: dict[str, float] = field(default_factory=dict)
-    curves: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = -1
-    best_value: float = -math.inf
-    last_warm_up: int = -1
-    stopped_because: str = ""
-
-    def count(self, **amounts: float) -> None:
-        """Add to what the epoch has done."""
-        for name, amount in amounts.items():
-            self.done[name] = self.done.get(name, 0.0) + amount
-
-    def curve(self, positions_per_event: int) -> dict[str, float]:
-        """What the epoch did, as one point of each curve."""
-        done = self.done
-        return {
-            "epoch": self.epoch + 1,
-            "steps": self.step,
-            "loss": done["loss"] / max(1, done["targets"]),
-            "targets": int(done["targets"]),
-            "tokens_per_second": done["events"] * positions_per_event / done["seconds"],
-            "padding_share": 1 - done["events"] / done["positions"],
-            "seconds": done["seconds"],
-        }
-
-    def end_epoch(self, curve: dict[str, float], settings: LoopSettings) -> None:
-        """Go to the next epoch, or say why there is none."""
-        self.curves.append(curve)
-        waited = self.epoch - max(self.best_epoch, self.last_warm_up)
-        self.epoch, self.step, self.done = self.epoch + 1, 0, {}
-        if waited >= settings.patience_epochs:
-            self.stopped_because = f"no better validation for {waited} epochs"
-        elif self.epoch >= settings.max_epochs:
-            self.stopped_because = "max_epochs"
 
 
 def fit_model(model: nn.Module, split: Split, fitting: Fitting) -> FitReport:
@@ -188,7 +131,7 @@ class _Fit:
         self.steps_per_epoch = objective.num_batches(0, world_size=group.world_size)
         self.progress = Progress()
         self.best_weights = weights(model)
-        content = chain(objective.content(), _bytes_of(fitting.first_weights))
+        content = chain(objective.content(), bytes_of(fitting.first_weights))
         self.fingerprint = fingerprint(model, content, fitting, group.world_size)
         self.history: dict[str, Any] = {"resumed_from": None}
         self.observers = fitting.observers if group.is_first else ()
@@ -377,32 +320,6 @@ def _told(curve: Mapping[str, float], max_epochs: int) -> str:
     seconds = curve["seconds"] + curve["validation_seconds"]
     epoch = f"epoch {curve['epoch']:.0f} of {max_epochs}"
     return f"{epoch}: loss {curve['loss']:.3f}{validation}, {seconds:.1f} s"
-
-
-def begin_with(model: nn.Module, path: Path) -> None:
-    """Give a model the parameters of another; its buffers (codes of items, counts) stay its own.
-
-    Raises:
-        ValueError: a parameter is missing in the file, or has another shape there.
-    """
-    found = load_file(path)
-    own = dict(model.named_parameters())
-    wrong = [
-        f"{name} is {list(value.shape)} here and "
-        + (f"{list(found[name].shape)} there" if name in found else "not there")
-        for name, value in own.items()
-        if name not in found or found[name].shape != value.shape
-    ]
-    if wrong:
-        raise ValueError(f"{path} is of another model: " + "; ".join(wrong))
-    with torch.no_grad():
-        for name, value in own.items():
-            value.copy_(found[name])
-
-
-def _bytes_of(path: Path | None) -> Iterator[np.ndarray]:
-    if path is not None:
-        yield np.frombuffer(path.read_bytes(), np.uint8)
 
 
 def _runs(steps: Iterator[Any], length: int) -> Iterator[list[Any]]:

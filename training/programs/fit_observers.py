@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from feature_store.log_lines import PROGRESS, in_words
 from training.fit.fitting import Observer
-from training.registry.client import TrackedRun
+from training.registry.tracked_run import TrackedRun
 
 LOG = logging.getLogger(__name__)
 

@@ -8,25 +8,18 @@ of its own, opened before the move, ended after it, and never changed again: the
 
 import fcntl
 import json
-import logging
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlparse
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from feature_store.settings import Settings
 from training.registry.bundle import Bundle
-from training.registry.pyfunc import write_model_files
 from training.registry.records import (
     BUNDLE,
     Candidate,
@@ -41,76 +34,13 @@ from training.registry.records import (
     version_from,
     version_of,
 )
-
-logging.getLogger("mlflow").setLevel(logging.WARNING)
-logging.getLogger("alembic").setLevel(logging.WARNING)
+from training.registry.tracked_run import MODEL, TOKENIZER, TrackedRun
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
 ALIGNMENT = "align_recommender"
 """The step whose bundles are of aligned models."""
-_MODEL = "model"
-_TOKENIZER = "tokenizer"
 _NONE = ""  # the id of an experiment that isn't there
-_BATCH = 500  # metrics per call; MLflow allows 1,000
-
-
-class TrackedRun:
-    """An open run: what a step logs while it works."""
-
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self._client = client
-        self._waiting: list[Metric] = []
-        self.run_id = run_id
-
-    def log(self, values: Mapping[str, float], *, step: int = 0) -> None:
-        """Points of curves (`loss`, `tokens_per_second`, `padding_share`, …); sent in batches."""
-        for name, value in values.items():
-            # MLflow's own stamp would be a clock read; the step orders the points.
-            self._waiting.append(Metric(name.replace("@", "_at_"), float(value), 0, step))
-        if len(self._waiting) >= _BATCH:
-            self.flush()
-
-    def describe(self, values: Mapping[str, Any]) -> None:
-        """Settings of the run, logged once (MLflow's params)."""
-        params = [Param(name, str(value)) for name, value in values.items()]
-        for start in range(0, len(params), 100):
-            self._client.log_batch(self.run_id, params=params[start : start + 100])
-
-    def tag(self, values: Mapping[str, str]) -> None:
-        """Tags of the run, under `sidereal.`."""
-        tags = [RunTag(f"sidereal.{k}", v) for k, v in values.items()]
-        self._client.log_batch(self.run_id, tags=tags)
-
-    def log_file(self, path: Path, folder: str | None = None) -> None:
-        """Keep a file, or a folder's files, with the run."""
-        keep = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-        keep(self.run_id, str(path), folder)
-
-    def log_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Keep a mapping with the run, as a file."""
-        text = json.dumps(content, indent=1, sort_keys=True, default=str)
-        self._client.log_text(self.run_id, text, name)
-
-    def log_candidate(self, bundle: Bundle) -> None:
-        """Keep a bundle with the run, in the layout that MLflow loads."""
-        with tempfile.TemporaryDirectory(prefix="sidereal-") as scratch:
-            wrapper = Path(scratch) / _MODEL
-            write_model_files(wrapper)
-            self._client.log_artifacts(self.run_id, str(wrapper), _MODEL)
-        self._client.log_artifacts(self.run_id, str(bundle.directory), BUNDLE)
-        self.tag({"bundle": bundle.digest, "bytes": str(bundle.num_bytes)})
-
-    def log_tokenizer(self, directory: Path, generation: str) -> None:
-        """Keep a saved tokenizer with the run."""
-        self._client.log_artifacts(self.run_id, str(directory), _TOKENIZER)
-        self.tag({"generation": generation})
-
-    def flush(self) -> None:
-        """Send the points that still wait."""
-        if self._waiting:
-            self._client.log_batch(self.run_id, metrics=self._waiting)
-            self._waiting = []
 
 
 class Registry:
@@ -236,7 +166,7 @@ class Registry:
             RegistryError: no run holds that generation.
         """
         for run in self._search({"step": "train_tokenizer", "generation": generation}):
-            return self._local(run.info.run_id, _TOKENIZER)
+            return self._local(run.info.run_id, TOKENIZER)
         raise RegistryError(f"no tokenizer of generation {generation!r} in {self.name!r}")
 
     def fetch(self, holder: Candidate | Version) -> Bundle:
@@ -267,7 +197,7 @@ class Registry:
         artifacts = self._client.get_run(candidate.run_id).info.artifact_uri
         made = self._client.create_model_version(
             self.name,
-            source=f"{artifacts}/{_MODEL}",
+            source=f"{artifacts}/{MODEL}",
             run_id=candidate.run_id,
             tags={
                 "sidereal.digest": candidate.digest,

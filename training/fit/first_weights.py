@@ -1,0 +1,36 @@
+"""The weights that a fit begins with, where they are another model's."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+
+def begin_with(model: nn.Module, path: Path) -> None:
+    """Give a model the parameters of another; its buffers (codes of items, counts) stay its own.
+
+    Raises:
+        ValueError: a parameter is missing in the file, or has another shape there.
+    """
+    found = load_file(path)
+    own = dict(model.named_parameters())
+    wrong = [
+        f"{name} is {list(value.shape)} here and "
+        + (f"{list(found[name].shape)} there" if name in found else "not there")
+        for name, value in own.items()
+        if name not in found or found[name].shape != value.shape
+    ]
+    if wrong:
+        raise ValueError(f"{path} is of another model: " + "; ".join(wrong))
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(found[name])
+
+
+def bytes_of(path: Path | None) -> Iterator[np.ndarray]:
+    """The content of a file, uint8; nothing where there is none."""
+    if path is not None:
+        yield np.frombuffer(path.read_bytes(), np.uint8)
