@@ -55,6 +55,7 @@ def test_pairs_of_every_kind_are_made_and_every_other_has_its_reason(world):
         assert len(pair["chosen"]) == len(pair["rejected"]) == len(set(pair["rejected"]))
 
 
+@pytest.mark.exhaustive
 def test_days_one_by_one_and_all_at_once_are_the_same_rows(world, tmp_path):
     at_once = World(Settings(home=tmp_path / "other"), SECTIONS)
     at_once.publish_items()
@@ -69,6 +70,7 @@ def test_days_one_by_one_and_all_at_once_are_the_same_rows(world, tmp_path):
     assert world.run("build_preference_pairs", 2)["status"] == "unchanged"
 
 
+@pytest.mark.exhaustive
 def test_items_that_came_later_make_no_difference_to_a_day_run_again(world):
     slates_of(world, EVENTS, 3)
     world.run("build_preference_pairs", 3)

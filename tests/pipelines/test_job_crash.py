@@ -48,7 +48,9 @@ def hashes(settings):
     return {name: store.content_hash(name) for name in TABLES}
 
 
-@pytest.mark.parametrize("table", ["interactions", "deliveries"])
+@pytest.mark.parametrize(
+    "table", ["interactions", pytest.param("deliveries", marks=pytest.mark.exhaustive)]
+)
 def test_a_job_killed_before_a_commit_is_run_again_to_the_same_tables_and_counts(
     spark, settings, tmp_path, table
 ):
