@@ -101,6 +101,7 @@ def test_items_without_embeddings_are_stood_in_for_and_counted(world):
     assert "stands in for 1 without an embedding" in pair["source"]
 
 
+@pytest.mark.exhaustive
 def test_a_catalogue_of_three_items_gives_what_it_can(spark, settings):
     world = World(settings, SECTIONS)
     world.publish_items(3)

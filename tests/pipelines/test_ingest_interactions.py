@@ -176,6 +176,7 @@ def test_days_without_a_delivery_are_named(deliver):
     assert deliver(BEFORE, None)["missing_days"] == [f"{BEFORE - timedelta(days=1)}"]
 
 
+@pytest.mark.exhaustive
 def test_what_is_appended_to_a_log_after_a_day_has_run_is_taken_by_the_next_run(
     deliver, store, settings
 ):

@@ -13,7 +13,7 @@ from feature_store.store import FeatureStore
 from pipelines.runner import run_job
 from tests.pipelines.raw_worlds import DAY, good_rows, table_config, write_catalogue, write_csv
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.exhaustive]
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 TABLES = ("items", "interactions", "quarantine", "deliveries")
 JOBS = ("build_items", "ingest_interactions")
@@ -48,9 +48,7 @@ def hashes(settings):
     return {name: store.content_hash(name) for name in TABLES}
 
 
-@pytest.mark.parametrize(
-    "table", ["interactions", pytest.param("deliveries", marks=pytest.mark.exhaustive)]
-)
+@pytest.mark.parametrize("table", ["interactions", "deliveries"])
 def test_a_job_killed_before_a_commit_is_run_again_to_the_same_tables_and_counts(
     spark, settings, tmp_path, table
 ):
