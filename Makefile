@@ -9,10 +9,10 @@ READY := $(VENV)/.ready
 PYTHON ?= python3.11
 JOBS ?= 2
 
-.PHONY: help setup run ui test check format house bench results clean
+.PHONY: help setup run ui test test-exhaustive check format house bench results clean
 
 help: ## what each target does
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: $(READY) ## virtual environment with the pinned packages, and a Java for Spark
 
@@ -26,8 +26,14 @@ run: $(READY) ## the whole daily chain on real data, for two days (MODEL=sasrec,
 ui: $(READY) ## serve the Airflow and MLflow UIs over the last run's state
 	$(BIN)/sidereal ui
 
-test: $(READY) ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)  # a core a worker
+# A core a worker.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+test: $(READY) ## the tests of every outcome (ARGS="tests/training -k trie")
+	$(PYTEST) -m "not exhaustive" $(ARGS)
+
+test-exhaustive: $(READY) ## the rest: more inputs of known outcomes, whole days compared
+	$(PYTEST) -m exhaustive $(ARGS)
 
 check: $(READY) ## ruff, mypy and the import rules
 	$(BIN)/ruff check .

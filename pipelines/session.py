@@ -37,9 +37,17 @@ _ALWAYS = {
     # so that tasks may move their files into place themselves.
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
+    # A day's ingestion generates some 90 classes, each for two class loaders. Spark keeps 100, so
+    # that steps which share a session compiled nearly all of them again.
+    "spark.sql.codegen.cache.maxEntries": "4000",
 }
 _LOCAL = {
     "spark.ui.enabled": "false",
+    # Spark collects what its UI would show, plans above all, whether or not there is a UI.
+    "spark.sql.ui.retainedExecutions": "50",
+    "spark.ui.retainedJobs": "100",
+    "spark.ui.retainedStages": "100",
+    "spark.ui.retainedTasks": "1000",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.shuffle.partitions": "16",

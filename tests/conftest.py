@@ -21,10 +21,15 @@ def spark(tmp_path_factory):
     """The one Spark session of the test process."""
     from pipelines.session import build_session
 
-    home = tmp_path_factory.mktemp("spark-home")
-    session = build_session(
-        Settings(home=home, spark_master="local[2]", spark_driver_memory="1g"), name="tests"
+    settings = Settings(
+        home=tmp_path_factory.mktemp("spark-home"),
+        spark_master="local[2]",
+        spark_driver_memory="1g",
+        # In a session of half an hour Java's usual collector marks the heap all the time, beside
+        # the tests of the other core.
+        spark_driver_java_options="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     )
+    session = build_session(settings, name="tests")
     yield session
     session.stop()
 

@@ -8,6 +8,7 @@ from benchmarks import ingestion
 from benchmarks.ingestion import EARLIER, earlier_checkout, measure
 
 
+@pytest.mark.exhaustive
 @pytest.mark.spark
 def test_both_revisions_ingest_and_are_timed(settings):
     try:

@@ -10,6 +10,7 @@ from benchmarks.preference_pairs import CONTENDERS, SMALLER, generate, measure
 from pipelines.transforms import shown_slates
 
 
+@pytest.mark.exhaustive
 @pytest.mark.spark
 def test_both_contenders_write_the_same_rows_and_are_timed(settings):
     found = measure(settings, quick=True)

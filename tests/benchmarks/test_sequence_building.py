@@ -9,6 +9,7 @@ from benchmarks import sequence_building
 from benchmarks.sequence_building import CONTENDERS, generate, measure
 
 
+@pytest.mark.exhaustive
 @pytest.mark.spark
 def test_all_contenders_write_the_same_rows_and_are_timed(settings):
     found = measure(settings, quick=True)

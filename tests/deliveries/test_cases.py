@@ -16,6 +16,7 @@ def cases(shared_data):
     return folder
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CASES)
 def test_a_delivery_that_once_went_wrong_gives_its_right_answer(name, cases, spark, tmp_path):
     found = []

@@ -21,6 +21,7 @@ from sidereal.environment import airflow_environment, airflow_home, free_port
 pytestmark = [
     pytest.mark.airflow,
     pytest.mark.end_to_end,
+    pytest.mark.exhaustive,
     pytest.mark.xdist_group("airflow"),
     pytest.mark.timeout(400),
 ]

@@ -111,6 +111,7 @@ def test_the_first_day_finds_a_champion_and_serves_every_user(first):
     assert store.row_count("recommendations", partition=DAYS[0]) == users == 940
 
 
+@pytest.mark.exhaustive
 def test_the_second_day_faces_the_first_day_s_champion(first, second):
     assert "champion" not in first["evaluate_recommender"]["entrants"]
     assert "champion" in second["evaluate_recommender"]["entrants"]
@@ -118,6 +119,7 @@ def test_the_second_day_faces_the_first_day_s_champion(first, second):
     assert second["ingest_interactions"]["published"] == 120
 
 
+@pytest.mark.exhaustive
 def test_the_report_names_the_day_and_loads_nothing_from_elsewhere(second):
     path = Settings().runs_of("movielens-100k") / "1998-04-21" / "report.html"
     text = path.read_text()
@@ -126,6 +128,7 @@ def test_the_report_names_the_day_and_loads_nothing_from_elsewhere(second):
     assert 'rel="stylesheet"' not in text
 
 
+@pytest.mark.exhaustive
 def test_the_summary_reads_what_the_real_steps_write(second):
     started = datetime(2024, 1, 1, tzinfo=UTC)
     tasks = [Task("dag", "run", name, "success", 1.0, started, 1, (name,)) for name in second]
@@ -144,6 +147,7 @@ def test_the_summary_reads_what_the_real_steps_write(second):
         assert Path(path).is_file()
 
 
+@pytest.mark.exhaustive
 def test_running_a_day_again_changes_no_row_and_adds_no_version(chain, second):
     before = state()
     again = chain(DAYS[1])

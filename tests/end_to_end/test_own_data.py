@@ -181,6 +181,7 @@ def state(home, preset):
     }
 
 
+@pytest.mark.exhaustive
 def test_two_shops_in_one_home_leave_what_each_leaves_in_a_home_of_its_own(shops, shop):
     together, alone = shops("together"), shops("kiosk")
     for day in DAYS:

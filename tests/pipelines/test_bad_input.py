@@ -100,12 +100,14 @@ def test_a_damaged_archive_is_named_and_nothing_of_it_is_published(ingest, setti
     assert read_steps(settings.runs_of("own"), DAY)["ingest_interactions"]["status"] == "failed"
 
 
+@pytest.mark.exhaustive
 def test_an_absent_delivery_says_which_day_is_awaited(ingest, settings):
     deliver(settings, good_rows(), "2024-03-01.csv")
     with pytest.raises(DeliveryUnreadable, match=rf"no delivery for {DAY}.*there are 1 from 2024"):
         ingest()
 
 
+@pytest.mark.exhaustive
 def test_a_renamed_column_is_refused_before_any_row_is_read(ingest, settings):
     deliver(settings, good_rows(), header=("user", "item_id", "ts", "liked", "seconds"))
     with pytest.raises(DataRefused, match=r"no column 'item' \(renamed to 'item_id'\?\), which"):
@@ -113,6 +115,7 @@ def test_a_renamed_column_is_refused_before_any_row_is_read(ingest, settings):
     assert not FeatureStore.open(settings, "own").exists("interactions")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "when",
     [

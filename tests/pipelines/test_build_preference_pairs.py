@@ -55,6 +55,7 @@ def test_pairs_of_every_kind_are_made_and_every_other_has_its_reason(world):
         assert len(pair["chosen"]) == len(pair["rejected"]) == len(set(pair["rejected"]))
 
 
+@pytest.mark.exhaustive
 def test_days_one_by_one_and_all_at_once_are_the_same_rows(world, tmp_path):
     at_once = World(Settings(home=tmp_path / "other"), SECTIONS)
     at_once.publish_items()
@@ -69,6 +70,7 @@ def test_days_one_by_one_and_all_at_once_are_the_same_rows(world, tmp_path):
     assert world.run("build_preference_pairs", 2)["status"] == "unchanged"
 
 
+@pytest.mark.exhaustive
 def test_items_that_came_later_make_no_difference_to_a_day_run_again(world):
     slates_of(world, EVENTS, 3)
     world.run("build_preference_pairs", 3)
@@ -99,6 +101,7 @@ def test_items_without_embeddings_are_stood_in_for_and_counted(world):
     assert "stands in for 1 without an embedding" in pair["source"]
 
 
+@pytest.mark.exhaustive
 def test_a_catalogue_of_three_items_gives_what_it_can(spark, settings):
     world = World(settings, SECTIONS)
     world.publish_items(3)

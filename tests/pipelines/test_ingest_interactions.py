@@ -130,6 +130,7 @@ def test_a_day_delivered_again_takes_the_place_of_its_first_delivery(deliver, st
     assert (diff.rows_added, diff.rows_removed) == (5, 6)
 
 
+@pytest.mark.exhaustive
 def test_an_event_of_two_deliveries_stays_until_neither_holds_it(deliver, store):
     overlap = good_rows(30)
     deliver(DAY, [*good_rows(), *good_rows(2)])
@@ -149,6 +150,7 @@ def test_an_event_of_two_deliveries_stays_until_neither_holds_it(deliver, store)
     assert store.content_hash("interactions", partition=DAY) == published
 
 
+@pytest.mark.exhaustive
 def test_a_day_of_the_first_run_is_replaced_alone(deliver, store, settings):
     write_csv(settings.data_path / "log" / f"{BEFORE}.csv", good_rows(day=BEFORE))
     first = deliver(DAY, good_rows())
@@ -162,6 +164,7 @@ def test_a_day_of_the_first_run_is_replaced_alone(deliver, store, settings):
     assert (rerun["bootstrap"], account(rerun)) == (True, (70, 70, 0, 0))
 
 
+@pytest.mark.exhaustive
 def test_days_without_a_delivery_are_named(deliver):
     deliver(BEFORE - timedelta(days=2), good_rows(day=BEFORE - timedelta(days=2)))
     facts = deliver(DAY, good_rows())
@@ -173,6 +176,7 @@ def test_days_without_a_delivery_are_named(deliver):
     assert deliver(BEFORE, None)["missing_days"] == [f"{BEFORE - timedelta(days=1)}"]
 
 
+@pytest.mark.exhaustive
 def test_what_is_appended_to_a_log_after_a_day_has_run_is_taken_by_the_next_run(
     deliver, store, settings
 ):
@@ -201,6 +205,7 @@ def test_what_is_appended_to_a_log_after_a_day_has_run_is_taken_by_the_next_run(
     assert rerun["status"] == "unchanged"
 
 
+@pytest.mark.exhaustive
 def test_a_log_whose_window_moves_on_loses_no_row_and_corrects_what_it_holds(
     deliver, store, settings
 ):
@@ -220,6 +225,7 @@ def test_a_log_whose_window_moves_on_loses_no_row_and_corrects_what_it_holds(
     assert store.row_count("interactions", partition=DAY) == 19
 
 
+@pytest.mark.exhaustive
 def test_a_log_is_taken_up_to_the_day_and_then_day_by_day(deliver, store, settings):
     days = [BEFORE, DAY, AFTER]
     rows = [row for day in days for row in good_rows(20, day)]
@@ -234,6 +240,7 @@ def test_a_log_is_taken_up_to_the_day_and_then_day_by_day(deliver, store, settin
     assert (account(again), again["status"]) == ((41, 40, 0, 1), "unchanged")
 
 
+@pytest.mark.exhaustive
 def test_an_empty_day_is_refused_unless_the_preset_allows_it(deliver, store, settings):
     deliver(BEFORE, good_rows(day=BEFORE))
     with pytest.raises(DataRefused, match=rf"no rows for {DAY} in .*validation\.allow_empty_day"):

@@ -13,7 +13,7 @@ from feature_store.store import FeatureStore
 from pipelines.runner import run_job
 from tests.pipelines.raw_worlds import DAY, good_rows, table_config, write_catalogue, write_csv
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.exhaustive]
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 TABLES = ("items", "interactions", "quarantine", "deliveries")
 JOBS = ("build_items", "ingest_interactions")

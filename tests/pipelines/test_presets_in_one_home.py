@@ -12,6 +12,7 @@ from tests.pipelines.raw_worlds import DAY, good_rows, table_config, write_catal
 
 pytestmark = [
     pytest.mark.spark,
+    pytest.mark.exhaustive,
     pytest.mark.xdist_group("spark"),
     pytest.mark.timeout(600),
 ]

@@ -10,7 +10,7 @@ from feature_store.store import FeatureStore
 from pipelines.config import PART
 from pipelines.runner import run_job
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark"), pytest.mark.exhaustive]
 
 
 @pytest.fixture

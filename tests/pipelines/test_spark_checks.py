@@ -198,7 +198,7 @@ def test_a_rule_that_can_t_be_evaluated_is_no_verdict(spark, settings):
 
 
 def queries(spark):
-    """The numbers of the queries that read rows; the store forgets all but the last thousand."""
+    """The numbers of the queries that read rows; the store forgets all but the last fifty."""
     executions = spark._jsparkSession.sharedState().statusStore().executionsList()
     listed = [executions.apply(n) for n in range(executions.size())]
     return {each.executionId() for each in listed if each.jobs().size()}

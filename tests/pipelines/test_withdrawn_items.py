@@ -32,6 +32,7 @@ def catalogue(spark, settings):
     return run
 
 
+@pytest.mark.exhaustive
 def test_a_withdrawn_item_is_kept_and_comes_back_with_its_index(catalogue, settings):
     write_csv(settings.data_path / "items" / f"{BEFORE}.csv", [("z", "Z", "", "")], header=HEADER)
     facts, listed, store = catalogue(DAY, ["a", "b", "", "a"])
