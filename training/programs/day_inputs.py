@@ -108,7 +108,7 @@ class DayTables:
     def unlisted(self, *, asked_on: date | None = None) -> np.ndarray:
         """Items that nobody may be recommended on a day: the catalogue no longer lists them.
 
-        The one place that says so, for every family: predictors and queries carry it to them. It is
+        The one place that says so; `BundlePredictor` and `Queries` carry it to every family. It is
         not noted: whoever depends on it depends on these items, not on the whole catalogue.
 
         Args:
