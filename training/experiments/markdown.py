@@ -34,16 +34,16 @@ def markdown(result: Result) -> str:
 
 
 def rows_of(result: Result) -> str:
-    """The rows alone."""
-    return "\n".join(_rows(result)) + "\n"
+    """The rows alone, with what the one row that all are compared with has more or less."""
+    return "\n".join(_rows(result, less=_compared_with_all(result))) + "\n"
 
 
-def _rows(result: Result) -> list[str]:
+def _rows(result: Result, *, less: str = "") -> list[str]:
     first, there = result.metrics[0], {fact for row in result.rows for fact in row.facts}
     facts = {name: title for name, title in result.titles.items() if title and name in there}
     columns = ["row", "seeds", *result.metrics, *facts.values()]
-    seconds, one = "fit.seconds" in there, _compared_with_all(result)
-    columns += ["fit, s"] * seconds + [f"{one} − this, {first}"] * bool(one)
+    seconds = "fit.seconds" in there
+    columns += ["fit, s"] * seconds + [f"{less} − this, {first}"] * bool(less)
     lines = _head(columns)
     minus = {
         row.theirs: _difference(row.difference) for row in result.comparisons if row.metric == first
@@ -51,7 +51,7 @@ def _rows(result: Result) -> list[str]:
     for row in result.rows:
         cells = [_shown(row.metrics.get(name), bounds=name == first) for name in result.metrics]
         cells += [_shown(row.facts.get(name)) for name in facts]
-        cells += [_seconds(row)] * seconds + [minus.get(row.name, "")] * bool(one)
+        cells += [_seconds(row)] * seconds + [minus.get(row.name, "")] * bool(less)
         lines.append(_line([row.name, str(len(row.seeds)), *cells]))
     return lines
 
