@@ -12,12 +12,13 @@ def markdown(result: Result) -> str:
     """Title, command, the rows, what others published, and the differences."""
     seeds = max(len(row.seeds) for row in result.rows)
     over = f"{result.unit} and seeds" if seeds > 1 else result.unit
+    plural = "s" if seeds > 1 else ""
     timed = f" Seconds of a fit: {', '.join(result.machines)}." if result.machines else ""
     lines = [
         f"## {result.experiment}, {result.preset}",
         "",
         f"{result.says[0].upper()}{result.says[1:]}. Data up to {result.day};"
-        f" {result.num_units:,} {result.unit}; {seeds} seed(s). Means ± deviation over seeds;"
+        f" {result.num_units:,} {result.unit}; {seeds} seed{plural}. Means ± deviation over seeds;"
         f" {result.confidence:.0%} intervals over {over}.{timed}",
         "",
         "```",
