@@ -13,7 +13,8 @@ def markdown(result: Result) -> str:
     seeds = max(len(row.seeds) for row in result.rows)
     over = f"{result.unit} and seeds" if seeds > 1 else result.unit
     plural = "s" if seeds > 1 else ""
-    timed = f" Seconds of a fit: {', '.join(result.machines)}." if result.machines else ""
+    machines = ", ".join(result.machines)
+    timed = f" Seconds by the clock of a machine with other work, too: {machines}." * bool(machines)
     lines = [
         f"## {result.experiment}, {result.preset}",
         "",
