@@ -12,12 +12,14 @@ def markdown(result: Result) -> str:
     """Title, command, the rows, what others published, and the differences."""
     seeds = max(len(row.seeds) for row in result.rows)
     over = f"{result.unit} and seeds" if seeds > 1 else result.unit
-    timed = f" Seconds of a fit: {', '.join(result.machines)}." if result.machines else ""
+    plural = "s" if seeds > 1 else ""
+    machines = ", ".join(result.machines)
+    timed = f" Seconds by the clock of a machine with other work, too: {machines}." * bool(machines)
     lines = [
         f"## {result.experiment}, {result.preset}",
         "",
         f"{result.says[0].upper()}{result.says[1:]}. Data up to {result.day};"
-        f" {result.num_units:,} {result.unit}; {seeds} seed(s). Means ± deviation over seeds;"
+        f" {result.num_units:,} {result.unit}; {seeds} seed{plural}. Means ± deviation over seeds;"
         f" {result.confidence:.0%} intervals over {over}.{timed}",
         "",
         "```",
@@ -34,16 +36,16 @@ def markdown(result: Result) -> str:
 
 
 def rows_of(result: Result) -> str:
-    """The rows alone."""
-    return "\n".join(_rows(result)) + "\n"
+    """The rows alone, with what the one row that all are compared with has more or less."""
+    return "\n".join(_rows(result, less=_compared_with_all(result))) + "\n"
 
 
-def _rows(result: Result) -> list[str]:
+def _rows(result: Result, *, less: str = "") -> list[str]:
     first, there = result.metrics[0], {fact for row in result.rows for fact in row.facts}
     facts = {name: title for name, title in result.titles.items() if title and name in there}
     columns = ["row", "seeds", *result.metrics, *facts.values()]
-    seconds, one = "fit.seconds" in there, _compared_with_all(result)
-    columns += ["fit, s"] * seconds + [f"{one} − this, {first}"] * bool(one)
+    seconds = "fit.seconds" in there
+    columns += ["fit, s"] * seconds + [f"{less} − this, {first}"] * bool(less)
     lines = _head(columns)
     minus = {
         row.theirs: _difference(row.difference) for row in result.comparisons if row.metric == first
@@ -51,7 +53,7 @@ def _rows(result: Result) -> list[str]:
     for row in result.rows:
         cells = [_shown(row.metrics.get(name), bounds=name == first) for name in result.metrics]
         cells += [_shown(row.facts.get(name)) for name in facts]
-        cells += [_seconds(row)] * seconds + [minus.get(row.name, "")] * bool(one)
+        cells += [_seconds(row)] * seconds + [minus.get(row.name, "")] * bool(less)
         lines.append(_line([row.name, str(len(row.seeds)), *cells]))
     return lines
 

@@ -96,7 +96,7 @@ class RecommenderCell:
         self._how = AlignmentConfig(**config.alignment.settings)
         training = config.training_for(fit.of)
         self._training = alignment_training(self.task, training) if fit.aligned else training
-        self._training_data = tables.training_data(self.task, fit)
+        self._data = tables.training_data(self.task, fit)
         self._before = RecommenderCell(tables, fit.after, seed) if fit.after else None
         self.digest = self._digest()
         self._cells = tables.request.cells
@@ -111,7 +111,7 @@ class RecommenderCell:
         if self._fit.aligned:
             document["alignment"] = asdict(self._how)
         before = self._before.digest if self._before else None
-        return fit_digest(document, self._training_data, warm_start=before, cells=VERSION)
+        return fit_digest(document, self._data, warm_start=before, cells=VERSION)
 
     def _make(self, folder: Path) -> None:
         first = self._before.kept() / "model" if self._before else None
@@ -124,7 +124,7 @@ class RecommenderCell:
                 self.task,
                 weights.load(first, self.family, self.task.device),
                 self._how,
-                self._training_data,
+                self._data,
                 self._training,
                 vectors_VD=self._tables.vectors(self.task, self._fit),
                 checkpoints=checkpoints,
@@ -135,7 +135,7 @@ class RecommenderCell:
                 self.task,
                 self.family,
                 self._shape,
-                self._training_data,
+                self._data,
                 self._training,
                 checkpoints=checkpoints,
                 observers=observers,
@@ -161,11 +161,11 @@ class RecommenderCell:
     def ask(self, board: str, model: Any, kept: Path) -> None:
         """Ask a board's questions, and keep the answers' worth."""
         held_out, _, unlisted = self._tables.held_out(self.task)
-        num_items = self._training_data.vocabulary.num_items
+        num_items = self._data.vocabulary.num_items
         predictor = ModelPredictor(
             model=model,
             num_items=num_items,
-            codes_VQ=self._training_data.vocabulary.codes_VQ,
+            codes_VQ=self._data.vocabulary.codes_VQ,
             max_history=self._training.max_history,
             minimum_strength=self._training.minimum_strength,
             device=self.task.device,
@@ -190,5 +190,5 @@ class RecommenderCell:
             exclude_seen=evaluation.exclude_seen,
             positive_strength=evaluation.positive_strength,
             light_user_events=evaluation.light_user_events,
-            num_items=self._training_data.vocabulary.num_items,
+            num_items=self._data.vocabulary.num_items,
         )
