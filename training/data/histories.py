@@ -94,7 +94,8 @@ class Histories:
     @cached_property
     def positions(self) -> np.ndarray:
         """Place of each event in its user's history, from 0, int64, shape [N]."""
-        return np.arange(self.num_events) - np.repeat(self.offsets[:-1], self.lengths)
+        places: np.ndarray = np.arange(self.num_events) - np.repeat(self.offsets[:-1], self.lengths)
+        return places
 
     def where(self, keep: np.ndarray) -> "Histories":
         """All users with only the events marked in `keep` (bool, shape [N])."""

@@ -250,7 +250,7 @@ class _Fit:
         self.optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         self.optimizer.step()
-        if self.average is not None:
+        if self.average is not None and batch.words_BQH is not None and batch.codes_BQ is not None:
             latent_BH, words_BQH = batch.latent_BH.detach(), batch.words_BQH.detach()
             targets_BQH = self.quantization.targets(latent_BH, words_BQH)
             self.average.update(batch.codes_BQ, targets_BQH)

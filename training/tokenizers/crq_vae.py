@@ -114,6 +114,9 @@ class PrefixContrast:
         config, width = self.config, batch.latent_BH.shape[1]
         softness = config.sibling_softness if last else config.softness
         levels = slice(-1, None) if last else slice(None)
+        assert batch.words_BQH is not None  # contrasted once there are codebooks
+        assert batch.codebooks_QKH is not None
+        assert batch.is_used_QK is not None
         residuals_BQH = residuals(batch.latent_BH, batch.words_BQH.detach())[:, levels]
         codebooks_QKH = batch.codebooks_QKH[levels]
         squares_QK = codebooks_QKH.square().sum(2)
@@ -124,6 +127,7 @@ class PrefixContrast:
 
     def _carriers(self, batch: Encoded) -> Tensor:
         """What stands for each level in the contrast, [B,Q,H]."""
+        assert batch.words_BQH is not None  # contrasted once there are codebooks
         if self.config.contrasted == "codeword":
             return batch.words_BQH
         residuals_BQH = residuals(batch.latent_BH, batch.words_BQH.detach())

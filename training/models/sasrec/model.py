@@ -96,7 +96,8 @@ class Sasrec(nn.Module):
         self.config, self.num_items = config, num_items
         width, is_own = config.width, config.backbone == "attention"
         # Small vectors that grow on their way in turn further per step: what cosines need.
-        self.input_scale, item_std = (1.0, width**-0.5) if is_own else (width**0.5, 0.02)
+        self.input_scale: float = 1.0 if is_own else width**0.5
+        item_std: float = width**-0.5 if is_own else 0.02
         self.items_VD = nn.Parameter(torch.randn(num_items, width) * item_std)
         self.start_D = nn.Parameter(torch.zeros(width))
         if config.backbone == "llama":  # which turns by position
