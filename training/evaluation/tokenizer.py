@@ -277,7 +277,8 @@ def alarms(figures: dict[str, Any]) -> list[str]:
     """What a person should look at; empty when nothing is unusual.
 
     Thresholds are ours: high collision, a collapsed or lopsided level, residual vanishing and low
-    consistency are the failures that HiGR names (MECHANICS 3.7 lists them), without numbers.
+    consistency are the failures that HiGR names, without numbers (docs/mechanics.md, Tokenizer
+    diagnostics).
     """
     found = []
     share = figures["collision"]["share"]

@@ -91,7 +91,7 @@ def sampled_softmax_loss(
     """Negative log-likelihood of the next item against uniformly drawn items.
 
     `-x·e_target + log( exp(x·e_target) + sum_{r: item_r ≠ target} exp(x·e_r) )`; no logQ term, as
-    the draw is uniform (MECHANICS §5, sampled softmax).
+    the draw is uniform (docs/mechanics.md, Full and sampled softmax).
 
     Args:
         x_ND: what the model says at each position. Shape [N, D].

@@ -1,10 +1,11 @@
-"""CRQ-VAE: prefixes shared by items that belong together (HiGR, arXiv:2512.24787; MECHANICS §3.2).
+"""CRQ-VAE: prefixes shared by items that belong together (HiGR, arXiv:2512.24787).
 
-`L = L_recon + λ1 · L_gq + λ2 · L_cont`: RQ-VAE's network, with the quantization loss on the sum of
-the codewords, and InfoNCE on all levels but the last; by default of the chance that two items share
-a prefix. The last level is there to tell apart what shares the others, and is taught to. Both are
-ours (DECISIONS §35). Reconstruction and quantization are of the anchors, every item once per epoch;
-positives, of which popular items are more, are contrasted and nothing else.
+`L = L_recon + λ1 · L_gq + λ2 · L_cont` (docs/mechanics.md, CRQ-VAE loss): RQ-VAE's network, with
+the quantization loss on the sum of the codewords, and InfoNCE on all levels but the last; by
+default of the chance that two items share a prefix. The last level is there to tell apart what
+shares the others, and is taught to. Both are ours (DECISIONS §35). Reconstruction and quantization
+are of the anchors, every item once per epoch; positives, of which popular items are more, are
+contrasted and nothing else.
 
 Legend: N items, B anchors of a batch, D embedding width, H latent width, Q levels, P pairs.
 """

@@ -1,9 +1,9 @@
 """higr: slates in two steps, first what each place is to be like, then which items.
 
-After the summary of HiGR (arXiv:2512.24787; MECHANICS §3.3). A context is read by a causal stack.
-The planner is the same stack going on: its places follow the context's events, so that each place
-sees the events and the places before it (the context is the planner's prefix), with no weights of
-its own for that and with any backbone.
+After the summary of HiGR (arXiv:2512.24787; docs/mechanics.md, Slates). A context is read by a
+causal stack. The planner is the same stack going on: its places follow the context's events, so
+that each place sees the events and the places before it (the context is the planner's prefix), with
+no weights of its own for that and with any backbone.
 
     p_m = Planner( slate, f_1 … f_(m-1) ; context )
     f_j = pooled code embeddings of item j   (planner_feedback = item)

@@ -6,7 +6,8 @@ Vasilev 2023, arXiv:2309.07602).
 
 Its blocks can be exchanged for another backbone: with `backbone: hstu`, `similarity: cosine`,
 `loss: sampled` and `negatives: position` it is the next-item model of Zhai et al. 2024
-(arXiv:2402.17152) as its authors' public code trains it (MECHANICS §5).
+(arXiv:2402.17152) as its authors' public code trains it (docs/mechanics.md, Full and sampled
+softmax).
 
 B rows, L events, D width, V items, H heads, N targets, R negatives.
 """

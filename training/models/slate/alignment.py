@@ -1,13 +1,13 @@
 """A model of slates learns which of two slates is better, and does not forget what it can say.
 
-After the pretraining (HiGR §3.4; MECHANICS §3.4). Each pair's loss is
+After the pretraining (HiGR §3.4; docs/mechanics.md, ORPO). Each pair's loss is
 
     L = - mean_{tokens of y+} log P(token)  +  preference_weight · L_pref( y+, y- )
 
 with L_pref one of `training.losses.preference`. The first term stays: without it preference losses
-ruin what beams find (MECHANICS §4.3). What could be lost is watched after each epoch on later
-slates, beside its value before the alignment; where too much of it is gone, the fit stops with the
-reason, and the weights are those of the pretraining.
+ruin what beams find (docs/mechanics.md, ORPO). What could be lost is watched after each epoch on
+later slates, beside its value before the alignment; where too much of it is gone, the fit stops
+with the reason, and the weights are those of the pretraining.
 
 B rows, M places, Q levels, P pairs, S slates, k places asked for.
 """
