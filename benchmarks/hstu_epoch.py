@@ -11,7 +11,7 @@ of the two ratios is reported.
 
 import statistics
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -24,7 +24,7 @@ GOAL = 1.5
 HISTORIES = (50, 200)
 TOKENS_PER_BATCH = 8192
 SHAPE = SasrecConfig(width=64, num_layers=2, num_heads=2, loss="sampled", num_negatives=512)
-BACKBONES = ("hstu", "llama")
+BACKBONES: tuple[Literal["hstu", "llama"], ...] = ("hstu", "llama")
 
 
 def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:

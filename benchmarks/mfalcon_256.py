@@ -7,7 +7,7 @@ take turns, so that both see the same weather on the machine. Both backbones are
 of the two ratios is reported.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from training.settings.unigrf import UnigrfConfig
 
 GOAL = 0.1
 CANDIDATES, HISTORY, ITEMS = 256, 200, 10_000
-BACKBONES = ("hstu", "llama")
+BACKBONES: tuple[Literal["hstu", "llama"], ...] = ("hstu", "llama")
 TOLERANCE = 1e-4
 """Largest difference between two ways to the same probability."""
 
@@ -59,7 +59,7 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
 
 
 def milliseconds(
-    backbone: str, rows: int, history: int, rounds: int, device: str
+    backbone: Literal["hstu", "llama"], rows: int, history: int, rounds: int, device: str
 ) -> dict[str, float]:
     """Milliseconds per history, once and for each candidate."""
     torch.manual_seed(0)
@@ -115,4 +115,5 @@ def encoded_for_each(model: Unigrf, queries: Queries, candidate_BC: np.ndarray) 
         x_CTD = model.embed(items_CL, strengths_CL)[:, :-1]
         x_CTD = model.backbone(x_CTD, interleave_times(times_CL))
         found.append(model.ranking_logits(x_CTD[:, -1]).sigmoid())
-    return torch.stack(found).cpu().numpy()
+    probabilities: np.ndarray = torch.stack(found).cpu().numpy()
+    return probabilities

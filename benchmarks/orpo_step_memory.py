@@ -21,7 +21,8 @@ from feature_store.settings import Settings
 from training.data.preferences import PairBatch
 from training.data.slate_batches import SlateBatch
 from training.models.higr.model import Higr
-from training.models.slate.alignment import Aligned, AlignmentConfig, pair_log_probs
+from training.models.slate.alignment import Aligned, pair_log_probs
+from training.settings.alignment import AlignmentConfig
 from training.settings.higr import HigrConfig
 
 GOAL = 1.1
@@ -42,7 +43,7 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
     # Input positions, as `tokens_per_batch` counts them: events, and Q + 1 for an item of a slate.
     per_item = LEVELS + 1
     rows = pairs * (HISTORY + 2 * SLATE * per_item) // (HISTORY + SLATE * per_item)
-    steps = {
+    steps: dict[str, Callable[[Higr], Any]] = {
         "pretraining": lambda model: _pretraining(model, rows, device),
         "orpo": lambda model: _aligning(model, pairs, device, "orpo"),
         "dpo, references kept": lambda model: _aligning(model, pairs, device, "dpo"),
@@ -69,7 +70,9 @@ def _model(device: str) -> Higr:
     torch.manual_seed(0)
     codes_VQ = torch.from_numpy(uneven_codes(ITEMS).astype(np.int32))
     shape = HigrConfig(width=WIDTH, num_heads=HEADS)
-    return Higr(shape, codes_VQ, (CODES,) * LEVELS).to(device).train()
+    model = Higr(shape, codes_VQ, (CODES,) * LEVELS)
+    model.to(device).train()
+    return model
 
 
 def _batch(rows: int, device: str) -> SlateBatch:

@@ -134,13 +134,19 @@ def padded_rows(histories: Histories, events: np.ndarray) -> Batch:
     at = first[:, None] + np.arange(width)
     inside = at <= events[:, None]
     at = np.where(inside, at, 0)
-    arrays = (
+    items_BL, strengths_BL, times_BL, is_target_BL = (
         np.where(inside, histories.items[at], PAD).astype(np.int64),
         np.where(inside, histories.strengths[at], 0).astype(np.int8),
         np.where(inside, histories.times[at] // SECOND, 0),
         inside & (at == events[:, None]),
     )
-    return Batch(*map(torch.from_numpy, arrays), len(events))
+    return Batch(
+        torch.from_numpy(items_BL),
+        torch.from_numpy(strengths_BL),
+        torch.from_numpy(times_BL),
+        torch.from_numpy(is_target_BL),
+        len(events),
+    )
 
 
 def learn(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> None:

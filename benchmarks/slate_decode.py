@@ -79,9 +79,9 @@ def saying(model: SlateModel, queries: Queries) -> Callable[[], object]:
     state = model.read(queries)
     seen_BE = torch.from_numpy(queries.excluded_BE).to(model.codes_VQ.device)
 
-    @torch.inference_mode()
     def say() -> object:
-        return model.say(state.read, SLATE, seen_BE)
+        with torch.inference_mode():
+            return model.say(state.read, SLATE, seen_BE)
 
     return say
 

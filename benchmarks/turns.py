@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -17,7 +17,6 @@ from time import perf_counter
 CORES = 2
 WARM_UP = 2
 """Rounds that don't count."""
-Contender = Callable[[Path], Callable[[], object]]
 
 
 def contend(module: str, name: str, folder: Path) -> None:

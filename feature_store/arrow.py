@@ -99,11 +99,6 @@ def schema_differences(schema: pa.Schema, contract: Contract) -> list[str]:
     return problems
 
 
-def _strangers(schema: pa.Schema, contract: Contract) -> list[str]:
-    known = contract.column_names
-    return [f"column {name!r} is not in the contract" for name in schema.names if name not in known]
-
-
 def _advice(found: pa.DataType, column: Column) -> str:
     inner = found.value_type if pa.types.is_list(found) else found
     if column.scalar != "timestamp" or not pa.types.is_timestamp(inner):

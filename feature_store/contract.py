@@ -9,13 +9,10 @@ read it.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from feature_store.rules import Rule, RuleInputs, no_rules
 
-ScalarType = Literal[
-    "string", "int", "long", "float", "double", "boolean", "date", "timestamp"
-]  # int 32 bits, long 64 bits, timestamp in microseconds UTC
+# int 32 bits, long 64 bits, timestamp in microseconds UTC
 _SCALARS = ("string", "int", "long", "float", "double", "boolean", "date", "timestamp")
 _LIST = re.compile(r"list<(\w+)>")
 _MAP = re.compile(r"map<string,(\w+)>")

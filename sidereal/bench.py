@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from feature_store import options
@@ -110,14 +110,15 @@ def _keep(path: Path, found: dict[str, Any]) -> None:
 
 def _table(measures: list[dict[str, Any]]) -> Table:
     table = Table()
-    for name, justify in (
+    columns: tuple[tuple[str, JustifyMethod], ...] = (
         ("measure", "left"),
         ("work", "left"),
         ("ours", "right"),
         ("peers", "left"),
         ("ratio", "right"),
         ("goal", "right"),
-    ):
+    )
+    for name, justify in columns:
         table.add_column(name, justify=justify)
     for each in measures:
         peers = ", ".join(f"{name} {value:.4g}" for name, value in each["peers"].items())

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -63,12 +63,13 @@ class TableView:
 
     def _table(self, progress: Progress) -> Table:
         table = Table(title=f"day {progress.day}", title_justify="left", box=None, padding=(0, 2))
-        for name, justify in (
+        columns: tuple[tuple[str, JustifyMethod], ...] = (
             ("", "left"),
             ("DAG", "left"),
             ("task", "left"),
             ("seconds", "right"),
-        ):
+        )
+        for name, justify in columns:
             table.add_column(name, justify=justify)
         previous = ""
         for task in progress.tasks:

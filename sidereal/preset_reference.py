@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, get_args, get_origin
 
+from pydantic import BaseModel
+
 from feature_store.preset import Section
 from feature_store.preset_problems import choices_of, members, sections_of
 from sidereal.preset_check import parts
@@ -48,7 +50,7 @@ def keys() -> Iterator[Key]:
                 yield key
 
 
-def _keys(section: type[Section], before: str, layout: str) -> Iterator[Key]:
+def _keys(section: type[BaseModel], before: str, layout: str) -> Iterator[Key]:
     said = meanings(section)
     for name, field in section.model_fields.items():
         path, inside = f"{before}{name}", sections_of(field.annotation)
@@ -101,9 +103,9 @@ def _texts_below_fields(owner: type) -> dict[str, str]:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             last = statement.target.id
             continue
-        is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        if is_text and last and isinstance(statement.value.value, str):
-            found[last] = _joined(statement.value.value)
+        value = statement.value if isinstance(statement, ast.Expr) else None
+        if last and isinstance(value, ast.Constant) and isinstance(value.value, str):
+            found[last] = _joined(value.value)
         last = None
     return found
 

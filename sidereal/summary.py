@@ -65,7 +65,7 @@ def summarize(
 
 def write_summary(settings: Settings, facts: Facts) -> Path:
     """Write the summary beside the day's run records; returns its path."""
-    path = settings.runs_of(facts["preset"]) / facts["day"] / "summary.json"
+    path: Path = settings.runs_of(facts["preset"]) / facts["day"] / "summary.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
     return path

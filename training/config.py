@@ -1,6 +1,6 @@
 """What a preset says to training: tokenizer, models, loop, evaluation, gate, recommendations."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,14 +12,26 @@ from training.preset_sections import choice, overrides_by, settings_by, settings
 from training.settings import FAMILIES, TOKENIZERS
 from training.settings.alignment import AlignmentConfig
 
-Family = choice(FAMILIES)
+# Made from what is installed. A type checker sees what a validated value is.
+if TYPE_CHECKING:
+    Family = str
+    TokenizerKind = str
+    FamilySettings = dict[str, dict[str, Any]]
+    TokenizerSettings = dict[str, dict[str, Any]]
+    AlignmentSettings = dict[str, Any]
+else:
+    Family = choice(FAMILIES)
+    TokenizerKind = choice(TOKENIZERS)
+    FamilySettings = settings_by(FAMILIES, lambda spec: spec.config_class)
+    TokenizerSettings = settings_by(TOKENIZERS, lambda config_class: config_class)
+    AlignmentSettings = settings_of(AlignmentConfig)
 Places = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 
 class Tokenizer(Section):
     """How item vectors become semantic IDs."""
 
-    kind: choice(TOKENIZERS) = "rq_kmeans"
+    kind: TokenizerKind = "rq_kmeans"
     """Residual k-means on the vectors, or on what an autoencoder makes of them, plain or taught
     which items belong together."""
     encoder: str = ""
@@ -36,9 +48,7 @@ class Tokenizer(Section):
     collisions: Literal["suffix", "reassign", "bucket"] = "suffix"
     """Items with equal codes: a resolving level is added, the last code moves to the next
     nearest free one, or they stay together."""
-    settings: settings_by(TOKENIZERS, lambda config_class: config_class) = Field(
-        default_factory=dict
-    )
+    settings: TokenizerSettings = Field(default_factory=dict)
     """Per kind, further fields of its own frozen config dataclass (`crq_vae: {epochs: 60}`)."""
     retrain_days: int = Field(default=7, ge=1)
     """A new generation is trained when the current one is this old; new items get codes from
@@ -52,7 +62,7 @@ class Models(Section):
     """The family that is to serve."""
     baselines: tuple[Family, ...] = ("sasrec", "item_knn", "popularity")
     """Families that are trained beside it; a challenger that one of them beats is not promoted."""
-    settings: settings_by(FAMILIES, lambda spec: spec.config_class) = Field(default_factory=dict)
+    settings: FamilySettings = Field(default_factory=dict)
     """Per family, fields of its own frozen config dataclass (`tiger: {width: 64}`)."""
 
 
@@ -100,10 +110,16 @@ class Loop(Section):
     """How many days back earlier weights are looked for."""
 
 
+if TYPE_CHECKING:
+    LoopOverrides = dict[str, dict[str, Any]]
+else:
+    LoopOverrides = overrides_by(FAMILIES, Loop)
+
+
 class Training(Loop):
     """The loop, and what is other in it for some families."""
 
-    overrides: overrides_by(FAMILIES, Loop) = Field(default_factory=dict)
+    overrides: LoopOverrides = Field(default_factory=dict)
     """Per family, fields of this section (`tiger: {max_epochs: 5}`)."""
 
 
@@ -114,7 +130,7 @@ class Alignment(Section):
     """Most passes over the pairs."""
     learning_rate_share: float = Field(default=0.1, gt=0)
     """Of the training's: what was learnt is to be shifted, not learnt anew."""
-    settings: settings_of(AlignmentConfig) = Field(default_factory=dict)
+    settings: AlignmentSettings = Field(default_factory=dict)
     """The loss and what may not be lost over it (`method: dpo`)."""
 
 

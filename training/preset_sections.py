@@ -48,7 +48,7 @@ def overrides_by(owners: Iterable[str], section: type[Section]) -> Any:
         bounds = field.metadata
         own[name] = (Annotated[field.annotation, *bounds] if bounds else field.annotation, None)
     changes = _says(create_model(f"{section.__name__}Changes", __base__=Section, **own), section)
-    fields = {name: (changes, None) for name in owners}
+    fields: dict[str, Any] = {name: (changes, None) for name in owners}
     return _as_mapping(_says(create_model("Overrides", __base__=Section, **fields), Section))
 
 
@@ -81,7 +81,7 @@ def _set_by(config_class: Callable[[], type]) -> Any:
 
 def _section_of(config_class: type) -> type[Section]:
     hints = get_type_hints(config_class, include_extras=True)
-    fields = {
+    fields: dict[str, Any] = {
         each.name: (hints[each.name], each.default) for each in dataclasses.fields(config_class)
     }
 
@@ -89,13 +89,12 @@ def _section_of(config_class: type) -> type[Section]:
         config_class(**self.model_dump(exclude_unset=True))
         return self
 
-    section = create_model(
-        config_class.__name__,
-        __base__=Section,
-        __validators__={"build": model_validator(mode="after")(build)},
-        **fields,
+    validators: dict[str, Any] = {"build": model_validator(mode="after")(build)}
+    section: type[Section] = _says(
+        create_model(config_class.__name__, __base__=Section, __validators__=validators, **fields),
+        config_class,
     )
-    return _says(section, config_class)
+    return section
 
 
 def _says(section: Any, owner: type) -> Any:

@@ -158,6 +158,7 @@ def _pod(name: str, argv: list[str], *, outlets: list[Asset], gpus: int) -> Base
     memory = os.environ.get("SIDEREAL_TRAINING_MEMORY", "16Gi")
     limits = {"memory": memory} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
     requests = {"cpu": os.environ.get("SIDEREAL_TRAINING_CPU", "4"), "memory": memory}
+    volumes, mounts = _volumes(models)
     return KubernetesPodOperator(
         task_id=name,
         name=f"sidereal-{name.replace('_', '-')}",
@@ -172,7 +173,8 @@ def _pod(name: str, argv: list[str], *, outlets: list[Asset], gpus: int) -> Base
         ],
         container_resources=models.V1ResourceRequirements(requests=requests, limits=limits),
         tolerations=_gpu_tolerations(models) if gpus else [],
-        **_volumes(models),
+        volumes=volumes,
+        volume_mounts=mounts,
         on_finish_action="delete_succeeded_pod",
         startup_timeout_seconds=600,
         do_xcom_push=False,
@@ -180,7 +182,7 @@ def _pod(name: str, argv: list[str], *, outlets: list[Asset], gpus: int) -> Base
     )
 
 
-def _volumes(models: Any) -> dict[str, list[Any]]:
+def _volumes(models: Any) -> tuple[list[Any], list[Any]]:
     claim = os.environ.get("SIDEREAL_STATE_CLAIM", "sidereal-state")
     sources = {
         # NCCL and the data loader share memory; a pod's own /dev/shm holds 64 MB.
@@ -190,10 +192,10 @@ def _volumes(models: Any) -> dict[str, list[Any]]:
         },
     }
     mounts = {"shm": "/dev/shm", "state": STATE}
-    return {
-        "volumes": [models.V1Volume(name=name, **source) for name, source in sources.items()],
-        "volume_mounts": [models.V1VolumeMount(name=n, mount_path=p) for n, p in mounts.items()],
-    }
+    return (
+        [models.V1Volume(name=name, **source) for name, source in sources.items()],
+        [models.V1VolumeMount(name=name, mount_path=path) for name, path in mounts.items()],
+    )
 
 
 def _gpu_tolerations(models: Any) -> list[Any]:

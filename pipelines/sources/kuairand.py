@@ -101,10 +101,6 @@ class KuaiRand:
             F.map_filter(F.create_map(*pairs), lambda _, v: v.isNotNull()).alias("attributes"),
         )
 
-    def user_features(self) -> DataFrame:
-        """The users' features as they came, all as text, one row per user."""
-        return self._features(self._feature_files("user_features_*"))
-
     def _log(self, files: list[str]) -> RawLog:
         return RawLog(
             files=tuple(files),

@@ -1,7 +1,7 @@
 """slates → preference pairs: what was wanted, beside what would have been worse.
 
-The three kinds of rejected slates are HiGR's (arXiv:2512.24787; MECHANICS §3.4). `chosen` are the
-engaged items of a slate, strongest feedback first.
+The three kinds of rejected slates are HiGR's (arXiv:2512.24787; docs/mechanics.md, Preference
+pairs). `chosen` are the engaged items of a slate, strongest feedback first.
 
 * `ranking`: the chosen in another order.
 * `interest`: some of the chosen replaced by items that the user left or disliked.

@@ -38,3 +38,8 @@ def test_the_mirror_prints_every_measure_and_never_refuses():
     assert done.exit_code == 0, done.output
     for name in ("files above 300", "import circles", "lines under mypy", "README.md"):
         assert name in done.output
+
+
+def test_no_modules_import_each_other():
+    circles, *members = house.import_circles()
+    assert circles.value == "0", [each.value for each in members]

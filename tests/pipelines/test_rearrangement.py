@@ -73,7 +73,7 @@ def run(rows, config, *, rows_per_batch=None, days=EVERY_DAY):
 
 
 def by_loops(rows, config):
-    """The rules of MECHANICS §3.4, a slate at a time."""
+    """The rules of docs/mechanics.md, Preference pairs: a slate at a time."""
     found = []
     for place, row in enumerate(rows):
         entries = list(

@@ -85,24 +85,6 @@ def test_selections_keep_all_users():
     assert as_lists(histories.where(histories.items % 2 == 0)) == [[4, 6], [], [], [8]]
 
 
-def test_weak_events_can_be_left_out():
-    histories = Histories.from_arrow(rows(strengths=[[-1, 3], [], [2]]))
-    assert as_lists(histories.at_least(0)) == [[1], [], [7]]
-    assert as_lists(histories.at_least(3)) == [[1], [], []]
-
-
-def test_chosen_users_are_renumbered_in_the_given_order():
-    histories = worlds.histories_of([[4, 5, 6], [7], [], [8, 9]])
-    chosen = histories.of_users(np.array([3, 2, 0]))
-    assert chosen.user_ids.tolist() == ["u003", "u002", "u000"]
-    assert as_lists(chosen) == [[8, 9], [], [4, 5, 6]]
-    assert chosen.times.tolist() == [0, worlds.SECOND, 0, worlds.SECOND, 2 * worlds.SECOND]
-    assert as_lists(histories.of_users(np.array([True, False, False, True]))) == [
-        [4, 5, 6],
-        [8, 9],
-    ]
-
-
 def test_every_event_knows_its_user_and_its_place():
     histories = worlds.histories_of([[4, 5, 6], [], [8, 9]])
     assert histories.users.tolist() == [0, 0, 0, 2, 2]

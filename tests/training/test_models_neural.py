@@ -28,7 +28,7 @@ class TestSasrec(NeuralSuite):
 
 
 class TestSasrecOnHstu(TestSasrec):
-    """As Meta's public code trains HSTU (MECHANICS §5)."""
+    """As Meta's public code trains HSTU (docs/mechanics.md, HSTU)."""
 
     settings: ClassVar[dict] = {
         "backbone": "hstu",

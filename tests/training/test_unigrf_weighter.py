@@ -23,7 +23,7 @@ def one_epoch(own, retrieval, ranking):
 
 
 def test_shares_are_those_worked_out_by_hand():
-    """MECHANICS §2.5: at r = (.98, 1.02) ranking has .510 at T = 1, .599 at .1, .982 at .01."""
+    """docs/mechanics.md, Weighter: ranking has .510 at T = 1, .599 at .1, .982 at .01."""
     rates = torch.tensor([0.98, 1.02])
     found = [float(task_shares(rates, temperature)[1]) for temperature in (1, 0.1, 0.01)]
     assert found == pytest.approx([0.510, 0.599, 0.982], abs=1e-3)

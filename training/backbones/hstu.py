@@ -212,7 +212,7 @@ class Hstu(nn.Module):
             for (past_k, past_v), (k, v) in zip(memory.keys_values, more, strict=True)
         ]
         times_BL = memory.times_BL
-        if times_BL is not None:
+        if times_BL is not None and time_B is not None:  # both or neither: see `_continue`
             new_BS = time_B[:, None].expand(-1, x_BSD.shape[1])
             times_BL = longer(times_BL[:, None, :, None], new_BS[:, None, :, None])[:, 0, :, 0]
         return x_B1SD[:, 0], Memory(keys_values, times_BL)
@@ -286,7 +286,7 @@ class Hstu(nn.Module):
         distance_BSL = distance_BSL.masked_fill_(hidden_B1L, self.config.max_positions)
         gap_B1L = (
             None
-            if time_B is None
+            if time_B is None or memory.times_BL is None
             else gap_buckets(time_B[:, None, None] - memory.times_BL[:, None])
         )
         return Sight(distance_BSL, gap_B1L)

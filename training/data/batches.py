@@ -41,7 +41,8 @@ class Windows:
     @property
     def lengths(self) -> np.ndarray:
         """Events of each window, int64, shape [W]."""
-        return self.stops - self.starts
+        lengths: np.ndarray = self.stops - self.starts
+        return lengths
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Batch:
     @property
     def num_cells(self) -> int:
         """Positions, padding included."""
-        return self.items_BL.numel()
+        return int(self.items_BL.numel())
 
     @property
     def events_BL(self) -> Tensor | None:
@@ -220,6 +221,11 @@ def _batch(
     is_target_BL = inside_BL & (events_BL >= windows.targets_from[rows][:, None])
     if marked is not None:
         is_target_BL[is_target_BL] = marked[events_BL[is_target_BL]]
-    arrays = (items_BL, strengths_BL, times_BL, is_target_BL)
-    first_event_B = torch.from_numpy(starts) if numbered else None
-    return Batch(*map(torch.from_numpy, arrays), num_targets, first_event_B)
+    return Batch(
+        torch.from_numpy(items_BL),
+        torch.from_numpy(strengths_BL),
+        torch.from_numpy(times_BL),
+        torch.from_numpy(is_target_BL),
+        num_targets,
+        torch.from_numpy(starts) if numbered else None,
+    )

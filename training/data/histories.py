@@ -94,7 +94,8 @@ class Histories:
     @cached_property
     def positions(self) -> np.ndarray:
         """Place of each event in its user's history, from 0, int64, shape [N]."""
-        return np.arange(self.num_events) - np.repeat(self.offsets[:-1], self.lengths)
+        places: np.ndarray = np.arange(self.num_events) - np.repeat(self.offsets[:-1], self.lengths)
+        return places
 
     def where(self, keep: np.ndarray) -> "Histories":
         """All users with only the events marked in `keep` (bool, shape [N])."""
@@ -111,27 +112,9 @@ class Histories:
         """All users with only the events before `time` (microseconds, exclusive)."""
         return self.where(self.times < time)
 
-    def at_least(self, strength: int) -> "Histories":
-        """All users with only the events of this strength or a stronger one."""
-        return self.where(self.strengths >= strength)
-
     def last(self, count: int) -> "Histories":
         """All users with only their `count` most recent events."""
         return self.where(self.positions >= np.repeat(self.lengths - count, self.lengths))
-
-    def of_users(self, users: np.ndarray) -> "Histories":
-        """Only the given users (numbers or mask, shape [U]), renumbered in the given order."""
-        chosen = np.arange(self.num_users)[users]
-        lengths = self.lengths[chosen]
-        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        events = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], lengths)
-        return Histories(
-            user_ids=self.user_ids[chosen],
-            offsets=offsets,
-            items=self.items[events],
-            strengths=self.strengths[events],
-            times=self.times[events],
-        )
 
 
 def _by_user_id(table: pa.Table) -> pa.Table:

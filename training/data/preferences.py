@@ -154,7 +154,7 @@ class PairBatch:
     @property
     def num_cells(self) -> int:
         """Positions, padding included."""
-        return self.items_BL.numel() + self.slate_B2M.numel()
+        return int(self.items_BL.numel() + self.slate_B2M.numel())
 
     def to(self, device: str | torch.device) -> "PairBatch":
         """The same on another device."""
@@ -218,4 +218,5 @@ def _lengths(columns: dict[str, pa.Array]) -> np.ndarray:
             f"{len(wrong)} pairs have slates of differing length or none, first of slate"
             f" {columns['slate_id'][row]}: {int(chosen[row])} chosen, {int(rejected[row])} rejected"
         )
-    return chosen
+    lengths: np.ndarray = chosen
+    return lengths

@@ -76,7 +76,7 @@ class SlateBatch:
     @property
     def num_cells(self) -> int:
         """Positions, padding included."""
-        return self.items_HL.numel() + self.slate_BM.numel()
+        return int(self.items_HL.numel() + self.slate_BM.numel())
 
     def to(self, device: str | torch.device) -> "SlateBatch":
         """The same on another device."""

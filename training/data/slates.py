@@ -133,7 +133,8 @@ class Slates:
         """Which of the slates have the id of one of the others, bool, [S]."""
         # numpy compares every id with every other.
         ids, wanted = (pa.array(slates.ids, pa.string()) for slates in (self, others))
-        return pc.is_in(ids, value_set=wanted).to_numpy(zero_copy_only=False)
+        has_id: np.ndarray = pc.is_in(ids, value_set=wanted).to_numpy(zero_copy_only=False)
+        return has_id
 
     def targets(self, order: Order = "engaged", *, minimum_strength: int = 1) -> "Slates":
         """What a model is to say: items of some strength; slates without any are left out.
@@ -204,8 +205,9 @@ class SlateSplit:
 
     def map(self, change: Callable[[Slates], Slates]) -> "SlateSplit":
         """The split with each part changed; the facts stay those of the split."""
-        parts = (change(part) for part in (self.train, self.validation, self.test))
-        return SlateSplit(*parts, self.facts)
+        return SlateSplit(
+            change(self.train), change(self.validation), change(self.test), self.facts
+        )
 
     def keeping(self, choose: Callable[[Histories], np.ndarray]) -> "SlateSplit":
         """All slates with only chosen events in their queries."""
@@ -276,7 +278,8 @@ def numbers_of(user_ids: pa.Array, histories: Histories) -> np.ndarray:
             f"{len(unknown)} users have slates and no history, first {unknown[0]};"
             " read both tables as of the same day"
         )
-    return number.to_numpy().astype(np.int64)
+    user: np.ndarray = number.to_numpy().astype(np.int64)
+    return user
 
 
 def events_before(histories: Histories, user: np.ndarray, time: np.ndarray) -> np.ndarray:
@@ -286,7 +289,8 @@ def events_before(histories: Histories, user: np.ndarray, time: np.ndarray) -> n
     ranks = len(distinct)
     event_key = histories.users * ranks + np.searchsorted(distinct, histories.times)
     key = user * ranks + np.searchsorted(distinct, time)
-    return np.searchsorted(event_key, key, side="left") - histories.offsets[user]
+    length: np.ndarray = np.searchsorted(event_key, key, side="left") - histories.offsets[user]
+    return length
 
 
 def _lengths(columns: Mapping[str, pa.Array]) -> np.ndarray:
@@ -301,7 +305,8 @@ def _lengths(columns: Mapping[str, pa.Array]) -> np.ndarray:
             f" {columns['slate_id'][row]}: {found}; every item needs a strength and a dwell time,"
             " NaN where it is not known"
         )
-    return lengths[0]
+    items_per_slate: np.ndarray = lengths[0]
+    return items_per_slate
 
 
 def _require_sound(

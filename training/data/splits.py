@@ -61,17 +61,20 @@ class Targets:
     @property
     def events(self) -> np.ndarray:
         """Index of each target into the arrays of `histories`, int64, shape [T]."""
-        return self.histories.offsets[self.user] + self.position
+        events: np.ndarray = self.histories.offsets[self.user] + self.position
+        return events
 
     @property
     def items(self) -> np.ndarray:
         """item_index to be predicted, int32, shape [T]."""
-        return self.histories.items[self.events]
+        items: np.ndarray = self.histories.items[self.events]
+        return items
 
     @property
     def times(self) -> np.ndarray:
         """When it happened, microseconds, int64, shape [T]."""
-        return self.histories.times[self.events]
+        times: np.ndarray = self.histories.times[self.events]
+        return times
 
     def where(self, keep: np.ndarray) -> "Targets":
         """The targets of a mask (bool, shape [T]) or of sorted numbers."""
@@ -233,7 +236,8 @@ def _most_recent(marked: np.ndarray, histories: Histories, count: int) -> np.nda
     """The marks of the last `count` marked events of each user."""
     marked_before = np.concatenate([[0], np.cumsum(marked, dtype=np.int64)])
     until_users_end = marked_before[histories.offsets[1:]][histories.users]
-    return marked & (until_users_end - marked_before[:-1] <= count)
+    last: np.ndarray = marked & (until_users_end - marked_before[:-1] <= count)
+    return last
 
 
 def _targets(

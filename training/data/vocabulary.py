@@ -53,6 +53,14 @@ class Vocabulary:
     @cached_property
     def level_sizes(self) -> tuple[int, ...]:
         """Codes per level, K_1 to K_Q: one more than the largest in use."""
+        return tuple(int(largest) + 1 for largest in self.require_codes().max(axis=0))
+
+    def require_codes(self) -> np.ndarray:
+        """The codes of every item, int32, -1 where there are none, shape [V, Q].
+
+        Raises:
+            ValueError: the vocabulary is one without semantic IDs.
+        """
         if self.codes_VQ is None:
             raise ValueError("this vocabulary has no semantic IDs; build_semantic_ids makes them")
-        return tuple(int(largest) + 1 for largest in self.codes_VQ.max(axis=0))
+        return self.codes_VQ

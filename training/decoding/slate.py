@@ -1,4 +1,4 @@
-"""GSBI, greedy slate, beam item: a whole slate, item after item (HiGR, MECHANICS §3.3).
+"""GSBI, greedy slate, beam item: a whole slate, item after item (HiGR; docs/mechanics.md, Slates).
 
 Places are filled greedily from the first to the last, with the best item that a beam search over
 its semantic ID finds. Log-probabilities add up within an item only: what was said before a place

@@ -257,7 +257,7 @@ class CodeTrie:
             depths.append(Exhausted(node_BE, parent_BE, is_gone_BE))
             node_BE, is_gone_BE = parent_BE, above_gone_BE
         if not skip_empty:
-            return depths[::-1]
+            return list(depths[::-1])
         any_gone = torch.stack([depth.is_gone_BE.any() for depth in depths]).tolist()
         return [depth if gone else None for depth, gone in zip(depths, any_gone, strict=True)][::-1]
 

@@ -1,7 +1,7 @@
 """How good whole slates are: what of them was engaged with, and how unlike their items are.
 
 A slate is measured against the set E of items that the user engaged with in the slate that was
-really shown (MECHANICS §6), k being the places looked at:
+really shown (docs/mechanics.md, Metrics), k being the places looked at:
 
     hit@k    = 1{ some of the first k is in E }
     recall@k = |first k ∩ E| / |E|

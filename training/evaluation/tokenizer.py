@@ -255,7 +255,8 @@ def residual_shares(tokenizer: Tokenizer, embeddings_ND: Tensor, codes_NQ: Tenso
         left_NQH = latent_NH.unsqueeze(1) - words_NQH.cumsum(1)
         energy[0] += float(latent_NH.double().square().sum())
         energy[1:] += left_NQH.double().square().sum((0, 2)).cpu()
-    return (energy[1:] / energy[0].clamp(min=1e-30)).tolist()
+    shares: list[float] = (energy[1:] / energy[0].clamp(min=1e-30)).tolist()
+    return shares
 
 
 def reconstruction_mse(tokenizer: Tokenizer, embeddings_ND: Tensor, codes_NQ: Tensor) -> float:
@@ -264,7 +265,7 @@ def reconstruction_mse(tokenizer: Tokenizer, embeddings_ND: Tensor, codes_NQ: Te
     for chunk in quantize.chunks(len(codes_NQ), tokenizer.codebooks_QKH[:, 0].numel()):
         wanted_ND = embeddings_ND[chunk].to(tokenizer.device)
         total += float((tokenizer.reconstruct(codes_NQ[chunk]) - wanted_ND).double().square().sum())
-    return total / max(1, embeddings_ND.numel())
+    return total / max(1, int(embeddings_ND.numel()))
 
 
 def neighbour_pairs(embeddings_ND: Tensor, anchors_P: Tensor) -> Tensor:
@@ -276,7 +277,8 @@ def alarms(figures: dict[str, Any]) -> list[str]:
     """What a person should look at; empty when nothing is unusual.
 
     Thresholds are ours: high collision, a collapsed or lopsided level, residual vanishing and low
-    consistency are the failures that HiGR names (MECHANICS 3.7 lists them), without numbers.
+    consistency are the failures that HiGR names, without numbers (docs/mechanics.md, Tokenizer
+    diagnostics).
     """
     found = []
     share = figures["collision"]["share"]

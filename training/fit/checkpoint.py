@@ -110,7 +110,7 @@ def fingerprint(
     }
     digest.update(json.dumps(shape, sort_keys=True).encode())
     for array in content:
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     for buffer in model.buffers():
         digest.update(buffer.detach().cpu().contiguous().numpy())
     return digest.hexdigest()

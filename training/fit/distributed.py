@@ -46,9 +46,10 @@ class Processes:
 
         Only for a GPU: on a CPU a short fit would be over before it is compiled.
         """
-        if self.device.type == "cuda":
+        is_compiled: bool = self.device.type == "cuda"
+        if is_compiled:
             backbone.compile(dynamic=True)
-        return self.device.type == "cuda"
+        return is_compiled
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Numbers of any shape, each summed over all processes, float64."""
@@ -56,7 +57,8 @@ class Processes:
             return values.astype(np.float64)
         total = torch.from_numpy(values.astype(np.float64)).to(self.device)
         dist.all_reduce(total)
-        return total.cpu().numpy()
+        sums: np.ndarray = total.cpu().numpy()
+        return sums
 
     def gather(self, values: np.ndarray) -> np.ndarray:
         """All processes' numbers beside each other along the last axis, by rank, float64."""
@@ -74,7 +76,7 @@ class Processes:
     @property
     def has_bfloat16(self) -> bool:
         """Whether the device multiplies bfloat16 at full speed."""
-        return self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return bool(self.device.type == "cuda" and torch.cuda.is_bf16_supported())
 
     def mixed_precision(self) -> torch.autocast:
         """bfloat16 products where a GPU has them; its range is float32's: no loss scaling."""

@@ -24,10 +24,15 @@ Curves = Sequence[Mapping[str, float]]
 class TrainingBatch(Protocol):
     """One batch, as far as the loop looks into it; what else is in it is the model's business."""
 
-    items_BL: Tensor
-    """Events that are read, `PAD` beyond a row's end: shown where a loss is not finite."""
-    num_targets: int
-    """Targets over all processes, which a summed loss is divided by."""
+    @property
+    def items_BL(self) -> Tensor:
+        """Events that are read, `PAD` beyond a row's end: shown where a loss is not finite."""
+        ...
+
+    @property
+    def num_targets(self) -> int:
+        """Targets over all processes, which a summed loss is divided by."""
+        ...
 
     @property
     def num_own_targets(self) -> int:

@@ -41,7 +41,7 @@ def favourites_loss(negative_NR: Tensor, counts_NR: Tensor, is_favourite_NR: Ten
 
     `mean_{f favourite} [ -s_f + log( exp(s_f) + sum_{r counted} exp(s_r) ) ]`; 0 without any.
     How UniGRF lets a second positive into the softmax is not stated; this is one term more for each
-    (MECHANICS §2.4).
+    (docs/mechanics.md, Enhancer).
 
     Args:
         negative_NR: logits of what was drawn.

@@ -1,5 +1,7 @@
 """Cross-entropy of the next item over a catalogue. N positions, D width, V items, R negatives."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -56,7 +58,7 @@ def chunked_softmax_loss(
 
 class _ChunkedSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x_ND, items_VD, target_N, rows):
+    def forward(ctx: Any, x_ND: Tensor, items_VD: Tensor, target_N: Tensor, rows: int) -> Tensor:
         needs_gradient = any(ctx.needs_input_grad)
         items_VD = items_VD.to(x_ND.dtype)
         # Products may be of half precision; sums over V and over N are not.
@@ -68,7 +70,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
             x_CD, target_C1 = x_ND[start : start + rows], target_N[start : start + rows, None]
             log_p_CV = (x_CD @ items_VD.T).to(wide).log_softmax(1)
             total -= log_p_CV.gather(1, target_C1).sum()
-            if needs_gradient:
+            if d_x_ND is not None:
                 d_logits_CV = log_p_CV.exp_()
                 d_logits_CV.scatter_add_(1, target_C1, -torch.ones_like(target_C1, dtype=wide))
                 d_logits_CV = d_logits_CV.to(x_ND.dtype)
@@ -78,7 +80,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx, d_total):
+    def backward(ctx: Any, d_total: Tensor) -> tuple[Tensor | None, ...]:
         d_x_ND, d_items_VD = ctx.saved_tensors
         return d_x_ND * d_total.to(d_x_ND.dtype), d_items_VD * d_total, None, None
 
@@ -89,7 +91,7 @@ def sampled_softmax_loss(
     """Negative log-likelihood of the next item against uniformly drawn items.
 
     `-x·e_target + log( exp(x·e_target) + sum_{r: item_r ≠ target} exp(x·e_r) )`; no logQ term, as
-    the draw is uniform (MECHANICS §5, sampled softmax).
+    the draw is uniform (docs/mechanics.md, Full and sampled softmax).
 
     Args:
         x_ND: what the model says at each position. Shape [N, D].
@@ -138,7 +140,9 @@ def position_softmax_loss(
 
 class _PositionSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x_ND, items_VD, target_N, negative_NR, rows):
+    def forward(
+        ctx: Any, x_ND: Tensor, items_VD: Tensor, target_N: Tensor, negative_NR: Tensor, rows: int
+    ) -> Tensor:
         needs_gradient = any(ctx.needs_input_grad)
         is_dense = len(items_VD) <= DENSE_ITEMS_PER_NEGATIVE * negative_NR.shape[1]
         d_x_ND = torch.empty_like(x_ND) if needs_gradient else None
@@ -152,7 +156,7 @@ class _PositionSoftmax(torch.autograd.Function):
             logits_CS[:, 1:].masked_fill_(item_CS[:, 1:] == target_C1, -torch.inf)
             log_p_CS = logits_CS.log_softmax(1)
             total -= log_p_CS[:, 0].sum()
-            if needs_gradient:
+            if d_x_ND is not None:
                 d_logits_CS = log_p_CS.exp_()
                 d_logits_CS[:, 0] -= 1
                 chunk.add_gradients(d_logits_CS, d_x_ND[start : start + rows], d_items_VD)
@@ -160,7 +164,7 @@ class _PositionSoftmax(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx, d_total):
+    def backward(ctx: Any, d_total: Tensor) -> tuple[Tensor | None, ...]:
         d_x_ND, d_items_VD = ctx.saved_tensors
         return d_x_ND * d_total, d_items_VD * d_total, None, None, None
 

@@ -34,7 +34,7 @@ def log_odds(mean_logp: Tensor) -> Tensor:
     """log( p / (1 - p) ) of mean token log-probabilities, clamped to `LARGEST`, at full precision.
 
     Of the mean per token: the probability of a whole slate of thirty tokens is some 1e-26, 1 - p is
-    then 1, and odds are no more than the probability (MECHANICS §3.4).
+    then 1, and odds are no more than the probability (docs/mechanics.md, ORPO).
 
     Example:
         >>> log_odds(torch.tensor([-0.6931472]))

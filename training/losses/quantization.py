@@ -1,7 +1,7 @@
 """What residual quantizers are trained by. B items, D embedding width, H latent width, Q levels.
 
-HiGR (arXiv:2512.24787), MECHANICS §3.2: `L = L_recon + λ1 · L_gq + λ2 · L_cont`. RQ-VAE (Lee et al.
-2022; TIGER) has `layerwise_loss` in place of `L_gq`, and no `L_cont`.
+HiGR (arXiv:2512.24787; docs/mechanics.md, CRQ-VAE loss): `L = L_recon + λ1 · L_gq + λ2 · L_cont`.
+RQ-VAE (Lee et al. 2022; TIGER) has `layerwise_loss` in place of `L_gq`, and no `L_cont`.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ LEAST_CHANCE = 1e-4
 
 
 def reconstruction_loss(x_BD: Tensor, decoded_BD: Tensor) -> Tensor:
-    """`L_recon = ‖x − Dec(z + sg(ẑ − z))‖²` per item, shape [B] (MECHANICS §3.2).
+    """`L_recon = ‖x − Dec(z + sg(ẑ − z))‖²` per item, shape [B] (docs/mechanics.md, CRQ-VAE loss).
 
     Args:
         x_BD: what was encoded.
@@ -29,8 +29,9 @@ def reconstruction_loss(x_BD: Tensor, decoded_BD: Tensor) -> Tensor:
 
 
 def global_loss(latent_BH: Tensor, words_BQH: Tensor, *, commitment: float) -> Tensor:
-    r"""Quantization loss on the sum of an item's codewords, L_gq of HiGR (MECHANICS §3.2).
+    r"""Quantization loss on the sum of an item's codewords, L_gq of HiGR.
 
+    docs/mechanics.md, CRQ-VAE loss:
     `‖sg(z) − ẑ‖² + β ‖z − sg(ẑ)‖²`,  `ẑ = Σ_d e_d`. One term, not one per level: every level is
     asked to make the sum right, so that the first ones don't take all there is to describe.
 
@@ -49,8 +50,9 @@ def global_loss(latent_BH: Tensor, words_BQH: Tensor, *, commitment: float) -> T
 
 
 def layerwise_loss(latent_BH: Tensor, words_BQH: Tensor, *, commitment: float) -> Tensor:
-    r"""Quantization loss of each level on what the levels above left, RQ-VAE (MECHANICS §5).
+    r"""Quantization loss of each level on what the levels above left, RQ-VAE.
 
+    docs/mechanics.md, RQ-VAE loss:
     `Σ_d ‖sg(r_{d−1}) − e_d‖² + β ‖r_{d−1} − sg(e_d)‖²`,  `r_0 = z`,  `r_d = r_{d−1} − sg(e_d)`.
 
     Args:
@@ -134,8 +136,9 @@ def prefix_contrast_loss(
     temperature: float,
     level_weights: Sequence[float],
 ) -> Tensor:
-    r"""Items that belong together get codewords alike, L_cont of HiGR (MECHANICS §3.2).
+    r"""Items that belong together get codewords alike, L_cont of HiGR.
 
+    docs/mechanics.md, CRQ-VAE loss:
     `1/(Q−1) Σ_{d<Q} w_d InfoNCE(e^d_a, e^d_p)`, see `contrast_loss`. The last level is left out, so
     that an item can be told from its likes.
 

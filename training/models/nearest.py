@@ -33,8 +33,8 @@ class ItemIndex:
         self._items_VD = items_VD.float()
         self._listed: tuple[np.ndarray, np.ndarray, ItemIndex] | None = None
         self._faiss: Any = None
-        if len(items_VD) > ALL_AT_ONCE and _faiss() is not None:
-            self._faiss = _faiss().IndexFlatIP(items_VD.shape[1])
+        if len(items_VD) > ALL_AT_ONCE and (faiss := _faiss()) is not None:
+            self._faiss = faiss.IndexFlatIP(items_VD.shape[1])
             self._faiss.add(np.ascontiguousarray(self._items_VD.cpu().numpy()))
 
     def nearest(self, query_BD: Tensor, queries: Queries, k: int) -> TopK:

@@ -25,7 +25,7 @@ from training.programs.errors import ProgramError
 from training.programs.interface import Facts, Task
 from training.programs.item_vectors import ItemVectors
 from training.programs.train_tokenizer import FACTS
-from training.tokenizers import Tokenizer, load_tokenizer
+from training.tokenizers import load_tokenizer
 from training.tokenizers.collisions import (
     CodesExhaustedError,
     Policy,
@@ -34,6 +34,7 @@ from training.tokenizers.collisions import (
     resolve,
     spread,
 )
+from training.tokenizers.interface import Tokenizer
 from training.tokenizers.quantize import codewords
 
 TABLE = "semantic_ids"
@@ -179,7 +180,8 @@ def _codes(table: pa.Table, width: int) -> np.ndarray:
             f"IDs of this generation have {lengths.tolist()} codes, tokenizer.collisions asks for "
             f"{width}; a policy holds for a whole generation: train a new one, or set it back"
         )
-    return lists.flatten().to_numpy().astype(np.int64).reshape(-1, width)
+    codes: np.ndarray = lists.flatten().to_numpy().astype(np.int64)
+    return codes.reshape(-1, width)
 
 
 def _rows(

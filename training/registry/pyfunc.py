@@ -13,6 +13,7 @@ import mlflow.models
 import mlflow.pyfunc
 import pandas as pd
 from mlflow.models import Model, ModelSignature
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
@@ -25,7 +26,7 @@ _PACKAGES = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
 _DEFAULTS: dict[str, Any] = {"k": 20, "exclude_seen": True}
 
 
-class ServedBundle(mlflow.pyfunc.PythonModel):
+class ServedBundle(PythonModel):
     """What `mlflow.pyfunc.load_model` gets: histories of item ids in, lists of item ids out.
 
     Example:
@@ -35,12 +36,17 @@ class ServedBundle(mlflow.pyfunc.PythonModel):
 
     _skip_type_hint_validation = True  # the signature below says it; MLflow would warn about hints
 
-    def load_context(self, context: mlflow.pyfunc.PythonModelContext) -> None:
+    def load_context(self, context: PythonModelContext) -> None:
         """Verify the bundle and load its weights."""
         bundle = open_bundle(Path(context.artifacts["bundle"]))
         self._predictor = BundlePredictor.of(bundle, device="cpu")
 
-    def predict(self, context, model_input, params=None):
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """One list per row of `item_ids` (a history, oldest first; unknown ids are passed over)."""
         chosen = {**_DEFAULTS, **(params or {})}
         histories = [list(history) for history in model_input["item_ids"]]

@@ -92,12 +92,14 @@ def tokenizer_from(run_id: str, tags: Tags) -> TokenizerRecord:
     )
 
 
-def version_from(number: str | int, run_id: str, tags: Tags, aliases: tuple[str, ...]) -> Version:
+def version_from(
+    number: str | int, run_id: str | None, tags: Tags, aliases: tuple[str, ...]
+) -> Version:
     """The version of a model version's tags."""
     prefix = "sidereal.verdict."
     return Version(
         number=int(number),
-        run_id=run_id,
+        run_id=run_id or "",  # MLflow keeps versions that no run made; ours have one
         day=tags["sidereal.day"],
         family=tags["sidereal.family"],
         digest=tags["sidereal.digest"],

@@ -91,7 +91,8 @@ class QuantizedAutoencoder(nn.Module):
                 sphere=bool(state["is_sphere"]),
             )
         network.load_state_dict(state, assign=True)
-        return network.requires_grad_(False)
+        network.requires_grad_(False)
+        return network
 
     def normalised(self, embeddings_BD: Tensor) -> Tensor:
         """Embeddings as they are encoded."""

@@ -34,7 +34,8 @@ REVIVAL_SHARE = 0.75
 """Of the epochs, from the first on, dead codes are revived; what was revived settles after that."""
 WARMUP_STEPS = 50
 SMOOTHING = 1e-5
-"""Laplace smoothing of the moving counts, so that no code has none (MECHANICS §1.2)."""
+"""Laplace smoothing of the moving counts, so that no code has none (docs/mechanics.md,
+Moving-average codebooks)."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,9 @@ def fit_autoencoder(
 
 
 class MovingAverage:
-    """Codewords as moving averages of what they stand for (MECHANICS §1.2 (3); van den Oord 2017).
+    """Codewords as moving averages of what they stand for (van den Oord 2017).
 
+    docs/mechanics.md, Moving-average codebooks:
     `N ← γN + (1−γ) n`, `M ← γM + (1−γ) m`, `C = M / Ñ`, with n_k items of a batch at code k, m_k
     the sum of their targets and Ñ the smoothed N.
 
@@ -250,7 +252,7 @@ class _Fit:
         self.optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         self.optimizer.step()
-        if self.average is not None:
+        if self.average is not None and batch.words_BQH is not None and batch.codes_BQ is not None:
             latent_BH, words_BQH = batch.latent_BH.detach(), batch.words_BQH.detach()
             targets_BQH = self.quantization.targets(latent_BH, words_BQH)
             self.average.update(batch.codes_BQ, targets_BQH)

@@ -1,10 +1,11 @@
-"""CRQ-VAE: prefixes shared by items that belong together (HiGR, arXiv:2512.24787; MECHANICS §3.2).
+"""CRQ-VAE: prefixes shared by items that belong together (HiGR, arXiv:2512.24787).
 
-`L = L_recon + λ1 · L_gq + λ2 · L_cont`: RQ-VAE's network, with the quantization loss on the sum of
-the codewords, and InfoNCE on all levels but the last; by default of the chance that two items share
-a prefix. The last level is there to tell apart what shares the others, and is taught to. Both are
-ours (DECISIONS §35). Reconstruction and quantization are of the anchors, every item once per epoch;
-positives, of which popular items are more, are contrasted and nothing else.
+`L = L_recon + λ1 · L_gq + λ2 · L_cont` (docs/mechanics.md, CRQ-VAE loss): RQ-VAE's network, with
+the quantization loss on the sum of the codewords, and InfoNCE on all levels but the last; by
+default of the chance that two items share a prefix. The last level is there to tell apart what
+shares the others, and is taught to. Both are ours (DECISIONS §35). Reconstruction and quantization
+are of the anchors, every item once per epoch; positives, of which popular items are more, are
+contrasted and nothing else.
 
 Legend: N items, B anchors of a batch, D embedding width, H latent width, Q levels, P pairs.
 """
@@ -114,6 +115,9 @@ class PrefixContrast:
         config, width = self.config, batch.latent_BH.shape[1]
         softness = config.sibling_softness if last else config.softness
         levels = slice(-1, None) if last else slice(None)
+        assert batch.words_BQH is not None  # contrasted once there are codebooks
+        assert batch.codebooks_QKH is not None
+        assert batch.is_used_QK is not None
         residuals_BQH = residuals(batch.latent_BH, batch.words_BQH.detach())[:, levels]
         codebooks_QKH = batch.codebooks_QKH[levels]
         squares_QK = codebooks_QKH.square().sum(2)
@@ -124,6 +128,7 @@ class PrefixContrast:
 
     def _carriers(self, batch: Encoded) -> Tensor:
         """What stands for each level in the contrast, [B,Q,H]."""
+        assert batch.words_BQH is not None  # contrasted once there are codebooks
         if self.config.contrasted == "codeword":
             return batch.words_BQH
         residuals_BQH = residuals(batch.latent_BH, batch.words_BQH.detach())

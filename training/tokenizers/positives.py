@@ -1,7 +1,7 @@
 """Which items belong together: what a contrastive tokenizer pulls together.
 
-Two sources (HiGR, MECHANICS §3.2): an item's nearest neighbours by embedding, and pairs given, as
-items that the same people took to.
+Two sources (docs/mechanics.md, Positives of the tokenizer): an item's nearest neighbours by
+embedding, and pairs given, as items that the same people took to.
 
 Legend: N items, D embedding width, S neighbours of an item, P pairs, B anchors of a batch.
 """

@@ -1,7 +1,7 @@
 """RQ-VAE: an encoder, residual codebooks and a decoder, each level taught what is left for it.
 
 `‖x − x̂‖²/D + λ1 · Σ_d (‖sg(r_{d−1}) − e_d‖² + β ‖r_{d−1} − sg(e_d)‖²)/H`: Lee et al. 2022 and TIGER
-(MECHANICS §5), means over a vector's numbers.
+(docs/mechanics.md, RQ-VAE loss), means over a vector's numbers.
 """
 
 from collections.abc import Mapping

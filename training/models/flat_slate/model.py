@@ -78,7 +78,7 @@ class FlatSlate(SlateModel):
     ) -> tuple[Tensor, Tensor]:
         """Slates of k items, greedy over places, a beam inside each; and their log-probability."""
         memory = self.backbone.reserve(read.memory, 1 + k * self.num_levels)
-        return one_by_one(
+        slates: tuple[Tensor, Tensor] = one_by_one(
             self._listener(read, memory),
             trie or self.trie,
             num_rows=len(read.lengths_B),
@@ -88,6 +88,7 @@ class FlatSlate(SlateModel):
             normalisation=self.config.normalisation,
             distinct=distinct,
         )
+        return slates
 
     def _listener(self, read: Read, memory: Memory) -> NextItem:
         """Reads what was chosen, all its codes; gives the step for the next item.

@@ -1,9 +1,9 @@
 """higr: slates in two steps, first what each place is to be like, then which items.
 
-After the summary of HiGR (arXiv:2512.24787; MECHANICS §3.3). A context is read by a causal stack.
-The planner is the same stack going on: its places follow the context's events, so that each place
-sees the events and the places before it (the context is the planner's prefix), with no weights of
-its own for that and with any backbone.
+After the summary of HiGR (arXiv:2512.24787; docs/mechanics.md, Slates). A context is read by a
+causal stack. The planner is the same stack going on: its places follow the context's events, so
+that each place sees the events and the places before it (the context is the planner's prefix), with
+no weights of its own for that and with any backbone.
 
     p_m = Planner( slate, f_1 … f_(m-1) ; context )
     f_j = pooled code embeddings of item j   (planner_feedback = item)
@@ -134,8 +134,12 @@ class Higr(SlateModel):
         if self.to_planner is not None:
             plan_BkD = self._imagined(read, memory, k, in_place=True)
             begin_BkD = self.begin(plan_BkD, read.context_BD)
-            return all_at_once(lambda rows: self._step(begin_BkD[rows], 0), trie, **search)
-        return one_by_one(self._listener(read, memory), trie, **search)
+            slates: tuple[Tensor, Tensor] = all_at_once(
+                lambda rows: self._step(begin_BkD[rows], 0), trie, **search
+            )
+        else:
+            slates = one_by_one(self._listener(read, memory), trie, **search)
+        return slates
 
     def _imagined(
         self, read: Read, memory: Memory, num_places: int, *, in_place: bool = False
@@ -144,6 +148,7 @@ class Higr(SlateModel):
 
         `memory` is that of `read`; with room for the places, which is used up, if `in_place`.
         """
+        assert self.to_planner is not None  # who calls has asked
         told_B1D, places = self.slate_D.expand(len(read.lengths_B), 1, -1), []
         for place in range(num_places):
             plan_B1D, memory = self.backbone.append(
@@ -176,7 +181,10 @@ class Higr(SlateModel):
     def _step(self, begin_BMD: Tensor, first_place: int) -> StepFunction:
         """The step of a beam search over B x M rows, places of a row beside each other."""
         if len(self.generators) == 1:
-            return self.generators[0].open(begin_BMD.flatten(0, 1), self.code_vectors)
+            only_step: StepFunction = self.generators[0].open(
+                begin_BMD.flatten(0, 1), self.code_vectors
+            )
+            return only_step
         B, M = begin_BMD.shape[:2]
         numbers = [min(first_place + m, len(self.generators) - 1) for m in range(M)]
         steps = [

@@ -60,8 +60,12 @@ class ItemKnn:
         cls, config: ItemKnnConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> "ItemKnn":
         """The model that had this neighbourhood."""
-        names = ("neighbours", "similarities", "popularity")
-        return cls(*(tensors[name].numpy() for name in names), config)
+        return cls(
+            tensors["neighbours"].numpy(),
+            tensors["similarities"].numpy(),
+            tensors["popularity"].numpy(),
+            config,
+        )
 
     def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
         """Rows whose votes, and whose scores of all items, fit into `CHUNK_CELLS`."""
@@ -91,5 +95,5 @@ class ItemKnn:
         scores = np.bincount(
             cells_En.ravel(), weights=votes_En.ravel(), minlength=len(queries) * num_items
         )
-        scores_BV = scores.reshape(len(queries), num_items) + self.popularity_V
+        scores_BV: np.ndarray = scores.reshape(len(queries), num_items) + self.popularity_V
         return scores_BV.astype(np.float32)

@@ -6,7 +6,8 @@ Vasilev 2023, arXiv:2309.07602).
 
 Its blocks can be exchanged for another backbone: with `backbone: hstu`, `similarity: cosine`,
 `loss: sampled` and `negatives: position` it is the next-item model of Zhai et al. 2024
-(arXiv:2402.17152) as its authors' public code trains it (MECHANICS §5).
+(arXiv:2402.17152) as its authors' public code trains it (docs/mechanics.md, Full and sampled
+softmax).
 
 B rows, L events, D width, V items, H heads, N targets, R negatives.
 """
@@ -96,7 +97,8 @@ class Sasrec(nn.Module):
         self.config, self.num_items = config, num_items
         width, is_own = config.width, config.backbone == "attention"
         # Small vectors that grow on their way in turn further per step: what cosines need.
-        self.input_scale, item_std = (1.0, width**-0.5) if is_own else (width**0.5, 0.02)
+        self.input_scale: float = 1.0 if is_own else width**0.5
+        item_std: float = width**-0.5 if is_own else 0.02
         self.items_VD = nn.Parameter(torch.randn(num_items, width) * item_std)
         self.start_D = nn.Parameter(torch.zeros(width))
         if config.backbone == "llama":  # which turns by position

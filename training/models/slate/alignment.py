@@ -1,19 +1,19 @@
 """A model of slates learns which of two slates is better, and does not forget what it can say.
 
-After the pretraining (HiGR §3.4; MECHANICS §3.4). Each pair's loss is
+After the pretraining (HiGR §3.4; docs/mechanics.md, ORPO). Each pair's loss is
 
     L = - mean_{tokens of y+} log P(token)  +  preference_weight · L_pref( y+, y- )
 
 with L_pref one of `training.losses.preference`. The first term stays: without it preference losses
-ruin what beams find (MECHANICS §4.3). What could be lost is watched after each epoch on later
-slates, beside its value before the alignment; where too much of it is gone, the fit stops with the
-reason, and the weights are those of the pretraining.
+ruin what beams find (docs/mechanics.md, ORPO). What could be lost is watched after each epoch on
+later slates, beside its value before the alignment; where too much of it is gone, the fit stops
+with the reason, and the weights are those of the pretraining.
 
 B rows, M places, Q levels, P pairs, S slates, k places asked for.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -159,7 +159,8 @@ class PairObjective:
         """The pretraining's validation, and beside it what is watched; by every process alike."""
         policy = model.policy if isinstance(model, Aligned) else model
         found = self.slates.validate(policy, fitting, group)
-        return found | self.watch(policy, found, fitting)
+        watched: dict[str, float] = self.watch(policy, found, fitting)
+        return found | watched
 
     @torch.inference_mode()
     def watch(
@@ -232,7 +233,7 @@ def collapse(
 
     Only what was measured both times is compared.
     """
-    bounds = {
+    bounds: dict[str, Callable[[float], tuple[float, int]]] = {
         "chosen_log_prob": lambda was: (was - config.max_chosen_fall, -1),
         "perplexity": lambda was: (was * config.max_perplexity_ratio, 1),
         "invalid_share": lambda was: (was + config.max_invalid_rise, 1),
@@ -263,7 +264,8 @@ def invalid_share(model: SlateModel, read: Read) -> float:
         beam_width=model.config.beam_width,
         constrained=False,
     )
-    return beams.illegal_share(model.trie)
+    share: float = beams.illegal_share(model.trie)
+    return share
 
 
 def align(
@@ -294,7 +296,7 @@ def align(
     Raises:
         ValueError: no pair of a training slate is left.
     """
-    codes_VQ = vocabulary.codes_VQ
+    codes_VQ = vocabulary.require_codes()
     learnt = learnable(slates, model.config, codes_VQ)
     objective_before = SlateObjective(learnt, fitting.settings, model.positions_per_item)
     known = pairs.of_known(codes_VQ[:, 0] >= 0)

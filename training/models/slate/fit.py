@@ -136,7 +136,7 @@ def fit_slates(
     Raises:
         ValueError: no slate has an item to be learnt, or the vocabulary has no semantic IDs.
     """
-    level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.codes_VQ
+    level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.require_codes()
     config = replace(config, max_history=fitting.settings.max_history)
     learnt = learnable(slates, config, codes_VQ)
     torch.manual_seed(fitting.settings.seed)

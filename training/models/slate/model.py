@@ -12,7 +12,7 @@ levels, K codes of a level, D width, V items, N targets, k places asked for.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -30,7 +30,6 @@ CHUNK_CELLS = 4_000_000
 """Attention scores of one layer and head alive at a time while answering."""
 STRENGTHS = 5
 """Feedback from -1 to 3."""
-Pooling = Literal["sum", "mean", "max"]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def fit(
     Raises:
         ValueError: the vocabulary has no semantic IDs.
     """
-    level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.codes_VQ
+    level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.require_codes()
     config = replace(config, max_history=fitting.settings.max_history)
     known = split.keeping(lambda histories: codes_VQ[histories.items, 0] >= 0)
     torch.manual_seed(fitting.settings.seed)

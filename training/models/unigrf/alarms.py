@@ -1,4 +1,7 @@
-"""What in the curves of a fit says that the two tasks hinder each other (MECHANICS §2.7)."""
+"""What in the curves of a fit says that the two tasks hinder each other.
+
+docs/mechanics.md, Alarms of two tasks, has the bounds.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise

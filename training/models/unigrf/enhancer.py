@@ -1,6 +1,6 @@
 """UniGRF's ranking-driven enhancer: the ranking head chooses among retrieval's negatives.
 
-Of the items drawn at a position (arXiv:2504.16454; formulas lost, MECHANICS §2.4):
+Of the items drawn at a position (arXiv:2504.16454; formulas lost, docs/mechanics.md, Enhancer):
 - hard-to-detect disliked items: the m with the largest relative score, high where retrieval likes
   an item that ranking does not;
 - potential favourites: items that ranking scores above a threshold; they are no negatives.

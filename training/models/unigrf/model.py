@@ -168,7 +168,8 @@ class Unigrf(nn.Module):
     def _encode(self, x_BTD: Tensor, times_BT: Tensor) -> tuple[Tensor, object]:
         """The backbone's vectors, and its memory where the enhancer reads on from there."""
         if self.enhancer is not None and self.training and self.config.scorer == "contextual":
-            return self.backbone.remember(x_BTD, times_BT)
+            output_BTD, memory = self.backbone.remember(x_BTD, times_BT)
+            return output_BTD, memory
         return self.backbone(x_BTD, times_BT), None
 
     def _retrieval_loss(self, output_ND: Tensor, batch: Batch, memory: object) -> Tensor:
@@ -254,7 +255,8 @@ class Unigrf(nn.Module):
         """As every module's; what is trained on makes what was searched in old."""
         if mode:
             self.index.clear()
-        return super().train(mode)
+        super().train(mode)
+        return self
 
     def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
         """Rows whose widest array fits into `answers.CHUNK_CELLS`."""
@@ -262,19 +264,23 @@ class Unigrf(nn.Module):
 
     def read(self, queries: Queries) -> UnigrfState:
         """Run the histories once."""
-        return answers.read(self, queries)
+        state: UnigrfState = answers.read(self, queries)
+        return state
 
     def select(self, state: UnigrfState, rows: np.ndarray) -> UnigrfState:
         """Some of the rows."""
-        return answers.select(self, state, rows)
+        selected: UnigrfState = answers.select(self, state, rows)
+        return selected
 
     def recommend(self, state: UnigrfState, k: int) -> TopK:
         """The k items most likely to come next after each context."""
-        return answers.recommend(self, self.index.of(self), state, k)
+        lists: TopK = answers.recommend(self, self.index.of(self), state, k)
+        return lists
 
     def rank(self, state: UnigrfState, items_BC: np.ndarray) -> np.ndarray:
         """Probability that each candidate, were it next, got positive feedback, [B, C]."""
-        return answers.rank(self, state, items_BC)
+        probability_BC: np.ndarray = answers.rank(self, state, items_BC)
+        return probability_BC
 
 
 def _in_chunks(query_ND: Tensor, items_VD: Tensor, drawn_NP: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """UniGRF's gradient-guided adaptive weighter: the task that learns more slowly weighs more.
 
 No gradient is measured, whatever its name says: it is Dynamic Weight Average (Liu et al. 2019) with
-a scale for each task (arXiv:2504.16454; formula reconstructed, MECHANICS §2.5). Of the mean losses
-L at times t,
+a scale for each task (arXiv:2504.16454; formula reconstructed, docs/mechanics.md, Weighter). Of the
+mean losses L at times t,
 
     r_k = L_k^t / L_k^(t-1)        w_k = scale_k exp(r_k / T) / sum_j exp(r_j / T)
 
