@@ -10,8 +10,9 @@ from training.data.preferences import pair_batch, pair_batches
 from training.data.slate_batches import SlatePlan, slate_queries
 from training.fit.fitting import Fitting, LoopSettings, Observer
 from training.losses.preference import dpo_loss, orpo_loss, simpo_loss
-from training.models import MODELS, alignment
+from training.models import MODELS
 from training.models.higr.model import Higr
+from training.models.slate import alignment
 from training.models.slate.alignment import (
     Aligned,
     AlignmentConfig,
