@@ -87,6 +87,22 @@ def test_a_registered_version_recommends_through_mlflow_alone(registry, tmp_path
     assert len(model.predict(asked)["item_ids"][0]) == 20
 
 
+def test_a_version_whose_code_file_has_the_earlier_address_still_loads(
+    registry, tmp_path, mlflow_settings
+):
+    candidate = keep(registry, tmp_path / "b")
+    version = registry.register(candidate)
+    [code] = mlflow_settings.home.rglob(f"{candidate.run_id}/**/served_model.py")
+    earlier = code.read_text().replace("training.registry.pyfunc", "training.serving")
+    assert earlier != code.read_text()
+    code.write_text(earlier)
+    mlflow.set_tracking_uri(mlflow_settings.resolved_mlflow_tracking_uri)
+    model = mlflow.pyfunc.load_model(f"models:/{registry.name}/{version.number}")
+    assert (
+        len(model.predict(pd.DataFrame({"item_ids": [["item-3"]]}), {"k": 3})["item_ids"][0]) == 3
+    )
+
+
 def test_a_version_with_corrupt_weights_is_not_served_by_mlflow_either(
     registry, tmp_path, mlflow_settings
 ):
