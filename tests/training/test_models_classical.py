@@ -1,4 +1,5 @@
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from training import inference
 from training.data.splits import DAY
 from training.fit.fitting import Fitting
 from training.models.interface import PAD, Queries
-from training.models.item_knn import fit as item_knn_fit
 from training.models.item_knn import model as item_knn
-from training.models.popularity import fit as popularity_fit
 from training.models.popularity import model as popularity
+from training.models.popularity.fit import fit as fit_popularity
+
+# The package's `fit` is the function of this module, so that its name gives no module.
+item_knn_fit = import_module("training.models.item_knn.fit")
 
 
 class TestPopularity(RecommenderSuite):
@@ -31,7 +34,7 @@ def everything(world):
 
 def test_popularity_is_the_answer_where_everybody_wants_the_same():
     world = worlds.crowd()
-    model, _ = popularity_fit.fit(
+    model, _ = fit_popularity(
         world.split, popularity.PopularityConfig(), Fitting(), world.vocabulary
     )
     assert hit_rate(model, world.split.test) == pytest.approx(world.best_hit_rate, abs=0.06)
@@ -55,7 +58,7 @@ def test_equal_counts_are_ordered_by_item():
 
 def test_popularity_in_chunks_is_popularity_at_once(monkeypatch):
     world = worlds.crowd()
-    model, _ = popularity_fit.fit(
+    model, _ = fit_popularity(
         world.split, popularity.PopularityConfig(), Fitting(), world.vocabulary
     )
     whole = inference.recommend(model, everything(world), 7)
@@ -105,7 +108,7 @@ def test_item_knn_agrees_with_a_slow_reference_in_chunks_of_any_size(monkeypatch
 def test_item_knn_finds_the_tribe_that_popularity_cannot_see():
     world = worlds.tribes()
     knn, _ = item_knn_fit.fit(world.split, item_knn.ItemKnnConfig(), Fitting(), world.vocabulary)
-    floor, _ = popularity_fit.fit(
+    floor, _ = fit_popularity(
         world.split, popularity.PopularityConfig(), Fitting(), world.vocabulary
     )
     left = 12 - 7  # items of the tribe that the user has not met
