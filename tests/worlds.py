@@ -6,12 +6,8 @@ import numpy as np
 
 from training.data.histories import Histories
 from training.data.preferences import Pairs
-from training.data.slates import (
-    Slates,
-    SlateSplit,
-    events_before,
-    split_slates_leave_last_out,
-)
+from training.data.slate_splits import SlateSplit, split_slates_leave_last_out
+from training.data.slates import Slates, events_before
 from training.data.splits import Split, split_leave_last_out
 from training.data.vocabulary import Vocabulary
 

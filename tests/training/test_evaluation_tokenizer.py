@@ -5,7 +5,6 @@ import torch
 
 from training.evaluation.projection import points_by_prefix, principal_plane
 from training.evaluation.tokenizer import (
-    alarms,
     collision,
     consistency,
     fit_without,
@@ -19,6 +18,7 @@ from training.evaluation.tokenizer import (
     reconstruction_mse,
     residual_shares,
 )
+from training.evaluation.tokenizer_alarms import alarms
 from training.tokenizers.rq_kmeans import RqKMeans, RqKMeansConfig
 
 

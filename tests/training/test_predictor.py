@@ -10,8 +10,9 @@ from tests.recommender_world import ITEM_IDS, NUM_ITEMS, NUM_KINDS, trained_bund
 from training import inference
 from training.data.histories import SECOND, Histories
 from training.models.interface import PAD, Queries
-from training.registry import predictor as module
-from training.registry.predictor import BundlePredictor, on_all_cores
+from training.registry import model_predictor as module
+from training.registry.model_predictor import on_all_cores
+from training.registry.predictor import BundlePredictor
 
 
 @pytest.fixture(scope="module")

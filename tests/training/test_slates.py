@@ -6,12 +6,8 @@ import pytest
 
 from tests import worlds
 from training.data.histories import DAY
-from training.data.slates import (
-    Slates,
-    events_before,
-    split_slates_leave_last_out,
-    split_slates_rolling,
-)
+from training.data.slate_splits import split_slates_leave_last_out, split_slates_rolling
+from training.data.slates import Slates, events_before
 
 MAY_DAY = date(2024, 5, 1)
 

@@ -33,7 +33,7 @@ from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver
 from training.programs.fits import align_model, alignment_training, fit_family
 from training.registry.bundle import digest_of
-from training.registry.predictor import ModelPredictor
+from training.registry.model_predictor import ModelPredictor
 from training.settings.alignment import AlignmentConfig
 
 LOG = logging.getLogger(__name__)

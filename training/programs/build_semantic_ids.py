@@ -20,7 +20,8 @@ from feature_store.steps import run_first
 from feature_store.tables.semantic_ids import SEMANTIC_IDS
 from training.checks.publish import publish_checked
 from training.evaluation.projection import points_by_prefix
-from training.evaluation.tokenizer import alarms, collision, measure_codes
+from training.evaluation.tokenizer import collision, measure_codes
+from training.evaluation.tokenizer_alarms import alarms
 from training.programs.errors import ProgramError
 from training.programs.interface import Facts, Task
 from training.programs.item_vectors import ItemVectors

@@ -18,13 +18,9 @@ from training.config import Evaluation
 from training.data.histories import COLUMNS, Histories
 from training.data.preferences import COLUMNS as PAIR_COLUMNS
 from training.data.preferences import Pairs
+from training.data.slate_splits import SlateSplit, split_slates_leave_last_out, split_slates_rolling
 from training.data.slates import COLUMNS as SLATE_COLUMNS
-from training.data.slates import (
-    Slates,
-    SlateSplit,
-    split_slates_leave_last_out,
-    split_slates_rolling,
-)
+from training.data.slates import Slates
 from training.data.splits import Split, rolling_windows, split_leave_last_out, split_rolling
 from training.programs.errors import ProgramError
 from training.programs.item_pairs import ItemPairs

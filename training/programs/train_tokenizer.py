@@ -18,12 +18,12 @@ import torch
 
 from training.evaluation.projection import points_by_prefix
 from training.evaluation.tokenizer import (
-    alarms,
     fit_without,
     held_out_items,
     measure_codes,
     measure_unseen,
 )
+from training.evaluation.tokenizer_alarms import alarms
 from training.programs.errors import ProgramError
 from training.programs.interface import Facts, Task
 from training.programs.item_pairs import ItemPairs

@@ -24,7 +24,7 @@ from training import inference
 from training.data.preferences import PairBatch, Pairs, pair_batches
 from training.data.queries import PAD
 from training.data.slate_batches import SlatePlan, slate_queries
-from training.data.slates import SlateSplit
+from training.data.slate_splits import SlateSplit
 from training.data.vocabulary import Vocabulary
 from training.decoding.beam import beam_search
 from training.evaluation.slate import coverage, intra_list_similarity, repeats

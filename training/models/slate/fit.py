@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from training.data.slate_batches import SlateBatch, SlatePlan
-from training.data.slates import Slates, SlateSplit
+from training.data.slate_splits import SlateSplit
+from training.data.slates import Slates
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.evaluation.slate import recommended_slates, slate_metrics
