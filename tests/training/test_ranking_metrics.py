@@ -18,7 +18,7 @@ def slow_auc(score, label):
 
 
 @pytest.fixture
-def judged():
+def predictions():
     """Forty users with 1 to 9 events, probabilities with ties; some users have one label."""
     draw = np.random.default_rng(0)
     user = np.repeat(np.arange(40) * 3, draw.integers(1, 10, 40))

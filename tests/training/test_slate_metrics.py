@@ -55,7 +55,7 @@ def test_an_item_shown_twice_is_wanted_once():
 def test_what_can_not_be_measured_is_refused():
     with pytest.raises(ValueError, match="1 slates were said, 2 were shown"):
         slate_metrics(np.array([[1, 2]]), engaged([1], [2]), (1,))
-    with pytest.raises(ValueError, match=r"cutoffs \[5\] look beyond the 2 places said"):
+    with pytest.raises(ValueError, match=r"cutoffs \[5\] look beyond 2 places"):
         slate_metrics(np.array([[1, 2]]), engaged([1]), (5,))
     with pytest.raises(ValueError, match="1 slates were not engaged with: there is no right item"):
         slate_metrics(np.array([[1, 2], [1, 2]]), engaged([1], []), (1,))

@@ -10,6 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from feature_store.errors import TableRefused
+from feature_store.installed import imported
 from feature_store.run_record import read_steps
 from feature_store.settings import Settings
 from feature_store.steps import steps
@@ -95,11 +96,8 @@ def test_a_family_for_a_program_that_trains_none_is_refused_before_any_runs(pres
 
 
 def test_every_program_is_a_module_with_a_run_function():
-    import importlib
-
     for name in TRAINING:
-        module = importlib.import_module(f"training.programs.{cli._MODULES.get(name, name)}")
-        assert callable(module.run)
+        assert callable(imported(steps()[name].runs or f"training.programs.{name}:run"))
 
 
 def test_a_refused_table_ends_with_3_and_its_record_says_why(preset, monkeypatch):
