@@ -110,6 +110,7 @@ def changes(facts):
     }
 
 
+@pytest.mark.exhaustive
 def test_a_day_delivered_again_takes_the_place_of_its_first_delivery(deliver, store):
     deliver(BEFORE, good_rows(day=BEFORE))
     late = ("u1", "a", f"{BEFORE} 23:59:59", 1, 1)
@@ -258,6 +259,7 @@ def test_an_empty_day_is_refused_unless_the_preset_allows_it(deliver, store, set
     assert store.partitions("interactions") == [BEFORE]
 
 
+@pytest.mark.exhaustive
 def test_a_delivery_that_loses_too_many_rows_is_refused_but_its_quarantine_is_kept(
     deliver, store, settings
 ):

@@ -111,6 +111,7 @@ def test_it_runs_like_a_step_of_ours_and_its_table_is_checked(home, ran):
     assert json.loads(again.stdout)["status"] == "unchanged"
 
 
+@pytest.mark.exhaustive
 def test_its_code_changed_it_runs_again(home, ran):
     job = home / "site" / "item_counts" / "job.py"
     job.write_text(job.read_text().replace('F.count("*")', '(F.count("*") * 2)'))

@@ -190,6 +190,16 @@ def test_every_setting_stands_in_one_list():
     assert sorted(listed) == sorted(settings_of(TrainingConfig))
 
 
+def one_of_each(*kinds):
+    """All settings of some kinds; beyond the first of a kind they are exhaustive."""
+    rest = pytest.mark.exhaustive
+    return [
+        pytest.param(path, marks=() if place == 0 else rest)
+        for kind in kinds
+        for place, path in enumerate(kind)
+    ]
+
+
 @pytest.mark.parametrize("path", FITS_AGAIN)
 def test_what_determines_a_fit_fits_again(counted, path):
     settings, made, first = counted
@@ -206,7 +216,7 @@ def test_the_number_of_processes_fits_again(counted, monkeypatch):
     assert digest_of_candidate(settings, made) != first
 
 
-@pytest.mark.parametrize("path", {**MEASURES_AGAIN, **CHANGES_NEITHER})
+@pytest.mark.parametrize("path", one_of_each(MEASURES_AGAIN, CHANGES_NEITHER))
 def test_what_is_asked_afterwards_fits_nothing_again(fitted, path):
     settings, made = fitted
     other = changed(made, path, {**MEASURES_AGAIN, **CHANGES_NEITHER}[path])
@@ -235,7 +245,7 @@ def test_who_challenges_determines_the_evaluation():
     assert evaluation_digest(one, {}, {}, NO_ITEMS) != evaluation_digest(other, {}, {}, NO_ITEMS)
 
 
-@pytest.mark.parametrize("path", ALIGNS_AGAIN)
+@pytest.mark.parametrize("path", one_of_each(ALIGNS_AGAIN))
 def test_how_slates_are_taught_aligns_again_and_fits_nothing(fitted, path):
     settings, made = fitted
     other = changed(made, path, ALIGNS_AGAIN[path])
