@@ -63,10 +63,6 @@ class FlatSlate(SlateModel):
         found[is_item_BWM] = torch.stack(log_probs, 1)
         return found
 
-    def opening(self, read: Read) -> StepFunction:
-        """The step of a beam search for the first item of each row."""
-        return self._listener(read, self.backbone.reserve(read.memory, 1))(None)
-
     def say(
         self,
         read: Read,

@@ -108,10 +108,6 @@ class Higr(SlateModel):
             begin = begin + self.context_to_generator(context)[..., None, :]
         return begin
 
-    def opening(self, read: Read) -> StepFunction:
-        """The step of a beam search for the first item of each row."""
-        return self._listener(read, self.backbone.reserve(read.memory, 1))(None)
-
     def say(
         self,
         read: Read,

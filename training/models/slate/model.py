@@ -10,9 +10,8 @@ H histories of L events, B rows of slates after them, W slates of a row, M place
 levels, K codes of a level, D width, V items, N targets, k places asked for.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,9 @@ from training.backbones.interface import Memory
 from training.data.queries import PAD, Queries, TopK
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
-from training.decoding.trie import CodeTrie, ListedTrie
+from training.decoding.slate import NextItem
+from training.decoding.trie import CodeTrie
+from training.models.coded import CodedModel
 from training.models.ranking import rows_within
 from training.settings.spec import LISTS
 
@@ -57,7 +58,7 @@ class SlateState:
     read: Read
 
 
-class SlateModel(nn.Module):
+class SlateModel(CodedModel):
     """Embeddings of codes and feedback, and the way from queries to slates.
 
     A family fills in `slate_log_probs`, how it learns, and `say`, how it answers.
@@ -68,12 +69,7 @@ class SlateModel(nn.Module):
     positions_per_event = 1
 
     def __init__(self, config: Any, codes_VQ: Tensor, level_sizes: tuple[int, ...]) -> None:
-        super().__init__()
-        self.config, self.level_sizes = config, tuple(level_sizes)
-        # A copy: weights that are loaded later must not be written into the caller's array.
-        self.register_buffer("codes_VQ", codes_VQ.clone())
-        first_token_Q = torch.tensor([0, *np.cumsum(level_sizes)[:-1]])
-        self.register_buffer("first_token_Q", first_token_Q, persistent=False)
+        super().__init__(config, codes_VQ, level_sizes)
         self.tokens = nn.Embedding(sum(level_sizes), config.width)
         self.strengths = nn.Embedding(STRENGTHS, config.width)
         self.start_D = nn.Parameter(torch.randn(config.width) * 0.02)
@@ -81,22 +77,6 @@ class SlateModel(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         for embedding in (self.tokens, self.strengths):
             nn.init.normal_(embedding.weight, std=0.02)
-        self._trie: CodeTrie | None = None
-        self._listed = ListedTrie()
-
-    @property
-    def sizes(self) -> dict[str, Any]:
-        """V, and the codes of each level."""
-        return {"num_items": len(self.codes_VQ), "level_sizes": self.level_sizes}
-
-    @classmethod
-    def from_weights(
-        cls, config: Any, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
-    ) -> Self:
-        """The model that had these tensors, codes among them."""
-        model = cls(config, tensors["codes_VQ"], tuple(sizes["level_sizes"]))
-        model.load_state_dict(tensors)
-        return model
 
     @property
     def num_levels(self) -> int:
@@ -107,15 +87,6 @@ class SlateModel(nn.Module):
     def positions_per_item(self) -> int:
         """What an item of a slate costs, in events of context."""
         return self.num_levels + 1
-
-    @property
-    def trie(self) -> CodeTrie:
-        """The semantic IDs that exist, on the model's device."""
-        device = self.codes_VQ.device
-        if self._trie is None or self._trie.device != device:
-            codes = self.codes_VQ.cpu().numpy()
-            self._trie = CodeTrie.from_codes(codes, num_codes=self.level_sizes).to(device)
-        return self._trie
 
     def codes(self, items: Tensor) -> Tensor:
         """Codes of items, those of item 0 in the place of none, int64; the last axis is Q."""
@@ -170,6 +141,15 @@ class SlateModel(nn.Module):
 
     def opening(self, read: Read) -> StepFunction:
         """The step of `training.decoding.beam` for the first item of each row."""
+        return self._listener(read, self.backbone.reserve(read.memory, 1))(None)
+
+    def _listener(self, read: Read, memory: Memory) -> NextItem:
+        """Gives the step for the next item when told what was chosen; None: nothing yet.
+
+        Args:
+            read: of `remember`.
+            memory: that of `read` with room for what is to come; it is used up.
+        """
         raise NotImplementedError
 
     def say(

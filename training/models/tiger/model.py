@@ -11,9 +11,7 @@ and then Q light steps of a beam search that writes only IDs that exist.
 B rows, L events, Q levels, K codes of a level, D width, V items, W beams, N targets.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +22,7 @@ from training.backbones import make_backbone
 from training.backbones.interface import Memory
 from training.data.batches import Batch
 from training.decoding.beam import beam_search, top_items
-from training.decoding.trie import CodeTrie, ListedTrie
+from training.models.coded import CodedModel
 from training.models.interface import Queries, TopK
 from training.models.ranking import rows_within
 from training.settings.families import TigerConfig
@@ -53,19 +51,15 @@ class TigerState:
     asked_at_B: Tensor
 
 
-class Tiger(nn.Module):
+class Tiger(CodedModel):
     """A causal model over semantic-ID tokens, with a vocabulary and a head per level."""
 
     family = "tiger"
     answers = LISTS
 
     def __init__(self, config: TigerConfig, codes_VQ: Tensor, level_sizes: tuple[int, ...]) -> None:
-        super().__init__()
-        self.config, self.level_sizes = config, tuple(level_sizes)
+        super().__init__(config, codes_VQ, level_sizes)
         self.positions_per_event = len(level_sizes)
-        self.register_buffer("codes_VQ", codes_VQ.clone())
-        first_token_Q = torch.tensor([0, *np.cumsum(level_sizes)[:-1]])
-        self.register_buffer("first_token_Q", first_token_Q, persistent=False)
         self.tokens = nn.Embedding(sum(level_sizes), config.width)
         self.start_D = nn.Parameter(torch.randn(config.width) * 0.02)
         self.dropout = nn.Dropout(config.dropout)
@@ -80,31 +74,6 @@ class Tiger(nn.Module):
         )
         self.heads = nn.ModuleList(nn.Linear(config.width, K, bias=False) for K in level_sizes)
         nn.init.normal_(self.tokens.weight, std=0.02)
-        self._trie: CodeTrie | None = None
-        self._listed = ListedTrie()
-
-    @property
-    def sizes(self) -> dict[str, Any]:
-        """V, and the codes of each level."""
-        return {"num_items": len(self.codes_VQ), "level_sizes": self.level_sizes}
-
-    @classmethod
-    def from_weights(
-        cls, config: TigerConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
-    ) -> "Tiger":
-        """The model that had these tensors, codes among them."""
-        model = cls(config, tensors["codes_VQ"], tuple(sizes["level_sizes"]))
-        model.load_state_dict(tensors)
-        return model
-
-    @property
-    def trie(self) -> CodeTrie:
-        """The semantic IDs that exist, on the model's device."""
-        device = self.codes_VQ.device
-        if self._trie is None or self._trie.device != device:
-            codes = self.codes_VQ.cpu().numpy()
-            self._trie = CodeTrie.from_codes(codes, num_codes=self.level_sizes).to(device)
-        return self._trie
 
     def embed(self, items_BL: Tensor) -> Tensor:
         """Input vectors of histories: the start vector, then Q per item. [B, 1 + L Q, D]."""
