@@ -77,12 +77,12 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
 
 
 def read_movielens(folder: Path) -> Histories:
-    """All ratings as histories, in order of time, then item."""
+    """All ratings as histories, in order of time, then of the file."""
     options = pc.ParseOptions(delimiter="\t")
     rows = pc.read_csv(folder / "ml-100k.inter", parse_options=options).to_pydict()
     user, item = np.array(rows["user_id:token"]), np.array(rows["item_id:token"])
     seconds = np.array(rows["timestamp:float"]).astype(np.int64)
-    order = np.lexsort((item, seconds, user))
+    order = np.lexsort((seconds, user))
     ids, lengths = np.unique(user, return_counts=True)
     return Histories(
         user_ids=ids.astype(str).astype(object),

@@ -28,7 +28,7 @@ FIRST_DAY = date(2024, 1, 1)
 LAST_DAY = FIRST_DAY + timedelta(days=DAYS - 1)
 MAX_EVENTS = 1000
 DAY_US = 86_400 * 10**6
-_ORDER = ["event_time", "item_index", "strength"]
+_ORDER = ["event_time", "tie_order", "item_index", "strength"]
 
 
 def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
@@ -89,6 +89,7 @@ def generate(folder: Path, *, events: int, users: int, items: int) -> None:
                 "item_id": item_ids.take(pa.array(item[order])),
                 "event_time": pa.array(time[order], pa.timestamp("us", tz="UTC")),
                 "strength": pa.array(strength[order]),
+                "tie_order": pa.array(draw.integers(0, 2**63, rows)),
             }
         )
         path = folder / "interactions" / f"{number:02d}.parquet"

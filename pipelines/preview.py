@@ -38,6 +38,7 @@ from pipelines.validation.own_rules import check_own_rules
 ROWS = 1000
 """Rows that are read of each log."""
 SHOWN = 10
+_OF_THE_DELIVERY = ("source_file", "tie_order", "delivery_day", "also_delivered")
 """Rows that are shown as they will be published."""
 _DAY = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
 
@@ -130,11 +131,7 @@ def _preview(
         counts = [(list(group["reasons"]), int(group["rows"])) for group in found]
         if not counts:
             raise DataRefused(f"no rows for {day} in {', '.join(log.files)}")
-        shown = (
-            _told(accepted(events).drop("source_file", "delivery_day", "also_delivered"))
-            .limit(SHOWN)
-            .collect()
-        )
+        shown = _told(accepted(events).drop(*_OF_THE_DELIVERY)).limit(SHOWN).collect()
         time = F.to_date("event_time")
         span = events.agg(F.min(time).alias("first"), F.max(time).alias("last")).first()
         return Preview(

@@ -159,6 +159,13 @@ INTERACTIONS = Contract(
         ),
         Column(name="source_file", type="string", meaning="the raw file the row came from"),
         Column(
+            name="tie_order",
+            type="long",
+            minimum=0,
+            meaning="order among the user's events of the same time: the row's place in its file; "
+            "of rows of several files, a hash of file, user and time first",
+        ),
+        Column(
             name="delivery_day",
             type="date",
             nullable=True,

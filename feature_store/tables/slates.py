@@ -69,8 +69,8 @@ SLATES = Contract(
             name="item_indices",
             type="list<int>",
             minimum=0,
-            meaning="the items in the order shown, each once, at its first place; ties by "
-            "item_index",
+            meaning="the items in the order shown, each once, at its first place; ties as the "
+            "source had them (`interactions.tie_order`)",
         ),
         Column(
             name="strengths",

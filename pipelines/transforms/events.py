@@ -17,7 +17,9 @@ from pipelines.sources.interface import ROW
 
 RAW_CHARS = 4096
 """Characters of a refused row that are kept."""
-_NOT_OF_THE_EVENT = ("day", "source_file", "delivery_day", "also_delivered")
+_NOT_OF_THE_EVENT = ("day", "source_file", "tie_order", "delivery_day", "also_delivered")
+_LINE_BITS, _FILE_BITS = 40, 23
+"""Of `tie_order`: places in files of up to 1 TiB, and what decides between files; with no sign."""
 
 Reason = tuple[Column, str | Column]
 """A condition that, where true, speaks against a row, and its text, or a choice of texts; no text
@@ -92,9 +94,23 @@ def accepted(events: DataFrame) -> DataFrame:
         F.to_date("event_time").alias("day"),
         *(n for n in INTERACTIONS.column_names if n not in _NOT_OF_THE_EVENT),
         F.col(f"{ROW}.source_file").alias("source_file"),
+        tie_order().alias("tie_order"),
         F.col(f"{ROW}.delivery_day").alias("delivery_day"),
         typed(F.create_map(), INTERACTIONS, "also_delivered"),
     )
+
+
+def tie_order() -> Column:
+    """What orders a user's events of the same time: `file · 2^40 + line`.
+
+    `line` is the row's place in its file, because a source that writes one event after the other
+    knows which came first. Files have no such order, and one that follows their names or lengths
+    would be one of items where a source has a file per item: `file` is 23 bits of xxHash64 of
+    source_file, user_id and event_time, another order for every user and time.
+    """
+    file = F.xxhash64(f"{ROW}.source_file", "user_id", "event_time")
+    file = F.shiftleft(file.bitwiseAND(F.lit((1 << _FILE_BITS) - 1)), _LINE_BITS)
+    return file.bitwiseOR(F.col(f"{ROW}.line").bitwiseAND(F.lit((1 << _LINE_BITS) - 1)))
 
 
 def keep_text_of_refused(events: DataFrame) -> DataFrame:

@@ -1,4 +1,4 @@
-"""Users' histories as columns: rows of `user_sequences` without the day.
+"""Users' histories as columns: rows of `user_sequences` without the day, and the order of ties.
 
 `history_merge` makes them of events and of each other. Imports no Spark.
 """
@@ -19,7 +19,10 @@ from feature_store.tables.user_sequences import USER_SEQUENCES
 Longs = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int32]
 
-SCHEMA = pa.schema([field for field in arrow_schema(USER_SEQUENCES) if field.name != "day"])
+ROWS = pa.schema([field for field in arrow_schema(USER_SEQUENCES) if field.name != "day"])
+"""What a table keeps."""
+SCHEMA = ROWS.append(pa.field("tie_orders", pa.list_(pa.int64()), nullable=False))
+"""What moves between tasks."""
 
 
 class UnknownItems(Exception):
@@ -34,8 +37,7 @@ class HistoriesTooShort(Exception):
 class Histories:
     """Histories of U users with N events held in all.
 
-    User u's events lie at [offsets[u], offsets[u + 1]), oldest first, ties in time by item, then
-    by strength.
+    User u's events lie at [offsets[u], offsets[u + 1]), oldest first, ties in time by tie_order.
 
     Args:
         user_ids: Arrow strings, all different. Shape [U].
@@ -43,6 +45,7 @@ class Histories:
         items: item_index. Shape [N].
         strengths: -1 to 3. Shape [N].
         times: microseconds since 1970, UTC. Shape [N].
+        tie_orders: rising among a user's events of the same time. Shape [N].
         num_events: events of each user in all, those that were cut included. Shape [U].
     """
 
@@ -51,6 +54,7 @@ class Histories:
     items: Ints
     strengths: Ints
     times: Longs
+    tie_orders: Longs
     num_events: Longs
 
     @property
@@ -60,22 +64,33 @@ class Histories:
 
     @classmethod
     def from_arrow(cls, rows: pa.RecordBatch) -> "Histories":
-        """Histories of rows of `user_sequences`; other columns are not looked at."""
+        """Histories of rows of `SCHEMA`, or of `user_sequences`, which has no tie_orders.
+
+        There an event's place in its list is as good: events of one time are of one day, and a day
+        is read from histories or from events, never in part from each.
+        """
         offsets = rows["item_indices"].offsets.to_numpy().astype(np.int64)
+        items, has_orders = _elements(rows["item_indices"]), "tie_orders" in rows.schema.names
         return cls(
             user_ids=rows["user_id"],
             offsets=offsets - offsets[0],
-            items=_elements(rows["item_indices"]),
+            items=items,
             strengths=_elements(rows["strengths"]),
             times=_elements(rows["event_times"]).view(np.int64),
+            tie_orders=_elements(rows["tie_orders"]) if has_orders else np.arange(len(items)),
             num_events=rows["num_events"].to_numpy(),
         )
 
     def to_arrow(self) -> pa.RecordBatch:
-        """The same as rows of `user_sequences` without the day, in this order of users."""
+        """The same as rows of `SCHEMA`, in this order of users."""
         offsets = pa.array(self.offsets.astype(np.int32))
         times = pa.array(self.times).view(pa.timestamp("us", tz="UTC"))
-        lists = {"item_indices": self.items, "strengths": self.strengths, "event_times": times}
+        lists = {
+            "item_indices": self.items,
+            "strengths": self.strengths,
+            "event_times": times,
+            "tie_orders": self.tie_orders,
+        }
         columns = {
             "user_id": self.user_ids,
             "num_events": pa.array(self.num_events),
@@ -96,6 +111,7 @@ class Histories:
             items=self.items[rows],
             strengths=self.strengths[rows],
             times=self.times[rows],
+            tie_orders=self.tie_orders[rows],
             num_events=self.num_events[users],
         )
 
@@ -108,6 +124,7 @@ class Histories:
             items=self.items[first:last],
             strengths=self.strengths[first:last],
             times=self.times[first:last],
+            tie_orders=self.tie_orders[first:last],
             num_events=self.num_events[start:stop],
         )
 
@@ -133,6 +150,7 @@ class Histories:
             items=self.items[early],
             strengths=self.strengths[early],
             times=self.times[early],
+            tie_orders=self.tie_orders[early],
             num_events=self.num_events - (held - kept),
         )
 

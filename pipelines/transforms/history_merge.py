@@ -1,9 +1,10 @@
 """The one operation on histories: group events by user, keep the last ones.
 
 Merging is associative and commutative, `last K of (last K of A ∪ last K of B) = last K of (A ∪ B)`,
-because (time, item_index, strength) orders a user's events completely: events that tie in all three
-are the same. So events may be collapsed where they are read, batch by batch, and merged after the
-shuffle in any grouping and any order; yesterday's rows are simply one more part. Imports no Spark.
+because (time, tie_order, item_index, strength) orders a user's events completely: events that tie
+in all four are the same. So events may be collapsed where they are read, batch by batch, and merged
+after the shuffle in any grouping and any order; yesterday's rows are simply one more part. Imports
+no Spark.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ def from_events(
     """Histories of these events alone.
 
     Args:
-        events: user_id, item_id, event_time, strength; ids as strings or dictionaries.
+        events: user_id, item_id, event_time, tie_order, strength; ids as strings or dictionaries.
         catalogue: item_id → item_index.
         max_events: events kept per user.
         minimum_strength: events below are left out, also from `num_events`.
@@ -43,6 +44,7 @@ def from_events(
         items=catalogue.indices_of(_one_dictionary(events["item_id"])),
         strengths=events["strength"].to_numpy(),
         times=events["event_time"].to_numpy().view(np.int64),
+        tie_orders=events["tie_order"].to_numpy(),
         num_events=np.bincount(codes, minlength=len(users.dictionary)),
         max_events=max_events,
     )
@@ -65,6 +67,7 @@ def merge(parts: Sequence[Histories], *, max_events: int) -> Histories:
         items=np.concatenate([part.items for part in parts]),
         strengths=np.concatenate([part.strengths for part in parts]),
         times=np.concatenate([part.times for part in parts]),
+        tie_orders=np.concatenate([part.tie_orders for part in parts]),
         num_events=num_events,
         max_events=max_events,
     )
@@ -100,6 +103,7 @@ def _group(
     items: Ints,
     strengths: Ints,
     times: Longs,
+    tie_orders: Longs,
     num_events: Longs,
     max_events: int,
 ) -> Histories:
@@ -109,7 +113,7 @@ def _group(
     place = np.zeros(len(user_ids), np.int64)
     place[by_id] = np.arange(len(by_id))
     users = place[codes]
-    order = _chronological(users, times, items, strengths)
+    order = _chronological(users, times, ties=(tie_orders, items, strengths))
     counts = np.bincount(users, minlength=len(by_id))
     if len(order) and counts.max() > max_events:
         kept = np.minimum(counts, max_events)
@@ -121,12 +125,16 @@ def _group(
         items=items[order],
         strengths=strengths[order],
         times=times[order],
+        tie_orders=tie_orders[order],
         num_events=num_events[by_id],
     )
 
 
-def _chronological(users: Longs, times: Longs, items: Ints, strengths: Ints) -> Longs:
-    """Places of the events in the order of user, time, item, strength.
+def _chronological(users: Longs, times: Longs, *, ties: tuple[Longs, Ints, Ints]) -> Longs:
+    """Places of the events in the order of user, time, and, where they are equal, of `ties`.
+
+    The last two of tie_order, item and strength decide where two files' rows have the same
+    tie_order, once in some millions of ties: rows must not depend on who reads which file.
 
     User and time are packed into one integer and sorted stably: numpy's stable sort runs through
     input that is sorted already, or made of a few sorted runs, in little more than one pass, and
@@ -138,7 +146,7 @@ def _chronological(users: Longs, times: Longs, items: Ints, strengths: Ints) -> 
     earliest = times.min()
     span = int(times.max()) - int(earliest) + 1
     if (int(users.max()) + 1) * span > np.iinfo(np.int64).max:
-        return np.lexsort((strengths, items, times, users))
+        return np.lexsort((*reversed(ties), times, users))
     key = users * span + (times - earliest)
     order = np.argsort(key, kind="stable")
     key = key[order]
@@ -146,7 +154,7 @@ def _chronological(users: Longs, times: Longs, items: Ints, strengths: Ints) -> 
     if same.any():
         tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
         rows = order[tied]
-        order[tied] = rows[np.lexsort((strengths[rows], items[rows], key[tied]))]
+        order[tied] = rows[np.lexsort((*(tie[rows] for tie in reversed(ties)), key[tied]))]
     return order
 
 

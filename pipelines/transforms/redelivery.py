@@ -15,7 +15,7 @@ from pipelines.schema import spark_type
 LOG = "log"
 """What stands for the day of a delivery in `also_delivered`, where a log of all days is one."""
 FATES = ("added", "corrected", "unchanged", "withdrawn", "kept")
-_VERSION = ("source_file", "signals", "strength", "dwell_seconds")
+_VERSION = ("source_file", "tie_order", "signals", "strength", "dwell_seconds")
 """What two deliveries may say differently of one event."""
 _EPOCH_DAY = "1970-01-01"
 
@@ -32,9 +32,9 @@ def merge_deliveries(
     """Every event of the days at hand once, and what becomes of it.
 
     Of the rows of one delivery with equal key the strongest counts, then the one with the longest
-    dwell (none is shortest), then by signals and source_file, which leaves no tie between rows
-    that differ. Of several deliveries the last day's stands; a log stands behind all of them. Null
-    request_id and position are equal to null.
+    dwell (none is shortest), then by signals, source_file and tie_order, which leaves no tie
+    between rows that differ. Of several deliveries the last day's stands; a log stands behind all
+    of them. Null request_id and position are equal to null.
 
     Args:
         fresh: rows of `interactions` as the run's deliveries hold them, with copies; their
@@ -66,6 +66,7 @@ def merge_deliveries(
         F.col("dwell_seconds").desc_nulls_last(),
         F.map_entries("signals"),
         F.col("source_file"),
+        F.col("tie_order"),
     )
     newest_first = Window.partitionBy(*event).orderBy("_replaced", "_age", *best_first)
     all_of_event = newest_first.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)

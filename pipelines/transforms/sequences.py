@@ -33,6 +33,7 @@ from feature_store.storage import Folder
 from feature_store.tables.user_sequences import USER_SEQUENCES
 from pipelines.errors import DataRefused
 from pipelines.transforms.histories import (
+    ROWS,
     SCHEMA,
     Catalogue,
     Histories,
@@ -43,7 +44,7 @@ from pipelines.transforms.history_merge import EVENTS_AT_ONCE, from_events, merg
 
 MOST_BUCKETS = 1000
 _IDS = ["user_id", "item_id"]
-_EVENTS = [*_IDS, "event_time", "strength"]
+_EVENTS = [*_IDS, "event_time", "tie_order", "strength"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,7 @@ class _Collapse:
         for file in files.histories[number :: self.tasks]:
             rows = max(EVENTS_AT_ONCE // self.build.max_events, 1)
             for batch in _open(self.build.folder, file).iter_batches(
-                rows, columns=SCHEMA.names, use_threads=False
+                rows, columns=ROWS.names, use_threads=False
             ):
                 histories = Histories.from_arrow(batch)
                 if files.histories_before is not None:
@@ -162,7 +163,7 @@ class _Write:
     def __call__(self, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for histories in merge_stream(_unpack(rows), max_events=self.build.max_events):
             histories.require_complete(self.build.max_events)
-            self._write(histories.to_arrow())
+            self._write(histories.to_arrow().select(ROWS.names))
             yield pa.record_batch({"users": pa.array([len(histories.user_ids)], pa.int64())})
 
     def _write(self, rows: pa.RecordBatch) -> None:

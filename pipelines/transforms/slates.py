@@ -15,7 +15,8 @@ from pipelines.config import Slates
 
 MINIMUM_ITEMS = 2
 _EVENT = (
-    "user_id", "item_index", "event_time", "request_id", "position", "strength", "dwell_seconds"
+    "user_id", "item_index", "event_time", "request_id", "position", "tie_order", "strength",
+    "dwell_seconds",
 )  # fmt: skip
 _GROUP = ["user_id", "day", "source", "group"]
 _SECONDS_PER_DAY = 86_400
@@ -50,8 +51,8 @@ def group_events(events: DataFrame, config: Slates) -> DataFrame:
     """Events with the group that each belongs to.
 
     Args:
-        events: user_id, item_index, event_time, request_id, position, strength, dwell_seconds;
-            other columns are dropped.
+        events: user_id, item_index, event_time, request_id, position, tie_order, strength,
+            dwell_seconds; other columns are dropped.
         config: how sessions are cut.
     Returns:
         These, and `day`, `source` and `group` (text; with user, day and source it is the
@@ -85,13 +86,13 @@ def gather_groups(events: DataFrame) -> DataFrame:
     An item that comes again keeps its first place, and gets its strongest feedback (a dislike is
     stronger than an exposure, any interest is stronger than a dislike) and its longest dwell.
     Order: within a request by position, then time; in a session by time, then position; ties by
-    item_index.
+    tie_order.
 
     Args:
         events: as `group_events` returns them.
     Returns:
-        user_id, day, source, group, shown: list of (first, second, item_index, strength,
-        dwell_seconds, started_at, ended_at).
+        user_id, day, source, group, shown: list of (first, second, tie_order, item_index,
+        strength, dwell_seconds, started_at, ended_at).
     """
     time = F.unix_micros("event_time")
     position = F.coalesce(F.col("position"), F.lit(_NO_POSITION)).cast("long")
@@ -102,6 +103,7 @@ def gather_groups(events: DataFrame) -> DataFrame:
             F.struct(
                 F.when(by_position, position).otherwise(time).alias("first"),
                 F.when(by_position, time).otherwise(position).alias("second"),
+                "tie_order",
             )
         ).alias("place"),
         F.when(strongest > 0, strongest).otherwise(F.min("strength")).alias("strength"),
@@ -110,8 +112,8 @@ def gather_groups(events: DataFrame) -> DataFrame:
         F.max("event_time").alias("ended_at"),
     )
     shown = F.struct(
-        "place.first", "place.second", "item_index", "strength", "dwell_seconds",
-        "started_at", "ended_at",
+        "place.first", "place.second", "place.tie_order", "item_index", "strength",
+        "dwell_seconds", "started_at", "ended_at",
     )  # fmt: skip
     return items.groupBy(*_GROUP).agg(F.array_sort(F.collect_list(shown)).alias("shown"))
 

@@ -1,5 +1,6 @@
 """Events and what their histories must be, worked out row by row."""
 
+import zlib
 from collections import defaultdict
 from datetime import UTC, date, datetime
 
@@ -23,7 +24,7 @@ def at(day, second=0):
 
 
 def event_table(rows):
-    """Arrow columns of (user, item, microseconds, strength) rows."""
+    """Arrow columns of (user, item, microseconds, strength) rows, with their `tie_order`."""
     users, items, times, strengths = zip(*rows, strict=True) if rows else ((), (), (), ())
     return pa.table(
         {
@@ -31,8 +32,14 @@ def event_table(rows):
             "item_id": pa.array(items, pa.string()),
             "event_time": pa.array([int(time) for time in times], pa.timestamp("us", tz="UTC")),
             "strength": pa.array(strengths, pa.int32()),
+            "tie_order": pa.array(map(tie_order, rows), pa.int64()),
         }
     )
+
+
+def tie_order(row):
+    """A row's `tie_order` unlike the order of ids; rows of the same time share one at times."""
+    return zlib.crc32(repr(row).encode()) % 97
 
 
 def interactions(rows):
@@ -76,11 +83,12 @@ def expected(rows, *, max_events=1000, minimum_strength=-1):
     by_user = defaultdict(list)
     for user, item, time, strength in rows:
         if strength >= minimum_strength:
-            by_user[user].append((int(time), INDEX[item], strength))
+            order = tie_order((user, item, time, strength))
+            by_user[user].append((int(time), order, INDEX[item], strength))
     found = {}
     for user, events in sorted(by_user.items()):
         last = sorted(events)[-max_events:]
-        times, items, strengths = (list(column) for column in zip(*last, strict=True))
+        times, _, items, strengths = (list(column) for column in zip(*last, strict=True))
         found[user] = (items, strengths, times, len(events))
     return found
 

@@ -107,6 +107,7 @@ class World:
                 "strength": pa.array(strengths, pa.int32()),
                 "dwell_seconds": pa.nulls(number, pa.float32()),
                 "source_file": ["raw.csv"] * number,
+                "tie_order": range(number),
                 "delivery_day": pa.array([on] * number, pa.date32()),
                 "also_delivered": pa.array([[]] * number, pa.map_(pa.string(), pa.string())),
             }

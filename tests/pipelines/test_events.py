@@ -46,7 +46,7 @@ def utc(*parts):
     return datetime(*parts, tzinfo=UTC)
 
 
-def raw(spark, cells, problems=None, day=DAY):
+def raw(spark, cells, problems=None, day=DAY, file="f.csv"):
     """Raw rows as `read_rows` gives them; `problems` by place of the row."""
     schema = ", ".join(f"{name} string" for name in NAMES)
     row = (
@@ -54,14 +54,14 @@ def raw(spark, cells, problems=None, day=DAY):
         "problem: string>"
     )
     rows = [
-        (*cell, ("f.csv", day, place, "|".join(map(str, cell)), (problems or {}).get(place)))
+        (*cell, (file, day, place, "|".join(map(str, cell)), (problems or {}).get(place)))
         for place, cell in enumerate(cells)
     ]
     return spark.createDataFrame(rows, f"{schema}, {ROW} {row}")
 
 
-def judged(spark, cells, **options):
-    events = parse_events(raw(spark, cells), MAPPING, RULES)
+def judged(spark, cells, *, file="f.csv", **options):
+    events = parse_events(raw(spark, cells, file=file), MAPPING, RULES)
     options = {"earliest": date(1990, 1, 1)} | options
     return keep_text_of_refused(judge_events(events, **options))
 
@@ -83,6 +83,22 @@ def test_a_raw_row_becomes_an_event_with_typed_columns(spark):
     assert (sparse.request_id, sparse.position, sparse.dwell_seconds) == (None, None, None)
     assert sparse.signals == {"click": "1"}
     assert sparse.strength == 1
+
+
+def test_ties_are_in_the_order_of_the_file_and_files_in_another_one_for_every_user(spark):
+    users = [f"u{number}" for number in range(40)]
+    cells = [with_(user=user, item=item) for item in ("i9", "i1", "i5") for user in users]
+    rows = accepted(judged(spark, cells, file="a.csv")).unionByName(
+        accepted(judged(spark, cells, file="b.csv"))
+    )
+    in_turn = rows.orderBy("user_id", "tie_order").collect()
+    assert {row.tie_order >= 0 for row in in_turn} == {True}
+    told = {user: [r for r in in_turn if r.user_id == user] for user in users}
+    files = ["".join(row.source_file[0] for row in of_user) for of_user in told.values()]
+    assert set(files) == {"aaabbb", "bbbaaa"}
+    assert 8 <= files.count("aaabbb") <= 32
+    items = {tuple(row.item_id for row in of_user) for of_user in told.values()}
+    assert items == {("i9", "i1", "i5") * 2}
 
 
 REASONS = {

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.transforms import history_merge as module
 from pipelines.transforms.histories import (
+    ROWS,
     SCHEMA,
     Histories,
     HistoriesTooShort,
@@ -23,6 +24,7 @@ from tests.pipelines.sequence_world import (
     event_table,
     expected,
     random_events,
+    tie_order,
 )
 
 
@@ -32,18 +34,43 @@ def collapse(rows, *, max_events=1000, minimum_strength=-1):
     )
 
 
-def test_a_history_is_oldest_first_with_ties_by_item_index_then_strength():
+def test_a_history_is_oldest_first_with_ties_as_the_source_had_them():
     rows = [
         ("b", "i3", at(2), 1),
         ("a", "i1", at(1, 5), 2),
-        ("a", "i2", at(1, 5), 0),  # same second; i2 has the lower index
+        ("a", "i2", at(1, 5), 0),  # same second
         ("a", "i7", at(1, 1), 3),
         ("a", "i1", at(1, 5), -1),  # same second and item
     ]
-    assert as_dict(collapse(rows).to_arrow()) == {
-        "a": ([32, 37, 38, 38], [3, 0, -1, 2], [at(1, 1), at(1, 5), at(1, 5), at(1, 5)], 4),
-        "b": ([INDEX["i3"]], [1], [at(2)], 1),
-    }
+    events = event_table(rows)
+    for orders in ([9, 3, 1, 8, 2], [9, 1, 3, 8, 2]):
+        place = events.column_names.index("tie_order")
+        placed = events.set_column(place, "tie_order", pa.array(orders))
+        found = from_events(placed, CATALOGUE, max_events=9, minimum_strength=-1)
+        in_turn = [rows[n] for n in (3, *sorted((1, 2, 4), key=orders.__getitem__))]
+        assert as_dict(found.to_arrow()) == {
+            "a": (
+                [INDEX[row[1]] for row in in_turn],
+                [row[3] for row in in_turn],
+                [at(1, 1), at(1, 5), at(1, 5), at(1, 5)],
+                4,
+            ),
+            "b": ([INDEX["i3"]], [1], [at(2)], 1),
+        }
+
+
+def test_events_that_all_have_one_time_are_cut_and_merged_in_the_order_of_the_source():
+    rows = [("a", f"i{number}", at(1), 1) for number in range(30)] + [("b", "i1", at(1), 1)]
+    parts = [collapse(rows[start::3], max_events=7) for start in range(3)]
+    assert as_dict(merge(parts, max_events=7).to_arrow()) == expected(rows, max_events=7)
+
+
+def test_rows_of_the_table_keep_their_order_of_ties_when_later_days_are_merged_with_them():
+    rows = random_events(300, users=5, seed=4, days=6, seconds=2)
+    table = collapse([row for row in rows if row[2] < at(4)]).to_arrow().select(ROWS.names)
+    later = collapse([row for row in rows if row[2] >= at(4)])
+    merged = merge([later, Histories.from_arrow(table)], max_events=1000)
+    assert as_dict(merged.to_arrow()) == expected(rows)
 
 
 def test_only_the_last_events_stay_and_all_are_counted():
@@ -91,7 +118,8 @@ def test_times_too_far_apart_to_be_packed_with_the_user_are_sorted_all_the_same(
     found = collapse(rows)
     assert found.user_ids.to_pylist() == ["a", "b"]
     assert found.times.tolist() == [0, far, far, far]
-    assert found.items.tolist() == [INDEX[item] for item in ("i2", "i1", "i3", "i1")]
+    tied = sorted((rows[1], rows[3]), key=tie_order)
+    assert found.items.tolist() == [INDEX[row[1]] for row in (rows[2], rows[0], *tied)]
 
 
 def test_ids_read_as_dictionaries_with_unused_and_repeated_values_give_the_same():
@@ -163,6 +191,7 @@ def test_a_user_with_a_million_events_never_holds_more_than_the_bound(monkeypatc
                         ),
                         "item_id": pa.array(["i5"] * 5_000),
                         "event_time": pa.array(times, pa.timestamp("us", tz="UTC")),
+                        "tie_order": pa.array(np.zeros(5_000, np.int64)),
                         "strength": pa.array(np.ones(5_000, np.int32)),
                     }
                 ),

@@ -28,6 +28,7 @@ def said(user="u1", *, by=DAY, also=None, **changes):
         "strength": 1,
         "dwell_seconds": None,
         "source_file": f"{by}.csv",
+        "tie_order": 7,
         "delivery_day": by,
         "also_delivered": also or {},
     }
@@ -51,7 +52,8 @@ def test_of_a_deliverys_rows_with_one_key_the_strongest_then_the_longest_counts(
         said("dwell", dwell_seconds=2.0),
         said("dwell", dwell_seconds=None),
         said("tie", source_file="b.csv"),
-        said("tie", source_file="a.csv"),
+        said("tie", source_file="a.csv", tie_order=9),
+        said("tie", source_file="a.csv", tie_order=8),
         said("place", position=0),
         said("place", position=1),
     ]
@@ -63,7 +65,8 @@ def test_of_a_deliverys_rows_with_one_key_the_strongest_then_the_longest_counts(
             assert rows_by_event["strength", None].strength == 3
             assert rows_by_event["dwell", None].dwell_seconds == 2.0
             assert rows_by_event["tie", None].source_file == "a.csv"
-            assert rows_by_event["tie", None]["_copies"] == 2
+            assert rows_by_event["tie", None].tie_order == 8
+            assert rows_by_event["tie", None]["_copies"] == 3
 
 
 def test_a_delivery_says_anew_what_it_said_before(spark):
@@ -96,7 +99,7 @@ def test_the_last_days_delivery_stands_and_the_others_are_kept_behind_it(spark):
     for row in (early, late):
         assert (row.delivery_day, row.strength, row.source_file) == (NEXT, 1, f"{NEXT}.csv")
         assert {day: json.loads(text) for day, text in row.also_delivered.items()} == {
-            str(DAY): {"source_file": f"{DAY}.csv", "signals": {}, "strength": 3}
+            str(DAY): {"source_file": f"{DAY}.csv", "tie_order": 7, "signals": {}, "strength": 3}
         }
     assert (early["_fate"], late["_fate"]) == ("unchanged", "corrected")
 
@@ -181,7 +184,7 @@ def test_any_order_of_deliveries_and_redeliveries_ends_in_what_was_said_last(spa
     for row in rows:
         name, _, event = row[1].partition("-")
         dwell = -1.0 if row[8] is None else row[8]
-        found.setdefault(name, {})[event] = (row[10], row[7], dwell)
+        found.setdefault(name, {})[event] = (row[11], row[7], dwell)
     assert found == {
         name: stands for name, steps in scenarios.items() if (stands := stated_meaning(steps))
     }

@@ -71,12 +71,12 @@ def read(folder):
 def test_events_of_several_files_become_one_history_a_user(build, write):
     files = write(
         [("a", "i1", at(2), 1), ("b", "i1", at(1), 0)],
-        [("a", "i2", at(1), 2), ("a", "i3", at(2), 3)],
+        [("a", "i2", at(1), 2), ("a", "i3", at(3), 3)],
     )
     users, folder = build(files)
     assert users == 2
     assert read(folder) == {
-        "a": ([37, 36, 38], [2, 3, 1], [at(1), at(2), at(2)], 3),
+        "a": ([37, 38, 36], [2, 1, 3], [at(1), at(2), at(3)], 3),
         "b": ([38], [0], [at(1)], 1),
     }
 

@@ -20,13 +20,15 @@ pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 NOON = datetime(2024, 5, 7, 12, tzinfo=UTC)
 SCHEMA = (
     "user_id string, item_index int, event_time timestamp, request_id string, position int, "
-    "strength int, dwell_seconds float"
+    "tie_order long, strength int, dwell_seconds float"
 )
 
 
-def event(item, minute=0.0, strength=0, *, user="u", request=None, position=None, dwell=None):
+def event(
+    item, minute=0.0, strength=0, *, user="u", request=None, position=None, tie=0, dwell=None
+):
     time = NOON + timedelta(minutes=minute)
-    return (user, item, time, request, position, strength, dwell)
+    return (user, item, time, request, position, tie, strength, dwell)
 
 
 @pytest.fixture
@@ -114,9 +116,17 @@ def test_requests_are_slates_in_their_order_and_the_rest_are_sessions(build):
     ]
 
 
-def test_events_of_the_same_time_are_in_the_order_of_position_then_of_the_item(build):
-    at_once = [event(5), event(3), event(9, position=1), event(8, position=0), event(1, 1)]
-    assert items(build(at_once)) == [[8, 9, 3, 5, 1]]
+def test_events_of_the_same_time_are_in_the_order_of_position_then_of_the_source(build):
+    at_once = [
+        *(event(5, tie=7), event(3, tie=8), event(4, tie=6)),
+        *(event(9, position=1, tie=1), event(8, position=0, tie=2), event(1, 1, tie=0)),
+    ]
+    assert items(build(at_once)) == [[8, 9, 4, 5, 3, 1]]
+
+
+def test_a_request_that_logs_no_positions_is_in_the_order_of_the_source(build):
+    shown = [event(item, request="r", tie=tie) for item, tie in ((1, 3), (2, 1), (3, 2))]
+    assert items(build([*shown, event(2, request="r", tie=9)])) == [[2, 3, 1]]
 
 
 def test_an_item_that_comes_again_keeps_its_place_and_its_strongest_feedback(build):
