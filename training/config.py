@@ -11,6 +11,7 @@ from training.preset_rules import RULES
 from training.preset_sections import choice, overrides_by, settings_by, settings_of
 from training.settings import FAMILIES, TOKENIZERS
 from training.settings.alignment import AlignmentConfig
+from training.settings.spec import AskedAt
 
 # Made from what is installed. A type checker sees what a validated value is.
 if TYPE_CHECKING:
@@ -139,6 +140,11 @@ class Evaluation(Section):
 
     protocol: Literal["rolling", "leave_last_out"] = "rolling"
     """`rolling`: the last days are held out; `leave_last_out`: each user's last event."""
+    asked_at: AskedAt | None = None
+    """When the lists and slates that decide are asked for. `day_end`: once for all targets of a
+    user and a day, at the midnight (UTC) before that day, as a table of recommendations is served;
+    `event`: before each event, told its time. null: `day_end` under rolling, else `event`. The
+    report has lists asked for at the other moment, too."""
     holdout_days: int | None = Field(default=None, ge=1)
     """rolling: the last days, whose events no weight has seen; null: a fifth of the days that the
     log holds, at most 28."""
@@ -169,6 +175,11 @@ class Evaluation(Section):
     """Users with at most so many training events are the slice `light`."""
     seed: int = 0
     """Of the bootstrap."""
+
+    @property
+    def moment(self) -> AskedAt:
+        """`asked_at`, or what the protocol makes of null."""
+        return self.asked_at or ("day_end" if self.protocol == "rolling" else "event")
 
 
 class Gate(Section):

@@ -1,14 +1,16 @@
 """Boards over a catalogue of six items, asked of a model that always says the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from training.data.histories import DAY, Histories
+from training.data.histories import DAY, SECOND, Histories
 from training.data.queries import Queries, TopK
-from training.data.splits import split_leave_last_out
+from training.data.splits import Targets, split_leave_last_out
 from training.evaluation.boards import BOARDS, boards_of
 from training.evaluation.boards.interface import HeldOut, Terms
-from training.evaluation.metrics import METRICS, metric_of
+from training.evaluation.metrics import METRICS, metric_of, names_of
 
 SAYS = [4, 2, 0]
 TERMS = Terms(
@@ -28,15 +30,16 @@ class Parrot:
 
     def __init__(self, answers=("lists", "feedback", "slates"), codes_VQ=None):
         self.answers, self.codes_VQ = frozenset(answers), codes_VQ
-        self.filtered = []
+        self.filtered, self.read = [], []
 
-    def queries(self, histories, user_T, position_T, *, exclude_seen):
+    def queries(self, histories, questions, *, exclude_seen):
         self.filtered.append(exclude_seen)
-        for row in range(len(user_T)):
-            yield Queries.at(
-                histories, user_T[row : row + 1], position_T[row : row + 1],
-                max_history=5, exclude_seen=exclude_seen,
-            )  # fmt: skip
+        for row in range(len(questions)):
+            one = Queries.of(
+                histories, questions.rows(row, row + 1), max_history=5, exclude_seen=exclude_seen
+            )
+            self.read.append((one.items_BL[0].tolist(), int(one.asked_at_B[0]) / (DAY / SECOND)))
+            yield one
 
     def recommend(self, queries, k):
         items = np.tile(np.array(SAYS[:k], dtype=np.int32), (len(queries), 1))
@@ -72,7 +75,8 @@ def test_a_board_has_the_name_of_its_metrics_board():
 
 
 def test_a_day_without_slates_has_no_board_of_them(held_out):
-    assert [found.name for found in boards_of(held_out, TERMS)] == ["lists", "feedback"]
+    there = ["lists", "feedback", "day_end_lists"]
+    assert [found.name for found in boards_of(held_out, TERMS)] == there
     nothing = held_out.lists.where(np.zeros(4, dtype=bool))
     empty = HeldOut(held_out.train, nothing, nothing, None, None)
     assert boards_of(empty, TERMS) == []
@@ -107,6 +111,49 @@ def test_lists_of_a_model_without_semantic_ids_are_read_by_the_challengers(held_
 
 def print_nothing(_):
     pass
+
+
+def at_day_end(held_out):
+    return replace(held_out, lists=replace(held_out.lists, asked_at="day_end"))
+
+
+def test_at_the_days_end_a_list_is_made_once_for_a_person_and_a_day(held_out):
+    histories = held_out.lists.histories
+    times = np.array([0.1, 1.2, 1.9, 0.5, 0.7, 2.0, 3.3, 3.4, 3.5, 0.0, 1.0, 1.5]) * DAY
+    histories = replace(histories, times=times.astype(np.int64))
+    # Of each person the last two events: on days 1 and 1, 0 and 2, 3 and 3, 1 and 1.
+    targets = Targets(histories, np.repeat(np.arange(4), 2), np.tile([1, 2], 4))
+    served = at_day_end(replace(held_out, lists=targets))
+    model, progress, asked = Parrot(), [], board("lists", served)
+    measured = asked.measure(model, progress.append)
+    assert model.read == [([1], 1), ([], 0), ([3, 1], 2), ([], 3), ([5], 1)]
+    assert progress == [1, 2, 3, 4, 5] and len(asked) == 5
+    # Person by person the items are 3 and 4, 1 and 2, 3 and 5, 1 and 0; lists say 4, 2, 0.
+    assert measured.samples["all"].points()["hr@1"] == pytest.approx((1 / 2) / 4)
+    assert measured.samples["all"].points()["hr@3"] == pytest.approx((3 / 2) / 4)
+    assert [found.name for found in boards_of(served, TERMS)][-1] == "event_lists"
+
+
+def test_lists_at_the_other_moment_have_metrics_of_their_own(held_out):
+    model = Parrot()
+    other = board("event_lists", at_day_end(held_out))
+    measured = other.measure(model, print_nothing)
+    means = measured.samples["all"].points()
+    assert list(measured.samples) == ["all"]
+    assert means["event_hr@1"] == 0.25 and means["event_hr@3"] == 0.75
+    assert measured.names == tuple(names_of("event_lists", (1, 3)))
+    assert {metric_of(name).board for name in measured.names} == {"event_lists"}
+    assert [asked_at for _, asked_at in model.read] == [2] * 4
+    assert board("event_lists", held_out) is None
+
+
+def test_a_log_of_one_day_has_no_lists_of_the_days_end(held_out):
+    histories = held_out.lists.histories
+    at_once = replace(histories, times=np.full(12, DAY + 7))
+    lists = replace(held_out.lists, histories=at_once)
+    assert board("day_end_lists", replace(held_out, lists=lists)) is None
+    found = [one.name for one in boards_of(replace(held_out, lists=lists), TERMS)]
+    assert found == ["lists", "feedback"]
 
 
 def test_feedback_is_asked_without_a_filter_and_kept(held_out):

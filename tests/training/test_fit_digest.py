@@ -45,6 +45,7 @@ FITS_AGAIN = {
     "training.minimum_strength": 2,
     "training.overrides": {"popularity": {"max_history": 11}},
     "evaluation.protocol": "leave_last_out",
+    "evaluation.asked_at": "event",
     "evaluation.holdout_days": 6,
     "evaluation.validation_days": 3,
     "evaluation.exclude_seen": False,

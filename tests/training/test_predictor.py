@@ -9,6 +9,7 @@ from tests import recommender_world
 from tests.recommender_world import ITEM_IDS, NUM_ITEMS, NUM_KINDS, trained_bundle
 from training import inference
 from training.data.histories import SECOND, Histories
+from training.data.splits import Targets
 from training.models.interface import PAD, Queries
 from training.registry import model_predictor as module
 from training.registry.model_predictor import on_all_cores
@@ -133,7 +134,8 @@ def test_contexts_come_in_parts_and_in_order(predictor, monkeypatch):
     known = Histories.from_arrow(recommender_world.histories())
     users, positions = np.array([0, 0, 3, 5, 7]), np.array([2, 9, 24, 1, 3])
     monkeypatch.setattr(module, "_ROWS", 2)
-    parts = [*predictor.queries(known, users, positions, exclude_seen=False)]
+    targets = Targets(known, users, positions)
+    parts = [*predictor.queries(known, targets.questions, exclude_seen=False)]
     assert [len(part) for part in parts] == [2, 2, 1]
     whole = predictor.ask(known).queries(
         users, positions, max_history=predictor.max_history, exclude_seen=False
@@ -146,7 +148,8 @@ def test_contexts_come_in_parts_and_in_order(predictor, monkeypatch):
 def test_a_model_that_cannot_rank_answers_no_feedback(predictor):
     assert predictor.answers == {"lists", "slates"} and predictor.codes_VQ is None
     known = Histories.from_arrow(recommender_world.histories())
-    queries = next(predictor.queries(known, np.array([0]), np.array([3]), exclude_seen=False))
+    targets = Targets(known, np.array([0]), np.array([3]))
+    queries = next(predictor.queries(known, targets.questions, exclude_seen=False))
     with pytest.raises(
         ValueError, match="answers lists and slates, not feedback: ask another model"
     ):

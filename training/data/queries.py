@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from training.data.histories import SECOND, Histories
+from training.data.questions import Questions
 from training.data.splits import Targets
 
 PAD = -1
@@ -26,8 +27,8 @@ class Queries:
         strengths_BL: feedback of each event, int8 from -1 to 3; 0 beyond a row's end.
         times_BL: when each happened, seconds since 1970 (UTC), int64; beyond a row's end the time
             of the question, so that what follows the last event is the question.
-        asked_at_B: when the question is asked, seconds, int64: the time of the event to be
-            predicted where it is known, else of the last event.
+        asked_at_B: when the question is asked, seconds, int64: the midnight at which the answer is
+            fixed, or the time of the event to be predicted where it is known, else of the last one.
         lengths_B: events of each context, int64, 0 to L.
         excluded: items that may not be answered, int32; context b owns
             `excluded_offsets[b]` to `excluded_offsets[b + 1]`.
@@ -96,6 +97,20 @@ class Queries:
             lengths_B,
             histories.items[events],
             offsets,
+        )
+
+    @classmethod
+    def of(
+        cls, histories: Histories, questions: Questions, *, max_history: int, exclude_seen: bool
+    ) -> "Queries":
+        """Queries of some questions about `histories`; the limits are those of `at`."""
+        return cls.at(
+            histories,
+            questions.user_G,
+            questions.position_G,
+            max_history=max_history,
+            exclude_seen=exclude_seen,
+            asked_at=questions.asked_at_G,
         )
 
     def rows(self, start: int, stop: int) -> "Queries":
@@ -215,13 +230,12 @@ class TopK:
 def queries_of(
     targets: Targets, *, max_history: int, exclude_seen: bool, rows: int = 4096
 ) -> Iterator[Queries]:
-    """The queries of targets in order, at most `rows` at a time."""
-    for start in range(0, len(targets), rows):
-        part = slice(start, start + rows)
-        yield Queries.at(
+    """The query of each target in order, at most `rows` at a time."""
+    questions = targets.questions.each()
+    for start in range(0, len(questions), rows):
+        yield Queries.of(
             targets.histories,
-            targets.user[part],
-            targets.position[part],
+            questions.rows(start, start + rows),
             max_history=max_history,
             exclude_seen=exclude_seen,
         )

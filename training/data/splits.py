@@ -1,7 +1,7 @@
 """Which events train, and which are predicted: the two protocols of the evaluation.
 
-rolling (production): the last days are held out; a held-out event is predicted from all events
-before it, held-out ones included, by weights that saw nothing of those days.
+rolling (production): the last days are held out; a held-out event is predicted from the events
+before it, or before its day, held-out ones included, by weights that saw nothing of those days.
 leave_last_out (papers): each user's last event is the test, the one before it the validation.
 """
 
@@ -14,6 +14,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from training.data.histories import DAY, Histories
+from training.data.questions import Questions
+from training.settings.spec import AskedAt
 
 LONGEST_HOLDOUT_DAYS = 28
 """Held out where the preset doesn't say and the log is long enough."""
@@ -40,7 +42,7 @@ NO_DATA: Data = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Targets:
-    """T events to predict, each from all events of its user before it.
+    """T events to predict, each from what was known of its user when it was asked for.
 
     Attributes:
         histories: what the queries are read from: complete, held-out events included.
@@ -48,12 +50,14 @@ class Targets:
         position: the event's place in its user's history, int64, shape [T].
         slices: named subsets, bool, shape [T]: `new_items` (never seen in training),
             `light_users` and `heavy_users` (by their number of training events).
+        asked_at: when each is asked for, as `Questions.about` has it.
     """
 
     histories: Histories
     user: np.ndarray
     position: np.ndarray
     slices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    asked_at: AskedAt = "event"
 
     def __len__(self) -> int:
         return len(self.user)
@@ -76,10 +80,15 @@ class Targets:
         times: np.ndarray = self.histories.times[self.events]
         return times
 
+    @property
+    def questions(self) -> Questions:
+        """What is asked to predict them."""
+        return Questions.about(self.histories, self.user, self.position, self.times, self.asked_at)
+
     def where(self, keep: np.ndarray) -> "Targets":
         """The targets of a mask (bool, shape [T]) or of sorted numbers."""
         slices = {name: mask[keep] for name, mask in self.slices.items()}
-        return Targets(self.histories, self.user[keep], self.position[keep], slices)
+        return replace(self, user=self.user[keep], position=self.position[keep], slices=slices)
 
     def keeping(self, choose: Choice) -> "Targets":
         """The targets among the chosen events, with only chosen events in the queries."""
@@ -144,6 +153,12 @@ def log_days(histories: Histories, day: date) -> int:
     return int((_microseconds(day) + DAY - histories.times.min() + DAY - 1) // DAY)
 
 
+def has_days(histories: Histories) -> bool:
+    """Whether events are of more than one UTC day; a log that only has an order is of one."""
+    days = histories.times // DAY
+    return bool(len(days) and days.min() < days.max())
+
+
 def split_rolling(
     histories: Histories,
     day: date,
@@ -153,6 +168,7 @@ def split_rolling(
     max_targets_per_user: int = 50,
     target_minimum_strength: int = -1,
     light_user_events: int = 20,
+    asked_at: AskedAt = "event",
 ) -> Split:
     """Hold out the last days up to the end of `day` (UTC); the days before them validate.
 
@@ -164,6 +180,7 @@ def split_rolling(
         max_targets_per_user: most recent test targets kept per user.
         target_minimum_strength: weaker events are context, never a target.
         light_user_events: users with at most so many training events are `light_users`.
+        asked_at: when targets are asked for.
     """
     end = _microseconds(day) + DAY
     known = histories.before(end)
@@ -175,7 +192,7 @@ def split_rolling(
     def targets(start: int, stop: int, per_user: int) -> Targets:
         inside = strong & (known.times >= start) & (known.times < stop)
         kept = _most_recent(inside, known, per_user)
-        return _targets(known, kept, train, light_user_events)
+        return _targets(known, kept, train, light_user_events, asked_at)
 
     validation = targets(train_end, cutoff, VALIDATION_TARGETS_PER_USER)
     test = targets(cutoff, end, max_targets_per_user)
@@ -188,6 +205,7 @@ def split_rolling(
         "validation_days": validation_days,
         "max_targets_per_user": max_targets_per_user,
         "target_minimum_strength": target_minimum_strength,
+        "asked_at": asked_at,
         **_counts(train, validation, test),
     }
     return Split(train, validation, test, facts)
@@ -203,7 +221,11 @@ def fit_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def split_leave_last_out(
-    histories: Histories, *, target_minimum_strength: int = -1, light_user_events: int = 20
+    histories: Histories,
+    *,
+    target_minimum_strength: int = -1,
+    light_user_events: int = 20,
+    asked_at: AskedAt = "event",
 ) -> Split:
     """Each user's last event is the test, the one before it the validation, the rest trains.
 
@@ -216,12 +238,13 @@ def split_leave_last_out(
     train = histories.where(~has_targets | (from_end > 2))
     strong = has_targets & (histories.strengths >= target_minimum_strength)
     validation, test = (
-        _targets(histories, strong & (from_end == place), train, light_user_events)
+        _targets(histories, strong & (from_end == place), train, light_user_events, asked_at)
         for place in (2, 1)
     )
     facts = {
         "protocol": "leave_last_out",
         "target_minimum_strength": target_minimum_strength,
+        "asked_at": asked_at,
         "users_without_targets": int((histories.lengths < 3).sum()),
         **_counts(train, validation, test),
     }
@@ -241,7 +264,11 @@ def _most_recent(marked: np.ndarray, histories: Histories, count: int) -> np.nda
 
 
 def _targets(
-    histories: Histories, marked: np.ndarray, train: Histories, light_user_events: int
+    histories: Histories,
+    marked: np.ndarray,
+    train: Histories,
+    light_user_events: int,
+    asked_at: AskedAt,
 ) -> Targets:
     user, position = histories.users[marked], histories.positions[marked]
     items = histories.items[marked]
@@ -251,10 +278,11 @@ def _targets(
         "light_users": light,
         "heavy_users": ~light,
     }
-    return Targets(histories, user, position, slices)
+    return Targets(histories, user, position, slices, asked_at)
 
 
 def _counts(train: Histories, validation: Targets, test: Targets) -> dict[str, int]:
+    questions = test.questions
     return {
         "users": train.num_users,
         "train_events": train.num_events,
@@ -265,4 +293,6 @@ def _counts(train: Histories, validation: Targets, test: Targets) -> dict[str, i
         "test_targets": len(test),
         "test_users": len(np.unique(test.user)),
         "test_new_item_targets": int(test.slices["new_items"].sum()),
+        "test_questions": len(questions),
+        "test_targets_without_history": int(questions.is_without_history_T.sum()),
     }

@@ -15,9 +15,19 @@ FEEDBACK = "feedback"
 """Board: whether the feedback on an event was positive."""
 SLATES = "slates"
 """Board: what was engaged with of items that were shown together."""
+EVENT_LISTS = "event_lists"
+"""Board: the same as of lists, asked for before each event where the preset asks at the day's
+end."""
+DAY_END_LISTS = "day_end_lists"
+"""Board: the same as of lists, asked for at the day's end where the preset asks before each
+event."""
 FIT = "fit"
 """No board: what a fit measures of itself, while it runs."""
-CANNOT = {LISTS: "can't list", FEEDBACK: "can't rank", SLATES: "can't show slates"}
+CANNOT = {
+    **dict.fromkeys((LISTS, EVENT_LISTS, DAY_END_LISTS), "can't list"),
+    FEEDBACK: "can't rank",
+    SLATES: "can't show slates",
+}
 """What is said of a model that a board can't ask."""
 HEADLINE_CUTOFF = 10
 """The cut-off that stands for all of them where there is room for one."""
@@ -56,21 +66,29 @@ class Metric:
         return 1 if self.higher_is_better else -1
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
+def _of_lists(prefix: str = "", board: str = LISTS) -> tuple[Metric, ...]:
+    """What is measured of lists, whenever they are asked for; headlines where they decide."""
+    is_headline = board == LISTS
+    return (
         Metric(
-            name="ndcg", board=LISTS, has_cutoff=True, headline=True,
+            name=f"{prefix}ndcg", board=board, has_cutoff=True, headline=is_headline,
             explanation="1 / log2(rank + 1) of targets in the first K places",
         ),
         Metric(
-            name="hr", board=LISTS, has_cutoff=True, headline=True,
+            name=f"{prefix}hr", board=board, has_cutoff=True, headline=is_headline,
             explanation="share of targets in the first K places",
         ),
         Metric(
-            name="mrr", board=LISTS, headline=True,
+            name=f"{prefix}mrr", board=board, headline=is_headline,
             explanation="1 / rank of targets in the whole list",
         ),
+    )  # fmt: skip
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        *_of_lists(),
         Metric(
             name="auc", board=FEEDBACK, chance=0.5, headline=True, may_be_undefined=True,
             explanation="share of pairs of a positive and a negative event in the right order",
@@ -95,6 +113,8 @@ METRICS: dict[str, Metric] = {
             name="slate_recall", board=SLATES, has_cutoff=True,
             explanation="share of what was engaged with that the first K places hold",
         ),
+        *_of_lists("event_", EVENT_LISTS),
+        *_of_lists("day_end_", DAY_END_LISTS),
         Metric(
             name="loss", board=FIT, higher_is_better=False,
             explanation="the training loss on validation targets, nats",

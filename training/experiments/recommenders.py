@@ -70,7 +70,7 @@ class Recommenders:
             answers = folder / f"{board}-{cell.asked_digest(board)[:12]}"
             if not answers.is_dir():
                 model = model or weights.load(folder / "model", cell.family, cell.task.device)
-                if board not in model.answers:
+                if BOARDS[board].question not in model.answers:
                     continue
                 cell.ask(board, model, answers)
             samples[board], numbers = read_measured(answers)

@@ -1,12 +1,14 @@
 """The number that stops a training: measured on events that the weights did not see."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
 
 from training import inference
 from training.data.batches import BatchPlan
-from training.data.queries import queries_of
+from training.data.queries import Queries, queries_of
 from training.data.splits import Targets
 from training.evaluation.metrics import FEEDBACK, FIT, LISTS, parse
 from training.evaluation.ranking import auc, log_loss
@@ -14,6 +16,7 @@ from training.fit.distributed import Processes
 from training.fit.fitting import Fitting
 
 CUTOFF = 10
+NOTHING = np.empty(0)
 
 
 def validate(
@@ -77,8 +80,13 @@ def _asked(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each target NDCG@10, 1 / log2(rank + 1) of the one right item, and p(positive feedback).
 
-    Either is empty where it isn't asked for; where both are, histories are read once.
+    Either is empty where it isn't asked for; where both are, at one moment, histories are read
+    once. Feedback is always asked for at the event: it is what someone thinks who meets the item.
     """
+    if lists and targets.asked_at != "event":
+        at_event = replace(targets, asked_at="event")
+        said_T = _asked(model, at_event, fitting, ranks=True, lists=False)[1] if ranks else NOTHING
+        return _gains(model, targets, fitting), said_T
     gains, said = [np.empty(0)], [np.empty(0, dtype=np.float32)]
     row, items = 0, targets.items
     questions = queries_of(
@@ -94,11 +102,29 @@ def _asked(
         else:
             said_B1 = inference.rank(model, queries, item_B1)
         if lists:
-            hit_Bk = top.items_Bk == item_B1
-            gains.append((hit_Bk / np.log2(np.arange(2, CUTOFF + 2))).sum(axis=1))
+            gains.append(_ndcg(top.items_Bk, item_B1))
         if ranks:
             said.append(said_B1[:, 0])
     return np.concatenate(gains), np.concatenate(said)
+
+
+def _gains(model: nn.Module, targets: Targets, fitting: Fitting) -> np.ndarray:
+    """NDCG@10 of each target, whose list answers other targets, too: each list is made once."""
+    questions, how = targets.questions, fitting.settings
+    queries = Queries.of(
+        targets.histories,
+        questions,
+        max_history=how.max_history,
+        exclude_seen=fitting.exclude_seen,
+    )
+    items_Gk = inference.recommend(model, queries, CUTOFF).items_Bk
+    return _ndcg(items_Gk[questions.question_T], targets.items[:, None])
+
+
+def _ndcg(items_Bk: np.ndarray, item_B1: np.ndarray) -> np.ndarray:
+    """1 / log2(rank + 1) of the item in its list, 0 where it is not there; float64, [B]."""
+    gain_B: np.ndarray = ((items_Bk == item_B1) / np.log2(np.arange(2, CUTOFF + 2))).sum(axis=1)
+    return gain_B
 
 
 def _feedback(

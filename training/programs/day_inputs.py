@@ -21,7 +21,13 @@ from training.data.preferences import Pairs
 from training.data.slate_splits import SlateSplit, split_slates_leave_last_out, split_slates_rolling
 from training.data.slates import COLUMNS as SLATE_COLUMNS
 from training.data.slates import Slates
-from training.data.splits import Split, rolling_windows, split_leave_last_out, split_rolling
+from training.data.splits import (
+    Split,
+    has_days,
+    rolling_windows,
+    split_leave_last_out,
+    split_rolling,
+)
 from training.programs.errors import ProgramError
 from training.programs.item_pairs import ItemPairs
 from training.programs.item_vectors import ItemVectors, choose_encoder
@@ -208,12 +214,22 @@ def split_slates(slates: Slates, day: date, evaluation: Evaluation) -> SlateSpli
 
 
 def split_histories(histories: Histories, day: date, evaluation: Evaluation) -> Split:
-    """The split that the preset asks for."""
+    """The split that the preset asks for.
+
+    Raises:
+        ProgramError: lists are to be asked for at a day's end, and the log is of one day.
+    """
     if evaluation.protocol == "leave_last_out":
+        if evaluation.moment == "day_end" and not has_days(histories):
+            raise ProgramError(
+                "evaluation.asked_at is day_end, and all events are of one day: nobody has a "
+                "history before it. Set evaluation.asked_at: event"
+            )
         return split_leave_last_out(
             histories,
             target_minimum_strength=evaluation.target_minimum_strength,
             light_user_events=evaluation.light_user_events,
+            asked_at=evaluation.moment,
         )
     holdout_days, validation_days = rolling_windows(
         histories, day, evaluation.holdout_days, evaluation.validation_days
@@ -226,4 +242,5 @@ def split_histories(histories: Histories, day: date, evaluation: Evaluation) -> 
         max_targets_per_user=evaluation.max_targets_per_user,
         target_minimum_strength=evaluation.target_minimum_strength,
         light_user_events=evaluation.light_user_events,
+        asked_at=evaluation.moment,
     )

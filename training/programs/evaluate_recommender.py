@@ -1,8 +1,8 @@
 """evaluate_recommender: the day's candidates and the champion, on the same targets.
 
-Every board asks every entrant that answers it about the day's held-out data, each target from the
-events before it; all differences are paired by user. The record is what the gate decides from and
-what the report shows; it is kept with the run, beside the answers.
+Every board asks every entrant that answers it about the day's held-out data, each target from what
+was known when it was asked for; all differences are paired by user. The record is what the gate
+decides from and what the report shows; it is kept with the run, beside the answers.
 """
 
 import logging
@@ -140,7 +140,7 @@ def _ask_all(
         if bundle.digest not in by_digest:
             LOG.info("evaluating %s, %d of %d", label, number, len(bundles))
             predictor = BundlePredictor.of(bundle, device=task.device, unlisted=unlisted)
-            able = [board for board in boards if board.name in predictor.answers]
+            able = [board for board in boards if board.question in predictor.answers]
             by_digest[bundle.digest] = {board.name: _ask(board, predictor) for board in able}
     return {label: by_digest[bundle.digest] for label, bundle in bundles.items()}
 

@@ -33,12 +33,16 @@ def feedback_targets(task: Task, histories: Histories) -> Targets:
     How weak `evaluation.ranking_minimum_strength` says: ranking needs both kinds of feedback.
     """
     evaluation = task.config.evaluation
-    minimum = {"target_minimum_strength": evaluation.ranking_minimum_strength}
+    minimum = {
+        "target_minimum_strength": evaluation.ranking_minimum_strength,
+        # What someone thinks who meets an item, whenever the item was chosen.
+        "asked_at": "event",
+    }
     return split_histories(histories, task.day, evaluation.model_copy(update=minimum)).test
 
 
 def slate_questions(task: Task, histories: Histories) -> Slates | None:
-    """Held-out slates that are asked for; None where none are published, or none fits.
+    """Held-out slates that are asked about; None where none are published, or none fits.
 
     None, too, where each user's last events are left out: the other items of a last slate have
     taught every model that would be asked for it.

@@ -117,6 +117,7 @@ def _batches(
                 wanted.num_items,
                 exclude_seen=wanted.exclude_seen,
                 ranked_candidates=wanted.ranked_candidates,
+                asked_at=_asked_at(task),
             )
             require_promises(top, predictor.num_items, unlisted=predictor.unlisted)
             counts["users"] += histories.num_users
@@ -125,12 +126,24 @@ def _batches(
             yield _rows(task, predictor, champion, histories, top, schema)
 
 
+def _end_of(task: Task) -> datetime:
+    """The midnight that ends the task's day, UTC."""
+    return datetime.combine(task.day, time(), UTC) + timedelta(days=1)
+
+
+def _asked_at(task: Task) -> int | None:
+    """When the lists are asked for, as they were where the champion was judged."""
+    if task.config.evaluation.moment == "event":
+        return None
+    return int(_end_of(task).timestamp())
+
+
 def _active(rows: pa.RecordBatch, task: Task) -> pa.RecordBatch:
     """Users with an event in the last `active_days`; all of them where the preset says null."""
     days = task.config.recommendations.active_days
     if days is None:
         return rows
-    end = datetime.combine(task.day, time(), UTC) + timedelta(days=1)
+    end = _end_of(task)
     times = rows["event_times"]
     last = times.values.take(pc.subtract(times.offsets[1:], 1))  # no list is empty, by contract
     return rows.filter(pc.greater_equal(last, pa.scalar(end - timedelta(days=days), last.type)))

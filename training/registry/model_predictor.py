@@ -16,6 +16,7 @@ import torch
 from training import inference
 from training.data.histories import Histories
 from training.data.queries import NO_ITEMS, query_times
+from training.data.questions import Questions
 from training.models.interface import Model, Queries, TopK
 from training.settings.spec import Question
 
@@ -72,9 +73,21 @@ class Asked:
         )
 
     def queries(
-        self, user: np.ndarray, position: np.ndarray, *, max_history: int, exclude_seen: bool
+        self,
+        user: np.ndarray,
+        position: np.ndarray,
+        *,
+        max_history: int,
+        exclude_seen: bool,
+        asked_at: np.ndarray | None = None,
     ) -> Queries:
-        """Queries of the events before `position` (in the original histories) of each user."""
+        """Queries of the events before `position` (in the original histories) of each user.
+
+        They are asked at `asked_at`; None: when the event at `position` happened, or the last one.
+        """
+        if asked_at is None:
+            # In the original histories: what is predicted may itself be no event of the context.
+            asked_at = query_times(self.original, user, position)
         starts = self.original.offsets[user]
         ends = starts + position
         read = self.context_before[ends] - self.context_before[starts]
@@ -84,8 +97,7 @@ class Asked:
             read,
             max_history=max_history,
             exclude_seen=False,
-            # In the original histories: what is predicted may itself be no event of the context.
-            asked_at=query_times(self.original, user, position),
+            asked_at=asked_at,
         )
         queries = replace(queries, unlisted=self.unlisted)
         if not exclude_seen:
@@ -133,29 +145,24 @@ class ModelPredictor:
         )
 
     def queries(
-        self,
-        histories: Histories,
-        user_T: np.ndarray,
-        position_T: np.ndarray,
-        *,
-        exclude_seen: bool,
+        self, histories: Histories, questions: Questions, *, exclude_seen: bool
     ) -> Iterator[Queries]:
-        """What the model reads before each target, some targets at a time, in their order.
+        """What the model reads for each question, some at a time, in their order.
 
         Args:
             histories: of the users.
-            user_T: number of each target's user.
-            position_T: events of the user before it.
+            questions: about them.
             exclude_seen: whether items of the history are left out of the answers.
         """
         asked = self.ask(histories)
-        for start in range(0, len(user_T), _ROWS):
-            part = slice(start, start + _ROWS)
+        for start in range(0, len(questions), _ROWS):
+            some = questions.rows(start, start + _ROWS)
             yield asked.queries(
-                user_T[part],
-                position_T[part],
+                some.user_G,
+                some.position_G,
                 max_history=self.max_history,
                 exclude_seen=exclude_seen,
+                asked_at=some.asked_at_G,
             )
 
     def recommend(self, queries: Queries, k: int) -> TopK:

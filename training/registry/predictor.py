@@ -70,7 +70,13 @@ class BundlePredictor(ModelPredictor):
         )
 
     def next_items(
-        self, histories: Histories, k: int, *, exclude_seen: bool, ranked_candidates: int = 0
+        self,
+        histories: Histories,
+        k: int,
+        *,
+        exclude_seen: bool,
+        ranked_candidates: int = 0,
+        asked_at: int | None = None,
     ) -> TopK:
         """What follows each history, one list per user, in their order.
 
@@ -80,6 +86,7 @@ class BundlePredictor(ModelPredictor):
             exclude_seen: whether items of the history are left out.
             ranked_candidates: items that are retrieved and put in order by the probability of
                 positive feedback; 0, or a model that can't rank: the order of retrieval.
+            asked_at: when, seconds since 1970 (UTC); None: when each user's last event happened.
         Raises:
             Unanswerable: the model does not recommend.
         """
@@ -88,6 +95,7 @@ class BundlePredictor(ModelPredictor):
             histories.lengths,
             max_history=self.max_history,
             exclude_seen=exclude_seen,
+            asked_at=None if asked_at is None else np.full(histories.num_users, asked_at),
         )
         if not ranked_candidates or "feedback" not in self.answers:
             return self.recommend(queries, k)

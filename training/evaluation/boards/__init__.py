@@ -2,11 +2,12 @@
 
 from training.evaluation.boards.feedback import FeedbackBoard
 from training.evaluation.boards.interface import Board, HeldOut, Terms
-from training.evaluation.boards.lists import ListBoard
+from training.evaluation.boards.lists import DayEndListBoard, EventListBoard, ListBoard
 from training.evaluation.boards.slates import SlateBoard
 
 BOARDS: dict[str, type[Board]] = {
-    board.name: board for board in (ListBoard, FeedbackBoard, SlateBoard)
+    board.name: board
+    for board in (ListBoard, FeedbackBoard, SlateBoard, EventListBoard, DayEndListBoard)
 }
 """Name → board, in the order in which their results are listed."""
 

@@ -13,12 +13,14 @@ from training.evaluation.metrics import FEEDBACK, names_of
 from training.evaluation.ranking import Predictions
 from training.evaluation.record import ALL
 from training.evaluation.retrieval import slice_masks
+from training.settings.spec import Question
 
 
 class FeedbackBoard:
     """Every event's feedback; its slices hold how well the probabilities are calibrated."""
 
     name = FEEDBACK
+    question: Question = "feedback"
     asks_for = "feedback"
 
     def __init__(self, targets: Targets, train: Histories, terms: Terms) -> None:
@@ -56,9 +58,7 @@ class FeedbackBoard:
     def _probabilities(self, model: Predictor, progress: Callable[[int], None]) -> np.ndarray:
         """Of positive feedback on each event, float64, [T]."""
         targets, parts, row = self._targets, [], 0
-        for queries in model.queries(
-            targets.histories, targets.user, targets.position, exclude_seen=False
-        ):
+        for queries in model.queries(targets.histories, targets.questions, exclude_seen=False):
             items_B1 = targets.items[row : row + len(queries), None]
             parts.append(model.rank(queries, items_B1)[:, 0])
             row += len(queries)

@@ -12,9 +12,11 @@ import pyarrow as pa
 
 from training.data.histories import Histories
 from training.data.queries import Queries, TopK
+from training.data.questions import Questions
 from training.data.slates import Slates
 from training.data.splits import Targets
 from training.evaluation.samples import Sample
+from training.settings.spec import Question
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class HeldOut:
 
     Attributes:
         train: what weights may have seen; its users are those of the targets.
-        lists: the next items that are asked for.
+        lists: the next items that are asked for; slates are asked for at the same moment.
         feedback: events whose feedback is asked for.
         slates: slates that are asked for, with what was engaged with; None where there are none.
         vectors_VD: a vector per item, float32, [V, D]; None where they are not needed.
@@ -65,7 +67,7 @@ class Predictor(Protocol):
 
     @property
     def answers(self) -> frozenset[str]:
-        """Names of the boards that it answers."""
+        """Questions that it answers."""
         ...
 
     @property
@@ -79,14 +81,9 @@ class Predictor(Protocol):
         ...
 
     def queries(
-        self,
-        histories: Histories,
-        user_T: np.ndarray,
-        position_T: np.ndarray,
-        *,
-        exclude_seen: bool,
+        self, histories: Histories, questions: Questions, *, exclude_seen: bool
     ) -> Iterator[Queries]:
-        """What it reads before each target, some targets at a time, in their order."""
+        """What it reads for each question, some at a time, in their order."""
         ...
 
     def recommend(self, queries: Queries, k: int) -> TopK:
@@ -124,6 +121,8 @@ class Board(Protocol):
 
     name: str
     """Key in `BOARDS`, and the board of its metrics in `METRICS`."""
+    question: Question
+    """What a model must answer to be measured."""
     asks_for: str
     """What is asked, in words."""
 
@@ -140,7 +139,7 @@ class Board(Protocol):
         """Ask a model that answers the board.
 
         Args:
-            model: with the board's name among its `answers`.
+            model: with the board's question among its `answers`.
             progress: is told the number of questions that were answered.
         """
         ...

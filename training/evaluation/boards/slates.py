@@ -1,7 +1,7 @@
 """Slates: what a model would have shown in the place of each held-out slate.
 
-A slate is asked for once, before its first exposure, and measured against all that was engaged
-with in it.
+A slate is asked for when lists are: before its first exposure, or, as one for all slates of a user
+and a day, at the end of the day before. It is measured against all that was engaged with in it.
 """
 
 from collections.abc import Callable
@@ -9,13 +9,14 @@ from typing import Self
 
 import numpy as np
 
-from training.data.histories import Histories
+from training.data.questions import Questions
 from training.data.slates import Slates
 from training.evaluation.boards.interface import HeldOut, Measured, Predictor, Terms
 from training.evaluation.metrics import SLATES
 from training.evaluation.record import ALL
 from training.evaluation.samples import UserMeans, UserMetrics, user_rows
 from training.evaluation.slate import coverage, intra_list_similarity, repeats, slate_metrics
+from training.settings.spec import Question
 
 
 class SlateBoard:
@@ -27,12 +28,19 @@ class SlateBoard:
     """
 
     name = SLATES
+    question: Question = "slates"
     asks_for = "slates"
 
-    def __init__(
-        self, slates: Slates, train: Histories, vectors_VD: np.ndarray | None, terms: Terms
-    ) -> None:
-        self._slates, self._vectors_VD, self._terms = slates, vectors_VD, terms
+    def __init__(self, held_out: HeldOut, slates: Slates, terms: Terms) -> None:
+        self._slates, self._vectors_VD, self._terms = slates, held_out.vectors_VD, terms
+        self._questions = Questions.about(
+            slates.histories,
+            slates.user,
+            slates.position,
+            slates.started_at,
+            held_out.lists.asked_at,
+        )
+        train = held_out.train
         events_S = train.lengths[slates.user]
         is_light_S = events_S <= terms.light_user_events
         self._masks = {
@@ -47,10 +55,10 @@ class SlateBoard:
         """The board of a day's slates."""
         if held_out.slates is None or not len(held_out.slates):
             return None
-        return cls(held_out.slates, held_out.train, held_out.vectors_VD, terms)
+        return cls(held_out, held_out.slates, terms)
 
     def __len__(self) -> int:
-        return len(self._slates)
+        return len(self._questions)
 
     def measure(self, model: Predictor, progress: Callable[[int], None]) -> Measured:
         """Compare the slates that a model would have shown with those that were shown."""
@@ -76,14 +84,15 @@ class SlateBoard:
 
     def _answers(self, model: Predictor, progress: Callable[[int], None]) -> np.ndarray:
         """What the model would have shown in the place of each slate, int32, [S, M]."""
-        slates, terms, parts, done = self._slates, self._terms, [], 0
+        terms, parts, done = self._terms, [], 0
         for queries in model.queries(
-            slates.histories, slates.user, slates.position, exclude_seen=terms.exclude_seen
+            self._slates.histories, self._questions, exclude_seen=terms.exclude_seen
         ):
             parts.append(model.recommend(queries, max(terms.slate_cutoffs)).items_Bk)
             done += len(queries)
             progress(done)
-        return np.concatenate(parts)
+        answers_SM: np.ndarray = np.concatenate(parts)[self._questions.question_T]
+        return answers_SM
 
 
 def worth_asking(slates: Slates, *, minimum_items: int, minimum_strength: int) -> Slates:

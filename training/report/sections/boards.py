@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from training.evaluation.metrics import (
+    DAY_END_LISTS,
+    EVENT_LISTS,
     FEEDBACK,
     HEADLINE_CUTOFF,
     LISTS,
@@ -33,7 +36,7 @@ class _Board:
 
     Attributes:
         title: of the card.
-        say: what was asked.
+        say: what was asked, of lists beside when.
         units: what its targets are.
         names: of the metrics to show, in order, given the evaluation and those that are there.
         beside: facts of an entrant that stand beside its metrics.
@@ -75,6 +78,7 @@ def board_section(evaluation: Evaluation, name: str) -> Section | None:
             (board.units, first.num_targets),
             ("confidence of intervals", f"{evaluation.confidence:.0%}"),
             *_shares(name, first.facts),
+            *_moment(name, evaluation.split),
         ),
         _intervals(evaluation, rows, names),
         *slices.differences(evaluation, names[0]),
@@ -85,7 +89,7 @@ def board_section(evaluation: Evaluation, name: str) -> Section | None:
     return Section(
         anchor=name,
         title=board.title,
-        say=board.say,
+        say=" ".join(filter(None, (board.say, _WHEN.get(_asked_at(evaluation, name), "")))),
         folded="" if is_deciding else _summary(evaluation, rows, names[0]),
         blocks=blocks,
     )
@@ -110,6 +114,23 @@ def _intervals(evaluation: Evaluation, rows: Boards, names: Sequence[str]) -> Bl
         if (v := row.slices[ALL].metrics.get(name)) is not None
     ]  # fmt: skip
     return picture(charts.metric_intervals(intervals))
+
+
+def _asked_at(evaluation: Evaluation, board: str) -> str:
+    """When a board's lists or slates were asked for; empty of feedback."""
+    decides = str(evaluation.split.get("asked_at", ""))
+    at = {LISTS: decides, SLATES: decides, EVENT_LISTS: "event", DAY_END_LISTS: "day_end"}
+    return at.get(board, "")
+
+
+def _moment(board: str, split: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Lists that all targets were looked for in, and targets of people without any event then."""
+    if board != LISTS or split.get("asked_at") != "day_end":
+        return []
+    return [
+        ("lists", split["test_questions"]),
+        ("targets asked for without an event", split["test_targets_without_history"]),
+    ]
 
 
 def _shares(board: str, found: Mapping[str, float]) -> list[tuple[str, str]]:
@@ -185,11 +206,26 @@ def _of_lists(evaluation: Evaluation, there: Sequence[str]) -> list[str]:
     return [*of_items, f"sid_hr@{usual}"]
 
 
+def _of_other_lists(evaluation: Evaluation, there: Sequence[str]) -> list[str]:
+    return _of_lists(evaluation, there)[:-1]
+
+
+_WHEN = {
+    "event": "Each is asked for just before it happened, from all events before, and the model "
+    "is told the time: what a live service sees.",
+    "day_end": "Each is asked for at the end of the day before (UTC), from the events until then: "
+    "a table that is written at midnight is judged as it is served.",
+}
+"""Moment → what is said of it."""
+_ELSE = (
+    "The same targets at the moment that the preset does not serve. Nothing is decided by it; the "
+    "difference says what the moment is worth."
+)
 _BOARDS = {
     LISTS: _Board(
         title="Lists",
-        say="Each target is looked for in the whole catalogue, from the events before it. No "
-        "weight has seen a held-out event.",
+        say="Each target is looked for in a list of the whole catalogue. No weight has seen a "
+        "held-out event.",
         units="targets",
         names=_of_lists,
         beside=("coverage@10", "illegal_share", "repeated_share"),
@@ -205,12 +241,26 @@ _BOARDS = {
     ),
     SLATES: _Board(
         title="Slates",
-        say="Each held-out slate was asked for once, before it was first shown. What an entrant "
-        "shows in its place is held against what people engaged with. Similarity is the mean "
-        "cosine of a slate's items, coverage the share of the catalogue that some slate holds.",
+        say="What an entrant shows in the place of each held-out slate is held against what people "
+        "engaged with. Similarity is the mean cosine of a slate's items, coverage the share of the "
+        "catalogue that some slate holds.",
         units="slates",
         names=lambda evaluation, there: sorted(there, key=_place),
         beside=("coverage", "similarity", "repeated_share"),
+    ),
+    EVENT_LISTS: _Board(
+        title="Lists, asked for before each event",
+        say=_ELSE,
+        units="targets",
+        names=_of_other_lists,
+        beside=("coverage@10",),
+    ),
+    DAY_END_LISTS: _Board(
+        title="Lists, asked for at the day's end",
+        say=_ELSE,
+        units="targets",
+        names=_of_other_lists,
+        beside=("coverage@10",),
     ),
 }
 """Board → how it is told, in the order of the cards."""
