@@ -75,7 +75,8 @@ class Loop(Section):
     max_epochs: int = Field(default=30, ge=1)
     """Most passes over the training histories."""
     patience_epochs: int = Field(default=3, ge=1)
-    """Stop when the validation metric has not improved for so long after the warm-up."""
+    """Stop when the validation metric has not improved for so many epochs, counted from the first
+    one after the warm-up that beats popularity (auc: a coin) by two standard errors."""
     tokens_per_batch: int = Field(default=8192, ge=16)
     """Padded input positions per step and process."""
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -84,8 +85,12 @@ class Loop(Section):
     """Steps in which the learning rate rises to its peak."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Of AdamW."""
-    gradient_clip_norm: float = Field(default=1.0, gt=0)
-    """Longer gradients are cut to this length."""
+    gradient_clip_norm: float = Field(default=5.0, gt=0)
+    """Longer gradients are cut to this length: a safeguard against single steps. Where it cuts more
+    than a tenth of them after the warm-up, the report says so."""
+    weight_average_decay: float = Field(default=0.995, ge=0, lt=1)
+    """What is validated and kept is the average of the weights over about the last 1 / (1 - decay)
+    steps, at first over the last tenth of them; 0: the weights of the last step."""
     max_history: int = Field(default=50, ge=1)
     """Events of context per position at training and at serving."""
     window_overlap: int = Field(default=10, ge=0)
@@ -94,8 +99,9 @@ class Loop(Section):
     validation_metric: ValidationMetric = "ndcg@10"
     """What stops the training: the order that is wanted, of the next items or (auc) of feedback, or
     the cheaper and smoother loss."""
-    max_validation_targets: int = Field(default=2000, ge=1)
-    """Validation targets measured after each epoch, evenly spread over those there are."""
+    max_validation_targets: int = Field(default=5000, ge=1)
+    """Validation targets measured after each epoch, evenly spread over those there are; curves say
+    the standard error over people (`validation_error`) that so many leave."""
     minimum_strength: int = Field(default=-1, ge=-1, le=3)
     """Events below are neither context nor target of next-item training."""
     checkpoint_every_steps: int = Field(default=200, ge=1)

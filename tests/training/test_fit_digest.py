@@ -38,6 +38,7 @@ FITS_AGAIN = {
     "training.warmup_steps": 6,
     "training.weight_decay": 0.02,
     "training.gradient_clip_norm": 2.0,
+    "training.weight_average_decay": 0.9,
     "training.max_history": 10,
     "training.window_overlap": 5,
     "training.validation_metric": "ndcg@10",

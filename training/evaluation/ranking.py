@@ -40,6 +40,31 @@ def auc(score_T: np.ndarray, label_T: np.ndarray) -> float:
     return float(_PooledAuc(score_T, label_T).weighted(np.ones((1, len(score_T))))[0])
 
 
+def auc_influences(score_T: np.ndarray, label_T: np.ndarray) -> np.ndarray:
+    """What each event adds to the AUC, times T, less its expectation, float64, [T]; sums to 0.
+
+    Placement values (DeLong et al. 1988): of a positive event the share of negatives below it less
+    the AUC, over the share of positives; of a negative one the share of positives above it.
+
+    Args:
+        score_T: larger for what is more likely positive.
+        label_T: bool, of both kinds.
+    Example:
+        >>> scores, labels = np.array([0.9, 0.2, 0.4, 0.1]), np.array([True, True, False, False])
+        >>> auc_influences(scores, labels).tolist()
+        [0.5, -0.5, -0.5, 0.5]
+    """
+    positive, negative = np.sort(score_T[label_T]), np.sort(score_T[~label_T])
+
+    def below(ordered: np.ndarray, score: np.ndarray) -> np.ndarray:
+        places = [np.searchsorted(ordered, score, side=side) for side in ("left", "right")]
+        return np.asarray(sum(places) / 2 / len(ordered))
+
+    placement_T = np.where(label_T, below(negative, score_T), 1 - below(positive, score_T))
+    share_T = np.where(label_T, len(positive), len(negative)) / len(score_T)
+    return np.asarray((placement_T - placement_T[label_T].mean()) / share_T)
+
+
 class _PooledAuc:
     """AUC of one set of scores under many sets of weights: sorted once."""
 

@@ -23,11 +23,12 @@ class LoopSettings:
     learning_rate: float = 1e-3
     warmup_steps: int = 50
     weight_decay: float = 0.01
-    gradient_clip_norm: float = 1.0
+    gradient_clip_norm: float = 5.0
+    weight_average_decay: float = 0.995
     max_history: int = 50
     window_overlap: int = 10
     validation_metric: ValidationMetric = "ndcg@10"
-    max_validation_targets: int = 2000
+    max_validation_targets: int = 5000
     checkpoint_every_steps: int = 200
     compile_backbone: bool = False
 
@@ -81,8 +82,9 @@ class FitReport:
 
     Attributes:
         epochs: one mapping per epoch with the curves (loss, validation, tokens_per_second,
-            padding_share, seconds); empty for families that are not trained by epochs.
-        facts: everything else worth keeping (parameters, best_epoch, stopped_because, …).
+            padding_share, clipped_share, seconds); empty for families that are not trained by
+            epochs.
+        facts: everything else worth keeping (parameters, best_epoch, stopped_because, alarms, …).
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from training.data.splits import Split
 from training.evaluation.metrics import metric_of
+from training.fit.average import WeightAverage
 from training.fit.checkpoint import (
     Checkpoint,
     checkpoint_of,
@@ -33,7 +34,7 @@ from training.fit.first_weights import begin_with, bytes_of
 from training.fit.fitting import PROGRESS, FitReport, Fitting
 from training.fit.objective import NextItems, Objective, TrainingBatch
 from training.fit.optimizer import learning_rate_share, make_optimizer
-from training.fit.progress import COUNTED, Progress
+from training.fit.progress import COUNTED, Progress, told
 
 log = logging.getLogger(__name__)
 STEPS_BETWEEN_READINGS = {"cpu": 1, "cuda": 32}
@@ -93,8 +94,9 @@ def fit_model(model: nn.Module, split: Split, fitting: Fitting) -> FitReport:
 
 
 def fit_objective(model: nn.Module, objective: Objective, fitting: Fitting) -> FitReport:
-    """Train a model in place and leave it with the weights of its best epoch.
+    """Train a model in place and leave it with the averaged weights of its best epoch.
 
+    What is validated and kept is the average of the weights over the latest steps.
     An epoch after which the objective has an objection is the last, and never the best; where no
     epoch is, the weights stay those that came in.
 
@@ -128,6 +130,7 @@ class _Fit:
         self.is_compiled = self.settings.compile_backbone and group.compile(model.backbone)
         self.parallel = group.wrap(model)
         self.optimizer = make_optimizer(model, self.settings)
+        self.average = WeightAverage(model, self.settings.weight_average_decay)
         self.steps_per_epoch = objective.num_batches(0, world_size=group.world_size)
         self.progress = Progress()
         self.best_weights = weights(model)
@@ -152,7 +155,11 @@ class _Fit:
         self.save()
 
     def _steps(self) -> Iterator[tuple[TrainingBatch, Tensor]]:
-        """Do the epoch's steps from where it stands; yields batches with their summed losses."""
+        """Do the epoch's steps from where it stands.
+
+        Yields:
+            A batch, and beside each other its summed loss and the norm of its gradient.
+        """
         progress, settings, group = self.progress, self.settings, self.group
         batches = self.objective.batches(
             progress.epoch,
@@ -168,29 +175,37 @@ class _Fit:
                 loss = self.parallel(batch.to(group.device))
             # DDP averages over processes: times world_size makes that the sum.
             (loss * (group.world_size / max(1, batch.num_targets))).backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip_norm)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip_norm)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
+            self.average.update()
             now = time.perf_counter()
             progress.count(seconds=now - started)
-            yield batch, loss.detach()
+            yield batch, torch.stack([loss.detach().float(), norm.float()])
             started = time.perf_counter()
 
     def _read_losses(self, steps: list[tuple[TrainingBatch, Tensor]], num_steps: int) -> None:
         """Count what steps did; refuse a loss that is not finite before anything is saved."""
-        losses = torch.stack([loss.float() for _, loss in steps]).tolist()
+        read = torch.stack([loss_and_norm for _, loss_and_norm in steps]).tolist()
         own = [
             [loss, batch.num_own_targets, batch.num_positions, batch.num_cells]
-            for (batch, _), loss in zip(steps, losses, strict=True)
+            for (batch, _), (loss, _) in zip(steps, read, strict=True)
         ]
-        for (batch, _), amounts in zip(steps, self.group.sum(np.array(own)), strict=True):
+        summed = self.group.sum(np.array(own))
+        # Gradients are averaged over processes before they are cut: one norm for all.
+        for (batch, _), (_, norm), amounts in zip(steps, read, summed, strict=True):
             if not np.isfinite(amounts[0]):
                 raise TrainingDiverged(self._diverged(batch, float(amounts[0])))
             self.progress.count(**dict(zip(COUNTED, amounts.tolist(), strict=True)))
+            is_settled = self._step_of_fit() >= self.settings.warmup_steps
+            self.progress.count_gradient(norm, self.settings, is_settled=is_settled)
             self.progress.step += 1
             for observer in self.observers:
                 nats = float(amounts[0]) / max(1, batch.num_targets)
                 observer.on_step(self.progress.epoch, self.progress.step, num_steps, nats)
+
+    def _step_of_fit(self) -> int:
+        return self.progress.epoch * self.steps_per_epoch + self.progress.step
 
     def _diverged(self, batch: TrainingBatch, loss: float) -> str:
         progress = self.progress
@@ -226,27 +241,29 @@ class _Fit:
         if self.group.is_first:
             of_what = (self.model.family, progress.epoch + 1, settings.max_epochs)
             log.info("%s: epoch %d of %d, validating", *of_what, extra=PROGRESS)
-        found = self.objective.validate(self.model, self.fitting, self.group)
+        with self.average.in_place():
+            found = self.objective.validate(self.model, self.fitting, self.group)
+            average = weights(self.model)
         curve |= found | {
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "validation_seconds": time.perf_counter() - started,
         }
         # Without validation targets there is nothing to stop by: the last epoch is the best.
-        score = math.inf
+        score, sign = math.inf, metric_of(settings.validation_metric).sign
         if "validation" in found:
-            score = metric_of(settings.validation_metric).sign * found["validation"]
+            score = sign * found["validation"]
         objection = self.objective.objection([*progress.curves, curve])
         if not objection and (score > progress.best_value or "validation" not in found):
             progress.best_epoch, progress.best_value = progress.epoch, score
-            self.best_weights = weights(self.model)
-        if (progress.epoch + 1) * self.steps_per_epoch < settings.warmup_steps:
-            progress.last_warm_up = progress.epoch
+            self.best_weights = average
+        is_warming_up = (progress.epoch + 1) * self.steps_per_epoch < settings.warmup_steps
+        progress.note_learning(found, sign, is_warming_up=is_warming_up)
         progress.end_epoch(curve, settings)
         progress.stopped_because = objection or progress.stopped_because
         for observer in self.observers:
             observer.on_epoch(curve)
         if self.group.is_first:
-            log.info("%s: %s", self.model.family, _told(curve, settings.max_epochs))
+            log.info("%s: %s", self.model.family, told(curve, settings.max_epochs))
 
     def save(self) -> None:
         """Write the checkpoint, if one is asked for."""
@@ -254,6 +271,7 @@ class _Fit:
             return
         parts = {
             "model": self.model.state_dict(),
+            "average": self.average.state(),
             "best": self.best_weights,
             "optimizer": optimizer_tensors(self.optimizer),
         }
@@ -264,6 +282,7 @@ class _Fit:
             for part, named in parts.items()
             for name, value in named.items()
         }
+        self.progress.num_averaged = self.average.num_steps
         state = {"fingerprint": self.fingerprint, "progress": asdict(self.progress)}
         write_checkpoint(self.fitting.checkpoints, Checkpoint(tensors, state))
 
@@ -286,6 +305,7 @@ class _Fit:
             self.model.load_state_dict(checkpoint.part("model"))
             if isinstance(self.model, RemembersTraining):
                 self.model.restore_training(checkpoint.part("training"))
+            self.average.restore(checkpoint.part("average"), self.progress.num_averaged)
             self.best_weights = checkpoint.part("best")
             restore_optimizer(self.optimizer, checkpoint.part("optimizer"))
         for observer in self.observers:
@@ -296,14 +316,9 @@ class _Fit:
         self.model.load_state_dict(self.best_weights)
         self.model.eval()
         self.group.wait()
-        progress = self.progress
-        best = progress.curves[progress.best_epoch] if progress.best_epoch >= 0 else {}
         facts = {
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            "best_epoch": progress.best_epoch + 1,
-            "best_validation": best.get("validation"),
-            "validation_metric": self.settings.validation_metric,
-            "stopped_because": progress.stopped_because,
+            **self.progress.facts(self.settings),
             "device": str(self.group.device),
             "precision": "bfloat16" if self.group.has_bfloat16 else "float32",
             "compiled": self.is_compiled,
@@ -312,14 +327,7 @@ class _Fit:
             "config": asdict(self.model.config),
             **self.history,
         }
-        return FitReport(progress.curves, facts)
-
-
-def _told(curve: Mapping[str, float], max_epochs: int) -> str:
-    validation = f", validation {curve['validation']:.4f}" if "validation" in curve else ""
-    seconds = curve["seconds"] + curve["validation_seconds"]
-    epoch = f"epoch {curve['epoch']:.0f} of {max_epochs}"
-    return f"{epoch}: loss {curve['loss']:.3f}{validation}, {seconds:.1f} s"
+        return FitReport(self.progress.curves, facts)
 
 
 def _runs(steps: Iterator[Any], length: int) -> Iterator[list[Any]]:

@@ -92,6 +92,7 @@ class NextItems:
     def __init__(self, split: Split, settings: LoopSettings, positions_per_event: int) -> None:
         self.split, self.settings = split, settings
         self.events_per_process = settings.tokens_per_batch // positions_per_event
+        self.popularity_V = np.bincount(split.train.items)
 
     def plan(self, world_size: int) -> BatchPlan:
         """How histories become batches of so many processes."""
@@ -116,7 +117,8 @@ class NextItems:
 
     def validate(self, model: nn.Module, fitting: Fitting, group: Processes) -> dict[str, float]:
         """What `training.fit.validation` measures."""
-        return validate(model, self.plan(group.world_size), self.split.validation, fitting, group)
+        plan, targets = self.plan(group.world_size), self.split.validation
+        return validate(model, plan, targets, self.popularity_V, fitting, group)
 
     def objection(self, curves: Curves) -> str:
         """None: a next-item model can only get worse by validation."""

@@ -11,16 +11,23 @@ from training.data.batches import BatchPlan
 from training.data.queries import Queries, queries_of
 from training.data.splits import Targets
 from training.evaluation.metrics import FEEDBACK, FIT, LISTS, parse
-from training.evaluation.ranking import auc, log_loss
+from training.evaluation.ranking import auc, auc_influences, log_loss
 from training.fit.distributed import Processes
 from training.fit.fitting import Fitting
 
 CUTOFF = 10
 NOTHING = np.empty(0)
+COIN = 0.5
+"""AUC of an answer that knows nothing."""
 
 
 def validate(
-    model: nn.Module, plan: BatchPlan, targets: Targets, fitting: Fitting, group: Processes
+    model: nn.Module,
+    plan: BatchPlan,
+    targets: Targets,
+    popularity_V: np.ndarray,
+    fitting: Fitting,
+    group: Processes,
 ) -> dict[str, float]:
     """What the weights are worth, over all processes; each measures a share of the targets.
 
@@ -28,12 +35,16 @@ def validate(
         model: what is trained, a `TrainableModel` and `Model`.
         plan: how histories become batches; used by the metric `loss`.
         targets: of these `max_validation_targets` are measured, evenly spread.
+        popularity_V: training events of each item, up to the last that has any.
         fitting: the metric and whether seen items are filtered.
         group: the processes.
     Returns:
         `validation`, the metric that decides: mean NDCG@10 over targets or AUC (larger is better),
-        or mean loss in nats (smaller is better). Of a model that can rank `validation_auc` and
-        `validation_logloss`, too: that one task gets worse while the other decides must be seen.
+        or mean loss in nats (smaller is better). Beside the first two `validation_error`, the
+        standard error over people (none of one), and `validation_floor`, what the most popular
+        items are worth on the same targets, or a coin. Of a model that can rank `validation_auc`
+        and `validation_logloss`, too: that one task gets worse while the other decides must be
+        seen.
         Nothing without targets, no AUC without both kinds of feedback.
     """
     settings = fitting.settings
@@ -54,12 +65,76 @@ def validate(
         return found
     gain_T, prediction_T = _asked(model, own, fitting, ranks=ranks, lists=lists)
     if lists:
-        found["validation"] = float(group.sum(np.array([gain_T.sum()]))[0]) / count
+        floor_T = popularity_gains(popularity_V, own, exclude_seen=fitting.exclude_seen)
+        gain_T, floor_T, user_T = group.gather(np.stack([gain_T, floor_T, own.user]))
+        found["validation"] = float(gain_T.mean())
+        found["validation_floor"] = float(floor_T.mean())
+        found |= _error(gain_T - gain_T.mean(), user_T)
     if ranks:
-        found |= _feedback(prediction_T, own, fitting, group)
-    if asked.metric.board == FEEDBACK and "validation_auc" in found:
-        found["validation"] = found["validation_auc"]
+        decides = asked.metric.board == FEEDBACK
+        found |= _feedback(prediction_T, own, fitting, group, decides=decides)
     return found
+
+
+def _error(influence_T: np.ndarray, user_T: np.ndarray) -> dict[str, float]:
+    """The standard error as a point of a curve; none of a single person."""
+    error = standard_error(influence_T, user_T)
+    return {} if np.isnan(error) else {"validation_error": error}
+
+
+def standard_error(influence_T: np.ndarray, user_T: np.ndarray) -> float:
+    """Standard error of a mean over events whose people are the draw; NaN of a single person.
+
+    `sqrt( U / (U - 1) sum_u ( sum of u's influences )^2 ) / T`: events of one person are no
+    independent draws.
+
+    Args:
+        influence_T: what each event adds to the mean times T, less the mean.
+        user_T: whose event it is.
+    Example:
+        Two people, one with two events: sqrt(2 / 1 * (0.5^2 + 0.5^2)) / 3.
+
+        >>> values = np.array([0.0, 0.0, 1.0])
+        >>> round(standard_error(values - values.mean(), np.array([0, 0, 1])), 4)
+        0.4444
+    """
+    users, row_T = np.unique(user_T, return_inverse=True)
+    if len(users) < 2:
+        return float("nan")
+    sum_U = np.bincount(row_T, weights=influence_T)
+    variance = len(users) / (len(users) - 1) * np.square(sum_U).sum()
+    return float(np.sqrt(variance)) / len(influence_T)
+
+
+def popularity_gains(
+    popularity_V: np.ndarray, targets: Targets, *, exclude_seen: bool
+) -> np.ndarray:
+    """NDCG@10 of each target in the list of the most popular items, float64, [T].
+
+    Args:
+        popularity_V: training events of each item; items beyond have none, and are in no list.
+        targets: T events.
+        exclude_seen: whether items of the history are left out of the list.
+    """
+    num_items = 1 + max(len(popularity_V) - 1, int(targets.histories.items.max(initial=0)))
+    count_V = np.pad(popularity_V, (0, num_items - len(popularity_V)))
+    rank_V = np.empty(num_items, dtype=np.int64)
+    rank_V[np.argsort(-count_V, kind="stable")] = np.arange(num_items)
+    gains, row = [np.empty(0)], 0
+    for queries in queries_of(targets, max_history=1, exclude_seen=exclude_seen):
+        item_B = targets.items[row : row + len(queries)]
+        row += len(queries)
+        # Each item that a person has seen once, however often it was seen.
+        seen = np.unique(queries.excluded_rows * num_items + queries.excluded)
+        row_S, item_S = seen // num_items, seen % num_items
+        before_B = np.bincount(
+            row_S, weights=rank_V[item_S] < rank_V[item_B][row_S], minlength=len(item_B)
+        )
+        is_seen_B = np.isin(np.arange(len(item_B)) * num_items + item_B, seen)
+        place_B = rank_V[item_B] - before_B
+        is_listed_B = (place_B < CUTOFF) & ~is_seen_B & (count_V[item_B] > 0)
+        gains.append(is_listed_B / np.log2(place_B + 2))
+    return np.concatenate(gains)
 
 
 @torch.inference_mode()
@@ -128,13 +203,23 @@ def _ndcg(items_Bk: np.ndarray, item_B1: np.ndarray) -> np.ndarray:
 
 
 def _feedback(
-    prediction_T: np.ndarray, targets: Targets, fitting: Fitting, group: Processes
+    prediction_T: np.ndarray,
+    targets: Targets,
+    fitting: Fitting,
+    group: Processes,
+    *,
+    decides: bool,
 ) -> dict[str, float]:
     """AUC and mean LogLoss of all processes' targets; no AUC without both kinds of feedback."""
     positive_T = targets.histories.strengths[targets.events] >= fitting.positive_strength
-    prediction_T, positive_T = group.gather(np.stack([prediction_T.astype(np.float64), positive_T]))
+    answers = [prediction_T.astype(np.float64), positive_T, targets.user]
+    prediction_T, positive_T, user_T = group.gather(np.stack(answers))
     label_T = positive_T > 0
     found = {"validation_logloss": float(log_loss(prediction_T, label_T).mean())}
     if label_T.any() and not label_T.all():
         found["validation_auc"] = auc(prediction_T, label_T)
+        if decides:
+            found["validation"] = found["validation_auc"]
+            found["validation_floor"] = COIN
+            found |= _error(auc_influences(prediction_T, label_T), user_T)
     return found

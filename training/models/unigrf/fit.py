@@ -56,5 +56,5 @@ def fit(
     if model.enhancer is not None:
         model.enhancer.prepare(split.train.num_events)
     report = fit_model(model, split, fitting)
-    facts = {"positive_share": share, "alarms": alarms(report.epochs)}
+    facts = {"positive_share": share, "alarms": [*report.facts["alarms"], *alarms(report.epochs)]}
     return model, replace(report, facts={**report.facts, **facts})
