@@ -96,6 +96,10 @@ METRICS: dict[str, Metric] = {
             explanation="share of what was engaged with that the first K places hold",
         ),
         Metric(
+            name="slate_gndcg", board=SLATES, has_cutoff=True,
+            explanation="as slate_ndcg, an item's gain being 2^strength: the strongest first",
+        ),
+        Metric(
             name="loss", board=FIT, higher_is_better=False,
             explanation="the training loss on validation targets, nats",
         ),
