@@ -170,20 +170,24 @@ def duckdb(folder: Path) -> Callable[[], object]:
 # pair can't repeat another and the draw of the kinds decides nothing.
 _QUERY = """
     WITH with_chosen AS (
-        SELECT day, slate_id, user_id, started_at, ended_at, item_indices,
+        SELECT day, slate_id, user_id, started_at, ended_at, item_indices, number,
             list_transform(list_sort(list_filter(
                 list_transform(item_indices, lambda item, n: struct_pack(
                     weakness := -strengths[n],
                     haste := CASE WHEN isnan(dwell_seconds[n]) THEN 'infinity'::DOUBLE
                              ELSE -dwell_seconds[n]::DOUBLE END,
-                    place := n, item := item)),
-                lambda e: e.weakness <= -{positive_strength})), lambda e: e.item) AS chosen,
+                    by := ((item + 1) * number % {prime} + {step})
+                        * ((item + 1) * number % {prime} + {step}) % {prime}, item := item)),
+                lambda e: e.weakness <= -{positive_strength})), lambda e: struct_pack(
+                    weakness := e.weakness, item := e.item)) AS ordered,
+            list_transform(ordered, lambda e: e.item) AS chosen,
             list_filter(list_transform(item_indices, lambda item, n: struct_pack(
                 strength := strengths[n], item := item)),
                 lambda e: e.strength <= {negative_strength}) AS "left",
             list_filter(item_indices,
                 lambda item, n: strengths[n] > {negative_strength}) AS liked
-        FROM read_parquet('{folder}/slates/*.parquet')
+        FROM (SELECT *, ('0x' || substr(md5('{seed}|' || slate_id), 1, 8))::BIGINT
+                % ({prime} - 1) + 1 AS number FROM read_parquet('{folder}/slates/*.parquet'))
     ), with_last AS (
         SELECT *, coalesce(list(struct_pack(ended_at := ended_at, day := day,
                 items := list_transform("left", lambda e: e.item), liked := liked)) OVER (
@@ -206,12 +210,12 @@ _QUERY = """
                 ceil(len(chosen) * {replaced_share}::DOUBLE)::INT) AS replaced,
             number * {step} % {prime} AS by_ranking,
             number * {step} % {prime} * {step} % {prime} AS by_interest
-        FROM (SELECT *, ('0x' || substr(md5('{seed}|' || slate_id), 1, 8))::BIGINT
-                % ({prime} - 1) + 1 AS number FROM with_borrowable)
+        FROM with_borrowable
     ), ranking AS (
-        SELECT *, list_transform(list_sort(list_transform(chosen, lambda item: struct_pack(
-            by := (item + 1) * by_ranking % {prime}, item := item))), lambda e: e.item) AS permuted
-        FROM with_keys WHERE len(chosen) > 1
+        SELECT *, list_sort(list_transform(ordered, lambda e: struct_pack(
+            by := (e.item + 1) * by_ranking % {prime}, weakness := e.weakness, item := e.item)))
+            AS permuted
+        FROM with_keys WHERE ordered[1].weakness < ordered[-1].weakness
     ), interest AS (
         SELECT *,
             list_concat(list_transform(list_sort(list_transform("left", lambda e: struct_pack(
@@ -223,9 +227,11 @@ _QUERY = """
         FROM with_keys WHERE len(chosen) > 0 AND replaced > 0
     )
     SELECT day, slate_id, user_id, started_at AS context_until, 'ranking' AS kind, 0::INT AS pair,
-        chosen, CASE WHEN permuted = chosen THEN list_concat(chosen[2:], chosen[1:1])
-            ELSE permuted END AS rejected,
-        'the chosen in another order' AS source, ended_at AS newest_source
+        chosen, CASE WHEN list_transform(permuted, lambda e: e.weakness)
+                = list_transform(ordered, lambda e: e.weakness)
+            THEN list_concat(chosen[2:], chosen[1:1])
+            ELSE list_transform(permuted, lambda e: e.item) END AS rejected,
+        'the chosen, weaker feedback before stronger' AS source, ended_at AS newest_source
     FROM ranking
     UNION ALL
     SELECT day, slate_id, user_id, started_at, 'interest', 0::INT, chosen,

@@ -15,7 +15,7 @@ worse ones) and `item_cooccurrence` (what is engaged with together).
 * `embed_items` **exit code 1**: mostly the encoder: a hub model that can't be fetched, or no
   memory (lower `embedding.batch_size`). `user_sequences` doesn't wait for it,
   `semantic_ids_weekly` does.
-* `build_preference_pairs` **exit code 3, leakage audit**: pairs would hold what nobody could know
+* `build_preference_pairs` **exit code 3, the audit**: pairs would hold what nobody could know
   when the slate began. The log counts them by rule. Almost always `slates` of the day is wrong:
   run `build_slates` again, then this. Nothing was published; models align on the days before.
 * `build_preference_pairs` **made few pairs**: its run record counts what was not made, by kind and

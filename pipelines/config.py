@@ -179,7 +179,7 @@ class Preferences(Section):
     """Pairs of a chosen and a rejected slate, of three kinds."""
 
     ranking: float = Field(default=1.0, ge=0)
-    """Share of the kind `ranking` relative to the two others: the chosen items permuted."""
+    """Share of the kind `ranking` relative to the two others: weaker feedback before stronger."""
     interest: float = Field(default=1.0, ge=0)
     """Share of `interest`: items left or disliked, in place of chosen ones."""
     diversity: float = Field(default=1.0, ge=0)

@@ -58,8 +58,9 @@ PREFERENCE_PAIRS = Contract(
             name="kind",
             type="string",
             allowed=("ranking", "interest", "diversity"),
-            meaning="what the rejected one lacks: the chosen in another order, items the user "
-            "left or disliked in place of chosen ones, or items all alike",
+            meaning="what the rejected one lacks: the chosen with weaker feedback before "
+            "stronger, items the user left or disliked in place of chosen ones, or items all "
+            "alike",
         ),
         Column(
             name="pair", type="int", minimum=0, meaning="number within the slate and kind, from 0"
@@ -68,7 +69,8 @@ PREFERENCE_PAIRS = Contract(
             name="chosen",
             type="list<int>",
             minimum=0,
-            meaning="engaged items of the slate, strongest first; then longest dwell, then place",
+            meaning="engaged items of the slate, strongest first; then longest dwell, then by a "
+            "hash of slate and item",
         ),
         Column(
             name="rejected",

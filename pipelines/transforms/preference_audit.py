@@ -1,4 +1,4 @@
-"""The leakage audit of preference pairs: nothing in a pair may know what came after its context.
+"""The audit of preference pairs: none knows what came after its context, each prefers something.
 
 It looks at the rows that would be published, beside the tables they were made from, and uses
 nothing of how they were made.
@@ -26,6 +26,11 @@ def audit(pairs: DataFrame, slates: DataFrame, items: DataFrame, *, day: date) -
     end = F.lit(f"{day + timedelta(days=1)}T00:00:00Z").cast("timestamp")
     shown = F.col("item_indices")
     added = F.array_except("rejected", shown)
+    strength_of = F.map_from_arrays("item_indices", "strengths")
+    strengths = {
+        side: F.transform(side, lambda item: F.try_element_at(strength_of, item))
+        for side in ("chosen", "rejected")
+    }
     rules = {
         "the slate isn't published": shown.isNull(),
         "the slate ends before it starts, or after the run's day": (
@@ -39,9 +44,14 @@ def audit(pairs: DataFrame, slates: DataFrame, items: DataFrame, *, day: date) -
         "a permutation holds other items": (
             (F.col("kind") == "ranking") & (F.array_sort("chosen") != F.array_sort("rejected"))
         ),
+        "a permutation is as good as the chosen": (
+            (F.col("kind") == "ranking") & (strengths["chosen"] == strengths["rejected"])
+        ),
     }
     beside = pairs.join(
-        slates.select("day", "slate_id", "user_id", "started_at", "ended_at", "item_indices"),
+        slates.select(
+            *("day", "slate_id", "user_id", "started_at", "ended_at"), "item_indices", "strengths"
+        ),
         ["day", "slate_id", "user_id"],
         "left",
     )
@@ -65,10 +75,10 @@ def refusal(found: dict[str, int]) -> str | None:
         return None
     return "\n".join(
         [
-            "the leakage audit refused the preference pairs; what was published before stays:",
+            "the audit refused the preference pairs; what was published before stays:",
             *broken,
-            "A model would learn from what it can't know when it recommends. Look at `slates` of "
-            "the day, run build_slates again, then build_preference_pairs",
+            "A model would learn from what it can't know when it recommends, or nothing at all. "
+            "Look at `slates` of the day, run build_slates again, then build_preference_pairs",
         ]
     )
 

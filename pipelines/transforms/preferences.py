@@ -1,9 +1,11 @@
 """slates → preference pairs: what was wanted, beside what would have been worse.
 
 The three kinds of rejected slates are HiGR's (arXiv:2512.24787; docs/mechanics.md, Preference
-pairs). `chosen` are the engaged items of a slate, strongest feedback first.
+pairs). `chosen` are the engaged items of a slate, strongest feedback first, then the longest
+dwell, then by chance.
 
-* `ranking`: the chosen in another order.
+* `ranking`: the chosen in another order, weaker feedback before stronger: an order among items of
+  equal strength is no worse than another.
 * `interest`: some of the chosen replaced by items that the user left or disliked.
 * `diversity`: the first of the chosen, then the items most similar to it.
 
@@ -25,6 +27,7 @@ from pipelines.transforms.rearrangement import (
     ALL_IN_SLATE,
     NONE_ENGAGED,
     ONE_CHOSEN,
+    ONE_STRENGTH,
     REPEATED,
     Rearrangement,
     asked_for_diversity,
@@ -36,7 +39,7 @@ FEW_ANCHORS = "more pairs than chosen items with an embedding"
 FEW_SIMILAR = "the anchor has too few similar items"
 SIMILAR_IN_SLATE = "too few similar items are not in the slate"
 REASONS: Mapping[str, tuple[str, ...]] = {
-    "ranking": (NONE_ENGAGED, ONE_CHOSEN, REPEATED),
+    "ranking": (NONE_ENGAGED, ONE_CHOSEN, ONE_STRENGTH, REPEATED),
     "interest": (NONE_ENGAGED, ALL_ENGAGED, ALL_IN_SLATE, REPEATED),
     "diversity": (
         NONE_ENGAGED, ONE_CHOSEN, NO_EMBEDDING, FEW_ANCHORS, FEW_SIMILAR, SIMILAR_IN_SLATE

@@ -18,15 +18,16 @@ import pyarrow as pa
 
 from pipelines.config import Preferences
 from pipelines.transforms.ragged import Flags, Layout, Longs
-from pipelines.transforms.shown_slates import PRIME, Slates
+from pipelines.transforms.shown_slates import PRIME, Slates, mixed
 
 NONE_ENGAGED = "none engaged"
 ONE_CHOSEN = "only one chosen"
+ONE_STRENGTH = "all chosen are of one strength"
 ALL_ENGAGED = "all engaged, and nothing was left in earlier slates"
 ALL_IN_SLATE = "every candidate is in the slate or was engaged with"
 REPEATED = "the same as another pair"
 _MADE = 0
-_OUTCOMES = (None, NONE_ENGAGED, ONE_CHOSEN, ALL_ENGAGED, ALL_IN_SLATE, REPEATED)
+_OUTCOMES = (None, NONE_ENGAGED, ONE_CHOSEN, ONE_STRENGTH, ALL_ENGAGED, ALL_IN_SLATE, REPEATED)
 """Why an attempt came to nothing; None: it did not."""
 _BITS = 31
 """What is taken modulo `PRIME` has as many."""
@@ -100,20 +101,30 @@ class Rearrangement:
         return found
 
     def _ranking(self, slates: Slates, slate_A: Longs, draw_A: Longs) -> "_Found":
-        """The chosen in another order; where chance gives the same, rotated by one."""
+        """The chosen with weaker feedback before stronger; by chance, else rotated by one.
+
+        Two orders whose strengths are the same at every place are equally good.
+        """
         layout, source_W = slates.chosen.taken(slate_A)
-        items_W = slates.chosen_items[source_W]
-        by_W = _mixed(items_W, draw_A[layout.rows_V])
-        permuted_W = items_W[layout.order_by(by_W, bits=_BITS)]
+        items_W, strengths_W = slates.chosen_items[source_W], slates.chosen_strengths[source_W]
+        permuted = layout.order_by(mixed(items_W, draw_A[layout.rows_V]), bits=_BITS)
         next_W = (layout.places_V + 1) % layout.lengths_R[layout.rows_V]
-        rotated_W = items_W[layout.starts_R[layout.rows_V] + next_W]
-        same_A = layout.all(permuted_W == items_W)
-        by_length = [_OUTCOMES.index(outcome) for outcome in (NONE_ENGAGED, ONE_CHOSEN, None)]
+        rotated = layout.starts_R[layout.rows_V] + next_W
+        as_good_A = layout.all(strengths_W[permuted] == strengths_W)
+        outcome_A = np.select(
+            [
+                layout.lengths_R == 0,
+                layout.lengths_R == 1,
+                layout.all(strengths_W[rotated] == strengths_W),
+            ],
+            [_OUTCOMES.index(each) for each in (NONE_ENGAGED, ONE_CHOSEN, ONE_STRENGTH)],
+            _MADE,
+        )
         return _Found(
             layout,
-            np.where(same_A[layout.rows_V], rotated_W, permuted_W),
-            np.array(by_length)[np.minimum(layout.lengths_R, 2)],
-            pa.repeat("the chosen in another order", len(slate_A)),
+            items_W[np.where(as_good_A[layout.rows_V], rotated, permuted)],
+            outcome_A,
+            pa.repeat("the chosen, weaker feedback before stronger", len(slate_A)),
             slates.batch["ended_at"].take(pa.array(slate_A)),
         )
 
@@ -132,11 +143,11 @@ class Rearrangement:
 
         layout, source_W = slates.chosen.taken(slate_A)
         rows_W = layout.rows_V
-        in_turn = layout.order_by(_mixed(layout.places_V, draw_A[rows_W]), bits=_BITS)
+        in_turn = layout.order_by(mixed(layout.places_V, draw_A[rows_W]), bits=_BITS)
         turn_W = np.empty_like(in_turn)
         turn_W[in_turn] = layout.places_V
         left, source_L = slates.left.taken(slate_A)
-        by_L = _mixed(slates.left_items[source_L], draw_A[left.rows_V])
+        by_L = mixed(slates.left_items[source_L], draw_A[left.rows_V])
         left_L = slates.left_items[source_L][left.order(slates.left_strengths[source_L], by_L)]
 
         items_W = slates.chosen_items[source_W]
@@ -210,10 +221,6 @@ def _repeated(found: _Found, slate_A: Longs, *, most: int) -> Flags:
         _, other_W = found.layout.taken(later - back)
         repeated_A[later] |= layout.all(found.items_W[source_W] == found.items_W[other_W])
     return repeated_A
-
-
-def _mixed(numbers: Longs, draws: Longs) -> Longs:
-    return (numbers + 1) * draws % PRIME
 
 
 def _said(own_A: Longs, borrowed_A: Longs) -> pa.Array:

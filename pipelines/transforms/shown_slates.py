@@ -25,6 +25,11 @@ COLUMNS = ("day", "slate_id", "user_id", "started_at", "ended_at")
 """What an attempt repeats of its slate."""
 
 
+def mixed(numbers: Longs, draws: Longs) -> Longs:
+    """Numbers below `PRIME` - 1, which come in another order by these for each draw."""
+    return (numbers + 1) * draws % PRIME
+
+
 @dataclass(frozen=True)
 class Loan:
     """Items of earlier slates that a slate may borrow, those of the newest slate first.
@@ -71,16 +76,31 @@ class Slates:
 
     @cached_property
     def chosen(self) -> Layout:
-        """Of engaged items: strongest first, then longest dwell (unknown: shortest), then place."""
+        """Of engaged items: strongest first, then longest dwell (unknown: shortest), then chance.
+
+        Nothing says which of two items of equal strength and dwell was better.
+        """
         return self.shown.kept(self._engaged_V)
 
     @cached_property
     def chosen_items(self) -> Longs:
         """Item indices in the layout `chosen`."""
+        return self.items_V[self._chosen_order]
+
+    @cached_property
+    def chosen_strengths(self) -> Longs:
+        """What came of each item in the layout `chosen`, falling within a slate."""
+        return self.strengths_V[self._chosen_order]
+
+    @cached_property
+    def _chosen_order(self) -> Longs:
         engaged = np.flatnonzero(self._engaged_V)
         dwell = self.batch["dwell_seconds"].flatten().to_numpy()[engaged]
         haste = np.where(np.isnan(dwell), np.inf, -dwell)
-        return self.items_V[engaged[self.chosen.order(-self.strengths_V[engaged], haste)]]
+        number = self._numbers(self.batch["number"])[self.chosen.rows_V]
+        # Products alone leave few orders: x, 2x and 3x modulo a prime never come as 2x, 3x, x.
+        chance = (mixed(self.items_V[engaged], number) + _STEP) ** 2 % PRIME
+        return engaged[self.chosen.order(-self.strengths_V[engaged], haste, chance)]
 
     @cached_property
     def left(self) -> Layout:

@@ -156,6 +156,6 @@ def test_corrupted_slates_fail_the_audit_and_the_command_exits_3(world, monkeypa
     arguments = ["build_preference_pairs", "--preset", str(preset), "--day", "2024-01-03"]
     refused = CliRunner().invoke(step, arguments)
     assert refused.exit_code == 3, refused.output
-    assert "the leakage audit refused the preference pairs" in refused.stderr
+    assert "the audit refused the preference pairs" in refused.stderr
     assert "the slate ends before it starts" in refused.stderr
     assert world.hashes("preference_pairs") == before

@@ -1,4 +1,4 @@
-"""The leakage audit: each rule is met by a row that breaks it, and by none that keeps it."""
+"""The audit of pairs: each rule is met by a row that breaks it, and by none that keeps it."""
 
 from datetime import UTC, date, datetime, timedelta
 from math import nan
@@ -23,7 +23,8 @@ NEW_ITEM = 9
 
 def slate(name="s", items=(0, 1, 2, 3), *, start=START, end=END):
     length = len(items)
-    return (DAY, name, "u", start, end, list(items), [1] * length, [nan] * length, "day")
+    strengths = [3, 2, 2, 1][:length]
+    return (DAY, name, "u", start, end, list(items), strengths, [nan] * length, "day")
 
 
 def pair(kind="ranking", rejected=(1, 0), **changes):
@@ -90,6 +91,10 @@ def test_pairs_that_know_nothing_of_later_are_accepted(look):
         ),
         (pair(chosen=[0, 7], rejected=[7, 0]), "a chosen item isn't in the slate"),
         (pair(rejected=(1, 2)), "a permutation holds other items"),
+        (
+            pair(chosen=[0, 1, 2], rejected=[0, 2, 1]),
+            "a permutation is as good as the chosen",
+        ),
         (
             pair("interest", (0, 11)),
             "an item was borrowed from a slate after newest_source",

@@ -18,6 +18,7 @@ from pipelines.transforms.preferences import (
     NO_EMBEDDING,
     NONE_ENGAGED,
     ONE_CHOSEN,
+    ONE_STRENGTH,
     REPEATED,
     SIMILAR_IN_SLATE,
     alike,
@@ -72,22 +73,32 @@ def only(attempts, kind):
     return [attempt for attempt in attempts if attempt["kind"] == kind]
 
 
-def test_chosen_are_the_engaged_strongest_first_then_dwell_then_place(attempts):
+def test_chosen_are_the_engaged_strongest_first_then_dwell(attempts):
     [ranking, *_] = attempts(
-        [slate("s", [0, 1, 3, 2, 2, -1, 1, 2], dwell=[9.0, 5.0, 1.0, 4.0, 8.0, 9.0, nan, 4.0])],
+        [slate("s", [0, 1, 3, 2, 2, -1, 1, 2], dwell=[9.0, 5.0, 1.0, 4.0, 8.0, 9.0, nan, 3.0])],
         interest=0,
     )
     assert ranking["chosen"] == [2, 4, 3, 7, 1, 6]
 
 
+def test_chosen_that_nothing_tells_apart_come_by_chance_and_always_the_same(attempts):
+    slates = [slate(f"s{n}", [1, 2, 1, 1]) for n in range(60)]
+    found, again = (attempts(slates, interest=0, pairs_per_context=1) for _ in range(2))
+    assert [each["chosen"] for each in found] == [each["chosen"] for each in again]
+    orders = Counter(tuple(each["chosen"]) for each in found)
+    assert {order[0] for order in orders} == {1}
+    assert len(orders) == 6 and max(orders.values()) < 25
+
+
 def test_a_permutation_holds_the_same_items_in_another_order(attempts):
     found = attempts(
-        [slate(f"s{n}", [1] * (2 + n % 6)) for n in range(60)], interest=0, pairs_per_context=1
-    )
+        [slate(f"s{n}", [2] + [1] * (1 + n % 6)) for n in range(60)],
+        interest=0, pairs_per_context=1,
+    )  # fmt: skip
     assert len(found) == 60
     for attempt in found:
         assert sorted(attempt["rejected"]) == sorted(attempt["chosen"])
-        assert attempt["rejected"] != attempt["chosen"]
+        assert attempt["chosen"][0] == 0 != attempt["rejected"][0]
         assert attempt["reason"] is None
         assert attempt["newest_source"] == attempt["ended_at"]
     threes = Counter(tuple(each["rejected"]) for each in found if len(each["chosen"]) == 7)
@@ -95,15 +106,24 @@ def test_a_permutation_holds_the_same_items_in_another_order(attempts):
 
 
 def test_two_items_have_one_permutation_and_a_second_pair_says_so(attempts):
-    first, second = attempts([slate("s", [1, 1])], interest=0, pairs_per_context=2)
+    first, second = attempts([slate("s", [2, 1])], interest=0, pairs_per_context=2)
     assert (first["rejected"], first["reason"]) == ([1, 0], None)
     assert second["reason"] == REPEATED
+
+
+def test_an_order_among_equals_is_no_worse_than_another(attempts):
+    equal, mixed = attempts(
+        [slate("s", [2, 2, 2, -1]), slate("t", [2, 3, 2])],
+        interest=0, pairs_per_context=1, positive_strength=2,
+    )  # fmt: skip
+    assert (equal["rejected"], equal["reason"]) == (None, ONE_STRENGTH)
+    assert mixed["reason"] is None and mixed["rejected"].index(1) > 0
 
 
 def test_left_items_take_the_place_of_half_of_the_chosen_disliked_ones_first(attempts):
     strengths = [1, 0, 2, -1, 1, 0, 1]
     [found] = attempts([slate("s", strengths)], ranking=0, pairs_per_context=1)
-    assert found["chosen"] == [2, 0, 4, 6]
+    assert found["chosen"][0] == 2 and sorted(found["chosen"]) == [0, 2, 4, 6]
     replaced = [new for old, new in zip(found["chosen"], found["rejected"], strict=True)
                 if old != new]  # fmt: skip
     assert len(replaced) == 2 and 3 in replaced and set(replaced) <= {1, 3, 5}
@@ -195,7 +215,7 @@ def test_what_lies_between_chosen_and_rejected_is_neither(attempts):
 def test_diversity_keeps_the_first_and_adds_what_is_most_similar_to_it(attempts):
     [found] = only(
         attempts(
-            [slate("s", [1, 3, 0, 1])], similar={1: [7, 2, 9, 0, 8]},
+            [slate("s", [2, 3, 0, 1])], similar={1: [7, 2, 9, 0, 8]},
             ranking=0, interest=0, pairs_per_context=1,
         ),
         "diversity",
@@ -206,7 +226,7 @@ def test_diversity_keeps_the_first_and_adds_what_is_most_similar_to_it(attempts)
 
 def test_the_next_item_stands_in_for_an_anchor_without_an_embedding(attempts):
     first, second = attempts(
-        [slate("s", [1, 3, 1])], similar={0: [7, 8], 2: [5, 6]}, embedded=[0, 2],
+        [slate("s", [2, 3, 1])], similar={0: [7, 8], 2: [5, 6]}, embedded=[0, 2],
         ranking=0, interest=0, pairs_per_context=2,
     )  # fmt: skip
     assert first["chosen"] == [1, 0, 2]
@@ -219,7 +239,7 @@ def test_a_diversity_pair_that_cannot_be_made_says_why(attempts):
     found = attempts(
         [
             slate("few", [1, 1, 1], items=[0, 1, 2]),
-            slate("inside", [1, 1, 0], items=[10, 11, 12]),
+            slate("inside", [2, 1, 0], items=[10, 11, 12]),
             slate("unknown", [1, 1], items=[500, 501]),
             slate("one", [1, 0], items=[10, 11]),
             slate("none", [0, 0], items=[10, 11]),
@@ -242,7 +262,7 @@ def test_a_diversity_pair_that_cannot_be_made_says_why(attempts):
 
 
 def test_a_catalogue_of_three_items_gives_what_it_can(attempts):
-    found = attempts([slate("s", [1, 1, 0])], similar={0: [1, 2], 1: [0, 2]}, embedded=range(3))
+    found = attempts([slate("s", [2, 1, 0])], similar={0: [1, 2], 1: [0, 2]}, embedded=range(3))
     reasons = {each["kind"]: each["reason"] for each in found}
     assert reasons == {"ranking": None, "interest": None, "diversity": SIMILAR_IN_SLATE}
 
@@ -284,7 +304,7 @@ def test_pairs_depend_on_the_seed_and_on_nothing_else(attempts):
 
 def test_counts_say_what_was_made_and_what_not(spark, attempts):
     found = attempts(
-        [slate("s", [1, 1, 0]), slate("n", [0, 0], user="v"), slate("t", [1, 1], items=[1, 0])],
+        [slate("s", [2, 1, 0]), slate("n", [0, 0], user="v"), slate("t", [2, 1], items=[1, 0])],
         similar={0: [8]}, embedded=[0],
     )  # fmt: skip
     schema = "kind string, reason string, source string"

@@ -15,6 +15,7 @@ from pipelines.transforms.rearrangement import (
     ALL_IN_SLATE,
     NONE_ENGAGED,
     ONE_CHOSEN,
+    ONE_STRENGTH,
     REPEATED,
     Rearrangement,
     asked_for_diversity,
@@ -80,7 +81,13 @@ def by_loops(rows, config):
             zip(row["item_indices"], row["strengths"], row["dwell_seconds"], strict=True)
         )
         engaged = [entry for entry in entries if entry[1] >= config.positive_strength]
-        engaged.sort(key=lambda entry: (-entry[1], inf if isnan(entry[2]) else -entry[2]))
+        engaged.sort(
+            key=lambda entry: (
+                -entry[1],
+                inf if isnan(entry[2]) else -entry[2],
+                ((entry[0] + 1) * row["number"] % PRIME + _STEP) ** 2 % PRIME,
+            )
+        )
         chosen = [entry[0] for entry in engaged]
         left = [entry for entry in entries if entry[1] <= config.negative_strength]
         before = rows[max(place - config.earlier_slates, 0) : place][::-1]
@@ -104,7 +111,7 @@ def by_loops(rows, config):
                 power = pow(_STEP, 1 + pair * len(KINDS) + KINDS.index(kind), PRIME)
                 key = row["number"] * power % PRIME
                 if kind == "ranking":
-                    attempt = one_permutation(chosen, key, row)
+                    attempt = one_permutation(engaged, key, row)
                 else:
                     attempt = one_replacement(chosen, left, earlier, key, row, config)
                 if attempt["reason"] is None and attempt["rejected"] in lists:
@@ -118,12 +125,16 @@ def by_loops(rows, config):
     return sorted(found, key=lambda row: (row["slate_id"], row["kind"], row["pair"]))
 
 
-def one_permutation(chosen, key, row):
-    rejected = sorted(chosen, key=lambda item: (item + 1) * key % PRIME)
+def one_permutation(engaged, key, row):
+    rejected = sorted(engaged, key=lambda entry: (entry[0] + 1) * key % PRIME)
+    strengths = [entry[1] for entry in engaged]
+    if [entry[1] for entry in rejected] == strengths:
+        rejected = engaged[1:] + engaged[:1]
+    one_strength = ONE_STRENGTH if len(set(strengths)) == 1 else None
     return {
-        "rejected": chosen[1:] + chosen[:1] if rejected == chosen else rejected,
-        "reason": {0: NONE_ENGAGED, 1: ONE_CHOSEN}.get(len(chosen)),
-        "source": "the chosen in another order",
+        "rejected": [entry[0] for entry in rejected],
+        "reason": {0: NONE_ENGAGED, 1: ONE_CHOSEN}.get(len(engaged), one_strength),
+        "source": "the chosen, weaker feedback before stronger",
         "newest_source": row["ended_at"],
     }
 

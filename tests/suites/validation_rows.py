@@ -120,7 +120,7 @@ def pair(slate_id, **changes):
         "pair": 0,
         "chosen": [1, 0],
         "rejected": [0, 1],
-        "source": "the chosen in another order",
+        "source": "the chosen, weaker feedback before stronger",
         "newest_source": NOON,
     } | changes
 

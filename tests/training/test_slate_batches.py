@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -97,6 +99,33 @@ def test_epochs_differ_and_are_the_same_again():
 
     assert epoch(1) == epoch(1) != epoch(2)
     assert epoch(1, first_step=3) == epoch(1)[3:]
+
+
+def test_an_epoch_draws_the_order_of_equals_and_is_the_same_again():
+    slates = many().targets()
+    strengths = np.where(slates.items % 3 == 0, 2, 1).astype(np.int8)
+    slates = replace(slates, strengths=strengths).by_strength()
+    plan = SlatePlan(max_history=10, positions_per_batch=60, draws_ties=True, seed=5)
+
+    def said(plan, epoch, **cut):
+        return [batch.slate_BM.tolist() for batch in plan.batches(slates, epoch, **cut)]
+
+    assert said(plan, 2) == said(plan, 2)
+    assert said(plan, 2, first_step=3) == said(plan, 2)[3:]
+    assert said(plan, 2) != said(replace(plan, draws_ties=False), 2)
+    for (rows, _), batch in zip(plan.groups(slates, 2), said(plan, 2), strict=True):
+        for row, items in zip(rows, batch, strict=True):
+            fixed = slates.where(np.array([row])).items
+            drawn = np.array([item for item in items if item >= 0])
+            assert sorted(drawn) == sorted(fixed)
+            assert ((drawn % 3 == 0) == (fixed % 3 == 0)).all()
+    largest = slates.where(np.array([slates.lengths.argmax()]))
+    orders = {
+        tuple(batch.slate_BM[0].tolist())
+        for epoch in range(20)
+        for batch in plan.batches(largest, epoch)
+    }
+    assert len(orders) > 1
 
 
 def test_processes_share_every_batch():

@@ -19,8 +19,8 @@ from training.settings.families import PopularityConfig
 HISTORIES = worlds.histories_of([[1], [2], [3]])
 
 
-def engaged(*items):
-    return worlds.slates_of(list(items), HISTORIES, starts=[0] * len(items))
+def engaged(*items, **strengths):
+    return worlds.slates_of(list(items), HISTORIES, starts=[0] * len(items), **strengths)
 
 
 def test_a_slate_by_hand():
@@ -32,6 +32,23 @@ def test_a_slate_by_hand():
     gain = 1 / math.log2(3) + 1 / 2
     assert found["ndcg@3"][0] == pytest.approx(gain / (1 + gain))
     assert found["ndcg@2"][0] == pytest.approx((1 / math.log2(3)) / (1 + 1 / math.log2(3)))
+
+
+def test_a_graded_gain_by_hand():
+    wanted = engaged([1, 8, 9, 5], strengths=[[1, 3, 1, -1]])
+    found = slate_metrics(np.array([[3, 8, 1]]), wanted, (1, 2, 3))
+    gain, best = 8 / math.log2(3) + 2 / 2, 8 + 2 / math.log2(3) + 2 / 2
+    assert found["gndcg@1"].tolist() == [0.0]
+    assert found["gndcg@2"][0] == pytest.approx(8 / math.log2(3) / (8 + 2 / math.log2(3)))
+    assert found["gndcg@3"][0] == pytest.approx(gain / best)
+
+
+def test_stronger_feedback_first_is_what_a_graded_gain_rewards():
+    shown = engaged([4, 6, 7], [4, 6, 7], [4, 6, 7], strengths=[[2, 3, 2]] * 3)
+    found = slate_metrics(np.array([[6, 4, 7], [6, 7, 4], [4, 6, 7]]), shown, (3,))
+    assert found["ndcg@3"].tolist() == pytest.approx([1.0] * 3)
+    assert found["gndcg@3"][:2].tolist() == pytest.approx([1.0] * 2)
+    assert found["gndcg@3"][2] < 0.9
 
 
 def test_the_right_items_first_are_perfect_however_few_they_are():
@@ -48,8 +65,10 @@ def test_empty_places_are_no_hits_and_slates_are_not_mixed_up():
 
 
 def test_an_item_shown_twice_is_wanted_once():
-    found = slate_metrics(np.array([[1, 2]]), engaged([1, 1, 2]), (2,))
+    twice = engaged([1, 1, 2], strengths=[[1, 3, 2]])
+    found = slate_metrics(np.array([[1, 2]]), twice, (2,))
     assert found["recall@2"].tolist() == found["ndcg@2"].tolist() == [1.0]
+    assert found["gndcg@2"].tolist() == [1.0]
 
 
 def test_what_can_not_be_measured_is_refused():
@@ -63,7 +82,7 @@ def test_what_can_not_be_measured_is_refused():
 
 def test_no_slates_have_no_values():
     found = slate_metrics(np.empty((0, 5), dtype=np.int32), engaged(), (5,))
-    assert found["ndcg@5"].shape == (0,)
+    assert found["ndcg@5"].shape == found["gndcg@5"].shape == (0,)
 
 
 def test_similarity_within_slates_by_hand():

@@ -79,17 +79,36 @@ def test_a_missing_column_is_refused():
         Slates.from_arrow(pa.Table.from_pylist([row()]).drop("ended_at"), HISTORIES)
 
 
-def test_engaged_targets_are_by_strength_then_dwell_then_place():
+def test_engaged_targets_are_by_strength_then_dwell():
     slates = worlds.slates_of(
         [[1, 2, 3, 4, 5, 6]],
         HISTORIES,
         starts=[0],
         strengths=[[1, 3, 1, 0, 1, 1]],
-        dwell=[[2.0, np.nan, 9.0, 99.0, np.nan, 2.0]],
+        dwell=[[3.0, np.nan, 9.0, 99.0, np.nan, 2.0]],
     )
     assert slates.targets("engaged").items.tolist() == [2, 3, 1, 6, 5]
     assert slates.targets("exposed").items.tolist() == [1, 2, 3, 5, 6]
     assert slates.targets("exposed", minimum_strength=-1).items.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_nothing_tells_apart_comes_by_chance_and_always_the_same():
+    shown = [[7, 1, 8, 2, 9]] * 400
+    slates = worlds.slates_of(
+        shown,
+        worlds.histories_of([[1]] * 400),
+        starts=list(range(400)),
+        strengths=[[1, 1, 3, 1, 0]] * 400,
+    )
+    first_S4 = slates.targets().items.reshape(400, 4)
+    np.testing.assert_array_equal(slates.targets().items.reshape(400, 4), first_S4)
+    assert (first_S4[:, 0] == 8).all()
+    orders, counts = np.unique(first_S4, axis=0, return_counts=True)
+    assert len(orders) == 6 and counts.min() > 400 / 6 / 2
+    drawn_S4 = slates.targets().by_strength(7).items.reshape(400, 4)
+    assert 0.1 < (drawn_S4 == first_S4).all(axis=1).mean() < 0.25
+    part = slates.targets().where(np.array([3, 399])).by_strength(7)
+    np.testing.assert_array_equal(part.items.reshape(2, 4), drawn_S4[[3, 399]])
 
 
 def test_slates_without_a_target_are_left_out():

@@ -3,7 +3,8 @@
 A causal model that reads a history once has read the queries of all slates along it. So slates of
 one user that lie near each other share a row of events; histories of like length then share a
 batch, up to a budget of padded positions. Batches and their order are a function of (seed, epoch)
-alone: a run can be resumed at any step of any epoch.
+alone, and so is the order of items that nothing tells apart: a run can be resumed at any step of
+any epoch.
 
 H histories of a batch, L events of the longest, B slates, M items of the longest, S slates of all.
 """
@@ -135,13 +136,16 @@ class SlatePlan:
         least_history: events that a slate sees at least, of those it has, if its row is shared;
             None: every slate sees all it may, and only those that follow the same event share.
         positions_per_item: what an item of a slate weighs, in events of context.
-        seed: of the ties in length and of the order.
+        draws_ties: whether items of equal strength and dwell come in another order each epoch
+            (`Slates.by_strength`): a slate is a set as far as feedback tells them apart.
+        seed: of the ties in length, of the order of batches, and of what `draws_ties` draws.
     """
 
     max_history: int
     positions_per_batch: int
     least_history: int | None = None
     positions_per_item: int = 1
+    draws_ties: bool = False
     seed: int = 0
 
     def batches(
@@ -160,10 +164,17 @@ class SlatePlan:
         """
         for rows, history_B in self.groups(slates, epoch)[first_step:]:
             own, own_history_B, is_idle = share(rows, history_B, rank, world_size)
-            batch = slate_batch(slates.where(own), own_history_B, max_history=self.max_history)
+            said = slates.where(own)
+            if self.draws_ties:
+                said = said.by_strength(self._draw(epoch))
+            batch = slate_batch(said, own_history_B, max_history=self.max_history)
             if is_idle:
                 batch = replace(batch, slate_BM=torch.full_like(batch.slate_BM, PAD))
             yield replace(batch, num_targets=int(slates.lengths[rows].sum()))
+
+    def _draw(self, epoch: int) -> int:
+        """The number that an epoch's order of ties hangs on; 0 is that of no epoch in practice."""
+        return int(np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)[0])
 
     def groups(self, slates: Slates, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Slates of each batch, and the row of events of each: longest rows first, in any order."""

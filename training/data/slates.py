@@ -139,8 +139,8 @@ class Slates:
         """What a model is to say: items of some strength; slates without any are left out.
 
         Args:
-            order: `engaged` puts the strongest feedback first, then the longest dwell (unknown
-                last), then the earlier place; `exposed` leaves the order in which they were shown.
+            order: `engaged` is that of `by_strength`; `exposed` leaves the order in which they were
+                shown.
             minimum_strength: weaker items are no target.
         """
         kept = self.keeping_items(self.strengths >= minimum_strength)
@@ -158,11 +158,21 @@ class Slates:
         )
         return kept.where(kept.lengths >= shortest)
 
-    def by_strength(self) -> "Slates":
-        """The slates with their items by strength, then dwell, both falling, then place."""
+    def by_strength(self, draw: int = 0) -> "Slates":
+        """The slates with their items by strength, then dwell, both falling; unknown dwell last.
+
+        Nothing says which of two items of equal strength and dwell was better, neither their ids
+        nor their places, so they come in the order of a hash of (draw, user, start, item): it is
+        the same in every run, and as if by chance.
+
+        Args:
+            draw: another order of such items for every number from 0 to 2^64 - 1.
+        """
         dwell = np.where(np.isnan(self.dwell), -np.inf, self.dwell)
-        # Stable: what ties in strength and dwell stays in the order shown.
-        order = np.lexsort((-dwell, -self.strengths.astype(np.int64), self.slates))
+        start_S = self.started_at.astype(np.uint64)
+        slate_S = mixed(mixed(mixed(draw) ^ self.user.astype(np.uint64)) ^ start_S)
+        tie = mixed(np.repeat(slate_S, self.lengths) ^ self.items.astype(np.uint64))
+        order = np.lexsort((tie, -dwell, -self.strengths.astype(np.int64), self.slates))
         return replace(
             self,
             items=self.items[order],
@@ -212,6 +222,20 @@ def events_before(histories: Histories, user: np.ndarray, time: np.ndarray) -> n
     key = user * ranks + np.searchsorted(distinct, time)
     length: np.ndarray = np.searchsorted(event_key, key, side="left") - histories.offsets[user]
     return length
+
+
+def mixed(numbers: int | np.ndarray) -> np.ndarray:
+    """A hash of each number, uint64: the output function of SplitMix64 (Steele et al. 2014).
+
+    Example:
+        >>> int(mixed(0)[0])  # its first output from state 0
+        16294208416658607535
+    """
+    z = np.atleast_1d(np.asarray(numbers, dtype=np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    hashed: np.ndarray = z ^ (z >> np.uint64(31))
+    return hashed
 
 
 def _lengths(columns: Mapping[str, pa.Array]) -> np.ndarray:

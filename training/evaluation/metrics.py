@@ -116,6 +116,10 @@ METRICS: dict[str, Metric] = {
         *_of_lists("event_", EVENT_LISTS),
         *_of_lists("day_end_", DAY_END_LISTS),
         Metric(
+            name="slate_gndcg", board=SLATES, has_cutoff=True,
+            explanation="as slate_ndcg, an item's gain being 2^strength: the strongest first",
+        ),
+        Metric(
             name="loss", board=FIT, higher_is_better=False,
             explanation="the training loss on validation targets, nats",
         ),

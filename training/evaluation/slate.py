@@ -6,11 +6,16 @@ really shown (docs/mechanics.md, Metrics), k being the places looked at:
     hit@k    = 1{ some of the first k is in E }
     recall@k = |first k ∩ E| / |E|
     ndcg@k   = sum_{m <= k, item m in E} 1 / log2(m + 1) / sum_{m <= min(k, |E|)} 1 / log2(m + 1)
+    gndcg@k  = sum_{m <= k, item m in E} g(m) / log2(m + 1) / the same of E in its best order
+
+The first three take E as a set. For the graded one (Järvelin and Kekäläinen 2002) an item is worth
+twice as much as one of the strength below, g = 2^strength, so that all of E is worth something.
 
 S slates, M places, V items, D width, U users.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +49,7 @@ def recommended_slates(
 def slate_metrics(
     slates_SM: np.ndarray, engaged: Slates, cutoffs: Sequence[int]
 ) -> dict[str, np.ndarray]:
-    """Of every slate hit@k, recall@k and ndcg@k, float64, each of shape [S].
+    """Of every slate the metrics of `WORTH` at every k, float64, each of shape [S].
 
     Args:
         slates_SM: item indices, `PAD` for an empty place; no item twice.
@@ -55,44 +60,93 @@ def slate_metrics(
             what was said.
     Example:
         A slate of items 3, 8, 1 where 1, 8 and 9 were engaged with: two of three, places 2 and 3:
-        (1/log2(3) + 1/log2(4)) / (1 + 1/log2(3) + 1/log2(4)) = 0.5307.
+        (1/log2(3) + 1/log2(4)) / (1 + 1/log2(3) + 1/log2(4)) = 0.5307. With strengths 1, 3 and 1
+        the best order is 8 first: (8/log2(3) + 2/log2(4)) / (8 + 2/log2(3) + 2/log2(4)) = 0.5893.
     """
     _require_comparable(slates_SM, engaged, cutoffs)
+    judged = _judged(slates_SM, engaged)
+    return {f"{name}@{k}": worth(judged.first(k)) for k in cutoffs for name, worth in WORTH.items()}
+
+
+@dataclass(frozen=True)
+class JudgedSlates:
+    """The first k places of S slates, beside what was engaged with.
+
+    Attributes:
+        hit_Sk: which places hold an item that was engaged with.
+        gain_Sk: what the feedback on the item of each place is worth; 0 where it is not right.
+        best_Sk: the gains of what was engaged with, falling; 0 where it has fewer items.
+        wanted_S: how many items were engaged with.
+    """
+
+    hit_Sk: np.ndarray
+    gain_Sk: np.ndarray
+    best_Sk: np.ndarray
+    wanted_S: np.ndarray
+
+    def first(self, k: int) -> "JudgedSlates":
+        """Of fewer places."""
+        return JudgedSlates(
+            self.hit_Sk[:, :k], self.gain_Sk[:, :k], self.best_Sk[:, :k], self.wanted_S
+        )
+
+
+def _judged(slates_SM: np.ndarray, engaged: Slates) -> JudgedSlates:
+    S, M = slates_SM.shape
     num_items = 1 + max(slates_SM.max(initial=0), engaged.items.max(initial=0))
-    cell_SM = np.arange(len(slates_SM))[:, None] * num_items + slates_SM
-    engaged_cell = engaged.slates * num_items + engaged.items
-    hit_SM = np.isin(cell_SM, engaged_cell) & (slates_SM != PAD)
-    # An item that was shown twice is wanted once.
-    distinct = np.unique(engaged_cell) // num_items
-    wanted_S = np.bincount(distinct, minlength=len(engaged))
-    return {
-        f"{name}@{k}": worth(hit_SM[:, :k], wanted_S)
-        for k in cutoffs
-        for name, worth in WORTH.items()
-    }
+    strongest = np.argsort(-engaged.strengths.astype(np.int64), kind="stable")
+    cell_N = (engaged.slates * num_items + engaged.items)[strongest]
+    # An item that was shown twice is wanted once, with its strongest feedback.
+    cell_E, first_E = np.unique(cell_N, return_index=True)
+    gain_E = np.exp2(engaged.strengths[strongest][first_E].astype(np.float64))
+    wanted_S = np.bincount(cell_E // num_items, minlength=S)
+
+    cell_SM = np.arange(S)[:, None] * num_items + slates_SM
+    at_SM = np.searchsorted(cell_E, cell_SM).clip(max=max(0, len(cell_E) - 1))
+    hit_SM = np.isin(cell_SM, cell_E) & (slates_SM != PAD)
+    gain_SM = np.where(hit_SM, gain_E[at_SM], 0.0) if len(cell_E) else np.zeros((S, M))
+
+    best_SM = np.zeros((S, M))
+    falling = np.lexsort((-gain_E, cell_E // num_items))
+    place_E = np.arange(len(cell_E)) - np.repeat(np.cumsum(wanted_S) - wanted_S, wanted_S)
+    is_early_E = place_E < M
+    rows_E = (cell_E // num_items)[falling]
+    best_SM[rows_E[is_early_E], place_E[is_early_E]] = gain_E[falling][is_early_E]
+    return JudgedSlates(hit_SM, gain_SM, best_SM, wanted_S)
 
 
-def _hit(hit_Sk: np.ndarray, wanted_S: np.ndarray) -> np.ndarray:
-    return np.asarray(hit_Sk.any(axis=1), dtype=np.float64)
+def _hit(judged: JudgedSlates) -> np.ndarray:
+    return np.asarray(judged.hit_Sk.any(axis=1), dtype=np.float64)
 
 
-def _recall(hit_Sk: np.ndarray, wanted_S: np.ndarray) -> np.ndarray:
-    return np.asarray(hit_Sk.sum(axis=1) / wanted_S)
+def _recall(judged: JudgedSlates) -> np.ndarray:
+    return np.asarray(judged.hit_Sk.sum(axis=1) / judged.wanted_S)
 
 
-def _ndcg(hit_Sk: np.ndarray, wanted_S: np.ndarray) -> np.ndarray:
-    k = hit_Sk.shape[1]
-    discount_k = 1 / np.log2(np.arange(2, k + 2))
+def _ndcg(judged: JudgedSlates) -> np.ndarray:
+    discount_k = _discount(judged)
     best_k = np.concatenate([[0.0], np.cumsum(discount_k)])
-    return np.asarray((hit_Sk @ discount_k) / best_k[np.minimum(k, wanted_S)])
+    return np.asarray(
+        (judged.hit_Sk @ discount_k) / best_k[np.minimum(len(discount_k), judged.wanted_S)]
+    )
 
 
-WORTH: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+def _gndcg(judged: JudgedSlates) -> np.ndarray:
+    discount_k = _discount(judged)
+    return np.asarray((judged.gain_Sk @ discount_k) / (judged.best_Sk @ discount_k))
+
+
+def _discount(judged: JudgedSlates) -> np.ndarray:
+    return np.asarray(1 / np.log2(np.arange(2, judged.hit_Sk.shape[1] + 2)))
+
+
+WORTH: dict[str, Callable[[JudgedSlates], np.ndarray]] = {
     "hit": _hit,
     "recall": _recall,
     "ndcg": _ndcg,
+    "gndcg": _gndcg,
 }
-"""Metric of slates → (which of the first k places are right, how many items were wanted) → [S]."""
+"""Metric of slates → the first k places of all slates → what each slate is worth, [S]."""
 
 
 def intra_list_similarity(slates_SM: np.ndarray, vectors_VD: np.ndarray) -> np.ndarray:

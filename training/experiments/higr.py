@@ -23,7 +23,7 @@ _BASELINES = ("sasrec", "item_knn", "popularity")
 _METHODS = {"ORPO": "orpo", "DPO": "dpo", "SimPO": "simpo"}
 _SLATES = ("slates", "item_embeddings")
 """What slates are asked from, and what tells how alike their items are."""
-_METRICS = ("slate_ndcg@5", "slate_hit@5", "slate_recall@5")
+_METRICS = ("slate_ndcg@5", "slate_gndcg@5", "slate_hit@5", "slate_recall@5")
 _FACTS = {"slates.similarity": "similarity", "slates.coverage": "coverage"}
 _PRESETS = ("movielens-100k", "kuairand")
 

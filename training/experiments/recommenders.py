@@ -37,7 +37,7 @@ from training.registry.model_predictor import ModelPredictor
 from training.settings.alignment import AlignmentConfig
 
 LOG = logging.getLogger(__name__)
-VERSION = 1
+VERSION = 2
 """Of how a cell is fitted and asked; cells of another version are made anew."""
 _NOT_ASKED = {"bootstrap_samples", "seed"}
 """Fields of `evaluation` that no answer depends on."""

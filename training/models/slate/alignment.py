@@ -136,7 +136,8 @@ class PairObjective:
     def plan(self, world_size: int) -> SlatePlan:
         """How pairs become batches of so many processes; an item is in two slates."""
         plan = self.slates.plan(world_size)
-        return replace(plan, positions_per_item=2 * plan.positions_per_item)
+        # A pair's two slates stand as they were published.
+        return replace(plan, positions_per_item=2 * plan.positions_per_item, draws_ties=False)
 
     def num_batches(self, epoch: int, *, world_size: int) -> int:
         """Steps of an epoch."""
@@ -298,7 +299,9 @@ def align(
     """
     codes_VQ = vocabulary.require_codes()
     learnt = learnable(slates, model.config, codes_VQ)
-    objective_before = SlateObjective(learnt, fitting.settings, model.positions_per_item)
+    objective_before = SlateObjective(
+        learnt, fitting.settings, model.positions_per_item, model.config.order
+    )
     known = pairs.of_known(codes_VQ[:, 0] >= 0)
     training = known.of_slates(slates.train)
     if not len(training):

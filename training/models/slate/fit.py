@@ -10,7 +10,7 @@ from torch import nn
 
 from training.data.slate_batches import SlateBatch, SlatePlan
 from training.data.slate_splits import SlateSplit
-from training.data.slates import Slates
+from training.data.slates import Order, Slates
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
 from training.evaluation.slate import recommended_slates, slate_metrics
@@ -33,12 +33,20 @@ class SlateObjective:
         slates: what trains and what validates: items in the order to be said, all with codes.
         settings: of the loop.
         positions_per_item: input positions that the model needs for an item of a slate.
+        order: of the config. `engaged` draws the order of items of equal strength and dwell anew
+            each epoch; validation has a fixed one.
     """
 
-    def __init__(self, slates: SlateSplit, settings: LoopSettings, positions_per_item: int) -> None:
+    def __init__(
+        self,
+        slates: SlateSplit,
+        settings: LoopSettings,
+        positions_per_item: int,
+        order: Order,
+    ) -> None:
         self.train, self.settings = slates.train, settings
         self.validation = _evenly(slates.validation, settings.max_validation_targets)
-        self.positions_per_item = positions_per_item
+        self.positions_per_item, self.order = positions_per_item, order
 
     def plan(self, world_size: int) -> SlatePlan:
         """How slates become batches of so many processes."""
@@ -47,6 +55,7 @@ class SlateObjective:
             positions_per_batch=self.settings.tokens_per_batch * world_size,
             least_history=min(self.settings.window_overlap, self.settings.max_history),
             positions_per_item=self.positions_per_item,
+            draws_ties=self.order == "engaged",
             seed=self.settings.seed,
         )
 
@@ -99,7 +108,8 @@ class SlateObjective:
     def _loss(self, model: nn.Module, group: Processes) -> tuple[float, int]:
         """Summed loss of this process's share of the validation, and its items."""
         total, count = 0.0, 0
-        slates, plan = self.validation, replace(self.plan(1), least_history=None)
+        slates = self.validation
+        plan = replace(self.plan(1), least_history=None, draws_ties=False)
         for number, batch in enumerate(plan.batches(slates, 0)):
             if number % group.world_size == group.rank:
                 with group.mixed_precision():
@@ -142,7 +152,9 @@ def fit_slates(
     learnt = learnable(slates, config, codes_VQ)
     torch.manual_seed(fitting.settings.seed)
     model = model_class(config, torch.from_numpy(codes_VQ), level_sizes)
-    objective = SlateObjective(learnt, fitting.settings, model.positions_per_item)
+    objective = SlateObjective(
+        learnt, fitting.settings, model.positions_per_item, model.config.order
+    )
     report = fit_objective(model, objective, fitting)
     shown = slates.train
     facts = {
