@@ -20,7 +20,7 @@ def markdown(result: Result) -> str:
         "",
         f"{result.says[0].upper()}{result.says[1:]}. Data up to {result.day};"
         f" {result.num_units:,} {result.unit}; {seeds} seed{plural}. Means ± deviation over seeds;"
-        f" {result.confidence:.0%} intervals over {over}.{timed}",
+        f" {result.confidence:.0%} intervals over {over}.{_budget(result)}{timed}",
         "",
         "```",
         result.command,
@@ -33,6 +33,16 @@ def markdown(result: Result) -> str:
     if result.comparisons:
         lines += ["", *_differences(result)]
     return "\n".join(lines) + "\n"
+
+
+def _budget(result: Result) -> str:
+    if (budget := result.budget) is None:
+        return ""
+    return (
+        f" Each neural fit: at most {budget.max_epochs} epochs, stopped after"
+        f" {budget.patience_epochs} without better validation on up to"
+        f" {budget.max_validation_targets:,} targets."
+    )
 
 
 def rows_of(result: Result) -> str:

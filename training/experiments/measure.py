@@ -1,13 +1,14 @@
 """From an experiment and its data to a result."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from training.evaluation.bootstrap import Bootstrap
 from training.experiments import grid
 from training.experiments.recommenders import Recommenders
 from training.experiments.request import Request
 from training.experiments.result import Result
-from training.experiments.table import Row, Table
+from training.experiments.table import Budget, Row, Table
 from training.experiments.tokenizers import Tokenizers
 from training.settings import FAMILIES
 
@@ -73,4 +74,17 @@ def measure(request: Request, rows: Sequence[Row], seeds: Sequence[int], *, comm
             for each in table.published
             if each.preset == request.name
         },
+        budget=_budget(request, rows),
     )
+
+
+def _budget(request: Request, rows: Sequence[Row]) -> Budget | None:
+    """What each neural fit could spend; None where there is none, or not the same of all."""
+    names = [one.name for one in fields(Budget)]
+    fits = dict.fromkeys(fit for row in rows for fit in row.fits)
+    of_fits = set()
+    for fit in fits if request.table.subject == "recommenders" else ():
+        if FAMILIES[fit.of].by_epochs and not fit.aligned:
+            training = request.config_of(fit, seed=0).training_for(fit.of)
+            of_fits.add(Budget(**{name: getattr(training, name) for name in names}))
+    return of_fits.pop() if len(of_fits) == 1 else None

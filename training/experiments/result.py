@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from training.evaluation.record import Interval
+from training.experiments.table import Budget
 
 VERSION = 1
 """Of the JSON."""
@@ -112,6 +113,7 @@ class Result:
         comparisons: in the order shown.
         titles: of facts, by name; empty where the page does not show them.
         published: figures of others, by source, row and metric.
+        budget: of each neural fit; None where there is none, or not the same of all.
     """
 
     experiment: str
@@ -129,6 +131,7 @@ class Result:
     comparisons: tuple[Compared, ...]
     titles: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    budget: Budget | None = None
     version: int = VERSION
 
     @property
@@ -144,9 +147,11 @@ class Result:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The result that was kept."""
+        budget = content.get("budget")
         return cls(
             **{
                 **content,
+                "budget": budget and Budget(**budget),
                 "machines": tuple(content["machines"]),
                 "rows": tuple(RowResult.from_json(row) for row in content["rows"]),
                 "comparisons": tuple(Compared.from_json(row) for row in content["comparisons"]),

@@ -39,6 +39,21 @@ class Fit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a fit of any neural family of a table may spend; the loop's settings of these names.
+
+    Attributes:
+        max_epochs: most passes over the training histories.
+        patience_epochs: epochs without better validation after which it stops.
+        max_validation_targets: measured after each epoch.
+    """
+
+    max_epochs: int
+    patience_epochs: int
+    max_validation_targets: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of a table.
 
@@ -80,6 +95,7 @@ class Table:
         facts: further numbers of a cell that are kept, by name, with their column's title; empty
             where the page is not to show them.
         settings: changes of the preset, by its name; "" for every preset.
+        budgets: of each neural fit, by preset; "" for those that are not named.
         reads: tables that the questions need, beside what the fits read.
         presets: whose data has what the experiment needs; empty: any.
         published: figures of others.
@@ -95,6 +111,7 @@ class Table:
     compared: tuple[str, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     presets: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
@@ -104,6 +121,10 @@ class Table:
     def settings_for(self, preset: str) -> tuple[str, ...]:
         """What the experiment changes of a preset."""
         return (*self.settings.get("", ()), *self.settings.get(preset, ()))
+
+    def budget_for(self, preset: str) -> Budget | None:
+        """What each neural fit on a preset's data may spend; None: what the preset says."""
+        return self.budgets.get(preset, self.budgets.get(""))
 
     def chosen(self, names: tuple[str, ...]) -> tuple[Row, ...]:
         """The rows of these names, in the order of the table; all without names."""
