@@ -1,13 +1,14 @@
 """From an experiment and its data to a result."""
 
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 
 from training.evaluation.bootstrap import Bootstrap
 from training.experiments import grid
 from training.experiments.recommenders import Recommenders
 from training.experiments.request import Request
-from training.experiments.result import Result
+from training.experiments.result import Result, Searched
+from training.experiments.search import Effort, search_rows
 from training.experiments.table import Budget, Row, Table
 from training.experiments.tokenizers import Tokenizers
 from training.settings import FAMILIES
@@ -27,7 +28,14 @@ def tables_read(table: Table, rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(read))
 
 
-def measure(request: Request, rows: Sequence[Row], seeds: Sequence[int], *, command: str) -> Result:
+def measure(
+    request: Request,
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    *,
+    command: str,
+    effort: Effort | None = None,
+) -> Result:
     """The result of some rows; what is missing of them is fitted.
 
     Args:
@@ -35,12 +43,16 @@ def measure(request: Request, rows: Sequence[Row], seeds: Sequence[int], *, comm
         rows: of the table.
         seeds: of each row's fits.
         command: that asks for this, for whoever reads the result.
+        effort: of a search for the settings of each row's fits; None: they are the preset's.
     Raises:
         ValueError: there is no seed.
         ProgramError: a table has no rows for the day, or they have nothing to ask for.
     """
     table, config = request.table, request.config()
     ground = Tokenizers(request) if table.subject == "tokenizers" else Recommenders(request)
+    searched: Mapping[str, tuple[Searched, ...]] = {}
+    if effort is not None and isinstance(ground, Recommenders):
+        rows, searched = search_rows(ground, rows, seeds[0], effort)
     cells = grid.run(ground, rows, seeds)
     how = Bootstrap(
         config.evaluation.bootstrap_samples, config.evaluation.seed, config.gate.confidence
@@ -59,7 +71,10 @@ def measure(request: Request, rows: Sequence[Row], seeds: Sequence[int], *, comm
         samples=how.samples,
         machines=tuple(sorted({measured.machine for measured in some})),
         inputs=ground.inputs,
-        rows=grid.row_results(table, cells, seeds, how),
+        rows=tuple(
+            replace(row, searched=searched.get(row.name, ()))
+            for row in grid.row_results(table, cells, seeds, how)
+        ),
         comparisons=grid.comparisons(table, cells, how),
         titles=table.facts,
         published={

@@ -4,18 +4,22 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from training.evaluation.boards import BOARDS, boards_of
-from training.evaluation.boards.interface import Terms
-from training.evaluation.metrics import metric_of
+from training.evaluation.boards.interface import HeldOut, Terms
+from training.evaluation.boards.interface import Measured as Answered
+from training.evaluation.metrics import metric_of, parse
 from training.evaluation.record import ALL
 from training.evaluation.record import VERSION as RECORD_VERSION
 from training.experiments.cell_tables import CellTables
 from training.experiments.cells import (
     Measured,
+    Validated,
     fit_facts,
     machine,
     made,
@@ -28,6 +32,7 @@ from training.experiments.request import Request
 from training.experiments.table import Fit
 from training.models import MODELS, weights
 from training.models.weights import tensors_path
+from training.programs.day_inputs import Inputs
 from training.programs.errors import ProgramError
 from training.programs.fit_digest import config_document, fit_digest
 from training.programs.fit_observers import LineObserver
@@ -47,7 +52,7 @@ class Recommenders:
     """The ground of a table of recommenders."""
 
     def __init__(self, request: Request) -> None:
-        self._tables = CellTables(request)
+        self._tables, self._metrics = CellTables(request), request.table.metrics
         wanted = {metric_of(name).board for name in request.table.metrics}
         self._boards = tuple(name for name in BOARDS if name in wanted)
 
@@ -59,6 +64,16 @@ class Recommenders:
     def seeds_of(self, fit: Fit, seeds: Sequence[int]) -> Sequence[int]:
         """The first for families that count and draw nothing: it says it all."""
         return seeds if MODELS[fit.of].by_epochs else seeds[:1]
+
+    def validation_metric(self, fit: Fit) -> str:
+        """The first metric of the table that the fit's models can be asked for."""
+        config = self._tables.request.config_of(fit, seed=0)
+        answers = MODELS[fit.of].answers_with(config.models.settings.get(fit.of, {}))
+        return next(name for name in self._metrics if metric_of(name).board in answers)
+
+    def validate(self, fit: Fit, seed: int, metric: str) -> Validated:
+        """What a cell is worth on validation targets; no test target is read."""
+        return RecommenderCell(self._tables, fit, seed).validated(metric)
 
     def measure(self, fit: Fit, seed: int) -> Measured:
         """What a cell is worth; it is fitted and asked where that is not kept."""
@@ -148,9 +163,12 @@ class RecommenderCell:
     def asked_digest(self, board: str) -> str:
         """What names a board's answers: what was asked, on which terms."""
         _, inputs, unlisted = self._tables.held_out(self.task)
+        return self._digest_of_questions(inputs, unlisted, board=board)
+
+    def _digest_of_questions(self, inputs: Inputs, unlisted: np.ndarray, **of_what: str) -> str:
         return digest_of(
             {
-                "board": board,
+                **of_what,
                 "evaluation": self.task.config.evaluation.model_dump(exclude=_NOT_ASKED),
                 "inputs": {table: read["content_hash"] for table, read in inputs.items()},
                 "unlisted": unlisted.tolist(),
@@ -158,9 +176,47 @@ class RecommenderCell:
             }
         )
 
+    def validated(self, metric: str) -> Validated:
+        """What the fit is worth on validation targets; it is made and asked where that isn't kept.
+
+        Raises:
+            ProgramError: there is no such target.
+            TrainingDiverged: a loss of the fit is not finite.
+        """
+        folder, asked = self.kept(), parse(metric)
+        held_out, inputs, unlisted = self._tables.validation(self.task)
+        digest = self._digest_of_questions(inputs, unlisted, validation=metric)
+        cutoffs = (asked.cutoff or max(self.task.config.evaluation.cutoffs),)
+        terms = replace(self._terms(), cutoffs=cutoffs, slate_cutoffs=cutoffs)
+
+        def make(partial: Path) -> None:
+            model = weights.load(folder / "model", self.family, self.task.device)
+            number, measured = self._asked(asked.metric.board, held_out, terms, unlisted, model)
+            facts = {"targets": float(number), "seconds": measured.seconds}
+            keep_measured(partial, measured.samples[ALL], facts)
+
+        sample, facts = read_measured(made(folder / f"validation-{digest[:12]}", make))
+        fitted = read_json(folder / "fit.json")["seconds"]
+        return Validated(
+            value=sample.points()[metric],
+            num_targets=int(facts["targets"]),
+            seconds=fitted + facts["seconds"],
+        )
+
     def ask(self, board: str, model: Any, kept: Path) -> None:
         """Ask a board's questions, and keep the answers' worth."""
         held_out, _, unlisted = self._tables.held_out(self.task)
+        _, measured = self._asked(board, held_out, self._terms(), unlisted, model)
+        LOG.info("%s: %s asked in %.0f s", self.folder.name, board, measured.seconds)
+        made(
+            kept,
+            lambda folder: keep_measured(folder, measured.samples[ALL], dict(measured.facts)),
+        )
+
+    def _asked(
+        self, board: str, held_out: HeldOut, terms: Terms, unlisted: np.ndarray, model: Any
+    ) -> tuple[int, Answered]:
+        """How many questions a board has, and what it found."""
         num_items = self._data.vocabulary.num_items
         predictor = ModelPredictor(
             model=model,
@@ -171,16 +227,13 @@ class RecommenderCell:
             device=self.task.device,
             unlisted=unlisted[unlisted < num_items],
         )
-        boards = [one for one in boards_of(held_out, self._terms()) if one.name == board]
+        boards = [one for one in boards_of(held_out, terms) if one.name == board]
         if not boards:
             raise ProgramError(f"the data has no {BOARDS[board].asks_for} to ask for")
         started = time.perf_counter()
         measured = boards[0].measure(predictor, lambda _: None)
-        LOG.info("%s: %s asked in %.0f s", self.folder.name, board, time.perf_counter() - started)
-        made(
-            kept,
-            lambda folder: keep_measured(folder, measured.samples[ALL], dict(measured.facts)),
-        )
+        seconds = round(time.perf_counter() - started, 3)
+        return len(boards[0]), replace(measured, seconds=seconds)
 
     def _terms(self) -> Terms:
         evaluation = self.task.config.evaluation
