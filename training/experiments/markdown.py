@@ -39,7 +39,11 @@ def markdown(result: Result) -> str:
 
 def _searched(result: Result) -> list[str]:
     """How settings were chosen, a line a fit."""
-    found = [(row.name, one) for row in result.rows for one in row.searched]
+    found = [
+        (f"{row.name}: {one.family}" if len(row.searched) > 1 else row.name, one)
+        for row in result.rows
+        for one in row.searched
+    ]
     trials, seconds = found[0][1].most_trials, found[0][1].most_seconds
     within = "" if seconds is None else f", none begun after {seconds:,.0f} s"
     head = ["row", "trials", "s", "validation", "targets", "preset's", "chosen"]

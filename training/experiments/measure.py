@@ -9,7 +9,7 @@ from training.experiments.recommenders import Recommenders
 from training.experiments.request import Request
 from training.experiments.result import Result, Searched
 from training.experiments.search import Effort, search_rows
-from training.experiments.table import Budget, Row, Table
+from training.experiments.table import Budget, Row, Table, fits_of
 from training.experiments.tokenizers import Tokenizers
 from training.settings import FAMILIES
 
@@ -19,7 +19,7 @@ PLAIN = ("items", "user_sequences")
 
 def tables_read(table: Table, rows: Sequence[Row]) -> tuple[str, ...]:
     """The tables that fits and questions of some rows read."""
-    fits = [fit for row in rows for fit in row.fits]
+    fits = fits_of(rows)
     read = [*table.reads]
     if table.subject == "recommenders":
         read += [*PLAIN, *(name for fit in fits for name in FAMILIES[fit.of].reads)]
@@ -96,9 +96,8 @@ def measure(
 def _budget(request: Request, rows: Sequence[Row]) -> Budget | None:
     """What each neural fit could spend; None where there is none, or not the same of all."""
     names = [one.name for one in fields(Budget)]
-    fits = dict.fromkeys(fit for row in rows for fit in row.fits)
     of_fits = set()
-    for fit in fits if request.table.subject == "recommenders" else ():
+    for fit in fits_of(rows) if request.table.subject == "recommenders" else ():
         if FAMILIES[fit.of].by_epochs and not fit.aligned:
             training = request.config_of(fit, seed=0).training_for(fit.of)
             of_fits.add(Budget(**{name: getattr(training, name) for name in names}))

@@ -48,6 +48,8 @@ class Request:
         Raises:
             PresetError: a change of the fit is none that the preset can have.
         """
+        if fit.parts:
+            return self.config(*fit.changes)
         part = "tokenizer" if self.table.subject == "tokenizers" else f"training.overrides.{fit.of}"
         return self.config(*self._likened(fit), *fit.changes, f"{part}.seed={seed}")
 
@@ -64,7 +66,7 @@ class Request:
         budget = self.table.budget_for(self.name)
         if budget is None:
             return ()
-        families = dict.fromkeys(fit.of for row in self.table.rows for fit in row.fits)
+        families = dict.fromkeys(fit.of for fit in self.table.fits)
         return tuple(
             f"training.overrides.{family}.{name}={value}"
             for family in families

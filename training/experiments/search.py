@@ -17,7 +17,7 @@ from training.evaluation.metrics import metric_of
 from training.experiments.cells import Validated
 from training.experiments.result import Searched
 from training.experiments.spaces import SPACES, Among, Domain
-from training.experiments.table import Fit, Row
+from training.experiments.table import Fit, Row, fits_of
 from training.fit.loop import TrainingDiverged
 
 LOG = logging.getLogger(__name__)
@@ -65,13 +65,23 @@ def search_rows(
         effort: for each fit.
     """
     searched: dict[Fit, Searched] = {}
-    for fit in dict.fromkeys(fit for row in rows for fit in row.fits):
+    for fit in fits_of(rows):
         searched[fit] = search(ground, fit, seed, effort)
-    chosen = tuple(
-        replace(row, fits=tuple(with_settings(fit, searched[fit].settings) for fit in row.fits))
+
+    def chosen(fit: Fit) -> Fit:
+        if fit.parts:
+            return replace(fit, parts=tuple(map(chosen, fit.parts)))
+        return with_settings(fit, searched[fit].settings)
+
+    rows_chosen = tuple(replace(row, fits=tuple(map(chosen, row.fits))) for row in rows)
+    alone = {fit for row in rows for fit in row.fits}
+    how = {
+        row.name: tuple(
+            searched[fit] for fit in fits_of([row]) if fit in row.fits or fit not in alone
+        )
         for row in rows
-    )
-    return chosen, {row.name: tuple(searched[fit] for fit in row.fits) for row in rows}
+    }
+    return rows_chosen, how
 
 
 def search(ground: Validates, fit: Fit, seed: int, effort: Effort) -> Searched:

@@ -4,7 +4,7 @@ An experiment is a file of such values. Standard library alone, so that `siderea
 lists rows without importing torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,6 +29,8 @@ class Fit:
             config knows them; empty: its own.
         after: the fit whose weights of the same seed it begins with.
         aligned: whether it learns preference pairs, as `align_recommender` does; needs `after`.
+        parts: two fits of the same seed that answer together, as `blend_recommenders` makes them;
+            `of` is then `blend`.
     """
 
     of: str
@@ -36,6 +38,7 @@ class Fit:
     like: str = ""
     after: "Fit | None" = None
     aligned: bool = False
+    parts: "tuple[Fit, ...]" = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,12 @@ class Row:
 
     name: str
     fits: tuple[Fit, ...]
+
+
+def fits_of(rows: Iterable[Row]) -> tuple[Fit, ...]:
+    """The fits of some rows, each once; of a blend its parts."""
+    fits = (fit for row in rows for fit in row.fits)
+    return tuple(dict.fromkeys(one for fit in fits for one in fit.parts or (fit,)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +134,11 @@ class Table:
     def budget_for(self, preset: str) -> Budget | None:
         """What each neural fit on a preset's data may spend; None: what the preset says."""
         return self.budgets.get(preset, self.budgets.get(""))
+
+    @property
+    def fits(self) -> tuple[Fit, ...]:
+        """Every fit of a model: those of the rows, and the parts of blends."""
+        return fits_of(self.rows)
 
     def chosen(self, names: tuple[str, ...]) -> tuple[Row, ...]:
         """The rows of these names, in the order of the table; all without names."""

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 Question = Literal["lists", "feedback", "slates"]
 """Which items come next; what will be thought of an item; which items are to be shown together."""
+BLEND = "blend"
+"""What a bundle of two models is called; no family that a preset trains."""
 LISTS: frozenset[Question] = frozenset({"lists", "slates"})
 """What whoever recommends answers: its list of k is its slate."""
 
