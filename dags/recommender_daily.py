@@ -18,6 +18,8 @@ published; the day is the partition key.
   allow, the record and the report say what, and the challenger stays as it was trained. It happens
   when pairs are few or all alike: look at what `build_preference_pairs` made, then lower
   `alignment.learning_rate_share`.
+* `blend_recommenders` **exit code 1**: a part of `models.blend` was not trained for the day; clear
+  the task that trains it. Without `models.blend` the step does nothing.
 * `evaluate_recommender` **or** `recommend` **exit code 1** about a digest or a generation: a
   bundle's parts don't belong together. `sidereal models verify` names the file; nothing was
   served.

@@ -17,6 +17,7 @@ HELD: dict[str, str] = {
     "challenger": "the day's bundle of `models.challenger`, in MLflow",
     "aligned_challenger": "the same after alignment, in MLflow, where the preset aligns",
     "baselines": "the day's bundles of `models.baselines`, in MLflow",
+    "blend": "the day's bundle of `models.blend`, in MLflow, where the preset blends",
     "evaluation": "what every entrant of the day is worth, in MLflow",
     "champion": "MLflow's alias of the version that recommends",
     "report": "the day's `report.html`, beside its run records",

@@ -149,12 +149,21 @@ _STEPS = (
         runs="training.programs.train_recommender:run",
     ),
     Step(
+        name="blend_recommenders",
+        kind="training",
+        dag="recommender_daily",
+        says="Make one bundle of two of the day's candidates, where the preset asks for it.",
+        reads=("challenger", "aligned_challenger", "baselines", *_FITTED_ON),
+        writes=("blend",),
+        shared_task="evaluate_to_report",
+    ),
+    Step(
         name="evaluate_recommender",
         kind="training",
         dag="recommender_daily",
         says="Measure the day's candidates and the champion on the same users.",
         reads=(
-            *("challenger", "aligned_challenger", "baselines"),
+            *("challenger", "aligned_challenger", "baselines", "blend"),
             *("user_sequences", "slates", "items", "item_embeddings"),
         ),
         looks_back=("champion",),
@@ -166,7 +175,7 @@ _STEPS = (
         kind="training",
         dag="recommender_daily",
         says="Register the challenger, ask the gate, move the aliases.",
-        reads=("evaluation", "challenger", "aligned_challenger", "baselines"),
+        reads=("evaluation", "challenger", "aligned_challenger", "baselines", "blend"),
         looks_back=("champion",),
         writes=("champion",),
         shared_task="evaluate_to_report",
@@ -263,7 +272,7 @@ def steps_before(name: str) -> tuple[str, ...]:
     """The steps that a step waits for; one that another of these waits for is left out.
 
     Example:
-        >>> steps_before("evaluate_recommender")
+        >>> steps_before("blend_recommenders")
         ('align_recommender', 'train_baselines')
     """
     return _last_of(_producers(name))

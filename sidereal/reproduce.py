@@ -70,6 +70,17 @@ def _told(table: Table) -> str:
     default=SEEDS,
     help="Of each row's fits; may be repeated.  [default: 0 to 7]",
 )
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    help="Search the settings of each row: so many fits beside the preset's own, judged on "
+    "validation targets.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --trials: of a row, after which no further fit begins.",
+)
 @options.overrides
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 def reproduce(
@@ -78,6 +89,8 @@ def reproduce(
     day: date | None,
     names: tuple[str, ...],
     seeds: tuple[int, ...],
+    trials: int | None,
+    seconds: float | None,
     overrides: tuple[str, ...],
     device: str,
 ) -> None:
@@ -86,12 +99,15 @@ def reproduce(
     from feature_store.preset import read_preset
     from feature_store.settings import Settings
     from training.cli import RUNNER
+    from training.experiments.chosen import preset_text
     from training.experiments.measure import measure, tables_read
     from training.experiments.pages import write_result
     from training.experiments.request import Request
+    from training.experiments.search import Effort
 
     table, outer = EXPERIMENTS[name], Settings()
     rows = _rows(table, names)
+    _require_searchable(table, rows, trials, seconds)
     show_log_lines()
     with RUNNER.exits("reproduce"):
         sections = read_preset(preset, folder=outer.presets, overrides=overrides).sections
@@ -113,9 +129,12 @@ def reproduce(
     _fetch(source, outer)
     _build(request, tables_read(table, rows))
     with RUNNER.exits("reproduce"):
-        result = measure(request, rows, seeds, command=_command())
+        effort = None if trials is None else Effort(trials, seconds)
+        result = measure(request, rows, seeds, command=_command(), effort=effort)
     path = write_result(result, RESULTS, overrides)
     click.echo(path.with_suffix(".md").read_text(encoding="utf-8"))
+    for row in result.rows:
+        click.echo(preset_text(row, result.budget), nl=False)
     click.echo(f"wrote {path} and {path.with_suffix('.md')}")
 
 
@@ -126,6 +145,24 @@ def _rows(table: Table, names: tuple[str, ...]) -> tuple[Row, ...]:
             message = OneOf(there).get_invalid_choice_message(name, None)
             raise click.UsageError(f"--row: {message}")
     return table.chosen(names)
+
+
+def _require_searchable(
+    table: Table, rows: tuple[Row, ...], trials: int | None, seconds: float | None
+) -> None:
+    """Refuse a search of what has no settings of its own."""
+    if trials is None:
+        if seconds is not None:
+            raise click.UsageError("--seconds is of a search; say --trials, too: how many fits")
+        return
+    if table.subject != "recommenders":
+        raise click.UsageError(f"--trials: {table.name} has no row of recommenders to search")
+    bound = [row.name for row in rows if any(fit.after or fit.like for fit in row.fits)]
+    if bound:
+        raise click.UsageError(
+            f"--trials: {', '.join(bound)} have the settings of another fit, or go on from its"
+            " weights; choose other rows with --row"
+        )
 
 
 def _last_day(preset: str, source: Mapping[str, Any]) -> date:

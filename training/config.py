@@ -11,7 +11,7 @@ from training.preset_rules import RULES
 from training.preset_sections import choice, overrides_by, settings_by, settings_of
 from training.settings import FAMILIES, TOKENIZERS
 from training.settings.alignment import AlignmentConfig
-from training.settings.spec import AskedAt
+from training.settings.spec import BLEND, AskedAt
 
 # Made from what is installed. A type checker sees what a validated value is.
 if TYPE_CHECKING:
@@ -63,8 +63,16 @@ class Models(Section):
     """The family that is to serve."""
     baselines: tuple[Family, ...] = ("sasrec", "item_knn", "popularity")
     """Families that are trained beside it; a challenger that one of them beats is not promoted."""
+    blend: tuple[Family, Family] | None = None
+    """Two of these that answer together, too (`[tiger, sasrec]`): a weighted sum of their scores,
+    the weight chosen on validation targets. One more baseline, named `blend`."""
     settings: FamilySettings = Field(default_factory=dict)
     """Per family, fields of its own frozen config dataclass (`tiger: {width: 64}`)."""
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """Whom the challenger must face: the baselines, and the blend where there is one."""
+        return (*self.baselines, *((BLEND,) if self.blend else ()))
 
 
 class Loop(Section):

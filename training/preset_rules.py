@@ -157,6 +157,32 @@ def _heads(config: "TrainingConfig") -> Found:
         yield ("models", "settings", family), Problem(path="", found=wrong)
 
 
+def _blend(config: "TrainingConfig") -> Found:
+    """A blend is of two entrants that answer lists from the same histories."""
+    models = config.models
+    if models.blend is None:
+        return
+    entrants, path = (models.challenger, *models.baselines), ("models", "blend")
+    absent = [name for name in models.blend if name not in entrants]
+    if absent:
+        said = f"found {shown(absent[0])}, which is not trained"
+        expected = f"two of {', '.join(entrants)} (models.challenger and models.baselines)"
+        yield path, Problem(path="", found=said, expected=expected)
+    if models.blend[0] == models.blend[1]:
+        yield path, Problem(path="", found=f"{models.blend[0]!r} is there twice")
+    for name in models.blend:
+        if LISTS not in _answers(config, name):
+            yield path, Problem(path="", found=f"{name} does not recommend")
+    for key in ("max_history", "minimum_strength"):
+        values = [getattr(config.training_for(name), key) for name in models.blend]
+        if values[0] != values[1]:
+            first, second = models.blend
+            said = (
+                f"{first} and {second} read other histories: {key} is {values[0]} and {values[1]}"
+            )
+            yield path, Problem(path="", found=said, expected=f"one training.{key} for both")
+
+
 def _answers(config: "TrainingConfig", family: str) -> frozenset[Question]:
     """What a family of the preset can be asked."""
     return FAMILIES[family].answers_with(config.models.settings.get(family, {}))
@@ -174,6 +200,7 @@ RULES = (
     Rule(("models.challenger", "models.baselines", "gate.floor"), _entrants),
     Rule(("models", "training"), _stopping),
     Rule(("models.challenger", "models.baselines", "training"), _warm_start),
+    Rule(("models", "training"), _blend),
     Rule(("models.settings",), _heads),
     Rule(("validation.rules",), _own_rules),
 )

@@ -27,7 +27,7 @@ def test_the_picture_has_every_step_in_the_box_of_its_dag_and_what_it_hands_on()
         names = "".join(f"    {step.name}\n" for step in steps_of(dag))
         assert f"  subgraph {dag}\n{names}  end\n" in text
     assert "  build_slates -- slates --> build_preference_pairs\n" in text
-    line = "align_recommender, train_baselines → evaluate_recommender → promote_recommender"
+    line = "align_recommender, train_baselines → blend_recommenders → evaluate_recommender"
     assert f"train_recommender → align_recommender; {line}" in text
 
 

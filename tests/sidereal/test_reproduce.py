@@ -50,6 +50,20 @@ def test_a_day_is_asked_for_where_nothing_says_when_the_data_ends(tmp_path):
     assert "--day is needed: nothing says where the data of mine ends" in found.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        (("baselines", "--seconds", "9"), "--seconds is of a search; say --trials, too"),
+        (("higr_tokenizers", "--trials", "2"), "higr_tokenizers has no row of recommenders"),
+        (("higr_alignment", "--trials", "2"), "--trials: ORPO, DPO, SimPO have the settings of"),
+    ],
+)
+def test_a_search_of_what_has_no_settings_is_refused(arguments, refusal):
+    found = invoke(*arguments)
+    assert found.exit_code == 2
+    assert refusal in " ".join(found.output.split())
+
+
 @pytest.fixture
 def shop(tmp_path, monkeypatch):
     """A preset on a log of people who go round the catalogue, each from another item."""
@@ -101,3 +115,7 @@ def test_a_table_from_raw_rows_to_results(shop, tmp_path):
     again = invoke("baselines", "--preset", str(shop), *rows, "--seed", "0")
     assert json.loads((tmp_path / "results" / "baselines-shop.json").read_text()) == kept
     assert "fitting" not in again.output
+    search = invoke("baselines", "--preset", str(shop), *rows, "--seed", "0", "--trials", "2")
+    kept = json.loads((tmp_path / "results" / "baselines-shop.json").read_text())
+    assert [row["searched"][0]["trials"] for row in kept["rows"]] == [2, 2]
+    assert "# item_knn: ndcg@10 " in search.output

@@ -11,7 +11,8 @@ from tests import worlds
 from training import inference
 from training.data.batches import Batch, BatchPlan
 from training.fit.fitting import Fitting, LoopSettings
-from training.models import MODELS, weights
+from training.models import weights
+from training.models.families import family_of
 from training.models.interface import PAD, Queries, queries_of
 
 
@@ -48,7 +49,7 @@ class RecommenderSuite:
     relative_tolerance = 1e-4
 
     def fit(self, world, **changes):
-        family = MODELS[self.family]
+        family = family_of(self.family)
         config = family.configure({**self.settings, **changes})
         return family.fit(world.split, config, self.fitting, world.vocabulary, world.data)[0]
 
@@ -159,7 +160,7 @@ class RecommenderSuite:
         assert answer.items_Bk.shape == (0, 8)
 
     def test_save_and_load_gives_the_same_answers(self, fitted, queries, tmp_path):
-        family = MODELS[self.family]
+        family = family_of(self.family)
         weights.save(fitted, tmp_path / "model")
         loaded = weights.load(tmp_path / "model", family)
         assert (type(loaded), loaded.config) == (type(fitted), fitted.config)
@@ -183,7 +184,7 @@ class RecommenderSuite:
 
     def test_an_unknown_setting_is_refused(self):
         with pytest.raises(ValueError, match=f"{self.family} has no setting \\['wdth'\\]; it has"):
-            MODELS[self.family].configure({"wdth": 3})
+            family_of(self.family).configure({"wdth": 3})
 
 
 class NeuralSuite(RecommenderSuite):

@@ -1,5 +1,6 @@
 """Every experiment that is quoted can be asked for on the presets that it is for."""
 
+from dataclasses import replace
 from datetime import date
 from itertools import chain
 
@@ -15,7 +16,7 @@ from training.models import MODELS
 from training.settings import FAMILIES, TOKENIZERS
 from training.settings.configure import configure
 
-PRESETS = ("movielens-100k", "movielens-1m", "amazon-office", "kuairand")
+PRESETS = ("movielens-100k", "movielens-1m", "amazon-office", "amazon-toys", "kuairand")
 PAIRS = [
     (name, preset) for name, table in EXPERIMENTS.items() for preset in table.presets or PRESETS
 ]
@@ -93,3 +94,24 @@ def test_an_experiment_sets_only_what_it_must_of_a_preset(tmp_path):
         .max_epochs
         == 20
     )
+
+
+@pytest.mark.parametrize(("name", "preset"), PAIRS)
+def test_every_neural_fit_of_a_table_has_the_same_budget(name, preset, tmp_path):
+    asked = request(name, preset, tmp_path)
+    if asked.table.subject == "tokenizers":
+        return
+    budget = asked.table.budget_for(preset)
+    for fit in fits_of(asked.table):
+        if not fit.aligned and FAMILIES[fit.of].by_epochs:
+            training = asked.config_of(fit, seed=0).training_for(fit.of)
+            assert {name: getattr(training, name) for name in vars(budget)} == vars(budget)
+
+
+def test_the_caller_may_give_less_than_the_budget(tmp_path):
+    asked = replace(
+        request("baselines", "movielens-100k", tmp_path),
+        overrides=("training.overrides.sasrec.max_epochs=2",),
+    )
+    assert asked.config().training_for("sasrec").max_epochs == 2
+    assert asked.config().training_for("tiger").max_epochs == 30

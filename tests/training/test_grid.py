@@ -1,30 +1,25 @@
 """The grid over the small world: cells are kept, found again, and made anew where they differ."""
 
 import importlib
-import itertools
 import json
 from dataclasses import replace
 
 import pytest
-import yaml
 
 from feature_store.settings import Settings
 from feature_store.store import FeatureStore
-from tests.recommender_world import DAY, NUM_USERS
+from tests.recommender_world import NUM_USERS
+from tests.training.grid_world import SASREC, TABLE, request_on_a_world
 from tests.training.test_align_recommender import pairs, slates
-from tests.training.test_train_recommender import publish, publish_world
+from tests.training.test_train_recommender import publish
 from training.experiments import grid, recommenders
 from training.experiments.cell_tables import CellTables
 from training.experiments.cells import Measured, rows_of, sample_of
 from training.experiments.measure import measure, tables_read
 from training.experiments.recommenders import RecommenderCell, Recommenders
-from training.experiments.request import Request
 from training.experiments.result import Result
-from training.experiments.table import LEAVE_LAST_OUT, Fit, Row, Table
+from training.experiments.table import Fit, Row
 
-_NAMES = itertools.count()
-SMALL = {"width": 16, "num_layers": 1, "num_heads": 1}
-SASREC = Fit(of="sasrec")
 SLATES = (
     "evaluation.holdout_days=8",
     "evaluation.validation_days=4",
@@ -36,19 +31,6 @@ SLATES = (
     "models.settings.higr={width: 16, planner_layers: 1, generator_layers: 1, num_heads: 1}",
 )
 UNIGRF = Fit(of="unigrf", changes=("models.settings.unigrf.tasks=retrieval",))
-TABLE = Table(
-    name="small",
-    says="neighbours and popularity",
-    rows=(
-        Row(name="knn", fits=(Fit(of="item_knn"),)),
-        Row(name="sasrec", fits=(SASREC,)),
-        Row(name="popularity", fits=(Fit(of="popularity"),)),
-    ),
-    metrics=("ndcg@10", "hr@10"),
-    comparisons=(("knn", "popularity"), ("sasrec", "popularity")),
-    compared=("ndcg@10",),
-    settings={"": (*LEAVE_LAST_OUT, "evaluation.cutoffs=[5, 10]")},
-)
 
 
 @pytest.fixture(scope="module")
@@ -62,26 +44,7 @@ def request_of(settings, tmp_path):
     """A request for a table on a preset of its own."""
 
     def make(table=TABLE, **world):
-        name = f"world-{next(_NAMES)}"
-        training = {"max_epochs": 2, "tokens_per_batch": 512, "max_history": 20}
-        sections = {
-            "name": name,
-            "models": {"settings": {"sasrec": SMALL, "unigrf": SMALL}},
-            "training": training,
-            "evaluation": {"bootstrap_samples": 200},
-        }
-        settings.presets.mkdir(exist_ok=True)
-        path = settings.presets / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(sections), encoding="utf-8")
-        publish_world(FeatureStore.open(settings, name), **world)
-        return Request(
-            table=table,
-            settings=settings,
-            preset=name,
-            name=name,
-            day=DAY,
-            cells=tmp_path / "cells",
-        )
+        return request_on_a_world(settings, tmp_path / "cells", table, **world)
 
     return make
 

@@ -7,6 +7,7 @@ import numpy as np
 from training.evaluation.boards.interface import HeldOut
 from training.experiments.request import Request
 from training.experiments.table import Fit
+from training.experiments.validation_targets import validation_questions
 from training.models import MODELS
 from training.programs.day_inputs import Inputs
 from training.programs.held_out import read_held_out, unlisted_before
@@ -29,6 +30,7 @@ class CellTables:
         self._training_data: dict[str, TrainingData] = {}
         self._vectors: dict[str, np.ndarray] = {}
         self._held_out: dict[str, tuple[HeldOut, Inputs, np.ndarray]] = {}
+        self._validation: dict[str, tuple[HeldOut, Inputs, np.ndarray]] = {}
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -68,6 +70,17 @@ class CellTables:
             inputs = asking.tables.inputs
             self._held_out[key] = held_out, inputs, unlisted_before(task, split)
         return self._held_out[key]
+
+    def validation(self, task: Task) -> tuple[HeldOut, Inputs, np.ndarray]:
+        """The same as `held_out`, of validation targets alone."""
+        key = _split_of(task)
+        if key not in self._validation:
+            split = self._plain(self._reader_of(task)).split
+            asking = replace(task)
+            questions = validation_questions(asking, asking.tables.histories(), split)
+            unlisted = unlisted_before(task, replace(split, test=split.validation))
+            self._validation[key] = questions, asking.tables.inputs, unlisted
+        return self._validation[key]
 
     def _reader_of(self, task: Task) -> Task:
         """The first task of a split: what it has read is noted with it."""

@@ -50,6 +50,21 @@ class Measured:
         return next((one for one in self.samples.values() if metric in one.points()), None)
 
 
+@dataclass(frozen=True)
+class Validated:
+    """What a fit is worth on validation targets.
+
+    Attributes:
+        value: of the metric.
+        num_targets: that it was measured on.
+        seconds: of the fit and the measurement.
+    """
+
+    value: float
+    num_targets: int
+    seconds: float
+
+
 def made(folder: Path, make: Callable[[Path], None]) -> Path:
     """The folder, which is made unless it is there: whole or not at all.
 

@@ -6,7 +6,7 @@ as many weights. ORPO, DPO and SimPO begin with the fits of `higr`, too. The pap
 of data that is not public.
 """
 
-from training.experiments.table import Fit, Row, Table
+from training.experiments.table import Budget, Fit, Row, Table
 
 FLAT = "flat decoder"
 HIGR = Fit(of="higr")
@@ -25,7 +25,11 @@ _SLATES = ("slates", "item_embeddings")
 """What slates are asked from, and what tells how alike their items are."""
 _METRICS = ("slate_ndcg@5", "slate_gndcg@5", "slate_hit@5", "slate_recall@5")
 _FACTS = {"slates.similarity": "similarity", "slates.coverage": "coverage"}
-_PRESETS = ("movielens-100k", "kuairand")
+_BUDGETS = {
+    "movielens-100k": Budget(max_epochs=10, patience_epochs=3, max_validation_targets=500),
+    "kuairand": Budget(max_epochs=14, patience_epochs=3, max_validation_targets=1000),
+}
+_PRESETS = tuple(_BUDGETS)
 
 _DECODER_ROWS = (
     Row(name="higr", fits=(HIGR,)),
@@ -44,6 +48,7 @@ DECODER = Table(
     comparisons=tuple((row.name, FLAT) for row in _DECODER_ROWS if row.name != FLAT),
     compared=_METRICS,
     facts={**_FACTS, "fit.parameters": "weights", "fit.tokens_per_second": "tokens/s"},
+    budgets=_BUDGETS,
     reads=_SLATES,
     presets=_PRESETS,
 )
@@ -78,6 +83,7 @@ ALIGNMENT = Table(
         "fit.repeats": "repeats",
         "fit.collapsed": "taken back",
     },
+    budgets=_BUDGETS,
     reads=_SLATES,
     presets=_PRESETS,
 )

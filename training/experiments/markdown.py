@@ -20,7 +20,7 @@ def markdown(result: Result) -> str:
         "",
         f"{result.says[0].upper()}{result.says[1:]}. Data up to {result.day};"
         f" {result.num_units:,} {result.unit}; {seeds} seed{plural}. Means ± deviation over seeds;"
-        f" {result.confidence:.0%} intervals over {over}.{timed}",
+        f" {result.confidence:.0%} intervals over {over}.{_budget(result)}{timed}",
         "",
         "```",
         result.command,
@@ -32,7 +32,48 @@ def markdown(result: Result) -> str:
         lines += ["", "Published:", "", *_published(result)]
     if result.comparisons:
         lines += ["", *_differences(result)]
+    if any(row.searched for row in result.rows):
+        lines += ["", *_searched(result)]
     return "\n".join(lines) + "\n"
+
+
+def _searched(result: Result) -> list[str]:
+    """How settings were chosen, a line a fit."""
+    found = [
+        (f"{row.name}: {one.family}" if len(row.searched) > 1 else row.name, one)
+        for row in result.rows
+        for one in row.searched
+    ]
+    trials, seconds = found[0][1].most_trials, found[0][1].most_seconds
+    within = "" if seconds is None else f", none begun after {seconds:,.0f} s"
+    head = ["row", "trials", "s", "validation", "targets", "preset's", "chosen"]
+    lines = [
+        f"Settings were chosen on validation targets: {trials} trials a fit{within}, beside the"
+        " preset's own. No test target was asked about before.",
+        "",
+        *_head(head),
+    ]
+    for name, one in found:
+        measured = f"{one.metric} {one.value:.4f}"
+        chosen = ", ".join(f"{_key(path)} {value}" for path, value in one.settings.items())
+        cells = [str(one.trials), f"{one.seconds:.0f}", measured, f"{one.num_targets:,}"]
+        cells += [f"{one.value_before:.4f}", chosen or "the preset's"]
+        lines.append(_line([name, *cells]))
+    return lines
+
+
+def _key(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def _budget(result: Result) -> str:
+    if (budget := result.budget) is None:
+        return ""
+    return (
+        f" Each neural fit: at most {budget.max_epochs} epochs, stopped after"
+        f" {budget.patience_epochs} without better validation on up to"
+        f" {budget.max_validation_targets:,} targets."
+    )
 
 
 def rows_of(result: Result) -> str:

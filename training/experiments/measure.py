@@ -1,13 +1,15 @@
 """From an experiment and its data to a result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 
 from training.evaluation.bootstrap import Bootstrap
 from training.experiments import grid
 from training.experiments.recommenders import Recommenders
 from training.experiments.request import Request
-from training.experiments.result import Result
-from training.experiments.table import Row, Table
+from training.experiments.result import Result, Searched
+from training.experiments.search import Effort, search_rows
+from training.experiments.table import Budget, Row, Table, fits_of
 from training.experiments.tokenizers import Tokenizers
 from training.settings import FAMILIES
 
@@ -17,7 +19,7 @@ PLAIN = ("items", "user_sequences")
 
 def tables_read(table: Table, rows: Sequence[Row]) -> tuple[str, ...]:
     """The tables that fits and questions of some rows read."""
-    fits = [fit for row in rows for fit in row.fits]
+    fits = fits_of(rows)
     read = [*table.reads]
     if table.subject == "recommenders":
         read += [*PLAIN, *(name for fit in fits for name in FAMILIES[fit.of].reads)]
@@ -26,7 +28,14 @@ def tables_read(table: Table, rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(read))
 
 
-def measure(request: Request, rows: Sequence[Row], seeds: Sequence[int], *, command: str) -> Result:
+def measure(
+    request: Request,
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    *,
+    command: str,
+    effort: Effort | None = None,
+) -> Result:
     """The result of some rows; what is missing of them is fitted.
 
     Args:
@@ -34,12 +43,16 @@ def measure(request: Request, rows: Sequence[Row], seeds: Sequence[int], *, comm
         rows: of the table.
         seeds: of each row's fits.
         command: that asks for this, for whoever reads the result.
+        effort: of a search for the settings of each row's fits; None: they are the preset's.
     Raises:
         ValueError: there is no seed.
         ProgramError: a table has no rows for the day, or they have nothing to ask for.
     """
     table, config = request.table, request.config()
     ground = Tokenizers(request) if table.subject == "tokenizers" else Recommenders(request)
+    searched: Mapping[str, tuple[Searched, ...]] = {}
+    if effort is not None and isinstance(ground, Recommenders):
+        rows, searched = search_rows(ground, rows, seeds[0], effort)
     cells = grid.run(ground, rows, seeds)
     how = Bootstrap(
         config.evaluation.bootstrap_samples, config.evaluation.seed, config.gate.confidence
@@ -58,7 +71,10 @@ def measure(request: Request, rows: Sequence[Row], seeds: Sequence[int], *, comm
         samples=how.samples,
         machines=tuple(sorted({measured.machine for measured in some})),
         inputs=ground.inputs,
-        rows=grid.row_results(table, cells, seeds, how),
+        rows=tuple(
+            replace(row, searched=searched.get(row.name, ()))
+            for row in grid.row_results(table, cells, seeds, how)
+        ),
         comparisons=grid.comparisons(table, cells, how),
         titles=table.facts,
         published={
@@ -73,4 +89,16 @@ def measure(request: Request, rows: Sequence[Row], seeds: Sequence[int], *, comm
             for each in table.published
             if each.preset == request.name
         },
+        budget=_budget(request, rows),
     )
+
+
+def _budget(request: Request, rows: Sequence[Row]) -> Budget | None:
+    """What each neural fit could spend; None where there is none, or not the same of all."""
+    names = [one.name for one in fields(Budget)]
+    of_fits = set()
+    for fit in fits_of(rows) if request.table.subject == "recommenders" else ():
+        if FAMILIES[fit.of].by_epochs and not fit.aligned:
+            training = request.config_of(fit, seed=0).training_for(fit.of)
+            of_fits.add(Budget(**{name: getattr(training, name) for name in names}))
+    return of_fits.pop() if len(of_fits) == 1 else None

@@ -1,7 +1,7 @@
 """What an experiment is asked with: data, settings, and the preset of each of its cells."""
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ class Request:
 
     def config(self, *changes: str) -> TrainingConfig:
         """The preset under the experiment's settings, the caller's, and then these."""
-        overrides = (*self.table.settings_for(self.name), *self.overrides, *changes)
+        settings = (*self.table.settings_for(self.name), *self._budgeted())
+        overrides = (*settings, *self.overrides, *changes)
         return load(PART, self.preset, folder=self.settings.presets, overrides=overrides)
 
     def config_of(self, fit: Fit, seed: int) -> TrainingConfig:
@@ -47,6 +48,8 @@ class Request:
         Raises:
             PresetError: a change of the fit is none that the preset can have.
         """
+        if fit.parts:
+            return self.config(*fit.changes)
         part = "tokenizer" if self.table.subject == "tokenizers" else f"training.overrides.{fit.of}"
         return self.config(*self._likened(fit), *fit.changes, f"{part}.seed={seed}")
 
@@ -57,6 +60,19 @@ class Request:
     def with_table(self, table: Table) -> "Request":
         """The same of another experiment."""
         return replace(self, table=table)
+
+    def _budgeted(self) -> tuple[str, ...]:
+        """The table's budget, for every neural family that is fitted."""
+        budget = self.table.budget_for(self.name)
+        if budget is None:
+            return ()
+        families = dict.fromkeys(fit.of for fit in self.table.fits)
+        return tuple(
+            f"training.overrides.{family}.{name}={value}"
+            for family in families
+            if FAMILIES[family].by_epochs
+            for name, value in asdict(budget).items()
+        )
 
     def _likened(self, fit: Fit) -> tuple[str, ...]:
         """The other family's loop, and its settings as far as this one knows them."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from training.evaluation.record import Interval
+from training.experiments.table import Budget
 
 VERSION = 1
 """Of the JSON."""
@@ -37,6 +38,37 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """How the settings of a fit were chosen, on validation targets alone.
+
+    Attributes:
+        family: that was fitted.
+        metric: that decided.
+        num_targets: on how many targets.
+        value: of the settings that were chosen.
+        value_before: of the preset's own.
+        settings: that were chosen, by their path in a preset; empty: the preset's own are best.
+        trials: fits beside that of the preset's own settings.
+        failed: those of them whose loss was not finite.
+        seconds: of all fits and their validation.
+        most_trials: that were allowed.
+        most_seconds: after which no further fit was begun; None: no end.
+    """
+
+    family: str
+    metric: str
+    num_targets: int
+    value: float
+    value_before: float
+    settings: Mapping[str, Any]
+    trials: int
+    failed: int
+    seconds: float
+    most_trials: int
+    most_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowResult:
     """One row of the table.
 
@@ -45,12 +77,14 @@ class RowResult:
         seeds: that it was fitted under; one where the fit draws nothing.
         metrics: by name; those that its models answer.
         facts: further numbers, by name.
+        searched: how the settings of its fits were chosen; empty: they are the preset's own.
     """
 
     name: str
     seeds: tuple[int, ...]
     metrics: Mapping[str, Figure]
     facts: Mapping[str, Figure] = field(default_factory=dict)
+    searched: tuple[Searched, ...] = ()
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
@@ -60,6 +94,7 @@ class RowResult:
             seeds=tuple(content["seeds"]),
             metrics={name: Figure.from_json(one) for name, one in content["metrics"].items()},
             facts={name: Figure.from_json(one) for name, one in content["facts"].items()},
+            searched=tuple(Searched(**one) for one in content.get("searched", ())),
         )
 
 
@@ -112,6 +147,7 @@ class Result:
         comparisons: in the order shown.
         titles: of facts, by name; empty where the page does not show them.
         published: figures of others, by source, row and metric.
+        budget: of each neural fit; None where there is none, or not the same of all.
     """
 
     experiment: str
@@ -129,6 +165,7 @@ class Result:
     comparisons: tuple[Compared, ...]
     titles: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    budget: Budget | None = None
     version: int = VERSION
 
     @property
@@ -144,9 +181,11 @@ class Result:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The result that was kept."""
+        budget = content.get("budget")
         return cls(
             **{
                 **content,
+                "budget": budget and Budget(**budget),
                 "machines": tuple(content["machines"]),
                 "rows": tuple(RowResult.from_json(row) for row in content["rows"]),
                 "comparisons": tuple(Compared.from_json(row) for row in content["comparisons"]),

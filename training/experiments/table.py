@@ -4,7 +4,7 @@ An experiment is a file of such values. Standard library alone, so that `siderea
 lists rows without importing torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,6 +29,8 @@ class Fit:
             config knows them; empty: its own.
         after: the fit whose weights of the same seed it begins with.
         aligned: whether it learns preference pairs, as `align_recommender` does; needs `after`.
+        parts: two fits of the same seed that answer together, as `blend_recommenders` makes them;
+            `of` is then `blend`.
     """
 
     of: str
@@ -36,6 +38,22 @@ class Fit:
     like: str = ""
     after: "Fit | None" = None
     aligned: bool = False
+    parts: "tuple[Fit, ...]" = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a fit of any neural family of a table may spend; the loop's settings of these names.
+
+    Attributes:
+        max_epochs: most passes over the training histories.
+        patience_epochs: epochs without better validation after which it stops.
+        max_validation_targets: measured after each epoch.
+    """
+
+    max_epochs: int
+    patience_epochs: int
+    max_validation_targets: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +67,12 @@ class Row:
 
     name: str
     fits: tuple[Fit, ...]
+
+
+def fits_of(rows: Iterable[Row]) -> tuple[Fit, ...]:
+    """The fits of some rows, each once; of a blend its parts."""
+    fits = (fit for row in rows for fit in row.fits)
+    return tuple(dict.fromkeys(one for fit in fits for one in fit.parts or (fit,)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +104,7 @@ class Table:
         facts: further numbers of a cell that are kept, by name, with their column's title; empty
             where the page is not to show them.
         settings: changes of the preset, by its name; "" for every preset.
+        budgets: of each neural fit, by preset; "" for those that are not named.
         reads: tables that the questions need, beside what the fits read.
         presets: whose data has what the experiment needs; empty: any.
         published: figures of others.
@@ -95,6 +120,7 @@ class Table:
     compared: tuple[str, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     presets: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
@@ -104,6 +130,15 @@ class Table:
     def settings_for(self, preset: str) -> tuple[str, ...]:
         """What the experiment changes of a preset."""
         return (*self.settings.get("", ()), *self.settings.get(preset, ()))
+
+    def budget_for(self, preset: str) -> Budget | None:
+        """What each neural fit on a preset's data may spend; None: what the preset says."""
+        return self.budgets.get(preset, self.budgets.get(""))
+
+    @property
+    def fits(self) -> tuple[Fit, ...]:
+        """Every fit of a model: those of the rows, and the parts of blends."""
+        return fits_of(self.rows)
 
     def chosen(self, names: tuple[str, ...]) -> tuple[Row, ...]:
         """The rows of these names, in the order of the table; all without names."""

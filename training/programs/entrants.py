@@ -11,6 +11,7 @@ from training.programs.errors import ProgramError
 from training.programs.interface import Task
 from training.registry.bundle import Bundle
 from training.registry.records import Candidate, Version
+from training.settings.spec import BLEND
 
 _SPLIT_KEYS = ("protocol", "day", "train_until", "validation_until")
 
@@ -24,11 +25,12 @@ def entrants(task: Task) -> dict[str, Bundle]:
         ProgramError: the day has no candidate of a family.
     """
     config, day = task.config.models, task.day.isoformat()
-    families = [config.challenger, *config.baselines]
+    families = [config.challenger, *config.rivals]
     candidates = {family: task.registry.find_candidate(day, family) for family in families}
     missing = [family for family, candidate in candidates.items() if candidate is None]
     if missing:
         made = "challenger" if config.challenger in missing else "baselines"
+        made = BLEND if missing == [BLEND] else made
         named = ", ".join(missing)
         raise ProgramError(f"no candidate of {named} for {day}; {run_first(made)}")
     bundles = {f: task.registry.fetch(found) for f, found in candidates.items() if found}

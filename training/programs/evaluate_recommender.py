@@ -166,13 +166,13 @@ def _scored(
     rows, comparisons = score_boards(
         answers,
         [board.name for board in boards],
-        who_faces_whom(models.challenger, models.baselines, gate.floor, answers.keys()),
+        who_faces_whom(models.challenger, models.rivals, gate.floor, answers.keys()),
         Bootstrap(evaluation.bootstrap_samples, evaluation.seed, gate.confidence),
         decisive={gate.primary_metric, *gate.guard_metrics},
     )
     return Evaluation(
         challenger=models.challenger,
-        baselines=(*models.baselines, *({PRETRAINED} & bundles.keys())),
+        baselines=(*models.rivals, *({PRETRAINED} & bundles.keys())),
         primary_metric=gate.primary_metric,
         confidence=gate.confidence,
         bootstrap_samples=evaluation.bootstrap_samples,

@@ -13,6 +13,7 @@ import numpy as np
 
 from training.config import Training
 from training.fit.fitting import Observer
+from training.models import blend
 from training.models.interface import Family
 from training.models.slate.alignment import align
 from training.models.slate.model import SlateModel
@@ -89,6 +90,26 @@ def align_model(
         item_vectors_VD=vectors_VD,
     )
     return aligned, training_document(report, time.perf_counter() - started)
+
+
+def blend_models(
+    task: Task, parts: Sequence[Kept], training_data: TrainingData, training: Training
+) -> tuple[Kept, Facts]:
+    """A blend of two fitted models, and the document of how its weight was chosen.
+
+    Args:
+        task: preset, device.
+        parts: on the task's device.
+        training_data: what both were fitted on, all events.
+        training: how both read histories.
+    """
+    fitting = fitting_of(task, training, None, ())
+    read = read_by(training_data, training)
+    started = time.perf_counter()
+    model, report = blend.FAMILY.fit(
+        read.split, blend.FAMILY.config_class(), fitting, read.vocabulary, {"parts": tuple(parts)}
+    )
+    return model, training_document(report, time.perf_counter() - started)
 
 
 def alignment_training(task: Task, training: Training) -> Training:

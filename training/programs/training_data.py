@@ -108,7 +108,7 @@ def loop_settings(training: Training) -> LoopSettings:
 
 
 def fitting_of(
-    task: Task, training: Training, checkpoints: Path, observers: tuple[Observer, ...]
+    task: Task, training: Training, checkpoints: Path | None, observers: tuple[Observer, ...]
 ) -> Fitting:
     """How a family is fitted under these settings."""
     return Fitting(

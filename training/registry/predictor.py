@@ -12,10 +12,12 @@ from training.data.histories import Histories
 from training.data.queries import NO_ITEMS
 from training.data.vocabulary import Vocabulary
 from training.models import MODELS, weights
+from training.models.families import family_of
 from training.models.interface import PAD, Queries, TopK
 from training.models.weights import WeightsError
 from training.registry.bundle import Bundle, BundleFormatError
 from training.registry.model_predictor import ModelPredictor, on_all_cores
+from training.settings.spec import BLEND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +48,13 @@ class BundlePredictor(ModelPredictor):
             BundleFormatError: the bundle is of a family that this code does not have, or was
                 written when the family kept other weights.
         """
-        if bundle.family not in MODELS:
+        if bundle.family not in (*MODELS, BLEND):
             raise BundleFormatError(
                 f"bundle at {bundle.directory} is of family {bundle.family!r}; "
                 f"this code has {sorted(MODELS)}"
             )
         try:
-            model = weights.load(bundle.directory / "model", MODELS[bundle.family], device)
+            model = weights.load(bundle.directory / "model", family_of(bundle.family), device)
         except (WeightsError, PluginError) as error:
             raise BundleFormatError(f"bundle at {bundle.directory} is refused: {error}") from error
         training = bundle.document("config")["training"]

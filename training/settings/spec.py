@@ -8,6 +8,8 @@ Question = Literal["lists", "feedback", "slates"]
 """Which items come next; what will be thought of an item; which items are to be shown together."""
 AskedAt = Literal["event", "day_end"]
 """When a list is asked for: just before each event, or at the end of the UTC day before it."""
+BLEND = "blend"
+"""What a bundle of two models is called; no family that a preset trains."""
 LISTS: frozenset[Question] = frozenset({"lists", "slates"})
 """What whoever recommends answers: its list of k is its slate."""
 
