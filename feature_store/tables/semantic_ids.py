@@ -15,6 +15,7 @@ def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
     )
     return (
         equal_size("codes", "Every item has the same number of codes."),
+        equal_size("vector", "Every vector has the same width."),
         RowRule(
             name="quantized_levels_are_codes",
             column="num_quantized_levels",
@@ -61,6 +62,13 @@ SEMANTIC_IDS = Contract(
             meaning="how many leading codes come from the quantizer itself",
         ),
         Column(name="assigned_day", type="date", meaning="the day whose run gave the item codes"),
+        Column(
+            name="vector",
+            type="list<float>",
+            nullable=True,
+            meaning="what the tokenizer read of the item that day, zeros where there was nothing; "
+            "null: published before vectors were kept",
+        ),
     ),
     rules=_rules,
 )

@@ -79,6 +79,7 @@ def codes(n, **changes):
         "codes": [n, 0],
         "num_quantized_levels": 2,
         "assigned_day": DAY,
+        "vector": [1.0, 0.0],
     } | changes
 
 
@@ -228,11 +229,12 @@ DIRTY = {
     ),
     "semantic_ids": (
         [
-            *(codes(0), codes(1, codes=[0, 0]), codes(2, codes=[5])),
+            *(codes(0), codes(1, codes=[0, 0]), codes(2, codes=[5], vector=[1.0])),
             codes(3, codes=[-1, 7], assigned_day=DAY_AFTER),
         ],
         {
             "codes_have_equal_size": None,
+            "vector_has_one_width": None,
             "quantized_levels_are_codes": 1,
             "codes_are_unique": 1,
             "codes_is_in_range": 1,
@@ -346,7 +348,7 @@ GOOD = {
     "user_sequences": [sequence("u1"), sequence("u2", num_events=900)],
     "items": [item(n) for n in range(NUM_ITEMS)],
     "item_embeddings": [embedding(n) for n in range(NUM_ITEMS)],
-    "semantic_ids": [codes(n) for n in range(NUM_ITEMS)],
+    "semantic_ids": [codes(n, vector=None if n == 1 else [0.5]) for n in range(NUM_ITEMS)],
     "recommendations": [
         *(slate("u1"), slate("u2", scores=[2.0, -1.0])),
         slate("has seen all", item_ids=[], item_indices=[], scores=[]),

@@ -53,6 +53,9 @@ def semantic_ids(generation, count):
             "codes": pa.array([[number, 0] for number in range(count)], pa.list_(pa.int32())),
             "num_quantized_levels": pa.array([2] * count, pa.int32()),
             "assigned_day": pa.array([DAY] * count, pa.date32()),
+            "vector": pa.array(
+                [[1.0, float(number)] for number in range(count)], pa.list_(pa.float32())
+            ),
         }
     )
 

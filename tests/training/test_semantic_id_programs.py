@@ -166,6 +166,15 @@ def test_a_younger_generation_serves_on_and_new_items_get_ids_under_it(week):
     assert "item-65" in after
 
 
+def test_what_the_tokenizer_read_stands_beside_the_codes(week):
+    settings, facts = week
+    store = FeatureStore.open(settings, "small")
+    rows = store.read("semantic_ids", partition=facts[TUESDAY][1]["generation"])
+    kept = np.array(rows.sort_by("item_index")["vector"].to_pylist(), dtype=np.float32)
+    assert np.array_equal(kept[:65], vectors(65))
+    assert not kept[65].any()
+
+
 def test_an_old_generation_is_followed_by_a_new_one_and_both_stay_readable(week):
     settings, facts = week
     trained, built = facts[NEXT_MONDAY]

@@ -21,6 +21,20 @@ def test_items_without_codes_have_minus_one_in_every_level():
     assert vocabulary.generation == "g"
 
 
+def test_vectors_stand_at_their_items_and_the_rest_is_zero():
+    vectors = pa.array([[1.0, 0.5], [0.0, 2.0]], pa.list_(pa.float32()))
+    vocabulary = Vocabulary.with_semantic_ids(4, rows().append_column("vector", vectors))
+    assert vocabulary.require_vectors().tolist() == [[0, 2], [0, 0], [1, 0.5], [0, 0]]
+    assert vocabulary.require_vectors().dtype == "float32"
+
+
+def test_a_generation_published_before_vectors_were_kept_is_refused_to_who_needs_them():
+    vectors = pa.array([[1.0, 0.5], None], pa.list_(pa.float32()))
+    for without in (rows(), rows().append_column("vector", vectors)):
+        with pytest.raises(ValueError, match=r"'g' keeps no vectors of its items; run train_tok"):
+            Vocabulary.with_semantic_ids(4, without).require_vectors()
+
+
 def test_two_generations_are_refused():
     with pytest.raises(ValueError, match=r"must be of one generation, found \['g', 'h'\]"):
         Vocabulary.with_semantic_ids(4, rows(generations=("g", "h")))

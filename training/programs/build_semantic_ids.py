@@ -47,12 +47,14 @@ class Newcomers:
 
     Args:
         rows: `item_index`, `item_id`.
+        vectors_ND: what the tokenizer reads of them; zeros for an item without embedding.
         latent_NH: what is quantized; for an item without embedding the sum of its codewords.
         codes_NQ: the quantizer's codes.
         without_embedding: how many got theirs from a digest.
     """
 
     rows: pa.Table
+    vectors_ND: torch.Tensor
     latent_NH: torch.Tensor
     codes_NQ: np.ndarray
     without_embedding: int
@@ -144,7 +146,8 @@ def _newcomers(
     codes_NQ[is_spread_N] = torch.from_numpy(spread(ids, tokenizer.is_used_QK))
     words_MQH = codewords(codes_NQ[is_spread_N], tokenizer.codebooks_QKH)
     latent_NH[is_spread_N] = words_MQH.sum(1)
-    return Newcomers(rows, latent_NH, codes_NQ.numpy(), len(ids))
+    vectors_ND = embeddings_ND.masked_fill(is_spread_N.unsqueeze(1), 0.0)
+    return Newcomers(rows, vectors_ND, latent_NH, codes_NQ.numpy(), len(ids))
 
 
 def _resolve(
@@ -200,9 +203,17 @@ def _rows(
         "codes": pa.array(resolution.codes.tolist(), pa.list_(pa.int32())),
         "num_quantized_levels": pa.array([tokenizer.num_levels] * count, pa.int32()),
         "assigned_day": pa.array([task.day] * count, pa.date32()),
+        "vector": list_array(newcomers.vectors_ND.numpy()),
     }
     schema = arrow_schema(SEMANTIC_IDS)
     return pa.table([columns[name] for name in schema.names], names=schema.names).cast(schema)
+
+
+def list_array(rows_ND: np.ndarray) -> pa.ListArray:
+    """Rows of a matrix as lists."""
+    count, width = rows_ND.shape
+    offsets = np.arange(0, (count + 1) * width, width, dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows_ND.ravel()))
 
 
 def _quality(tokenizer: Tokenizer, vectors: ItemVectors, table: pa.Table, trained: Facts) -> Facts:

@@ -206,7 +206,9 @@ def _with_semantic_ids(task: Task, plain: TrainingData) -> TrainingData:
     rows = task.tables.semantic_ids(current.generation)
     rows = rows.filter(pc.less(rows["item_index"], plain.items.num_rows))
     vocabulary = Vocabulary.with_semantic_ids(plain.items.num_rows, rows)
-    return replace(plain, semantic_ids=rows, vocabulary=vocabulary)
+    # A model keeps of the vectors what it needs; its bundle holds the codes.
+    codes = rows.drop_columns(["vector"])
+    return replace(plain, semantic_ids=codes, vocabulary=vocabulary)
 
 
 def with_pairs(task: Task, plain: TrainingData) -> TrainingData:
