@@ -20,7 +20,7 @@ from training.decoding.beam import StepFunction, beam_search
 from training.decoding.trie import CodeTrie
 
 GOAL = 1.05
-LEVELS, CODES, BEAM = 3, 256, 20
+LEVELS, CODES, BEAM, CONTENT = 3, 256, 20, 448
 WIDTH, LAYERS, HEADS = 128, 4, 4
 
 

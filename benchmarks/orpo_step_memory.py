@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.constrained_beam_step import CODES, LEVELS, uneven_codes
+from benchmarks.constrained_beam_step import CODES, CONTENT, LEVELS, uneven_codes
 from benchmarks.slate_decode import HEADS, HISTORY, SLATE, WIDTH
 from benchmarks.step_memory import step_peak
 from feature_store.settings import Settings
@@ -69,8 +69,9 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
 def _model(device: str) -> Higr:
     torch.manual_seed(0)
     codes_VQ = torch.from_numpy(uneven_codes(ITEMS).astype(np.int32))
+    content_VE = torch.randn(ITEMS, CONTENT)
     shape = HigrConfig(width=WIDTH, num_heads=HEADS)
-    model = Higr(shape, codes_VQ, (CODES,) * LEVELS)
+    model = Higr(shape, codes_VQ, content_VE, (CODES,) * LEVELS)
     model.to(device).train()
     return model
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from benchmarks.constrained_beam_step import CODES, LEVELS, take_turns, uneven_codes
+from benchmarks.constrained_beam_step import CODES, CONTENT, LEVELS, take_turns, uneven_codes
 from feature_store.settings import Settings
 from training import inference
 from training.data.queries import Queries
@@ -93,15 +93,18 @@ def models(
     codes_VQ = torch.from_numpy(uneven_codes(num_items).astype(np.int32))
     sizes = (CODES,) * LEVELS
     torch.manual_seed(0)
+    content_VE = torch.randn(num_items, CONTENT)
     shape: dict[str, Any] = {"width": WIDTH, "num_heads": HEADS, "beam_width": BEAM}
     higr = Higr(
         HigrConfig(
             planner_layers=PLANNER, generator_layers=GENERATOR, planner_feedback=feedback, **shape
         ),
         codes_VQ,
+        content_VE,
         sizes,
     )
-    flat = FlatSlate(FlatSlateConfig(num_layers=PLANNER + GENERATOR, **shape), codes_VQ, sizes)
+    flat_shape = FlatSlateConfig(num_layers=PLANNER + GENERATOR, **shape)
+    flat = FlatSlate(flat_shape, codes_VQ, content_VE, sizes)
     ours, theirs = (sum(p.numel() for p in model.parameters()) for model in (higr, flat))
     if abs(ours / theirs - 1) > ALIKE:
         raise AssertionError(f"{ours:,} weights against {theirs:,}: not the same model size")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.constrained_beam_step import take_turns, uneven_codes
+from benchmarks.constrained_beam_step import CONTENT, take_turns, uneven_codes
 from benchmarks.sasrec_epoch import read_movielens
 from feature_store.settings import Settings
 from training.data.histories import SECOND, Histories
@@ -97,7 +97,8 @@ def epoch(slates: Slates, plan: SlatePlan, device: str) -> None:
     torch.manual_seed(0)
     num_items = int(slates.histories.items.max()) + 1
     codes_VQ = torch.from_numpy(uneven_codes(num_items)[:, :LEVELS] % CODES).int()
-    model = Higr(HigrConfig(), codes_VQ, (CODES,) * LEVELS).to(device).train()
+    content_VE = torch.randn(num_items, CONTENT)
+    model = Higr(HigrConfig(), codes_VQ, content_VE, (CODES,) * LEVELS).to(device).train()
     optimizer = make_optimizer(model, LoopSettings())
     for batch in plan.batches(slates, 0):
         batch = batch.to(device)

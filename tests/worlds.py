@@ -38,6 +38,12 @@ def codes_of(num_items, sizes=(4, 4, 4)):
     return codes.astype(np.int32)
 
 
+def vocabulary_of(num_items):
+    """A catalogue with distinct codes, and a direction of its own for every item."""
+    vectors_VD = np.random.default_rng(0).standard_normal((num_items, 12)).astype(np.float32)
+    return Vocabulary(num_items, codes_of(num_items), "world", vectors_VD)
+
+
 @dataclass(frozen=True)
 class World:
     """A split, its vocabulary, and the HR@1 of whoever knows how the world was made."""
@@ -55,7 +61,7 @@ class World:
 
 def _world(sequences, num_items, best_hit_rate, strengths=None):
     split = split_leave_last_out(histories_of(sequences, strengths=strengths))
-    return World(split, Vocabulary(num_items, codes_of(num_items), "world"), best_hit_rate)
+    return World(split, vocabulary_of(num_items), best_hit_rate)
 
 
 def chain(*, num_users=300, length=24, num_items=30, certainty=0.9, seed=0):
@@ -167,7 +173,7 @@ def continued(
         users=np.repeat(np.arange(num_users), num_slates),
         starts=np.tile(begins, num_users),
     )
-    vocabulary = Vocabulary(num_items, codes_of(num_items), "world")
+    vocabulary = vocabulary_of(num_items)
     return World(
         split_leave_last_out(histories),
         vocabulary,

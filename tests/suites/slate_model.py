@@ -29,7 +29,12 @@ class SlateSuite(RecommenderSuite):
         config = MODELS[self.family].configure({**self.settings, "max_history": 20, **changes})
         codes_VQ = torch.from_numpy(world.vocabulary.codes_VQ)
         torch.manual_seed(0)
-        return self.model_class(config, codes_VQ, world.vocabulary.level_sizes)
+        return self.model_class(
+            config,
+            codes_VQ,
+            torch.from_numpy(world.vocabulary.vectors_VD),
+            world.vocabulary.level_sizes,
+        )
 
     @pytest.fixture(scope="class")
     def model(self, world):

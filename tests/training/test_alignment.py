@@ -214,7 +214,7 @@ def test_every_loss_is_named_as_it_goes_beyond_its_bound():
 def test_free_beams_that_find_no_item_are_counted(world):
     config = MODELS["higr"].configure({"width": 16, "num_heads": 1, "beam_width": 64})
     codes_VQ = torch.from_numpy(world.vocabulary.codes_VQ)
-    model = Higr(config, codes_VQ, (4, 4, 4)).eval()
+    model = Higr(config, codes_VQ, torch.ones(len(codes_VQ), 8), (4, 4, 4)).eval()
     queries = next(slate_queries(world.slates.test, max_history=9,
                                           exclude_seen=False, rows=3))  # fmt: skip
     # All 64 semantic IDs that could be are found; 30 of them are.

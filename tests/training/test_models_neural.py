@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -55,18 +56,35 @@ class TestTiger(NeuralSuite):
     }
 
     def build(self, world, **changes):
-        codes = torch.from_numpy(world.vocabulary.codes_VQ)
-        return Tiger(
-            TigerConfig(**{**self.settings, **changes}), codes, world.vocabulary.level_sizes
-        )
+        vocabulary = world.vocabulary
+        codes = torch.from_numpy(vocabulary.codes_VQ)
+        content = torch.from_numpy(vocabulary.vectors_VD)
+        config = TigerConfig(**{**self.settings, **changes})
+        return Tiger(config, codes, content, vocabulary.level_sizes)
 
     def outputs(self, model, items_BL):
-        # The vector before an item's first code; that before its second knows the first.
-        return model.backbone(model.embed(items_BL)[:, :-1])[:, :: model.positions_per_event]
+        strengths_BL, times_BL = torch.ones_like(items_BL), torch.zeros_like(items_BL)
+        return model.reader(model.items, items_BL, strengths_BL, times_BL)[:, :-1]
 
 
-class TestTigerOnHstu(TestTiger):
-    settings: ClassVar[dict] = {**TestTiger.settings, "backbone": "hstu"}
+class TestTigerOnLlama(TestTiger):
+    settings: ClassVar[dict] = {**TestTiger.settings, "backbone": "llama"}
+
+
+class TestTigerByCodes(TestTiger):
+    settings: ClassVar[dict] = {**TestTiger.settings, "learns": "codes", "answer": "codes"}
+
+
+class TestTigerByItems(TestTiger):
+    settings: ClassVar[dict] = {**TestTiger.settings, "answer": "items", "num_negatives": 16}
+
+
+class TestTigerOfCandidates(TestTiger):
+    """As for a catalogue too large to score in whole."""
+
+    @pytest.fixture(autouse=True)
+    def _large(self, monkeypatch):
+        monkeypatch.setattr("training.models.tiger.model.MOST_PREFIXES", 0)
 
 
 def fit(family, world, *, max_epochs=10, learning_rate=1e-2, **settings):
@@ -176,47 +194,52 @@ def test_a_choice_that_is_not_offered_is_refused(family, setting, found):
         MODELS[family].configure({setting: found})
 
 
-def slow_log_probability(model, items, times, item):
-    """log p(item's codes | items) by a full pass over the history and the item, every level."""
+def slow_scores(model, items, strengths, times):
+    """Of every item log p(codes) + η log p(item) by a pass of its own, one code after another."""
     with torch.no_grad():
-        sequence = torch.tensor([[*items, item]])
-        token_times = model.token_times(torch.tensor([times]))
-        x_TD = model.backbone(model.embed(sequence)[:, :-1], token_times)[0]
-        total = 0.0
-        for level, head in enumerate(model.heads):
-            x_D = x_TD[len(items) * len(model.heads) + level]
-            total += head(x_D).log_softmax(0)[model.codes_VQ[item, level]]
-    return float(total)
+        row = (torch.tensor([values]) for values in (items, strengths, times))
+        y_D = model.reader(model.items, *row)[0, -1]
+        cosines_V = torch.nn.functional.cosine_similarity(model.head.expected(y_D), model.items())
+        by_item_V = (cosines_V / model.config.temperature).log_softmax(0)
+        scores = []
+        for codes_Q, by_item in zip(model.codes_VQ.long(), by_item_V, strict=True):
+            by_code = (
+                model.decoder.logits(y_D, codes_Q[:level], model.items).log_softmax(0)[code]
+                for level, code in enumerate(codes_Q)
+            )
+            scores.append(float(sum(by_code) + model.config.item_weight * by_item))
+    return np.array(scores)
 
 
+@pytest.mark.parametrize("most_prefixes", [4096, 0], ids=["whole", "candidates"])
 @pytest.mark.parametrize("backbone", ["llama", "hstu"])
-def test_tiger_beams_score_items_as_a_full_pass_does(backbone):
+def test_tiger_scores_items_as_a_pass_for_each_does(backbone, most_prefixes, monkeypatch):
+    monkeypatch.setattr("training.models.tiger.model.MOST_PREFIXES", most_prefixes)
     world = worlds.chain(num_users=12)
     torch.manual_seed(0)
-    config = TigerConfig(
-        backbone=backbone, width=16, beam_width=64, normalisation="all", max_history=20
-    )
-    codes = torch.from_numpy(world.vocabulary.codes_VQ)
-    model = Tiger(config, codes, world.vocabulary.level_sizes).eval()
+    config = TigerConfig(backbone=backbone, width=16, beam_width=64, max_history=20)
+    vocabulary = world.vocabulary
+    codes, content = map(torch.from_numpy, (vocabulary.codes_VQ, vocabulary.vectors_VD))
+    model = Tiger(config, codes, content, vocabulary.level_sizes).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     user = np.arange(8)
     queries = Queries.at(world.split.test.histories, user, user, max_history=20, exclude_seen=False)
     answer = inference.recommend(model, queries, 30)
     for row in range(8):
-        items = queries.items_BL[row, : queries.lengths_B[row]].tolist()
-        times = [*queries.times_BL[row, : len(items)], queries.asked_at_B[row]]
-        slow = [slow_log_probability(model, items, times, item) for item in range(30)]
+        length = queries.lengths_B[row]
+        items = queries.items_BL[row, :length].tolist()
+        strengths = queries.strengths_BL[row, :length].tolist()
+        times = [*queries.times_BL[row, :length], queries.asked_at_B[row]]
+        slow = slow_scores(model, items, strengths, times)
         assert sorted(answer.items_Bk[row].tolist()) == list(range(30))
-        np.testing.assert_allclose(
-            answer.scores_Bk[row], np.array(slow)[answer.items_Bk[row]], rtol=1e-3
-        )
+        np.testing.assert_allclose(answer.scores_Bk[row], slow[answer.items_Bk[row]], rtol=1e-3)
 
 
 def without_codes(world, missing):
     codes = world.vocabulary.codes_VQ.copy()
     codes[missing] = -1
-    return type(world)(world.split, type(world.vocabulary)(30, codes, "g"), world.best_hit_rate)
+    return type(world)(world.split, replace(world.vocabulary, codes_VQ=codes), world.best_hit_rate)
 
 
 def test_items_without_a_semantic_id_are_passed_over_and_counted():
@@ -240,8 +263,8 @@ def test_items_that_share_an_id_come_next_to_each_other_in_order():
     world = worlds.chain(num_users=60)
     codes = world.vocabulary.codes_VQ.copy()
     codes[7] = codes[5]
-    shared = type(world)(world.split, type(world.vocabulary)(30, codes, "g"), 0.0)
-    model, _ = fit("tiger", shared, max_epochs=1, width=16)
+    shared = type(world)(world.split, replace(world.vocabulary, codes_VQ=codes), 0.0)
+    model, _ = fit("tiger", shared, max_epochs=1, width=16, learns="codes", answer="codes")
     user = np.array([0])
     queries = Queries.at(world.split.test.histories, user, user, max_history=20, exclude_seen=False)
     items = inference.recommend(model, queries, 30).items_Bk[0].tolist()

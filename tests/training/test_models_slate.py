@@ -38,7 +38,6 @@ class TestHigrWithAllElse(TestHigr):
         "context_in_generator": True,
         "generators": "separate",
         "num_generators": 3,
-        "pooling": "mean",
     }
 
 
@@ -46,7 +45,6 @@ class TestHigrThatImaginesSeparately(TestHigrWithAllElse):
     settings: ClassVar[dict] = {
         **TestHigrWithAllElse.settings,
         "planner_feedback": "latent",
-        "pooling": "max",
     }
     sees_items = False
 
@@ -118,13 +116,12 @@ def count(model):
     "shape", [{}, {"width": 128}, {"planner_layers": 14, "generator_layers": 2}]
 )
 def test_the_flat_decoder_has_as_many_weights(shape):
-    codes = worlds.codes_of(1000, (16, 16, 16))
-
+    codes, content = worlds.codes_of(1000, (16, 16, 16)), torch.ones(1000, 8)
     higr = HigrConfig(**shape)
     flat = FlatSlateConfig(width=higr.width, num_layers=higr.planner_layers + higr.generator_layers)
     sizes = (128, 128, 128)
-    ours = count(Higr(higr, torch.from_numpy(codes), sizes))
-    theirs = count(FlatSlate(flat, torch.from_numpy(codes), sizes))
+    ours = count(Higr(higr, torch.from_numpy(codes), content, sizes))
+    theirs = count(FlatSlate(flat, torch.from_numpy(codes), content, sizes))
     assert abs(ours / theirs - 1) < 0.05
 
 

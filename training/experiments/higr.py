@@ -11,9 +11,6 @@ from training.experiments.table import Budget, Fit, Row, Table
 FLAT = "flat decoder"
 HIGR = Fit(of="higr")
 _PARTS = {
-    "sum pooling": "pooling=sum",
-    "mean pooling": "pooling=mean",
-    "max pooling": "pooling=max",
     "context told to the generator": "context_in_generator=true",
     "context not told to the generator": "context_in_generator=false",
     "separate generators": "generators=separate",

@@ -14,10 +14,7 @@ def best_items(scores_BV: torch.Tensor, queries: Queries, k: int) -> TopK:
         queries: the B queries that were scored.
         k: places in a list; places beyond the items on offer hold `PAD`.
     """
-    device = scores_BV.device
-    rows = torch.from_numpy(queries.excluded_rows).to(device)
-    scores_BV[rows, torch.from_numpy(queries.excluded).long().to(device)] = -torch.inf
-    scores_BV[:, torch.from_numpy(queries.unlisted).long().to(device)] = -torch.inf
+    exclude(scores_BV, queries)
     best = scores_BV.topk(min(k, scores_BV.shape[1]), dim=1)
     scores_Bk = best.values.float().cpu().numpy()
     items_Bk = best.indices.cpu().numpy().astype(np.int32)
@@ -27,6 +24,14 @@ def best_items(scores_BV: torch.Tensor, queries: Queries, k: int) -> TopK:
         items_Bk = np.pad(items_Bk, ((0, 0), (0, short)), constant_values=PAD)
         scores_Bk = np.pad(scores_Bk, ((0, 0), (0, short)), constant_values=-np.inf)
     return TopK(items_Bk, scores_Bk)
+
+
+def exclude(scores_BV: torch.Tensor, queries: Queries) -> None:
+    """Put -inf where an item may not be answered: excluded for a context, or listed for none."""
+    device = scores_BV.device
+    rows = torch.from_numpy(queries.excluded_rows).to(device)
+    scores_BV[rows, torch.from_numpy(queries.excluded).long().to(device)] = -torch.inf
+    scores_BV[:, torch.from_numpy(queries.unlisted).long().to(device)] = -torch.inf
 
 
 def rows_within(budget: int, width: int) -> int:

@@ -18,7 +18,7 @@ from training.settings.bounds import (
 class TigerConfig:
     """Shape of the model."""
 
-    backbone: Literal["llama", "hstu"] = "llama"
+    backbone: Literal["llama", "hstu"] = "hstu"
     """A key of `training.backbones.BACKBONES`."""
     width: AtLeastOne = 64
     """Of every position's vector."""
@@ -28,14 +28,30 @@ class TigerConfig:
     """Heads of each block; they share the width."""
     hidden_width: AtLeastZero = 0
     """Inside the backbone's blocks, as `make_backbone` says; 0: the backbone's own choice."""
-    dropout: ShareBelowOne = 0.1
+    dropout: ShareBelowOne = 0.2
     """Share of what each block adds that is dropped in training."""
     max_history: AtLeastOne = 50
     """Events of context; set by the loop's `max_history`."""
-    beam_width: AtLeastOne = 20
-    """Semantic IDs kept per step; never fewer than the items asked for."""
-    normalisation: Literal["legal", "all"] = "legal"
-    """Whether a beam's probabilities are of the codes that exist below it, or of all."""
+    learns: Literal["both", "codes", "items"] = "both"
+    """To say an item's codes, the item by its vector, or both with one reader."""
+    answer: Literal["both", "codes", "items"] = "both"
+    """By which of them a list is ordered; it must have been learnt."""
+    item_weight: NotNegative = 2.0
+    """Of the item's log-probability, where that of its codes counts once."""
+    temperature: AboveZero = 0.05
+    """Of cosines."""
+    num_negatives: AtLeastZero = 0
+    """Items drawn for a step, which the right one is compared with; 0: the whole catalogue."""
+    beam_width: AtLeastOne = 50
+    """Semantic IDs kept per step, and items by their vectors beside them; never fewer than the
+    items asked for. A catalogue whose IDs have few prefixes is scored in whole."""
+
+    def __post_init__(self) -> None:
+        if self.learns not in ("both", self.answer):
+            raise ValueError(
+                f"answer is {self.answer!r}, and learns is {self.learns!r}: expected the same, or"
+                " learns: both"
+            )
 
 
 @dataclass(frozen=True)
@@ -88,8 +104,6 @@ class FlatSlateConfig:
     """Events of context; set by the loop's `max_history`."""
     longest_slate: AtLeastOne = 64
     """Places of a slate that it has room for."""
-    pooling: Literal["sum", "mean", "max"] = "sum"
-    """How the codes' embeddings become the vector of an item."""
     order: Literal["engaged", "exposed"] = "engaged"
     """Slates are learnt by feedback strength and dwell, or as shown."""
     minimum_strength: Strength = 1

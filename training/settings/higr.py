@@ -30,8 +30,6 @@ class HigrConfig:
     longest_slate: AtLeastOne = 64
     """hstu: places of a slate that it has room for."""
 
-    pooling: Literal["sum", "mean", "max"] = "sum"
-    """How the codes' embeddings become the vector of an item."""
     context_in_generator: bool = True
     """Whether the generator is told the context's vector beside the planner's: with few slates to
     learn from, the planner alone is slow to let the context through."""

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.backbones import make_backbone
 from training.backbones.interface import Memory
 from training.data.queries import PAD
 from training.data.slate_batches import SlateBatch
@@ -30,17 +29,19 @@ class FlatSlate(SlateModel):
     family = "flat_slate"
 
     def __init__(
-        self, config: FlatSlateConfig, codes_VQ: Tensor, level_sizes: tuple[int, ...]
+        self,
+        config: FlatSlateConfig,
+        codes_VQ: Tensor,
+        content_VE: Tensor,
+        level_sizes: tuple[int, ...],
     ) -> None:
-        super().__init__(config, codes_VQ, level_sizes)
-        self.backbone = make_backbone(
-            config.backbone,
-            width=config.width,
+        super().__init__(
+            config,
+            codes_VQ,
+            content_VE,
+            level_sizes,
             num_layers=config.num_layers,
-            num_heads=config.num_heads,
-            dropout=config.dropout,
-            max_positions=config.max_history + 1 + config.longest_slate * len(level_sizes),
-            hidden_width=config.hidden_width,
+            more_positions=config.longest_slate * len(level_sizes),
         )
         self.heads = nn.ModuleList(nn.Linear(config.width, K, bias=False) for K in level_sizes)
 
@@ -48,9 +49,9 @@ class FlatSlate(SlateModel):
         """Log-probability of every code of W slates for each context, nats, [B, W, M, Q]."""
         read = self.remember(batch)
         is_item_BWM = slate_BWM != PAD
-        codes_BWMQ = self.codes(slate_BWM)
+        codes_BWMQ = self.items.codes(slate_BWM)
         x_BWTD = self.dropout(self.code_vectors(codes_BWMQ)).flatten(2, 3)
-        start_BW1D = self.slate_D.expand(*slate_BWM.shape[:2], 1, -1)
+        start_BW1D = self.slate_start(*slate_BWM.shape[:2], 1)
         x_BWTD = torch.cat([start_BW1D, x_BWTD[:, :, :-1]], 2)
         y_BWTD = self.backbone.extend(read.memory, read.lengths_B, x_BWTD, read.asked_at_B)
         y_NQD = y_BWTD.unflatten(2, (-1, self.num_levels))[is_item_BWM]
@@ -95,9 +96,9 @@ class FlatSlate(SlateModel):
 
         def next_item(chosen_B: Tensor | None) -> StepFunction:
             nonlocal memory, length_B
-            x_BSD = self.slate_D.expand(len(length_B), 1, -1)
+            x_BSD = self.slate_start(len(length_B), 1)
             if chosen_B is not None:
-                x_BSD = self.code_vectors(self.codes(chosen_B))
+                x_BSD = self.code_vectors(self.items.codes(chosen_B))
             y_BSD, memory = self.backbone.append(
                 memory, length_B, x_BSD, read.asked_at_B, in_place=True
             )

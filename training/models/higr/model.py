@@ -6,7 +6,7 @@ that each place sees the events and the places before it (the context is the pla
 no weights of its own for that and with any backbone.
 
     p_m = Planner( slate, f_1 … f_(m-1) ; context )
-    f_j = pooled code embeddings of item j   (planner_feedback = item)
+    f_j = vector of item j                   (planner_feedback = item)
         = p_j                                (planner_feedback = latent)
 
 An item is said by a light generator that begins with proj(p_m) (`generator`). In training all items
@@ -22,7 +22,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.backbones import make_backbone
 from training.backbones.interface import Memory
 from training.data.queries import PAD
 from training.data.slate_batches import SlateBatch
@@ -39,18 +38,22 @@ class Higr(SlateModel):
 
     family = "higr"
 
-    def __init__(self, config: HigrConfig, codes_VQ: Tensor, level_sizes: tuple[int, ...]) -> None:
-        super().__init__(config, codes_VQ, level_sizes)
-        width = config.width
-        self.backbone = make_backbone(
-            config.backbone,
-            width=width,
+    def __init__(
+        self,
+        config: HigrConfig,
+        codes_VQ: Tensor,
+        content_VE: Tensor,
+        level_sizes: tuple[int, ...],
+    ) -> None:
+        super().__init__(
+            config,
+            codes_VQ,
+            content_VE,
+            level_sizes,
             num_layers=config.planner_layers,
-            num_heads=config.num_heads,
-            dropout=config.dropout,
-            max_positions=config.max_history + 1 + config.longest_slate,
-            hidden_width=config.hidden_width,
+            more_positions=config.longest_slate,
         )
+        width = config.width
         count = config.num_generators if config.generators == "separate" else 1
         self.generators = nn.ModuleList(ItemGenerator(config, level_sizes) for _ in range(count))
         self.to_generator = nn.Linear(width, width)
@@ -69,7 +72,7 @@ class Higr(SlateModel):
         if self.to_planner is not None:
             plan_BMD = self._imagined(read, read.memory, M)
             return plan_BMD[:, None].expand(-1, W, -1, -1), read.context_BD
-        start_BW1D = self.slate_D.expand(B, W, 1, -1)
+        start_BW1D = self.slate_start(B, W, 1)
         told_BWMD = torch.cat([start_BW1D, self.item_vectors(slate_BWM[:, :, :-1])], 2)
         told_BWMD = self.dropout(told_BWMD)
         plan_BWMD = self.backbone.extend(read.memory, read.lengths_B, told_BWMD, read.asked_at_B)
@@ -82,7 +85,7 @@ class Higr(SlateModel):
         """
         is_item_BWM = slate_BWM != PAD
         begin_ND = self.begin(plan_BWMD, context_BD[:, None])[is_item_BWM]
-        codes_NQ = self.codes(slate_BWM[is_item_BWM])
+        codes_NQ = self.items.codes(slate_BWM[is_item_BWM])
         x_NQD = self.dropout(self.code_vectors(codes_NQ))
         found = torch.zeros((*is_item_BWM.shape, self.num_levels), device=codes_NQ.device)
         if len(self.generators) == 1:
@@ -145,7 +148,7 @@ class Higr(SlateModel):
         `memory` is that of `read`; with room for the places, which is used up, if `in_place`.
         """
         assert self.to_planner is not None  # who calls has asked
-        told_B1D, places = self.slate_D.expand(len(read.lengths_B), 1, -1), []
+        told_B1D, places = self.slate_start(len(read.lengths_B), 1), []
         for place in range(num_places):
             plan_B1D, memory = self.backbone.append(
                 memory, read.lengths_B + place, told_B1D, read.asked_at_B, in_place=in_place
@@ -163,7 +166,7 @@ class Higr(SlateModel):
 
         def next_item(chosen_B: Tensor | None) -> StepFunction:
             nonlocal memory, place
-            told_BD = self.slate_D.expand(len(read.lengths_B), -1)
+            told_BD = self.slate_start(len(read.lengths_B))
             if chosen_B is not None:
                 told_BD = self.item_vectors(chosen_B)
             plan_B1D, memory = self.backbone.append(

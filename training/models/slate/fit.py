@@ -145,13 +145,15 @@ def fit_slates(
         fitting: how.
         vocabulary: the catalogue with its codes.
     Raises:
-        ValueError: no slate has an item to be learnt, or the vocabulary has no semantic IDs.
+        ValueError: no slate has an item to be learnt, or the vocabulary has no semantic IDs
+            or not what they were made of.
     """
     level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.require_codes()
+    content_VE = torch.from_numpy(vocabulary.require_vectors())
     config = replace(config, max_history=fitting.settings.max_history)
     learnt = learnable(slates, config, codes_VQ)
     torch.manual_seed(fitting.settings.seed)
-    model = model_class(config, torch.from_numpy(codes_VQ), level_sizes)
+    model = model_class(config, torch.from_numpy(codes_VQ), content_VE, level_sizes)
     objective = SlateObjective(
         learnt, fitting.settings, model.positions_per_item, model.config.order
     )

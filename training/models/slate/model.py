@@ -1,8 +1,7 @@
 """What families that say whole slates have in common: how they read, learn and answer.
 
-A history is one line of vectors, a start and then one per event: the pooled embeddings of its
-semantic ID's codes, and its feedback. A slate is a row of items after it, each Q codes. The loss is
-that of all codes of all places in one pass,
+A history is read as every family of semantic IDs reads it (`training.models.coded.reader`). A slate
+is a row of items after it, each Q codes. The loss is that of all codes of all places in one pass,
 
     L_NTP = - sum_m sum_q log P( s_m^q | s_m^<q, s_<m, context )
 
@@ -23,14 +22,14 @@ from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.slate import NextItem
 from training.decoding.trie import CodeTrie
-from training.models.coded import CodedModel
+from training.models.coded.items import STANDARD_DEVIATION
+from training.models.coded.model import CodedModel
+from training.models.coded.reader import Reader
 from training.models.ranking import rows_within
 from training.settings.spec import LISTS
 
 CHUNK_CELLS = 4_000_000
 """Attention scores of one layer and head alive at a time while answering."""
-STRENGTHS = 5
-"""Feedback from -1 to 3."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class SlateState:
 
 
 class SlateModel(CodedModel):
-    """Embeddings of codes and feedback, and the way from queries to slates.
+    """A reader, and the way from queries to slates.
 
     A family fills in `slate_log_probs`, how it learns, and `say`, how it answers.
     """
@@ -68,15 +67,25 @@ class SlateModel(CodedModel):
     answers = LISTS
     positions_per_event = 1
 
-    def __init__(self, config: Any, codes_VQ: Tensor, level_sizes: tuple[int, ...]) -> None:
-        super().__init__(config, codes_VQ, level_sizes)
-        self.tokens = nn.Embedding(sum(level_sizes), config.width)
-        self.strengths = nn.Embedding(STRENGTHS, config.width)
-        self.start_D = nn.Parameter(torch.randn(config.width) * 0.02)
-        self.slate_D = nn.Parameter(torch.randn(config.width) * 0.02)
+    def __init__(
+        self,
+        config: Any,
+        codes_VQ: Tensor,
+        content_VE: Tensor,
+        level_sizes: tuple[int, ...],
+        *,
+        num_layers: int,
+        more_positions: int,
+    ) -> None:
+        super().__init__(config, codes_VQ, content_VE, level_sizes)
+        self.reader = Reader(config, num_layers=num_layers, more_positions=more_positions)
+        self.slate_D = nn.Parameter(torch.randn(config.width) * STANDARD_DEVIATION)
         self.dropout = nn.Dropout(config.dropout)
-        for embedding in (self.tokens, self.strengths):
-            nn.init.normal_(embedding.weight, std=0.02)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """It reads the history, and goes on into the slate."""
+        return self.reader.backbone
 
     @property
     def num_levels(self) -> int:
@@ -88,36 +97,26 @@ class SlateModel(CodedModel):
         """What an item of a slate costs, in events of context."""
         return self.num_levels + 1
 
-    def codes(self, items: Tensor) -> Tensor:
-        """Codes of items, those of item 0 in the place of none, int64; the last axis is Q."""
-        return self.codes_VQ[items.clamp(min=0)].long().clamp(min=0)
-
     def code_vectors(self, codes: Tensor) -> Tensor:
-        """Embeddings of the first l levels' codes; the last two axes are l and D."""
-        return self.tokens(codes + self.first_token_Q[: codes.shape[-1]])
+        """Inputs for the first l levels' codes; the last two axes are l and D."""
+        return self.items.code_vectors(codes) * self.reader.scale
 
     def item_vectors(self, items: Tensor) -> Tensor:
-        """One vector per item, its codes' embeddings pooled; the last axis is D."""
-        x_QD = self.code_vectors(self.codes(items))
-        if self.config.pooling == "max":
-            return x_QD.amax(-2)
-        return x_QD.sum(-2) if self.config.pooling == "sum" else x_QD.mean(-2)
+        """Inputs for items; the last axis is D."""
+        return self.items.of(items) * self.reader.scale
 
-    def embed(self, items_HL: Tensor, strengths_HL: Tensor) -> Tensor:
-        """Input vectors of histories: the start vector, then one per event. [H, 1 + L, D]."""
-        x_HLD = self.item_vectors(items_HL) + self.strengths(strengths_HL.long() + 1)
-        return self.dropout(torch.cat([self.start_D.expand(len(items_HL), 1, -1), x_HLD], 1))
+    def slate_start(self, *shape: int) -> Tensor:
+        """What a slate begins with, so many times, [*shape, D]."""
+        return (self.slate_D * self.reader.scale).expand(*shape, -1)
 
     def remember(self, batch: SlateBatch) -> Read:
         """What the backbone makes of B queries; a history is read once for all slates after it."""
-        x_HTD = self.embed(batch.items_HL, batch.strengths_HL)
-        last_H1 = torch.searchsorted(
-            batch.history_B, torch.arange(len(x_HTD), device=x_HTD.device), right=True
-        )[:, None]
-        asked_at_H1 = batch.asked_at_B[last_H1 - 1]
-        begins_H1 = batch.times_HL[:, :1] if batch.times_HL.shape[1] else asked_at_H1
-        times_HT = torch.cat([begins_H1, batch.times_HL, asked_at_H1], 1)
-        y_HTD, memory = self.backbone.remember(x_HTD, times_HT)
+        rows_H = torch.arange(len(batch.items_HL), device=batch.items_HL.device)
+        last_H1 = torch.searchsorted(batch.history_B, rows_H, right=True)[:, None]
+        times_HT = torch.cat([batch.times_HL, batch.asked_at_B[last_H1 - 1]], 1)
+        y_HTD, memory = self.reader.remember(
+            self.items, batch.items_HL, batch.strengths_HL, times_HT
+        )
         context_BD = y_HTD[batch.history_B, batch.lengths_B]
         if not batch.is_alone:
             memory = self.backbone.select(memory, batch.history_B)

@@ -22,13 +22,14 @@ def fit(
     """Train on every training event whose item has a semantic ID.
 
     Raises:
-        ValueError: the vocabulary has no semantic IDs.
+        ValueError: the vocabulary has no semantic IDs, or not what they were made of.
     """
     level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.require_codes()
+    content_VE = torch.from_numpy(vocabulary.require_vectors())
     config = replace(config, max_history=fitting.settings.max_history)
     known = split.keeping(lambda histories: codes_VQ[histories.items, 0] >= 0)
     torch.manual_seed(fitting.settings.seed)
-    model = Tiger(config, torch.from_numpy(codes_VQ), level_sizes)
+    model = Tiger(config, torch.from_numpy(codes_VQ), content_VE, level_sizes)
     report = fit_model(model, known, fitting)
     facts = {
         "generation": vocabulary.generation,

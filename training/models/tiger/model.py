@@ -1,35 +1,40 @@
 """tiger: generative retrieval. The next item's semantic ID is written code by code.
 
-After Rajput et al. 2023 (arXiv:2305.05065), decoder-only, on a backbone of choice: a history is one
-line of tokens, Q per item, each level with its own vocabulary,
+After Rajput et al. 2023 (arXiv:2305.05065), whose histories are lines of codes. Here a history is
+read with one position an event (`training.models.coded`), which is four times as short, and the
+next item is said in two ways that are learnt together: its codes, by a light decoder, and itself,
+by cosines over the catalogue:
 
-    BOS  s_1^1 … s_1^Q  s_2^1 … s_2^Q  …            position t predicts token t + 1
+    score(v) = log P(codes of v | history) + η log P(v | history)
 
-so one causal pass trains every level of every item of the history. Serving runs the history once
-and then Q light steps of a beam search that writes only IDs that exist.
-
-B rows, L events, Q levels, K codes of a level, D width, V items, W beams, N targets.
+B rows, L events, D width, V items, N targets.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.backbones import make_backbone
-from training.backbones.interface import Memory
 from training.data.batches import Batch
-from training.decoding.beam import beam_search, top_items
-from training.models.coded import CodedModel
+from training.models.coded.answers import (
+    MOST_PREFIXES,
+    Prefixes,
+    by_candidates,
+    log_probs_of_all,
+    prefixes_of,
+)
+from training.models.coded.catalogue import CatalogueHead, directions
+from training.models.coded.decoder import CodeDecoder
+from training.models.coded.model import CodedModel
+from training.models.coded.reader import Reader
 from training.models.interface import Queries, TopK
-from training.models.ranking import rows_within
+from training.models.ranking import best_items, rows_within
 from training.settings.families import TigerConfig
 from training.settings.spec import LISTS
 
 CHUNK_CELLS = 16_000_000
-"""Attention scores of one layer and head alive at a time while answering."""
+"""Floats of the widest array alive at a time while answering."""
 
 
 @dataclass(frozen=True)
@@ -38,73 +43,64 @@ class TigerState:
 
     Attributes:
         queries: their questions, without the events whose items have no code.
-        last_BD: the vector after the last code.
-        memory: the backbone's.
-        lengths_B: tokens of each row.
-        asked_at_B: when what comes next happens, seconds.
+        y_BD: what is expected next.
     """
 
     queries: Queries
-    last_BD: Tensor
-    memory: Memory
-    lengths_B: Tensor
-    asked_at_B: Tensor
+    y_BD: Tensor
 
 
 class Tiger(CodedModel):
-    """A causal model over semantic-ID tokens, with a vocabulary and a head per level."""
+    """A reader of events, and what says an item: its codes, or its vector."""
 
     family = "tiger"
     answers = LISTS
+    positions_per_event = 1
 
-    def __init__(self, config: TigerConfig, codes_VQ: Tensor, level_sizes: tuple[int, ...]) -> None:
-        super().__init__(config, codes_VQ, level_sizes)
-        self.positions_per_event = len(level_sizes)
-        self.tokens = nn.Embedding(sum(level_sizes), config.width)
-        self.start_D = nn.Parameter(torch.randn(config.width) * 0.02)
-        self.dropout = nn.Dropout(config.dropout)
-        self.backbone = make_backbone(
-            config.backbone,
-            width=config.width,
-            num_layers=config.num_layers,
-            num_heads=config.num_heads,
-            dropout=config.dropout,
-            max_positions=(config.max_history + 1) * len(level_sizes),
-            hidden_width=config.hidden_width,
+    def __init__(
+        self,
+        config: TigerConfig,
+        codes_VQ: Tensor,
+        content_VE: Tensor,
+        level_sizes: tuple[int, ...],
+    ) -> None:
+        super().__init__(config, codes_VQ, content_VE, level_sizes)
+        self.reader = Reader(config)
+        self.decoder = CodeDecoder(level_sizes, config.width)
+        self.head = CatalogueHead(
+            config.width,
+            temperature=config.temperature,
+            num_negatives=config.num_negatives,
         )
-        self.heads = nn.ModuleList(nn.Linear(config.width, K, bias=False) for K in level_sizes)
-        nn.init.normal_(self.tokens.weight, std=0.02)
+        self._prefixes: tuple[Prefixes, ...] = ()
 
-    def embed(self, items_BL: Tensor) -> Tensor:
-        """Input vectors of histories: the start vector, then Q per item. [B, 1 + L Q, D]."""
-        codes_BLQ = self.codes_VQ[items_BL.clamp(min=0)].long().clamp(min=0)
-        x_BTD = self.tokens((codes_BLQ + self.first_token_Q).flatten(1))
-        start_B1D = self.start_D.expand(len(items_BL), 1, -1)
-        return self.dropout(torch.cat([start_B1D, x_BTD], 1))
-
-    def token_times(self, times_BL: Tensor) -> Tensor:
-        """When each input vector happened: the first with the first event. [B, 1 + L Q]."""
-        each_BT = times_BL.repeat_interleave(len(self.level_sizes), 1)
-        return torch.cat([times_BL[:, :1], each_BT], 1)
+    @property
+    def backbone(self) -> nn.Module:
+        """What the loop may compile."""
+        return self.reader.backbone
 
     def forward(self, batch: Batch) -> Tensor:
-        """Loss of the batch's targets in nats, summed over levels and targets."""
-        times_BT = self.token_times(batch.times_BL)
-        x_BTD = self.backbone(self.embed(batch.items_BL)[:, :-1], times_BT)
-        x_NQD = x_BTD.unflatten(1, (-1, len(self.heads)))[batch.is_target_BL]
-        code_NQ = self.codes_VQ[batch.items_BL[batch.is_target_BL]].long()
-        losses = [
-            F.cross_entropy(head(x_NQD[:, level]).float(), code_NQ[:, level], reduction="sum")
-            for level, head in enumerate(self.heads)
-        ]
+        """Loss of the batch's targets in nats, summed over codes, items and targets."""
+        y_BLD = self.reader(
+            self.items, batch.items_BL[:, :-1], batch.strengths_BL[:, :-1], batch.times_BL
+        )
+        y_ND, target_N = y_BLD[batch.is_target_BL], batch.items_BL[batch.is_target_BL]
+        losses = []
+        if self.config.learns != "items":
+            codes_NQ = self.items.codes(target_N)
+            losses.append(-self.decoder.log_probs(y_ND, codes_NQ, self.items).sum())
+        if self.config.learns != "codes":
+            losses.append(self.head.loss(y_ND, self.items, target_N))
         return torch.stack(losses).sum()
 
     def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
-        """Rows whose beams' attention scores fit into `CHUNK_CELLS`."""
-        levels = len(self.level_sizes)
-        beams = max(k, self.config.beam_width) * levels
-        keys = queries.items_BL.shape[1] * levels + 1 + beams
-        return rows_within(CHUNK_CELLS, beams * keys)
+        """Rows whose widest array, of reading or of answering, fits into `CHUNK_CELLS`."""
+        config, length = self.config, queries.items_BL.shape[1] + 1
+        said = self._num_prefixes if self._is_exact else max(k, config.beam_width)
+        widest = said * max(2 * config.width, *self.level_sizes)
+        return rows_within(
+            CHUNK_CELLS, max(len(self.codes_VQ), config.num_heads * length**2, widest)
+        )
 
     @torch.inference_mode()
     def read(self, queries: Queries) -> TigerState:
@@ -112,52 +108,65 @@ class Tiger(CodedModel):
         self.eval()
         device = self.codes_VQ.device
         queries = queries.of_known((self.codes_VQ[:, 0] >= 0).cpu().numpy())
-        items_BL = torch.from_numpy(queries.items_BL).long().to(device)
-        asked_B = torch.from_numpy(queries.asked_at_B).to(device)
-        times_BL = torch.cat([torch.from_numpy(queries.times_BL).to(device), asked_B[:, None]], 1)
-        lengths_B = 1 + len(self.level_sizes) * torch.from_numpy(queries.lengths_B).to(device)
-        x_BTD = self.embed(items_BL)
-        times_BT = self.token_times(times_BL)[:, : x_BTD.shape[1] + 1]
-        x_BTD, memory = self.backbone.remember(x_BTD, times_BT)
-        last_BD = x_BTD[torch.arange(len(x_BTD), device=device), lengths_B - 1]
-        return TigerState(queries, last_BD, memory, lengths_B, asked_B)
+        times_BT = np.concatenate([queries.times_BL, queries.asked_at_B[:, None]], 1)
+        y_BTD = self.reader(
+            self.items,
+            torch.from_numpy(queries.items_BL).long().to(device),
+            torch.from_numpy(queries.strengths_BL).to(device),
+            torch.from_numpy(times_BT).to(device),
+        )
+        last_B = torch.from_numpy(queries.lengths_B).to(device)
+        return TigerState(queries, y_BTD[torch.arange(len(last_B), device=device), last_B])
 
     @torch.inference_mode()
     def select(self, state: TigerState, rows: np.ndarray) -> TigerState:
         """Some of the rows."""
-        row_N = torch.from_numpy(np.arange(len(state.queries))[rows]).to(state.last_BD.device)
-        return TigerState(
-            state.queries.where(rows),
-            state.last_BD[row_N],
-            self.backbone.select(state.memory, row_N),
-            state.lengths_B[row_N],
-            state.asked_at_B[row_N],
-        )
+        row_N = torch.from_numpy(np.arange(len(state.queries))[rows]).to(state.y_BD.device)
+        return TigerState(state.queries.where(rows), state.y_BD[row_N])
 
     @torch.inference_mode()
     def recommend(self, state: TigerState, k: int) -> TopK:
-        """Items of the k or more best semantic IDs that exist; an ID's items share its score."""
-        queries = state.queries
+        """The k best items by codes and cosines; without the latter an ID's items share a score."""
+        queries, y_BD = state.queries, state.y_BD
         trie = self._listed.of(self.trie, queries.unlisted)
         if trie is None:
             return TopK.of_none(len(queries), k)
-
-        def step(prefix_BWl: Tensor, parent_BW: Tensor) -> Tensor:
-            level = prefix_BWl.shape[-1]
-            if level == 0:
-                return self.heads[0](state.last_BD)[:, None]
-            x_BWlD = self.tokens(prefix_BWl + self.first_token_Q[:level])
-            x_BWlD = self.backbone.extend(state.memory, state.lengths_B, x_BWlD, state.asked_at_B)
-            return self.heads[level](x_BWlD[:, :, -1])
-
-        seen_BE = torch.from_numpy(queries.excluded_BE).to(state.last_BD.device)
-        beams = beam_search(
-            step,
+        by_item_BV = None if self.config.answer == "codes" else self._log_probs_of_items(y_BD)
+        if self.config.answer == "items":
+            return best_items(by_item_BV, queries, k)
+        if self._is_exact:
+            scores_BV = log_probs_of_all(self.decoder, self.items, y_BD, self.prefixes)
+            return best_items(
+                scores_BV if by_item_BV is None else scores_BV + by_item_BV, queries, k
+            )
+        return by_candidates(
+            self.decoder,
+            self.items,
             trie,
-            num_rows=len(queries),
-            beam_width=max(k, self.config.beam_width),
-            seen_BE=seen_BE,
-            normalisation=self.config.normalisation,
+            y_BD,
+            by_item_BV,
+            queries,
+            k,
+            beam_width=self.config.beam_width,
         )
-        items_Bk, scores_Bk = top_items(beams, trie, k, seen_BE=seen_BE)
-        return TopK(items_Bk.cpu().numpy().astype(np.int32), scores_Bk.float().cpu().numpy())
+
+    @property
+    def prefixes(self) -> tuple[Prefixes, ...]:
+        """The prefixes of all semantic IDs, on the model's device."""
+        if not self._prefixes or self._prefixes[0].of_item_V.device != self.codes_VQ.device:
+            self._prefixes = prefixes_of(self.codes_VQ)
+        return self._prefixes
+
+    @property
+    def _num_prefixes(self) -> int:
+        return max(len(of_length.codes_Pl) for of_length in self.prefixes)
+
+    @property
+    def _is_exact(self) -> bool:
+        return self._num_prefixes <= MOST_PREFIXES
+
+    def _log_probs_of_items(self, y_BD: Tensor) -> Tensor:
+        """η log P(v | y), [B, V]; -inf for an item without codes."""
+        logits_BV = self.head.query(y_BD) @ directions(self.items()).T
+        log_probs_BV = logits_BV.float().log_softmax(-1) * self.config.item_weight
+        return log_probs_BV.masked_fill(self.codes_VQ[:, 0] < 0, -torch.inf)

@@ -1,33 +1,30 @@
-"""What models that know items by semantic IDs have in common. V items, Q levels."""
+"""What models that know items by semantic IDs have in common. V items, Q levels, E of content."""
 
 from collections.abc import Mapping
 from typing import Any, Self
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from training.decoding.trie import CodeTrie, ListedTrie
+from training.models.coded.items import ItemVectors
 
 
 class CodedModel(nn.Module):
-    """A model with a table of codes: its shape, how it is made of weights, and which IDs exist.
+    """A model with a table of codes: its shape, how it is made of weights, and which IDs exist."""
 
-    Draws nothing: a family's own parameters are the first that chance decides.
-    """
-
-    codes_VQ: Tensor
-    first_token_Q: Tensor
-
-    def __init__(self, config: Any, codes_VQ: Tensor, level_sizes: tuple[int, ...]) -> None:
+    def __init__(
+        self, config: Any, codes_VQ: Tensor, content_VE: Tensor, level_sizes: tuple[int, ...]
+    ) -> None:
         super().__init__()
         self.config, self.level_sizes = config, tuple(level_sizes)
-        # A copy: weights that are loaded later must not be written into the caller's array.
-        self.register_buffer("codes_VQ", codes_VQ.clone())
-        first_token_Q = torch.tensor([0, *np.cumsum(level_sizes)[:-1]])
-        self.register_buffer("first_token_Q", first_token_Q, persistent=False)
+        self.items = ItemVectors(codes_VQ, content_VE, self.level_sizes, config.width)
         self._trie: CodeTrie | None = None
         self._listed = ListedTrie()
+
+    @property
+    def codes_VQ(self) -> Tensor:
+        """Semantic IDs, negative where an item has none."""
+        return self.items.codes_VQ
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -38,8 +35,9 @@ class CodedModel(nn.Module):
     def from_weights(
         cls, config: Any, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> Self:
-        """The model that had these tensors, codes among them."""
-        model = cls(config, tensors["codes_VQ"], tuple(sizes["level_sizes"]))
+        """The model that had these tensors, codes and content among them."""
+        codes_VQ, content_VE = tensors["items.codes_VQ"], tensors["items.content_VE"]
+        model = cls(config, codes_VQ, content_VE, tuple(sizes["level_sizes"]))
         model.load_state_dict(tensors)
         return model
 
