@@ -1,6 +1,6 @@
 """Evaluations for tests of what reads them: gate, report, summary."""
 
-from training.evaluation.metrics import FEEDBACK, LISTS, SLATES, metric_of
+from training.evaluation.metrics import EVENT_LISTS, FEEDBACK, LISTS, SLATES, metric_of
 from training.evaluation.record import (
     ALL,
     BoardRow,
@@ -11,6 +11,7 @@ from training.evaluation.record import (
     Slice,
 )
 
+BOARDS_IN_ORDER = (LISTS, FEEDBACK, SLATES, EVENT_LISTS)
 LEGAL = {"illegal_share": 0.0, "repeated_share": 0.0}
 
 
@@ -44,7 +45,7 @@ def entrant(label, *, digest=None, family=None, lists=None, facts=None, contradi
         day="1998-04-20",
         generation=None,
         num_items=100,
-        boards={name: rows[name] for name in (LISTS, FEEDBACK, SLATES) if name in rows},
+        boards={name: rows[name] for name in BOARDS_IN_ORDER if name in rows},
     )
 
 

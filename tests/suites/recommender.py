@@ -13,7 +13,7 @@ from training.data.batches import Batch, BatchPlan
 from training.fit.fitting import Fitting, LoopSettings
 from training.models import weights
 from training.models.families import family_of
-from training.models.interface import PAD, Queries, queries_of
+from training.models.interface import PAD, Queries, TopK, queries_of
 
 
 def hit_rate(model, targets, *, k=1, exclude_seen=False, max_history=50):
@@ -84,6 +84,19 @@ class RecommenderSuite:
         assert answer.scores_Bk.dtype == np.float32
         assert (np.diff(answer.scores_Bk, axis=1) <= 0).all()
         assert all(len(set(row)) == 8 for row in answer.items_Bk.tolist())
+
+    def test_people_without_any_event_are_answered_as_beside_others(self, fitted, world):
+        def ask(*positions):
+            count = len(positions)
+            return Queries.at(
+                world.split.test.histories, np.arange(count), np.array(positions),
+                max_history=20, exclude_seen=True, asked_at=np.full(count, 86_400),
+            )  # fmt: skip
+
+        alone = inference.recommend(fitted, ask(0, 0), 4)
+        assert (alone.items_Bk != PAD).all() and alone.items_Bk.shape == (2, 4)
+        beside = inference.recommend(fitted, ask(0, 0, 5), 4)
+        self.same(alone, TopK(beside.items_Bk[:2], beside.scores_Bk[:2]))
 
     def test_no_excluded_item_is_answered(self, fitted, queries):
         answer = inference.recommend(fitted, queries, 8)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests import worlds
 from training.data.histories import DAY, SECOND, Histories
 from training.data.queries import Queries, TopK
 from training.data.splits import Targets, split_leave_last_out
@@ -132,6 +133,24 @@ def test_at_the_days_end_a_list_is_made_once_for_a_person_and_a_day(held_out):
     assert measured.samples["all"].points()["hr@1"] == pytest.approx((1 / 2) / 4)
     assert measured.samples["all"].points()["hr@3"] == pytest.approx((3 / 2) / 4)
     assert [found.name for found in boards_of(served, TERMS)][-1] == "event_lists"
+
+
+def test_slates_of_a_day_are_one_answer_where_lists_are(held_out):
+    histories = worlds.histories_of([[1, 2, 3, 4], [5]])
+    times = (np.array([0.5, 1.1, 1.2, 1.6, 0.1]) * DAY).astype(np.int64)
+    histories = replace(histories, times=times)
+    starts = (times[[1, 3, 4]] // SECOND).tolist()
+    slates = worlds.slates_of([[2, 4], [4, 0], [5, 3]], histories, users=[0, 0, 1], starts=starts)
+    for day in (held_out, at_day_end(held_out)):
+        model, progress = Parrot(), []
+        asked = board("slates", replace(day, train=histories, slates=slates))
+        measured = asked.measure(model, progress.append)
+        # Lists begin with 4 and 2.
+        assert measured.samples["all"].points()["slate_hit@2"] == 0.5
+        assert len(asked) == len(model.read) == len(progress)
+        context = [items for items, _ in model.read]
+        served = [[1], []]
+        assert context == (served if day is not held_out else [[1], [1, 2, 3], []])
 
 
 def test_lists_at_the_other_moment_have_metrics_of_their_own(held_out):

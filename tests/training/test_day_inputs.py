@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pyarrow as pa
 import pytest
@@ -11,6 +11,7 @@ from training.programs.errors import ProgramError
 from training.programs.interface import Task
 
 NEXT_DAY = DAY + timedelta(days=1)
+DAY_BEGINS = datetime.combine(DAY, time(), UTC)
 
 
 @pytest.fixture
@@ -140,3 +141,17 @@ def test_the_split_is_the_presets(protocol):
     assert split.facts["protocol"] == protocol
     per_user = 3 if protocol == "rolling" else 1
     assert len(split.test) == per_user * split.train.num_users
+
+
+def test_a_log_of_one_day_is_not_asked_about_at_its_days_end():
+    rows = histories()
+    at_once = [[DAY_BEGINS] * len(items) for items in rows["item_indices"].to_pylist()]
+    place = rows.column_names.index("event_times")
+    rows = rows.set_column(place, "event_times", pa.array(at_once, rows["event_times"].type))
+    evaluation = Evaluation(protocol="leave_last_out", asked_at="day_end")
+    with pytest.raises(ProgramError, match=r"all events are of one day.*asked_at: event"):
+        split_histories(Histories.from_arrow(rows), DAY, evaluation)
+    of_events = Evaluation(protocol="leave_last_out")
+    assert split_histories(Histories.from_arrow(rows), DAY, of_events).test.asked_at == "event"
+    of_days = split_histories(Histories.from_arrow(histories()), DAY, evaluation)
+    assert of_days.test.asked_at == "day_end"

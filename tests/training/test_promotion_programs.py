@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,7 @@ from training.programs.entrants import warnings_about_champion
 from training.programs.errors import ProgramError
 from training.programs.interface import Task
 from training.registry.bundle import BundleCorruptError
+from training.registry.predictor import BundlePredictor
 
 NEXT_DAY = DAY + timedelta(days=1)
 _NAMES = itertools.count()
@@ -362,6 +363,23 @@ def test_the_champions_recommendations_are_new_and_of_the_users_kind(served):
         assert (row["model_family"], row["model_version"]) == ("item_knn", "1")
         right += all(index % NUM_KINDS == seen[0] % NUM_KINDS for index in row["item_indices"])
     assert right > 0.9 * NUM_USERS
+
+
+@pytest.mark.parametrize("moment", ["day_end", "event"])
+def test_lists_are_asked_for_when_the_champion_was_judged(served, monkeypatch, moment):
+    task, _, _ = served
+    midnight = datetime.combine(task.day + timedelta(days=1), time(), UTC).timestamp()
+    asked = []
+
+    def read(self, histories, k, *, asked_at, **how):
+        asked.append(asked_at)
+        return TopK.of_none(histories.num_users, k)
+
+    monkeypatch.setattr(BundlePredictor, "next_items", read)
+    wanted = task.config.evaluation.model_copy(update={"asked_at": moment})
+    asking = task.config.model_copy(update={"evaluation": wanted})
+    recommend.run(another(task, step="recommend", config=asking))
+    assert set(asked) == {midnight if moment == "day_end" else None}
 
 
 def test_recommending_again_commits_nothing(served):

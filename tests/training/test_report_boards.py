@@ -2,12 +2,16 @@ from dataclasses import replace
 
 from tests.evaluation_records import around, board, comparison, entrant, evaluation
 from tests.report_days import measured
-from training.evaluation.metrics import FEEDBACK, LISTS, SLATES
+from training.evaluation.metrics import EVENT_LISTS, FEEDBACK, LISTS, SLATES
 from training.report.sections.boards import board_section, boards
 
 
 def table_of(section, place=0):
     return [block for block in section.blocks if block.kind == "table"][place]
+
+
+def facts_of(section):
+    return {fact.label: fact.value for fact in section.blocks[0].facts}
 
 
 def notes_of(section):
@@ -75,6 +79,38 @@ def test_a_section_says_what_its_metrics_mean():
         "The best of a column is bold. ndcg@K: 1 / log2(rank + 1) of targets in the first K "
         "places; hr@K: share of targets in "
     )
+
+
+def served_at(moment, **boards):
+    split = {
+        "protocol": "rolling", "asked_at": moment, "test_questions": 355,
+        "test_targets_without_history": 52,
+    }  # fmt: skip
+    entrants = {
+        label: entrant(label, lists={"ndcg@10": around(value)}, **boards)
+        for label, value in (("tiger", 0.1), ("popularity", 0.2))
+    }
+    return evaluation(entrants, split=split)
+
+
+def test_lists_say_when_they_are_asked_for_and_of_whom_nothing_was_known():
+    section = board_section(served_at("day_end"), LISTS)
+    assert "Each is asked for at the end of the day before (UTC)" in section.say
+    told = facts_of(section)
+    assert (told["lists"], told["targets asked for without an event"]) == ("355", "52")
+    at_event = board_section(served_at("event"), LISTS)
+    assert "Each is asked for just before it happened" in at_event.say
+    assert "lists" not in facts_of(at_event)
+
+
+def test_lists_of_the_other_moment_have_a_card_that_says_nothing_is_decided_by_it():
+    other = board({"event_ndcg@10": around(0.3), "event_mrr": around(0.2)})
+    cards = boards(served_at("day_end", **{EVENT_LISTS: other}))
+    assert [card.anchor for card in cards] == [LISTS, EVENT_LISTS]
+    assert cards[1].title == "Lists, asked for before each event"
+    assert "Nothing is decided by it" in cards[1].say and "told the time" in cards[1].say
+    assert cards[1].folded == "event_ndcg@10: tiger 0.3000 · popularity 0.3000"
+    assert table_of(cards[1]).head == ["entrant", "event_ndcg@10", "interval", "event_mrr"]
 
 
 def test_the_board_of_the_deciding_metric_is_open_and_first():
