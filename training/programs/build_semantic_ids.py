@@ -7,6 +7,7 @@ without an embedding gets codes from a digest of its id (`training.tokenizers.co
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -90,7 +91,8 @@ def run(task: Task) -> Facts:
     existing = _existing(task, generation)
     newcomers = _newcomers(tokenizer, items, vectors, existing)
     resolution = _resolve(policy, tokenizer, newcomers, existing)
-    table = pa.concat_tables([existing, _rows(task, generation, tokenizer, newcomers, resolution)])
+    rows = _rows(task.day, generation, tokenizer, newcomers, resolution)
+    table = pa.concat_tables([existing, rows])
     stage.write(table)
     rule_inputs = RuleInputs(
         day=task.day,
@@ -124,6 +126,32 @@ def run(task: Task) -> Facts:
         **_quality(tokenizer, table, trained),
         "message": f"{newcomers.rows.num_rows} new of {table.num_rows} items under {generation}",
     }
+
+
+def first_ids(
+    day: date,
+    generation: str,
+    tokenizer: Tokenizer,
+    policy: Policy,
+    items: pa.Table,
+    vectors: ItemVectors,
+) -> pa.Table:
+    """Rows of `semantic_ids` of a generation that has none yet.
+
+    Args:
+        day: that gives them.
+        generation: its name.
+        tokenizer: its tokenizer.
+        policy: what happens to equal codes.
+        items: `item_index`, `item_id`.
+        vectors: what the tokenizer reads of them.
+    Raises:
+        ProgramError: there are more items than IDs.
+    """
+    nobody = arrow_schema(SEMANTIC_IDS).empty_table()
+    newcomers = _newcomers(tokenizer, items, vectors, nobody)
+    resolution = _resolve(policy, tokenizer, newcomers, nobody)
+    return _rows(day, generation, tokenizer, newcomers, resolution)
 
 
 def _existing(task: Task, generation: str) -> pa.Table:
@@ -192,7 +220,7 @@ def _codes(table: pa.Table, width: int) -> np.ndarray:
 
 
 def _rows(
-    task: Task,
+    day: date,
     generation: str,
     tokenizer: Tokenizer,
     newcomers: Newcomers,
@@ -205,7 +233,7 @@ def _rows(
         "item_index": newcomers.rows["item_index"],
         "codes": pa.array(resolution.codes.tolist(), pa.list_(pa.int32())),
         "num_quantized_levels": pa.array([tokenizer.num_levels] * count, pa.int32()),
-        "assigned_day": pa.array([task.day] * count, pa.date32()),
+        "assigned_day": pa.array([day] * count, pa.date32()),
         "vector": list_array(newcomers.vectors_ND.numpy()),
     }
     schema = arrow_schema(SEMANTIC_IDS)

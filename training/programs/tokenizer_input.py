@@ -40,7 +40,10 @@ class TokenizerInput:
 
 
 def tokenizer_input(
-    task: Task, content: ItemVectors, current: TokenizerRecord | None, known: Facts
+    task: Task,
+    content: ItemVectors,
+    current: TokenizerRecord | None = None,
+    known: Facts | None = None,
 ) -> TokenizerInput:
     """The day's.
 
@@ -63,7 +66,7 @@ def tokenizer_input(
     split = split_histories(task.tables.histories(), task.day, task.config.evaluation)
     people.refuse_leak(split.train)
     halves = ItemHalves.of(content, people)
-    earlier = _earlier(task, current, known, people.vectors.embeddings_ND.shape[1])
+    earlier = _earlier(task, current, known or {}, people.vectors.embeddings_ND.shape[1])
     spaces = {
         name: halves.space(reads_content=name == "both", earlier=earlier)
         for name in ("collaborative", "both")

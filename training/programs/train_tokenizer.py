@@ -49,16 +49,37 @@ def run(task: Task) -> Facts:
     Raises:
         ProgramError: there are no item vectors to learn from, or some are not finite.
     """
-    kind, config = _configured(task)
+    config = _configured(task)[1]
     content = task.tables.vectors()
     current = task.registry.find_tokenizer(until=task.day.isoformat())
     known = task.registry.read_json(current.run_id, FACTS) if current else {}
     reason = _why_due(task, config, content, current, known)
     if current is not None and not reason:
         return {**known, "status": "unchanged", "message": _still_serves(task, current)}
+    LOG.info("training a tokenizer: %s", reason)
+    tokenizer, facts = fit_tokenizer(task, content, current, known)
+    return _kept(task, tokenizer, facts, content.encoder, current, reason)
+
+
+def fit_tokenizer(
+    task: Task,
+    content: ItemVectors,
+    current: TokenizerRecord | None = None,
+    known: Facts | None = None,
+) -> tuple[Tokenizer, Facts]:
+    """A tokenizer of the day under the preset's settings, and what was found of it.
+
+    Args:
+        task: preset and tables.
+        content: the day's vectors of content.
+        current: the generation before; its collaborative half is what the new one is turned to.
+        known: its facts.
+    Raises:
+        ProgramError: there is nothing to learn from, something not finite, or held out.
+    """
+    kind, config = _configured(task)
     read = tokenizer_input(task, content, current, known)
     vectors = read.vectors
-    LOG.info("training a tokenizer on %d items: %s", len(vectors.item_indices), reason)
     pairs = task.tables.item_pairs(vectors)
     pairs_P2 = None if pairs is None else pairs.rows_P2
     tokenizer, quality = _fit_and_measure(task, kind, config, vectors, pairs_P2)
@@ -67,7 +88,7 @@ def run(task: Task) -> Facts:
     quality["vectors"] = read.facts
     quality["alarms"] += read.facts["alarms"]
     quality["cooccurrence"] = _pairs_told(pairs, task)
-    return _kept(task, tokenizer, quality, vectors, current, reason)
+    return tokenizer, quality
 
 
 def _pairs_told(pairs: ItemPairs | None, task: Task) -> Facts:
@@ -90,7 +111,7 @@ def _kept(
     task: Task,
     tokenizer: Tokenizer,
     quality: Facts,
-    vectors: ItemVectors,
+    encoder: str,
     current: TokenizerRecord | None,
     reason: str,
 ) -> Facts:
@@ -104,7 +125,7 @@ def _kept(
     facts: dict[str, Any] = {
         "generation": generation,
         "trained_day": day,
-        "encoder": vectors.encoder,
+        "encoder": encoder,
         "kind": tokenizer.kind,
         "config": dataclasses.asdict(tokenizer.config),
         "collisions": policy,
@@ -121,7 +142,7 @@ def _kept(
     ):
         tokenizer.save(Path(scratch))
         facts["run_id"] = tracked.run_id
-        tracked.describe({"kind": tokenizer.kind, "encoder": vectors.encoder, **facts["config"]})
+        tracked.describe({"kind": tokenizer.kind, "encoder": encoder, **facts["config"]})
         tracked.log(_headline(quality["quality"]))
         tracked.log_json(FACTS, facts)
         tracked.log_tokenizer(Path(scratch), generation)
