@@ -3,7 +3,8 @@
 **Makes** `item_embeddings` (a vector per item, under the preset's encoder; only new or changed
 items are encoded), `user_sequences` of the day (every user's history as of the day's end), `slates`
 (what was shown together), and from these `preference_pairs` (each slate that was wanted beside
-worse ones) and `item_cooccurrence` (what is engaged with together).
+worse ones), `collaborative_vectors` (a vector per item, by who took to it) and `item_cooccurrence`
+(what is engaged with together); of the last two nothing that is held out is a part.
 
 **Runs** when `interactions` of a day has been published; the day is the partition key.
 
@@ -18,6 +19,11 @@ worse ones) and `item_cooccurrence` (what is engaged with together).
 * `build_preference_pairs` **exit code 3, the audit**: pairs would hold what nobody could know
   when the slate began. The log counts them by rule. Almost always `slates` of the day is wrong:
   run `build_slates` again, then this. Nothing was published; models align on the days before.
+* `build_collaborative_vectors` **exit code 3, leakage audit**: vectors would know of events that
+  are held out. Almost always `user_sequences` of the day is wrong: run `build_user_sequences`
+  again, then this. Nothing was published; `semantic_ids_weekly` waits.
+* `build_collaborative_vectors` **says that no item has a vector**: the log is as short as what is
+  held out of it. Semantic IDs are made of content until it is longer.
 * `build_preference_pairs` **made few pairs**: its run record counts what was not made, by kind and
   reason. *All engaged*: the source logs no exposures, set `preferences.interest` to 0. *Only one
   chosen*: slates are short, see `slates` in the preset. *No embedding*: `embed_items` is behind.

@@ -4,12 +4,13 @@ A newly trained tokenizer is a new *generation*, under which every model must be
 it is trained rarely, while new items get their codes each day.
 
 **Makes** `semantic_ids`. `train_tokenizer` does nothing, and says why, unless there is no
-generation yet or the current one is `tokenizer.retrain_days` old. `build_semantic_ids` then
+generation yet, the current one is `tokenizer.retrain_days` old, or it knows of what is held out
+by now. `build_semantic_ids` then
 gives codes under the current generation to the items that have none; codes once given never
 change.
 
-**Runs** when `item_embeddings` and `item_cooccurrence` of a day have been published; the day is
-the partition key.
+**Runs** when `item_embeddings`, `collaborative_vectors` and `item_cooccurrence` of a day have been
+published; the day is the partition key.
 
 ## Triage
 
@@ -17,6 +18,9 @@ the partition key.
   per level. Fewer items than codes? Lower `tokenizer.codebook_size`. Until it is solved the
   current generation serves on: mark the task as succeeded, so that new items get their codes.
   (In one task with `build_semantic_ids`, by SIDEREAL_TASK_PER=dag, run that step by hand.)
+* `train_tokenizer` **exit code 1** about events that are held out: `collaborative_vectors` was made
+  under other settings of `evaluation` than the preset has now; run `build_collaborative_vectors`
+  for the day again.
 * `build_semantic_ids` **exit code 1** about another generation or a digest: the tokenizer's files
   and the table disagree. Don't mix them: restore the files, or run `train_tokenizer` for a new
   generation.

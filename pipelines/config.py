@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from feature_store.held_out import HeldOutOnly
 from feature_store.preset import Part, Section
 from feature_store.validation import Validation
 from pipelines.preset_rules import RULES
@@ -241,6 +242,7 @@ class PipelineConfig(Section):
     slates: Slates = Slates()
     preferences: Preferences = Preferences()
     cooccurrence: Cooccurrence = Cooccurrence()
+    evaluation: HeldOutOnly = HeldOutOnly()
     validation: Validation = Validation()
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from feature_store.held_out import HeldOut
 from feature_store.preset import Part, Section
 from feature_store.validation import Validation
 from training.evaluation.metrics import ValidationMetric
@@ -38,6 +39,10 @@ class Tokenizer(Section):
     encoder: str = ""
     """Whose vectors, as `name` or `name@revision` of item_embeddings; empty: the only one there
     is."""
+    vectors: Literal["text", "collaborative", "both"] = "both"
+    """What is read of an item: its content (`text`, whatever the encoder reads), who took to it as
+    far as weights may know, or both beside each other. An item that nobody took to has that half
+    by what its content lets expect."""
     num_levels: int = Field(default=3, ge=1, le=8)
     """Codes of a semantic ID."""
     codebook_size: int = Field(default=64, ge=2)
@@ -149,22 +154,14 @@ class Alignment(Section):
     """The loss and what may not be lost over it (`method: dpo`)."""
 
 
-class Evaluation(Section):
+class Evaluation(HeldOut):
     """How candidates are measured."""
 
-    protocol: Literal["rolling", "leave_last_out"] = "rolling"
-    """`rolling`: the last days are held out; `leave_last_out`: each user's last event."""
     asked_at: AskedAt | None = None
     """When the lists and slates that decide are asked for. `day_end`: once for all targets of a
     user and a day, at the midnight (UTC) before that day, as a table of recommendations is served;
     `event`: before each event, told its time. null: `day_end` under rolling, else `event`. The
     report has lists asked for at the other moment, too."""
-    holdout_days: int | None = Field(default=None, ge=1)
-    """rolling: the last days, whose events no weight has seen; null: a fifth of the days that the
-    log holds, at most 28."""
-    validation_days: int | None = Field(default=None, ge=1)
-    """rolling: the days before the holdout that early stopping looks at; null: half as many as
-    are held out."""
     cutoffs: Places = (5, 10, 50)
     """Lengths of lists that are measured; the metrics `hr@K` and `ndcg@K` have these K."""
     max_targets_per_user: int = Field(default=50, ge=1)

@@ -4,6 +4,7 @@ from typing import Any
 
 from feature_store.contract import Contract
 from feature_store.installed import TABLES_GROUP, Registry
+from feature_store.tables.collaborative_vectors import COLLABORATIVE_VECTORS
 from feature_store.tables.deliveries import DELIVERIES
 from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.item_cooccurrence import ITEM_COOCCURRENCE
@@ -38,6 +39,7 @@ _OURS = {
         USER_SEQUENCES,
         SLATES,
         PREFERENCE_PAIRS,
+        COLLABORATIVE_VECTORS,
         ITEM_COOCCURRENCE,
         SEMANTIC_IDS,
         RECOMMENDATIONS,

@@ -32,7 +32,11 @@ ITEM_COOCCURRENCE = Contract(
     partition="day",
     order=("item_index", "other_index"),
     columns=(
-        Column(name="day", type="date", meaning="the last of the `cooccurrence.days` days counted"),
+        Column(
+            name="day",
+            type="date",
+            meaning="of the run; counted are days before the border",
+        ),
         Column(name="item_index", type="int", minimum=0, meaning="as in items"),
         Column(
             name="other_index",

@@ -5,6 +5,8 @@ from feature_store.rules import RowRule, Rule, RuleInputs, double
 from feature_store.shared_rules import complete, equal_size, known_item
 
 UNIT_NORM_TOLERANCE = 1e-3
+DIGEST_OF_ID = "id:"
+"""How the digest begins of an item whose id is all that an encoder could read."""
 
 
 def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
@@ -34,7 +36,8 @@ ITEM_EMBEDDINGS = Contract(
         Column(
             name="content_digest",
             type="string",
-            meaning="SHA-256 of what the encoder read; an unchanged item is not encoded again",
+            meaning="SHA-256 of what the encoder read; an unchanged item is not encoded again. "
+            f"Begins with `{DIGEST_OF_ID}` where there was nothing to read but the item's id",
         ),
         Column(name="embedding", type="list<float>", meaning="unit-norm vector"),
     ),

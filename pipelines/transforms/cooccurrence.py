@@ -16,7 +16,7 @@ def count_cooccurrence(slates: DataFrame, config: Cooccurrence, *, day: date) ->
     of a slate only its `maximum_items` strongest engaged items count (ties: those shown first).
 
     Args:
-        slates: rows of `slates`, of the days that count.
+        slates: rows of `slates`, of the days that count, as they were within the training span.
         config: what counts as engaged, and how many others are kept.
         day: of the result's rows.
     """

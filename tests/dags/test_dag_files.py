@@ -95,7 +95,10 @@ def test_every_table_is_emitted_by_the_task_that_writes_it(dags):
     ("dag_id", "waits_for"),
     [
         ("features_daily", {"interactions"}),
-        ("semantic_ids_weekly", {"item_embeddings", "item_cooccurrence"}),
+        (
+            "semantic_ids_weekly",
+            {"item_embeddings", "collaborative_vectors", "item_cooccurrence"},
+        ),
         ("recommender_daily", {"user_sequences", "preference_pairs", "semantic_ids"}),
     ],
 )
@@ -136,7 +139,8 @@ def test_tasks_within_a_dag_keep_their_order(dags):
         "build_items": {"ingest_interactions"},
         "ingest_interactions": set(),
         "embed_items": {"build_preference_pairs"},
-        "build_user_sequences": set(),
+        "build_user_sequences": {"build_collaborative_vectors", "build_item_cooccurrence"},
+        "build_collaborative_vectors": set(),
         "build_slates": {"build_preference_pairs", "build_item_cooccurrence"},
         "build_preference_pairs": set(),
         "build_item_cooccurrence": set(),

@@ -136,6 +136,16 @@ def beside(item, other, **changes):
     } | changes
 
 
+def taken_to(item, **changes):
+    return {
+        "day": DAY,
+        "item_index": item,
+        "embedding": [0.6, 0.8],
+        "num_users": 3,
+        "newest_event_time": BEFORE,
+    } | changes
+
+
 def refused_row(line, **changes):
     return {
         "day": DAY,
@@ -315,6 +325,21 @@ DIRTY = {
             "key_is_unique": 1,
         },
     ),
+    "collaborative_vectors": (
+        [taken_to(0), taken_to(1, embedding=[1.0, 1.0]), taken_to(2, embedding=[1.0])]
+        + [taken_to(NUM_ITEMS), taken_to(3, num_users=0), taken_to(4, day=DAY_BEFORE)]
+        + [taken_to(5, newest_event_time=datetime(2024, 5, 8, tzinfo=UTC))]
+        + [taken_to(6)] * 2,
+        {
+            "day_is_the_runs": 1,
+            "embedding_has_unit_norm": 1,
+            "embedding_has_one_width": None,
+            "newest_event_is_within_the_run": 1,
+            "items_are_known": 1,
+            "num_users_is_in_range": 1,
+            "key_is_unique": 1,
+        },
+    ),
     "item_cooccurrence": (
         [beside(0, 1), beside(1, 0, score=1.0), beside(2, 2), beside(1, NUM_ITEMS)]
         + [beside(2, 1, together=0), beside(2, 3, score=1.5), beside(3, 0, day=DAY_BEFORE)]
@@ -355,6 +380,7 @@ GOOD = {
     ],
     "slates": [shown("s1"), shown("s2", dwell_seconds=[math.nan] * 3)],
     "preference_pairs": [pair("s1"), pair("s1", kind="interest", rejected=[3, 0])],
+    "collaborative_vectors": [taken_to(0), taken_to(1, num_users=1)],
     "item_cooccurrence": [beside(0, 1), beside(1, 0, score=1.0)],
     "quarantine": [refused_row(0), refused_row(1)],
     "deliveries": [taken(DAY), taken(None, digest="2-1-1")],

@@ -4,12 +4,11 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
+from feature_store.held_out import HeldOut, log_days, rolling_windows
 from tests import worlds
 from training.data.splits import (
     DAY,
     fit_facts,
-    log_days,
-    rolling_windows,
     split_leave_last_out,
     split_rolling,
 )
@@ -69,16 +68,17 @@ def test_rolling_knows_nothing_after_the_day():
 def test_windows_that_the_preset_leaves_open_follow_from_the_length_of_the_log(days, windows):
     histories = histories_on_days([[(0, 1), (1, days)]])
     last = date(2024, 1, 1) + timedelta(days - 1)
-    assert log_days(histories, last) == days
-    assert rolling_windows(histories, last, None, None) == windows
-    assert rolling_windows(histories, last, 7, None) == (7, 3)
-    assert rolling_windows(histories, last, None, 5) == (windows[0], 5)
+    first = histories.first_time
+    assert log_days(first, last) == days
+    assert rolling_windows(first, last, HeldOut()) == windows
+    assert rolling_windows(first, last, HeldOut(holdout_days=7)) == (7, 3)
+    assert rolling_windows(first, last, HeldOut(validation_days=5)) == (windows[0], 5)
 
 
 def test_a_log_of_three_days_leaves_a_day_to_learn_from():
     histories = histories_on_days([[(0, 1), (1, 2), (2, 3)]])
     last = date(2024, 1, 3)
-    held_out, validate = rolling_windows(histories, last, None, None)
+    held_out, validate = rolling_windows(histories.first_time, last, HeldOut())
     split = split_rolling(histories, last, holdout_days=held_out, validation_days=validate)
     assert (split.train.num_events, len(split.validation), len(split.test)) == (1, 1, 1)
 

@@ -77,6 +77,11 @@ class Histories:
         return len(self.offsets) - 1
 
     @property
+    def first_time(self) -> int | None:
+        """Microseconds of the first event of all; None where there is none."""
+        return int(self.times.min()) if self.num_events else None
+
+    @property
     def num_events(self) -> int:
         """N."""
         return len(self.items)

@@ -17,8 +17,6 @@ from training.data.histories import DAY, Histories
 from training.data.questions import Questions
 from training.settings.spec import AskedAt
 
-LONGEST_HOLDOUT_DAYS = 28
-"""Held out where the preset doesn't say and the log is long enough."""
 Choice = Callable[[Histories], np.ndarray]
 """Marks events of histories: bool, shape [N]."""
 VALIDATION_TARGETS_PER_USER = 50
@@ -125,32 +123,6 @@ class Split:
             validation=self.validation.keeping(choose),
             test=self.test.keeping(choose),
         )
-
-
-def rolling_windows(
-    histories: Histories, day: date, holdout_days: int | None, validation_days: int | None
-) -> tuple[int, int]:
-    """Days that are held out and days that validate; what is None follows from the log's length.
-
-    A fifth of the days from the first event to `day` is held out, at most 28 and at least one;
-    half as many validate, at least one.
-
-    Example:
-        A log of 20 days holds out 4 and validates on 2; one of 212 days 28 and 14.
-    """
-    if holdout_days is None:
-        span = log_days(histories, day)
-        holdout_days = min(max(span // 5, 1), LONGEST_HOLDOUT_DAYS)
-    if validation_days is None:
-        validation_days = max(holdout_days // 2, 1)
-    return holdout_days, validation_days
-
-
-def log_days(histories: Histories, day: date) -> int:
-    """Days from the first event to `day`, both included; 0 where there is no event."""
-    if not histories.num_events:
-        return 0
-    return int((_microseconds(day) + DAY - histories.times.min() + DAY - 1) // DAY)
 
 
 def has_days(histories: Histories) -> bool:

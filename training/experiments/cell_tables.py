@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from training.data.vocabulary import Vocabulary
 from training.evaluation.boards.interface import HeldOut
+from training.experiments.cell_tokenizers import generation_of
 from training.experiments.request import Request
 from training.experiments.table import Fit
 from training.experiments.validation_targets import validation_questions
 from training.models import MODELS
+from training.models.interface import Family
 from training.programs.day_inputs import Inputs
 from training.programs.held_out import read_held_out, unlisted_before
 from training.programs.interface import Task
@@ -26,6 +29,7 @@ class CellTables:
 
     def __init__(self, request: Request) -> None:
         self.request = request
+        self._tokenizer = request.config().tokenizer
         self._readers: dict[str, Task] = {}
         self._training_data: dict[str, TrainingData] = {}
         self._vectors: dict[str, np.ndarray] = {}
@@ -46,10 +50,13 @@ class CellTables:
             ProgramError: the day has nothing of what the family reads.
         """
         family = MODELS[fit.of]
-        key = f"{_split_of(task)} {family.reads} {fit.aligned}"
+        key = self._key(task, fit)
         if key not in self._training_data:
             reader = self._reader_of(task)
-            training_data = training_data_for(reader, family, self._plain(reader))
+            if self._tokenizes(task, family):
+                training_data = self._with_own_ids(task, reader, family)
+            else:
+                training_data = training_data_for(reader, family, self._plain(reader))
             self._training_data[key] = (
                 self._with_pairs(reader, training_data, key) if fit.aligned else training_data
             )
@@ -57,7 +64,7 @@ class CellTables:
 
     def vectors(self, task: Task, fit: Fit) -> np.ndarray:
         """A vector per item, for an aligned fit whose training_data was read, float32, [V, D]."""
-        return self._vectors[f"{_split_of(task)} {MODELS[fit.of].reads} {fit.aligned}"]
+        return self._vectors[self._key(task, fit)]
 
     def held_out(self, task: Task) -> tuple[HeldOut, Inputs, np.ndarray]:
         """What is asked, from which tables, and which items nobody may be answered."""
@@ -81,6 +88,28 @@ class CellTables:
             unlisted = unlisted_before(task, replace(split, test=split.validation))
             self._validation[key] = questions, asking.tables.inputs, unlisted
         return self._validation[key]
+
+    def _key(self, task: Task, fit: Fit) -> str:
+        family = MODELS[fit.of]
+        key = f"{_split_of(task)} {family.reads} {fit.aligned}"
+        return f"{key} {task.config.tokenizer}" if self._tokenizes(task, family) else key
+
+    def _tokenizes(self, task: Task, family: Family) -> bool:
+        """Whether a fit reads semantic IDs of another tokenizer than the day's."""
+        return "semantic_ids" in family.reads and task.config.tokenizer != self._tokenizer
+
+    def _with_own_ids(self, task: Task, reader: Task, family: Family) -> TrainingData:
+        """What a family is given, with semantic IDs of a tokenizer that the row's settings make."""
+        others = tuple(name for name in family.reads if name != "semantic_ids")
+        plain = training_data_for(reader, replace(family, reads=others), self._plain(reader))
+        generation = generation_of(task, self.request.cells)
+        rows = generation.rows
+        return replace(
+            plain,
+            semantic_ids=rows.drop_columns(["vector"]),
+            vocabulary=Vocabulary.with_semantic_ids(plain.items.num_rows, rows),
+            inputs={**generation.inputs, **plain.inputs},
+        )
 
     def _reader_of(self, task: Task) -> Task:
         """The first task of a split: what it has read is noted with it."""

@@ -43,6 +43,7 @@ TABLE = Table(
         **{f"codes.residual_{depth}": "" for depth in (*DEPTHS, 4)},
         **{f"codes.entropy_{depth}": "" for depth in (*DEPTHS, 4)},
     },
+    settings={"": ("tokenizer.vectors=text",)},
     reads=("item_embeddings", "item_cooccurrence"),
     presets=("movielens-100k", "amazon-office"),
     subject="tokenizers",

@@ -34,6 +34,7 @@ from training.experiments.cells import (
 from training.experiments.ratios import Ratios
 from training.experiments.request import Request
 from training.experiments.table import Fit
+from training.programs.tokenizer_input import tokenizer_input
 from training.registry.bundle import digest_of
 from training.tokenizers import TOKENIZERS
 from training.tokenizers.interface import Tokenizer
@@ -53,11 +54,12 @@ class Tokenizers:
         self._request = request
         task = request.task(request.config())
         self._device = task.device
-        vectors = task.tables.vectors()
+        vectors = tokenizer_input(task, task.tables.vectors()).vectors
         self._embeddings_ND = vectors.embeddings_ND
         pairs = task.tables.item_pairs(vectors)
         self._pairs_P2 = torch.zeros((0, 2), dtype=torch.int64) if pairs is None else pairs.rows_P2
         self._inputs = task.tables.inputs
+        self._vectors = task.config.tokenizer.vectors
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -76,6 +78,7 @@ class Tokenizers:
                 "kind": fit.of,
                 "config": asdict(config),
                 "inputs": self.inputs,
+                "vectors": self._vectors,
                 "unseen": [UNSEEN_SHARE, ITEM_SEED],
                 "version": VERSION,
             }

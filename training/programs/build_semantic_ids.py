@@ -7,6 +7,7 @@ without an embedding gets codes from a digest of its id (`training.tokenizers.co
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ from training.evaluation.tokenizer_alarms import alarms
 from training.programs.errors import ProgramError
 from training.programs.interface import Facts, Task
 from training.programs.item_vectors import ItemVectors
+from training.programs.tokenizer_input import read_under
 from training.programs.train_tokenizer import FACTS
 from training.tokenizers import load_tokenizer
 from training.tokenizers.collisions import (
@@ -36,6 +38,7 @@ from training.tokenizers.collisions import (
     spread,
 )
 from training.tokenizers.interface import Tokenizer
+from training.tokenizers.item_space import ItemSpace
 from training.tokenizers.quantize import codewords
 
 TABLE = "semantic_ids"
@@ -82,12 +85,14 @@ def run(task: Task) -> Facts:
     stage = task.store.stage(TABLE, day=task.day, job=task.step)
     policy = task.config.tokenizer.collisions
     items = task.tables.items()
-    vectors = task.tables.vectors(encoder=trained["encoder"])
+    content = task.tables.vectors(encoder=trained["encoder"])
+    vectors = read_under(task, ItemSpace.from_state(tokenizer.state), content, trained)
     inputs = task.tables.inputs
     existing = _existing(task, generation)
     newcomers = _newcomers(tokenizer, items, vectors, existing)
     resolution = _resolve(policy, tokenizer, newcomers, existing)
-    table = pa.concat_tables([existing, _rows(task, generation, tokenizer, newcomers, resolution)])
+    rows = _rows(task.day, generation, tokenizer, newcomers, resolution)
+    table = pa.concat_tables([existing, rows])
     stage.write(table)
     rule_inputs = RuleInputs(
         day=task.day,
@@ -118,9 +123,35 @@ def run(task: Task) -> Facts:
         "new_items_collided": resolution.collided,
         "new_items_moved": resolution.moved,
         "new_items_without_embedding": newcomers.without_embedding,
-        **_quality(tokenizer, vectors, table, trained),
+        **_quality(tokenizer, table, trained),
         "message": f"{newcomers.rows.num_rows} new of {table.num_rows} items under {generation}",
     }
+
+
+def first_ids(
+    day: date,
+    generation: str,
+    tokenizer: Tokenizer,
+    policy: Policy,
+    items: pa.Table,
+    vectors: ItemVectors,
+) -> pa.Table:
+    """Rows of `semantic_ids` of a generation that has none yet.
+
+    Args:
+        day: that gives them.
+        generation: its name.
+        tokenizer: its tokenizer.
+        policy: what happens to equal codes.
+        items: `item_index`, `item_id`.
+        vectors: what the tokenizer reads of them.
+    Raises:
+        ProgramError: there are more items than IDs.
+    """
+    nobody = arrow_schema(SEMANTIC_IDS).empty_table()
+    newcomers = _newcomers(tokenizer, items, vectors, nobody)
+    resolution = _resolve(policy, tokenizer, newcomers, nobody)
+    return _rows(day, generation, tokenizer, newcomers, resolution)
 
 
 def _existing(task: Task, generation: str) -> pa.Table:
@@ -189,7 +220,7 @@ def _codes(table: pa.Table, width: int) -> np.ndarray:
 
 
 def _rows(
-    task: Task,
+    day: date,
     generation: str,
     tokenizer: Tokenizer,
     newcomers: Newcomers,
@@ -202,7 +233,7 @@ def _rows(
         "item_index": newcomers.rows["item_index"],
         "codes": pa.array(resolution.codes.tolist(), pa.list_(pa.int32())),
         "num_quantized_levels": pa.array([tokenizer.num_levels] * count, pa.int32()),
-        "assigned_day": pa.array([task.day] * count, pa.date32()),
+        "assigned_day": pa.array([day] * count, pa.date32()),
         "vector": list_array(newcomers.vectors_ND.numpy()),
     }
     schema = arrow_schema(SEMANTIC_IDS)
@@ -216,18 +247,18 @@ def list_array(rows_ND: np.ndarray) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows_ND.ravel()))
 
 
-def _quality(tokenizer: Tokenizer, vectors: ItemVectors, table: pa.Table, trained: Facts) -> Facts:
+def _quality(tokenizer: Tokenizer, table: pa.Table, trained: Facts) -> Facts:
     """Figures of the codes as served; held-out ones are those of the generation's training."""
+    table = table.filter(pc.is_valid(table["vector"]))  # all, but of a generation without vectors
+    if not table.num_rows:
+        return {}
     ordered = table.sort_by("item_index")
     width = len(ordered["codes"][0].as_py())
     served_NQ = torch.from_numpy(_codes(ordered, width))
-    indices = ordered["item_index"].to_numpy()
-    has_id = torch.from_numpy(np.isin(vectors.item_indices, indices))
-    place = torch.from_numpy(np.searchsorted(indices, vectors.item_indices))[has_id]
-    codes_NQ, embeddings_ND = (
-        served_NQ[place, : tokenizer.num_levels],
-        vectors.embeddings_ND[has_id],
-    )
+    read = ItemVectors.from_arrow("", ordered, column="vector")
+    was_read_N = read.embeddings_ND.any(1)
+    codes_NQ = served_NQ[was_read_N, : tokenizer.num_levels]
+    embeddings_ND = read.embeddings_ND[was_read_N]
     quality = measure_codes(tokenizer, embeddings_ND, codes_NQ)
     quality["served"] = {
         "codes_per_item": width,

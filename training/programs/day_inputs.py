@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_store.held_out import rolling_windows
 from feature_store.steps import run_first
 from feature_store.store import FeatureStore
 from training.config import Evaluation
@@ -21,14 +22,9 @@ from training.data.preferences import Pairs
 from training.data.slate_splits import SlateSplit, split_slates_leave_last_out, split_slates_rolling
 from training.data.slates import COLUMNS as SLATE_COLUMNS
 from training.data.slates import Slates
-from training.data.splits import (
-    Split,
-    has_days,
-    rolling_windows,
-    split_leave_last_out,
-    split_rolling,
-)
+from training.data.splits import Split, has_days, split_leave_last_out, split_rolling
 from training.programs.errors import ProgramError
+from training.programs.item_halves import CollaborativeVectors
 from training.programs.item_pairs import ItemPairs
 from training.programs.item_vectors import ItemVectors, choose_encoder
 
@@ -139,6 +135,13 @@ class DayTables:
         self._note(name, at, generation)
         return self.store.read(name, at=at, partition=generation)
 
+    def published_ids(self, generation: str) -> pa.Table | None:
+        """The newest SID table of a generation; None where none is published. It is not noted."""
+        name = "semantic_ids"
+        if not self.store.row_count(name, partition=generation):
+            return None
+        return self.store.read(name, partition=generation)
+
     def vectors(self, *, encoder: str = "") -> ItemVectors:
         """The catalogue's vectors of the day.
 
@@ -156,8 +159,20 @@ class DayTables:
             raise ProgramError(self._missing(name))
         chosen = choose_encoder(encoders, encoder or self.encoder)
         self._note(name, at, chosen)
-        rows = self.store.read(name, at=at, partition=chosen, columns=["item_index", "embedding"])
+        columns = ["item_index", "content_digest", "embedding"]
+        rows = self.store.read(name, at=at, partition=chosen, columns=columns)
         return ItemVectors.from_arrow(chosen, rows)
+
+    def collaborative(self, day: date) -> CollaborativeVectors | None:
+        """Vectors of items by who took to them, as a day's run made them; None: it made none."""
+        name = "collaborative_vectors"
+        if not self.store.row_count(name, partition=day):
+            return None
+        self._note(name, None, day)
+        columns = ["item_index", "embedding", "num_users"]
+        return CollaborativeVectors.from_arrow(
+            self.store.read(name, partition=day, columns=columns)
+        )
 
     def item_pairs(self, vectors: ItemVectors) -> ItemPairs | None:
         """The day's items that people took to together, as rows of the vectors.
@@ -205,9 +220,7 @@ def split_slates(slates: Slates, day: date, evaluation: Evaluation) -> SlateSpli
     """The split of slates that the preset asks for."""
     if evaluation.protocol == "leave_last_out":
         return split_slates_leave_last_out(slates)
-    holdout_days, validation_days = rolling_windows(
-        slates.histories, day, evaluation.holdout_days, evaluation.validation_days
-    )
+    holdout_days, validation_days = rolling_windows(slates.histories.first_time, day, evaluation)
     return split_slates_rolling(
         slates, day, holdout_days=holdout_days, validation_days=validation_days
     )
@@ -231,9 +244,7 @@ def split_histories(histories: Histories, day: date, evaluation: Evaluation) -> 
             light_user_events=evaluation.light_user_events,
             asked_at=evaluation.moment,
         )
-    holdout_days, validation_days = rolling_windows(
-        histories, day, evaluation.holdout_days, evaluation.validation_days
-    )
+    holdout_days, validation_days = rolling_windows(histories.first_time, day, evaluation)
     return split_rolling(
         histories,
         day,

@@ -28,6 +28,7 @@ from training.programs.errors import ProgramError
 from training.programs.interface import Facts, Task
 from training.programs.item_pairs import ItemPairs
 from training.programs.item_vectors import ItemVectors
+from training.programs.tokenizer_input import tokenizer_input, why_stale
 from training.registry.bundle import digest_of, generation_digest
 from training.registry.records import TokenizerRecord
 from training.tokenizers import TOKENIZERS
@@ -48,19 +49,46 @@ def run(task: Task) -> Facts:
     Raises:
         ProgramError: there are no item vectors to learn from, or some are not finite.
     """
-    kind, config = _configured(task)
-    vectors = task.tables.vectors()
+    config = _configured(task)[1]
+    content = task.tables.vectors()
     current = task.registry.find_tokenizer(until=task.day.isoformat())
     known = task.registry.read_json(current.run_id, FACTS) if current else {}
-    reason = _why_due(task, config, vectors, current, known)
+    reason = _why_due(task, config, content, current, known)
     if current is not None and not reason:
         return {**known, "status": "unchanged", "message": _still_serves(task, current)}
-    LOG.info("training a tokenizer on %d items: %s", len(vectors.item_indices), reason)
+    LOG.info("training a tokenizer: %s", reason)
+    tokenizer, facts = fit_tokenizer(task, content, current, known)
+    return _kept(task, tokenizer, facts, content.encoder, current, reason)
+
+
+def fit_tokenizer(
+    task: Task,
+    content: ItemVectors,
+    current: TokenizerRecord | None = None,
+    known: Facts | None = None,
+) -> tuple[Tokenizer, Facts]:
+    """A tokenizer of the day under the preset's settings, and what was found of it.
+
+    Args:
+        task: preset and tables.
+        content: the day's vectors of content.
+        current: the generation before; its collaborative half is what the new one is turned to.
+        known: its facts.
+    Raises:
+        ProgramError: there is nothing to learn from, something not finite, or held out.
+    """
+    kind, config = _configured(task)
+    read = tokenizer_input(task, content, current, known)
+    vectors = read.vectors
     pairs = task.tables.item_pairs(vectors)
     pairs_P2 = None if pairs is None else pairs.rows_P2
     tokenizer, quality = _fit_and_measure(task, kind, config, vectors, pairs_P2)
+    if read.space is not None:
+        tokenizer = tokenizer.beside(read.space.state)
+    quality["vectors"] = read.facts
+    quality["alarms"] += read.facts["alarms"]
     quality["cooccurrence"] = _pairs_told(pairs, task)
-    return _kept(task, tokenizer, quality, vectors, current, reason)
+    return tokenizer, quality
 
 
 def _pairs_told(pairs: ItemPairs | None, task: Task) -> Facts:
@@ -83,7 +111,7 @@ def _kept(
     task: Task,
     tokenizer: Tokenizer,
     quality: Facts,
-    vectors: ItemVectors,
+    encoder: str,
     current: TokenizerRecord | None,
     reason: str,
 ) -> Facts:
@@ -97,7 +125,7 @@ def _kept(
     facts: dict[str, Any] = {
         "generation": generation,
         "trained_day": day,
-        "encoder": vectors.encoder,
+        "encoder": encoder,
         "kind": tokenizer.kind,
         "config": dataclasses.asdict(tokenizer.config),
         "collisions": policy,
@@ -114,7 +142,7 @@ def _kept(
     ):
         tokenizer.save(Path(scratch))
         facts["run_id"] = tracked.run_id
-        tracked.describe({"kind": tokenizer.kind, "encoder": vectors.encoder, **facts["config"]})
+        tracked.describe({"kind": tokenizer.kind, "encoder": encoder, **facts["config"]})
         tracked.log(_headline(quality["quality"]))
         tracked.log_json(FACTS, facts)
         tracked.log_tokenizer(Path(scratch), generation)
@@ -127,7 +155,7 @@ def _kept(
 
 
 def _why_due(
-    task: Task, config: Any, vectors: ItemVectors, current: TokenizerRecord | None, known: Facts
+    task: Task, config: Any, content: ItemVectors, current: TokenizerRecord | None, known: Facts
 ) -> str:
     """Why a generation is due; empty where the current one serves on."""
     settings = task.config.tokenizer
@@ -138,14 +166,15 @@ def _why_due(
         "config": dataclasses.asdict(config),
         "collisions": settings.collisions,
     }
-    if {name: known[name] for name in asked} != asked:
+    vectors_of = known.get("vectors", {"asked": "text alone, without a border"})
+    if {name: known[name] for name in asked} != asked or vectors_of["asked"] != settings.vectors:
         return f"the preset asks for another tokenizer than that of {current.generation}"
-    if known["encoder"] != vectors.encoder:
-        return f"items are encoded by {vectors.encoder} now, no longer by {known['encoder']}"
+    if known["encoder"] != content.encoder:
+        return f"items are encoded by {content.encoder} now, no longer by {known['encoder']}"
     age = _age_days(task, current)
     if age >= settings.retrain_days:
         return f"{current.generation} was trained {age} days ago"
-    return ""
+    return why_stale(task, vectors_of)
 
 
 def _still_serves(task: Task, current: TokenizerRecord) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_store.held_out import log_days
 from feature_store.steps import run_first
 from training.config import Training
 from training.data.histories import Histories
-from training.data.splits import Data, Split, fit_facts, log_days
+from training.data.splits import Data, Split, fit_facts
 from training.data.vocabulary import Vocabulary
 from training.fit.fitting import FitReport, Fitting, LoopSettings, Observer
 from training.models import weights
@@ -74,8 +75,9 @@ def _nothing_to_learn(split: Split, histories: Histories, day: date) -> str:
             f"no event up to {day} may be trained on: each person's last two events are held out, "
             "and nobody has more. Wait for more days"
         )
+    days = log_days(histories.first_time, day)
     return (
-        f"no event up to {day} may be trained on: the log holds {log_days(histories, day)} day(s), "
+        f"no event up to {day} may be trained on: the log holds {days} day(s), "
         f"of which the last {split.facts['holdout_days']} are held out "
         f"(evaluation.holdout_days) and the {split.facts['validation_days']} before them validate "
         "(evaluation.validation_days). Wait for more days, shorten these, or set "

@@ -142,6 +142,10 @@ class Tokenizer(ABC):
         state = {name: tensor.to(device) for name, tensor in self.state.items()}
         return type(self)(self.config, state, self.report)
 
+    def beside(self, tensors: Mapping[str, Tensor]) -> Self:
+        """The same with further tensors, which are kept with it and count in its digest."""
+        return type(self)(self.config, {**self.state, **tensors}, self.report)
+
     @property
     def digest(self) -> str:
         """SHA-256, hex, of kind, config and every bit of the state."""

@@ -26,6 +26,7 @@ def tokenizer(steps: Steps) -> Section | None:
         picture(charts.code_usage([level["counts"] for level in levels]), heading="Use of codes"),
         _levels(quality),
         *_held_out(quality.get("held_out", {})),
+        *_vectors(trained.get("vectors", {})),
     ]
     pairs = trained.get("cooccurrence", {})
     if pairs.get("note"):
@@ -82,6 +83,29 @@ def _held_out(found: Mapping[str, Any]) -> list[Block]:
     head.append("cosine within prefix")
     unseen = table("", head, rows, numeric=head[1:])
     return [folded(f"Consistency of {found['items']:,} items that a twin's fit left out", unseen)]
+
+
+def _vectors(read: Mapping[str, Any]) -> list[Block]:
+    """What each choice of `tokenizer.vectors` is worth on what people did in validation days."""
+    border = read.get("border")
+    if not border:
+        return []
+    head = ["vectors", "met together", "unseen pairs", "pairs", "of them unseen"]
+    rows = [
+        [
+            f"{name} (read)" if name == read["read"] else name,
+            *(shown(found.get(which)) for which in ("met", "unseen")),
+            *(f"{found[f'pairs_{which}']:,}" for which in ("met", "unseen")),
+        ]
+        for name, found in read["worth"].items()
+    ]
+    until = border["trained_until"] or "each person's last two events"
+    told = note(
+        f"How often what a person took to next in validation days is nearer to what came before "
+        f"than a random item is; chance is 0.5. Who took to what is known before {until}: "
+        f"{border['events']:,} events of {read['items_taken_to']:,} items."
+    )
+    return [told, table("What the codes are made of", head, rows, numeric=head[1:])]
 
 
 def _points(points: Any) -> tuple[list[list[float]], list[int]]:
