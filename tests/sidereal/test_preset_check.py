@@ -118,7 +118,7 @@ def test_the_corpus_reaches_every_field():
     assert len(MISTAKES) > 600
     assert {dotted(path) for path, _ in FIELDS} >= {
         "source.catalogue.path",
-        "models.settings.unigrf.mining",
+        "models.settings.unigrf.weighter",
         "training.overrides.tiger.max_epochs",
         "tokenizer.settings.crq_vae.temperature",
         "alignment.settings.method",

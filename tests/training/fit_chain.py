@@ -25,8 +25,7 @@ SHAPES = {
         "num_heads": 1,
         "num_negatives": 12,
         "hard_negatives": 3,
-        "mining": "carried",
-        "favourite_threshold": 0.7,
+        "favourite_share": 0.2,
         "weighter_temperature": 0.5,
     },
     # Draws nothing: the same on one process and on several.

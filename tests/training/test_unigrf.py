@@ -122,11 +122,7 @@ def test_training_finds_what_comes_next_and_who_likes_it(learnt, world):
     [
         {"similarity": "inner", "temperature": 1.0},
         {"num_negatives": 0},
-        {"mining": "carried"},
-        {"scorer": "contextual"},
-        {"favourites": "positive", "favourite_threshold": 0.95},
-        {"weighter": "ema"},
-        {"weighter": "off", "hard_negatives": 0, "favourites": "off"},
+        {"weighter": "off", "hard_negatives": 0, "favourite_share": 0.0},
         {"feedback_input": "strength", "learned_positions": False},
     ],
     ids=str,
@@ -175,7 +171,7 @@ def test_a_fit_may_not_stop_by_what_it_does_not_learn(world):
         ({"hard_negatives": 17}, "hard_negatives is 17, expected 0 to num_negatives = 16"),
         ({"pool": 8}, "pool is 8, expected num_negatives = 16 or more"),
         (
-            {"scorer": "contextual", "scored_candidates": 1},
+            {"scored_candidates": 1},
             "scored_candidates is 1, expected hard_negatives = 2 or more",
         ),
     ],
@@ -189,12 +185,12 @@ def test_the_loss_is_the_weighted_sum_of_both_tasks():
     world = worlds.taste(num_users=20)
     plan = BatchPlan(max_history=20, overlap=5, positions_per_batch=400)
     batch = next(plan.batches(world.split.train, 0))
-    model = built(dropout=0.0, retrieval_scale=1.0, ranking_scale=6.0)
+    model = built(dropout=0.0, ranking_scale=6.0)
     torch.manual_seed(1)
     weighted = model.train()(batch)
     sums = model.weighter.state()["sums"]
-    # Nothing is known of the losses' objective yet: each has half of its scale.
-    assert float(weighted.detach()) == pytest.approx(float(0.5 * sums[0] + 3.0 * sums[1]), rel=1e-5)
+    # Nothing is known of the losses' objective yet: each has its scale.
+    assert float(weighted.detach()) == pytest.approx(float(sums[0] + 6.0 * sums[1]), rel=1e-5)
     assert sums[2] == batch.num_targets
 
 
@@ -203,7 +199,7 @@ def test_hard_negatives_make_the_loss_larger_than_random_ones():
     batch = next(BatchPlan(20, 5, 1200).batches(world.split.train, 0))
     losses = {}
     for hard in (0, 8):
-        model = built(num_items=30, dropout=0.0, hard_negatives=hard, favourites="off", pool=64)
+        model = built(num_items=30, dropout=0.0, hard_negatives=hard, favourite_share=0.0, pool=64)
         torch.manual_seed(1)
         model.train()(batch)
         state = model.weighter.state()["sums"]
@@ -217,12 +213,31 @@ def test_what_mining_reads_gets_no_gradient_from_it():
     batch = next(BatchPlan(20, 5, 400).batches(world.split.train, 0))
     gradients = []
     for hard in (0, 4):
-        model = built(dropout=0.0, hard_negatives=hard, retrieval_scale=1.0, ranking_scale=1.0)
+        model = built(dropout=0.0, hard_negatives=hard)
         torch.manual_seed(1)
         model.train()(batch).backward()
         gradients.append([p.grad for p in model.head.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_ranking_that_rests_moves_its_head_alone():
+    world = worlds.taste(num_users=20)
+    batch = next(BatchPlan(20, 5, 400).batches(world.split.train, 0))
+    gradients = []
+    for scale in (1.0, 50.0):
+        model = built(dropout=0.0, ranking_scale=scale)
+        for validation_auc in (0.8, 0.7, 0.7):
+            model.rest.note(validation_auc, 0.01, 2)
+        torch.manual_seed(1)
+        model.train()(batch).backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    one, other = gradients
+    for name, gradient in one.items():
+        if name.startswith("head."):
+            torch.testing.assert_close(50 * gradient, other[name], rtol=1e-4, atol=1e-4)
+        else:
+            torch.testing.assert_close(gradient, other[name])
 
 
 def test_the_evaluation_loss_is_the_same_whatever_was_drawn_before():

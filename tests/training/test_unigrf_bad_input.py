@@ -97,7 +97,7 @@ def test_a_fit_that_stops_by_auc_goes_on_to_its_last_epoch_where_there_is_none()
     assert report.facts["best_epoch"] == 3
 
 
-@pytest.mark.parametrize("settings", [{}, {"scorer": "contextual"}, {"num_negatives": 0}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"num_negatives": 0}], ids=str)
 def test_a_batch_without_a_target_moves_nothing(settings):
     world = worlds.taste(num_users=10)
     batch = next(BatchPlan(10, 3, 300).batches(world.split.train, 0))
@@ -140,7 +140,7 @@ class Diverging(Unigrf):
 def test_a_loss_that_is_no_number_stops_names_the_batch_and_keeps_the_last_checkpoint(tmp_path):
     world = worlds.taste(num_users=80)
     settings = replace(LOOP, max_epochs=3)
-    shape = UnigrfConfig(**{**SHAPE, "max_history": 10, "mining": "carried"})
+    shape = UnigrfConfig(**{**SHAPE, "max_history": 10})
     torch.manual_seed(0)
     broken = Diverging(shape, 30)
     broken.enhancer.prepare(world.split.train.num_events)

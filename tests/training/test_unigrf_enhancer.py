@@ -10,14 +10,19 @@ from training.data.batches import BatchPlan
 from training.data.queries import Queries
 from training.models.unigrf import enhancer as enhancer_module
 from training.models.unigrf.contextual import contextual_scores
-from training.models.unigrf.enhancer import Enhancer, choose, retrieval_scores
+from training.models.unigrf.enhancer import (
+    Enhancer,
+    choose,
+    least_favourite,
+    retrieval_scores,
+)
 from training.models.unigrf.interleave import interleave_times, retrieval_places
 from training.models.unigrf.model import Unigrf
 from training.settings.unigrf import UnigrfConfig
 
 
 def config(**changes):
-    shape = {"num_negatives": 3, "pool": 6, "hard_negatives": 1, "favourite_threshold": 0.9}
+    shape = {"num_negatives": 3, "pool": 6, "hard_negatives": 1, "favourite_share": 0.34}
     return UnigrfConfig(**{**shape, "width": 16, "num_heads": 1, "max_history": 20, **changes})
 
 
@@ -40,18 +45,9 @@ def chosen(ranking, *, drawn=DRAWN, target=99, **changes):
 
 def test_the_hard_one_is_liked_by_retrieval_and_not_by_ranking():
     """Item 13 is retrieval's best; 14 is nearly as good and ranking thinks least of it."""
-    negatives, favourites, hard = chosen([0.5, 0.5, 0.5, 0.6, 0.1, 0.5])
+    negatives, _, hard = chosen([0.5, 0.5, 0.5, 0.6, 0.1, 0.5], favourite_share=0.0)
     assert hard == [14]
-    assert favourites == []
     assert negatives == [10, 11, 14]  # the hard one, then those drawn first
-
-
-@pytest.mark.parametrize("form", ["ratio", "difference", "amplified"])
-def test_each_form_prefers_what_ranking_likes_less(form):
-    first = chosen([0.5, 0.5, 0.5, 0.2, 0.5, 0.5], relative_score=form)
-    other = chosen([0.5, 0.5, 0.5, 0.8, 0.2, 0.5], relative_score=form)
-    assert first[2] == [13]
-    assert other[2] == [14]
 
 
 def test_a_favourite_is_no_negative_and_is_replaced():
@@ -61,14 +57,23 @@ def test_a_favourite_is_no_negative_and_is_replaced():
     assert negatives == [11, 12, 14]
 
 
+def test_favourites_are_the_best_of_the_batch_however_high_its_scores_are():
+    low = chosen([0.095, 0.05, 0.05, 0.097, 0.05, 0.05])
+    assert low == chosen([0.95, 0.5, 0.5, 0.97, 0.5, 0.5])
+    assert low[1] == [10, 13]
+    # Scores that are all the same say nothing of anybody.
+    assert chosen([0.99] * 6)[1] == []
+
+
 def test_favourites_fill_up_where_nobody_else_is_left():
-    negatives, favourites, _ = chosen([0.95, 0.95, 0.95, 0.97, 0.95, 0.5])
+    ranking = [0.95, 0.96, 0.97, 0.98, 0.99, 0.5]
+    negatives, favourites, _ = chosen(ranking, favourite_share=0.84)
     assert len(favourites) == 5
     assert negatives == [10, 11, 15]  # the number of negatives stays what it is
 
 
 def test_switched_off_favourites_are_negatives_like_others():
-    negatives, favourites, _ = chosen([0.95, 0.5, 0.5, 0.5, 0.1, 0.5], favourites="off")
+    negatives, favourites, _ = chosen([0.95, 0.5, 0.5, 0.5, 0.1, 0.5], favourite_share=0.0)
     assert favourites == []
     assert negatives == [10, 11, 14]
 
@@ -76,6 +81,7 @@ def test_switched_off_favourites_are_negatives_like_others():
 def test_the_right_item_is_neither_negative_nor_hard_nor_favourite():
     negatives, favourites, hard = chosen([0.5, 0.5, 0.5, 0.99, 0.1, 0.5], target=14)
     assert (negatives, favourites, hard) == ([10, 11, 12], [13], [12])
+    assert chosen([0.5, 0.5, 0.5, 0.97, 0.99, 0.5], target=14)[1] == [13]
     same = torch.full_like(DRAWN, 14)
     assert chosen([0.99] * 6, drawn=same, target=14) == ([], [], [-1])
 
@@ -87,37 +93,29 @@ def test_what_was_not_scored_is_not_hard_and_no_favourite():
     assert (negatives, favourites, hard) == ([10, 11, 12], [], [-1])
 
 
-def test_carried_items_come_first_and_the_next_ones_are_found_among_all():
-    drawn = torch.tensor([[-1, 11, 12, 13, 14, 15]])
-    negatives, _, hard = chosen([0.5, 0.5, 0.5, 0.5, 0.1, 0.5], drawn=drawn, mining="carried")
-    assert negatives == [11, 12, 13]  # nothing was carried yet: the random ones in order
-    assert hard == [14]
-    drawn = torch.tensor([[20, 11, 12, 13, 14, 15]])
-    negatives, _, hard = chosen([0.5, 0.5, 0.5, 0.5, 0.1, 0.5], drawn=drawn, mining="carried")
-    assert negatives == [11, 12, 20]
-    assert hard == [14]
-
-
-def test_scores_of_similarities_are_between_none_and_one():
+def test_scores_of_similarities_do_not_saturate():
     logits = torch.tensor([[-19.0, 0.0, 19.0]])
-    assert retrieval_scores(logits, 0.05, "plain")[0].tolist() == pytest.approx(
-        [0.279, 0.5, 0.721], abs=1e-3
-    )
-    assert retrieval_scores(logits, 0.05, "tempered")[0, 2] > 0.999
-    assert retrieval_scores(logits, 0.05, "standardised")[0].tolist() == pytest.approx(
-        [0.227, 0.5, 0.773], abs=1e-3
-    )
+    assert retrieval_scores(logits)[0].tolist() == pytest.approx([0.227, 0.5, 0.773], abs=1e-3)
 
 
-class TestMemory:
-    """What is carried from one epoch to the next."""
+def test_a_share_of_many_scores_is_taken_of_some(monkeypatch):
+    scores = torch.rand(400, 50, generator=torch.Generator().manual_seed(0))
+    whole = float(least_favourite(scores, 0.1))
+    monkeypatch.setattr(enhancer_module, "QUANTILE_SCORES", 2000)
+    assert whole == pytest.approx(0.9, abs=0.005)
+    assert float(least_favourite(scores, 0.1)) == pytest.approx(0.9, abs=0.02)
+    assert torch.isinf(least_favourite(torch.full((2, 2), torch.nan), 0.1))
+
+
+class TestCounts:
+    """What was chosen, and what became of it."""
 
     def steps(self, enhancer, events, items):
-        """A step that finds `items` hard at `events`."""
+        """A step that finds `items` hard at `events`, of which the first is wanted later."""
         hard = torch.tensor(items)
         N = len(events)
         found = choose(
-            config(mining="carried", hard_negatives=2),
+            config(hard_negatives=2, favourite_share=0.0),
             hard,
             torch.full((N,), 99),
             torch.zeros(N, 2),
@@ -128,29 +126,29 @@ class TestMemory:
         later[0, 0] = items[0][0]
         enhancer.note(found, hard, torch.tensor(events), scored, later)
 
-    def test_an_epochs_hard_items_are_drawn_in_the_next(self):
-        enhancer = Enhancer(config(mining="carried", hard_negatives=2))
-        enhancer.prepare(5)
-        events = torch.tensor([3, 1])
-        first = enhancer.draw(50, events, 2, torch.device("cpu"))
-        assert first[:, :2].tolist() == [[-1, -1], [-1, -1]]
-        self.steps(enhancer, [3, 1], [[7, 8], [9, 4]])
-        again = enhancer.draw(50, events, 2, torch.device("cpu"))
-        assert [set(row) for row in again[:, :2].tolist()] == [{7, 8}, {9, 4}]
-        assert again.shape == first.shape
-
     def test_what_comes_back_and_what_is_wanted_later_is_counted(self):
-        enhancer = Enhancer(config(mining="carried", hard_negatives=2))
+        enhancer = Enhancer(config(hard_negatives=2))
         enhancer.prepare(5)
         self.steps(enhancer, [3, 1], [[7, 8], [9, 4]])
         first = enhancer.end_epoch(lambda values: values)
         assert "hard_repeated_share" not in first  # there was nothing before
         assert first["hard_later_share"] == 0.25
+        assert "favourites_later_share" not in first
         self.steps(enhancer, [3, 2], [[8, 5], [6, 1]])
         second = enhancer.end_epoch(lambda values: values)
         assert second["hard_repeated_share"] == 0.5  # item 8 of event 3; event 2 had none before
 
-    def test_in_step_mining_keeps_a_sample_for_the_repeat_rate(self, monkeypatch):
+    def test_favourites_that_are_wanted_later_are_counted(self):
+        enhancer = Enhancer(config())
+        ranking = torch.tensor([[0.95, 0.5, 0.5, 0.97, 0.5, 0.5]])
+        found = choose(config(), DRAWN, torch.tensor([99]), LIKED_BY_RETRIEVAL, ranking)
+        later = torch.tensor([[13, 12, -1, -1]])
+        enhancer.note(found, DRAWN, None, torch.ones(1, dtype=torch.bool), later)
+        counted = enhancer.end_epoch(lambda values: values)
+        assert counted["favourites_later_share"] == 0.5  # of items 10 and 13 the latter
+        assert counted["favourites_share"] == pytest.approx(2 / 6)
+
+    def test_of_many_events_some_are_looked_at_again(self, monkeypatch):
         monkeypatch.setattr(enhancer_module, "PROBED_EVENTS", 4)
         enhancer = Enhancer(config(hard_negatives=2))
         enhancer.prepare(1000)
@@ -158,26 +156,15 @@ class TestMemory:
         for _ in range(2):
             self.steps(enhancer, [250, 3], [[7, 8], [9, 4]])
         assert enhancer.end_epoch(lambda values: values)["hard_repeated_share"] == 1.0
-        assert enhancer.draw(50, torch.tensor([250]), 1, torch.device("cpu")).shape == (1, 6)
 
     def test_what_is_remembered_goes_on_elsewhere(self):
-        one, other = (Enhancer(config(mining="carried", hard_negatives=2)) for _ in range(2))
+        one, other = (Enhancer(config(hard_negatives=2)) for _ in range(2))
         one.prepare(5)
         self.steps(one, [3, 1], [[7, 8], [9, 4]])
         other.restore({name: value.clone() for name, value in one.state().items()})
         self.steps(one, [3, 1], [[7, 5], [9, 4]])
         self.steps(other, [3, 1], [[7, 5], [9, 4]])
         assert one.end_epoch(lambda v: v) == other.end_epoch(lambda v: v)
-
-    def test_more_than_memory_is_meant_to_hold_is_refused(self):
-        with pytest.raises(ValueError, match=r"keeps 2,000,000,000 numbers.*set mining to in_step"):
-            Enhancer(config(mining="carried", hard_negatives=2)).prepare(1_000_000_000)
-
-    def test_several_processes_cannot_carry(self, monkeypatch):
-        monkeypatch.setenv("WORLD_SIZE", "2")
-        with pytest.raises(ValueError, match=r"mining=carried needs one process.*in_step"):
-            Enhancer(config(mining="carried", hard_negatives=2)).prepare(10)
-        Enhancer(config(hard_negatives=2)).prepare(10)
 
 
 @pytest.mark.parametrize("backbone", ["hstu", "llama"])
@@ -187,9 +174,7 @@ def test_contextual_scores_are_those_of_serving(backbone):
     plan = BatchPlan(max_history=21, overlap=5, positions_per_batch=2000)
     batch = next(plan.batches(train, 0))
     torch.manual_seed(0)
-    model = Unigrf(
-        config(backbone=backbone, max_history=21, scorer="contextual", contextual_positions=30), 30
-    ).eval()
+    model = Unigrf(config(backbone=backbone, max_history=21, scored_positions=30), 30).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     drawn_NP = torch.randint(30, (int(batch.is_target_BL.sum()), 6))
@@ -215,17 +200,15 @@ def test_only_the_best_by_retrieval_at_some_positions_are_scored():
     batch = replace(
         batch, is_target_BL=batch.is_target_BL & (torch.arange(len(batch.items_BL)) > 0)[:, None]
     )
-    model = Unigrf(config(scorer="contextual", contextual_positions=2, scored_candidates=4), 30)
+    model = Unigrf(config(scored_positions=2, scored_candidates=4), 30)
     N = int(batch.is_target_BL.sum())
     drawn_NP, logits_NP = torch.randint(30, (N, 6)), torch.randn(N, 6)
-    drawn_NP[:, 0] = -1
     with torch.no_grad():
         x_BTD = model.embed(batch.items_BL, batch.strengths_BL)[:, :-1]
         _, memory = model.backbone.remember(x_BTD, interleave_times(batch.times_BL))
         found_NP = contextual_scores(model, drawn_NP, logits_NP, batch, memory)
     scored_NP = ~found_NP.isnan()
     assert scored_NP.any(1).sum() == batch.is_target_BL.sum(1).clamp(max=2).sum()
-    assert not scored_NP[:, 0].any()
     row = int(scored_NP.any(1).nonzero()[0])
-    best = logits_NP[row, 1:].topk(4).indices + 1
+    best = logits_NP[row].topk(4).indices
     assert set(scored_NP[row].nonzero()[:, 0].tolist()) == set(best.tolist())

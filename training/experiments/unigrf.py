@@ -9,7 +9,7 @@ from training.experiments.table import LEAVE_LAST_OUT, Budget, Fit, Published, R
 
 METRICS = ("ndcg@10", "ndcg@50", "hr@10", "hr@50", "mrr", "auc")
 _META = ("similarity=cosine", "loss=sampled", "num_negatives=128", "negatives=position")
-_NO_ENHANCER = ("hard_negatives=0", "favourites=off")
+_NO_ENHANCER = ("hard_negatives=0", "favourite_share=0")
 _NO_WEIGHTER = ("weighter=off",)
 
 
@@ -45,6 +45,8 @@ _UNIFIED = {
     "unigrf-hstu-no-enhancer": (_both("backbone=hstu", *_NO_ENHANCER),),
     "unigrf-hstu-no-weighter": (_both("backbone=hstu", *_NO_WEIGHTER),),
     "unigrf-hstu-no-both": (_both("backbone=hstu", *_NO_ENHANCER, *_NO_WEIGHTER),),
+    # What either task comes to alone, of the same line of tokens.
+    "hstu-interleaved": (_interleaved(), _ranks("hstu")),
     "hstu-ft-a": (_ranks("hstu", after=_interleaved()),),
     "hstu-ft-b": (_interleaved(after=_ranks("hstu")),),
 }

@@ -42,9 +42,9 @@ def validate(
         `validation`, the metric that decides: mean NDCG@10 over targets or AUC (larger is better),
         or mean loss in nats (smaller is better). Beside the first two `validation_error`, the
         standard error over people (none of one), and `validation_floor`, what the most popular
-        items are worth on the same targets, or a coin. Of a model that can rank `validation_auc`
-        and `validation_logloss`, too: that one task gets worse while the other decides must be
-        seen.
+        items are worth on the same targets, or a coin. Of a model that can rank `validation_auc`,
+        `validation_auc_error` and `validation_logloss`, too: that one task gets worse while the
+        other decides must be seen.
         Nothing without targets, no AUC without both kinds of feedback.
     """
     settings = fitting.settings
@@ -69,17 +69,15 @@ def validate(
         gain_T, floor_T, user_T = group.gather(np.stack([gain_T, floor_T, own.user]))
         found["validation"] = float(gain_T.mean())
         found["validation_floor"] = float(floor_T.mean())
-        found |= _error(gain_T - gain_T.mean(), user_T)
+        error = standard_error(gain_T - gain_T.mean(), user_T)
+        found |= {} if np.isnan(error) else {"validation_error": error}
     if ranks:
-        decides = asked.metric.board == FEEDBACK
-        found |= _feedback(prediction_T, own, fitting, group, decides=decides)
+        found |= _feedback(prediction_T, own, fitting, group)
+    if asked.metric.board == FEEDBACK and "validation_auc" in found:
+        found |= {"validation": found["validation_auc"], "validation_floor": COIN}
+        if "validation_auc_error" in found:
+            found["validation_error"] = found["validation_auc_error"]
     return found
-
-
-def _error(influence_T: np.ndarray, user_T: np.ndarray) -> dict[str, float]:
-    """The standard error as a point of a curve; none of a single person."""
-    error = standard_error(influence_T, user_T)
-    return {} if np.isnan(error) else {"validation_error": error}
 
 
 def standard_error(influence_T: np.ndarray, user_T: np.ndarray) -> float:
@@ -203,12 +201,7 @@ def _ndcg(items_Bk: np.ndarray, item_B1: np.ndarray) -> np.ndarray:
 
 
 def _feedback(
-    prediction_T: np.ndarray,
-    targets: Targets,
-    fitting: Fitting,
-    group: Processes,
-    *,
-    decides: bool,
+    prediction_T: np.ndarray, targets: Targets, fitting: Fitting, group: Processes
 ) -> dict[str, float]:
     """AUC and mean LogLoss of all processes' targets; no AUC without both kinds of feedback."""
     positive_T = targets.histories.strengths[targets.events] >= fitting.positive_strength
@@ -218,8 +211,6 @@ def _feedback(
     found = {"validation_logloss": float(log_loss(prediction_T, label_T).mean())}
     if label_T.any() and not label_T.all():
         found["validation_auc"] = auc(prediction_T, label_T)
-        if decides:
-            found["validation"] = found["validation_auc"]
-            found["validation_floor"] = COIN
-            found |= _error(auc_influences(prediction_T, label_T), user_T)
+        error = standard_error(auc_influences(prediction_T, label_T), user_T)
+        found |= {} if np.isnan(error) else {"validation_auc_error": error}
     return found

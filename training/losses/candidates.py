@@ -34,24 +34,3 @@ def candidate_logits(x_ND: Tensor, items_VD: Tensor, candidate_NR: Tensor) -> Te
         if len(items_VD) <= DENSE_PER_CANDIDATE * candidate_NR.shape[1]:
             return (x_ND @ items_VD.T).gather(1, candidate_NR)
         return torch.einsum("nd,nrd->nr", x_ND, F.embedding(candidate_NR, items_VD))
-
-
-def favourites_loss(negative_NR: Tensor, counts_NR: Tensor, is_favourite_NR: Tensor) -> Tensor:
-    r"""Mean loss of the favourites of each position, each as a right item of its own, nats, [N].
-
-    `mean_{f favourite} [ -s_f + log( exp(s_f) + sum_{r counted} exp(s_r) ) ]`; 0 without any.
-    How UniGRF lets a second positive into the softmax is not stated; this is one term more for each
-    (docs/mechanics.md, Enhancer).
-
-    Args:
-        negative_NR: logits of what was drawn.
-        counts_NR: which of them count as negatives, bool; no favourite does.
-        is_favourite_NR: which of them are favourites, bool.
-    Example:
-        >>> marks = torch.tensor([[True, False]])
-        >>> favourites_loss(torch.zeros(1, 2), ~marks, marks)
-        tensor([0.6931])
-    """
-    others_N1 = negative_NR.masked_fill(~counts_NR, -torch.inf).logsumexp(1, keepdim=True)
-    loss_NR = F.softplus(others_N1 - negative_NR).masked_fill(~is_favourite_NR, 0.0)
-    return loss_NR.sum(1) / is_favourite_NR.sum(1).clamp(min=1)

@@ -7,8 +7,6 @@ from training.settings.bounds import (
     AboveZero,
     AtLeastOne,
     AtLeastZero,
-    NotNegative,
-    Share,
     ShareBelowOne,
     Strength,
 )
@@ -52,48 +50,26 @@ class UnigrfConfig:
     """Similarities are divided by it."""
     num_negatives: AtLeastZero = 128
     """Items drawn for each position; 0: the full softmax over the catalogue."""
-    head_width: AtLeastZero = 0
-    """Hidden units of the ranking head; 0: the model's width."""
 
     hard_negatives: AtLeastZero = 5
     """m: how many of the negatives are hard-to-detect disliked items; 0: none are looked for."""
-    mining: Literal["in_step", "carried"] = "in_step"
-    """Hard negatives are found among `pool` items drawn in the same step, or among an epoch's
-    negatives and used in the next one."""
     pool: AtLeastZero = 256
-    """in_step: items drawn for each position, of which the negatives are chosen."""
-    relative_score: Literal["ratio", "difference", "amplified"] = "ratio"
-    """Of retrieval score r and ranking score p: r / p, r - p, or r exp(r - p)."""
-    retrieval_score: Literal["standardised", "tempered", "plain"] = "standardised"
-    """r is the sigmoid of the similarity less its mean over the drawn, in standard deviations; of
-    the similarity over the temperature; or of the similarity."""
-    scorer: Literal["item", "contextual"] = "item"
-    """Whose ranking score: the head on the item's own vector, as the paper writes it, which knows
-    no user; or the model's, with the candidate as the row's next item."""
+    """Items drawn for each position, of which the negatives are chosen."""
     scored_candidates: AtLeastOne = 16
-    """contextual: the so many best by retrieval are scored."""
-    contextual_positions: AtLeastOne = 4
-    """contextual: positions of each row and step where candidates are scored."""
-    favourites: Literal["off", "removed", "positive"] = "removed"
-    """Drawn items above the threshold are no negatives; `positive`: nor is that all, each is a
-    right item, too."""
-    favourite_threshold: Share = 0.9
-    """alpha: ranking score from which a drawn item is a potential favourite."""
-    favourite_weight: NotNegative = 1.0
-    """positive: weight of the mean loss of a position's favourites."""
+    """Of them ranking scores the so many best by retrieval, each as the row's next item."""
+    scored_positions: AtLeastOne = 4
+    """Positions of each row and step where that is done."""
+    favourite_share: ShareBelowOne = 0.1
+    """Of a batch's scored items the so many that ranking likes best are potential favourites, and
+    no negatives (alpha is a quantile of the scores); 0: there are none."""
 
-    weighter: Literal["epoch", "ema", "off"] = "epoch"
-    """Which losses' ratio weighs the tasks: of the last two epochs, of a short and a long running
-    mean over steps, or none."""
+    weighter: Literal["epoch", "off"] = "epoch"
+    """Whether the ratio of the last two epochs' losses weighs the tasks."""
     weighter_temperature: AboveZero = 0.1
     """T: smaller makes the slower task weigh more."""
-    retrieval_scale: NotNegative = 2.0
-    """lambda_a; with both scales 2 a weighter begins with the sum of the losses. 0: as 2."""
-    ranking_scale: NotNegative = 2.0
-    """lambda_b; 0: such that both weighted losses are equal in the first step, some ten times as
-    much: ranking then learns its training data by heart before retrieval has learnt anything."""
-    ema_steps: AtLeastOne = 100
-    """ema: steps of the short running mean; the long one has five times as many."""
+    ranking_scale: AboveZero = 1.0
+    """lambda_b / lambda_a: how often a nat of ranking counts against one of retrieval while both
+    tasks learn equally fast."""
 
     def __post_init__(self) -> None:
         problems = [problem for problem, is_there in self._problems().items() if is_there]
@@ -113,10 +89,10 @@ class UnigrfConfig:
                 looks and not 0 <= hard <= negatives
             ),
             f"pool is {self.pool}, expected num_negatives = {negatives} or more": (
-                looks and self.mining == "in_step" and self.pool < negatives
+                looks and self.pool < negatives
             ),
             f"scored_candidates is {self.scored_candidates}, expected hard_negatives = {hard} or"
-            " more": looks and self.scorer == "contextual" and self.scored_candidates < hard,
+            " more": looks and self.scored_candidates < hard,
         }
 
     @property
@@ -140,7 +116,7 @@ class UnigrfConfig:
     @property
     def uses_enhancer(self) -> bool:
         """Whether the ranking head chooses among the negatives; it needs both, and a choice."""
-        chooses = self.hard_negatives != 0 or self.favourites != "off"
+        chooses = self.hard_negatives != 0 or self.favourite_share != 0
         return self.tasks == "both" and self.num_negatives > 0 and chooses
 
     @property

@@ -21,8 +21,6 @@ LATER = 2.0
 MANY_LATER = 0.05
 """Share of hard negatives wanted later below which nothing is said, however rare random ones are:
 what ranks high and is no target yet is hard, and wanted more often than what was drawn blindly."""
-FAVOURITES = 0.2
-"""Share of drawn items taken for favourites: retrieval is taught by its own opinion."""
 
 Curves = Sequence[Mapping[str, float]]
 
@@ -35,7 +33,6 @@ def alarms(curves: Curves) -> list[str]:
         _oscillates(curves),
         _repeats(curves),
         _wanted_later(curves),
-        _favourites_grow(curves),
     ]
     return [sentence for sentence in found if sentence]
 
@@ -98,14 +95,4 @@ def _wanted_later(curves: Curves) -> str:
     return (
         f"{hard:.1%} of hard negatives are items of the same history later on, {random:.1%} of"
         " random ones are: what is wanted is pushed away; lower hard_negatives"
-    )
-
-
-def _favourites_grow(curves: Curves) -> str:
-    share = curves[-1].get("favourites_share", 0.0) if curves else 0.0
-    if share <= FAVOURITES:
-        return ""
-    return (
-        f"{share:.0%} of drawn items pass for favourites: the threshold holds nobody back; raise"
-        " favourite_threshold"
     )

@@ -1,9 +1,10 @@
-"""The enhancer's other scorer: what ranking says of drawn items as the next item of their row.
+"""The enhancer's scorer: what ranking says of drawn items as the next item of their row.
 
-The paper puts the item's own vector into the ranking head, which knows of no user and was taught on
-what the backbone makes of whole histories. Here a drawn item is read after the row's events, and
-scored as at serving. That costs a token for each, so only some positions of a row are scored in a
-step, and there only the best items by retrieval.
+The paper puts the item's own vector into the ranking head, which knows of no user then: the same
+items are everybody's favourites, are pushed down nowhere, and top all lists (docs/lab-notes.md).
+Here a drawn item is read after the row's events, and scored as at serving. That costs a token for
+each, so only some positions of a row are scored in a step, and there only the best items by
+retrieval; elsewhere every item is a negative like others.
 
 B rows, L events, N targets, P items drawn for each, S positions scored of each row, q items scored.
 """
@@ -22,7 +23,7 @@ def contextual_scores(
 
     Args:
         model: what is trained; nothing of this gets a gradient.
-        drawn_NP: item numbers; -1 for none.
+        drawn_NP: item numbers.
         logits_NP: retrieval's logits of them.
         batch: the rows.
         memory: the backbone's, of the rows.
@@ -34,10 +35,9 @@ def contextual_scores(
     number_BL = torch.full_like(batch.items_BL, -1)
     number_BL[marks_BL] = torch.arange(len(drawn_NP), device=drawn_NP.device)
     priority_BL = torch.rand(marks_BL.shape, device=drawn_NP.device).masked_fill(~marks_BL, -1.0)
-    count = min(config.contextual_positions, marks_BL.shape[1])
+    count = min(config.scored_positions, marks_BL.shape[1])
     place_BS = priority_BL.topk(count, 1).indices
-    best = logits_NP.masked_fill(drawn_NP < 0, -torch.inf)
-    column_Nq = best.topk(min(config.scored_candidates, drawn_NP.shape[1]), 1).indices
+    column_Nq = logits_NP.topk(min(config.scored_candidates, drawn_NP.shape[1]), 1).indices
     for place_B in place_BS.T:
         number_B = number_BL.gather(1, place_B[:, None])[:, 0]
         column_Bq = column_Nq[number_B.clamp(min=0)]
@@ -49,4 +49,4 @@ def contextual_scores(
         score_Bq = model.ranking_logits(output_BqD).sigmoid()
         own = number_B >= 0
         score_NP[number_B[own, None], column_Bq[own]] = score_Bq[own].to(score_NP.dtype)
-    return score_NP.masked_fill(drawn_NP < 0, torch.nan)
+    return score_NP

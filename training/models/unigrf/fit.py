@@ -4,14 +4,29 @@ from dataclasses import replace
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from training.data.splits import NO_DATA, Data, Split
 from training.data.vocabulary import Vocabulary
+from training.fit.distributed import Processes
 from training.fit.fitting import FitReport, Fitting
-from training.fit.loop import fit_model
+from training.fit.loop import fit_objective
+from training.fit.objective import NextItems
 from training.models.unigrf.alarms import alarms
 from training.models.unigrf.model import Unigrf
 from training.settings.unigrf import UnigrfConfig
+
+
+class _BothTasks(NextItems):
+    """The next item and its feedback; the latter rests once it is no longer learnt."""
+
+    def validate(self, model: nn.Module, fitting: Fitting, group: Processes) -> dict[str, float]:
+        """What `training.fit.validation` measures; the model takes note of its AUC."""
+        found: dict[str, float] = super().validate(model, fitting, group)
+        if model.rest is not None and "validation_auc_error" in found:
+            auc, error = found["validation_auc"], found["validation_auc_error"]
+            model.rest.note(auc, error, fitting.settings.patience_epochs)
+        return found
 
 
 def fit(
@@ -55,6 +70,8 @@ def fit(
     model.base_rate.fill_(share)
     if model.enhancer is not None:
         model.enhancer.prepare(split.train.num_events)
-    report = fit_model(model, split, fitting)
+    if model.weighter is not None:
+        model.weighter.prepare(settings.warmup_steps)
+    report = fit_objective(model, _BothTasks(split, settings, model.positions_per_event), fitting)
     facts = {"positive_share": share, "alarms": [*report.facts["alarms"], *alarms(report.epochs)]}
     return model, replace(report, facts={**report.facts, **facts})

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from training.backbones import make_backbone
 from training.data.batches import PAD, Batch
-from training.losses.candidates import candidate_logits, favourites_loss, unit
+from training.losses.candidates import candidate_logits, unit
 from training.losses.next_item import chunked_softmax_loss, position_softmax_loss
 from training.models.interface import Queries, TopK
 from training.models.unigrf import answers
@@ -39,6 +39,7 @@ from training.models.unigrf.interleave import (
     ranking_places,
     retrieval_places,
 )
+from training.models.unigrf.rest import Rest
 from training.models.unigrf.weighter import Weighter
 from training.settings.spec import Question
 from training.settings.unigrf import UnigrfConfig
@@ -81,12 +82,12 @@ class Unigrf(nn.Module):
         nn.init.normal_(self.feedback.weight, std=0.02)
         self.head = None
         if config.ranks:
-            hidden = config.head_width or width
-            self.head = nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, 1))
+            self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
         # What is said of an item that the model has never heard of: the share of positive feedback.
         self.register_buffer("base_rate", torch.tensor(0.5))
         self.enhancer = Enhancer(config) if config.uses_enhancer else None
         self.weighter = Weighter(config) if config.tasks == "both" else None
+        self.rest = Rest() if config.tasks == "both" else None
         self.index = answers.KeptIndex()
 
     @property
@@ -156,18 +157,20 @@ class Unigrf(nn.Module):
             wanted = replace(batch, is_target_BL=wanted_BL)
             losses.append(self._retrieval_loss(output_ND, wanted, memory))
         if self.config.ranks:
-            logit_N = self.ranking_logits(ranking_places(x_BTD)[marks_BL])
+            read_ND = ranking_places(x_BTD)[marks_BL]
+            rests = self.rest is not None and self.rest.has_begun
+            logit_N = self.ranking_logits(read_ND.detach() if rests else read_ND)
             label_N = (batch.strengths_BL[marks_BL] >= self.config.positive_strength).float()
             losses.append(F.binary_cross_entropy_with_logits(logit_N, label_N, reduction="sum"))
         if self.weighter is None or not self.training:
             return torch.stack(losses).sum()
         losses_2 = torch.stack(losses)
-        weights_2 = self.weighter.weights(losses_2, marks_BL.sum(), batch.num_targets)
+        weights_2 = self.weighter.weights(losses_2, marks_BL.sum())
         return (weights_2 * losses_2).sum()
 
     def _encode(self, x_BTD: Tensor, times_BT: Tensor) -> tuple[Tensor, object]:
         """The backbone's vectors, and its memory where the enhancer reads on from there."""
-        if self.enhancer is not None and self.training and self.config.scorer == "contextual":
+        if self.enhancer is not None and self.training:
             output_BTD, memory = self.backbone.remember(x_BTD, times_BT)
             return output_BTD, memory
         return self.backbone(x_BTD, times_BT), None
@@ -200,10 +203,11 @@ class Unigrf(nn.Module):
         marks_BL, config = batch.is_target_BL, self.config
         target_N, event_N = batch.items_BL[marks_BL], batch.events_BL
         event_N = None if event_N is None else event_N[marks_BL]
-        drawn_NP = enhancer.draw(self.num_items, event_N, len(target_N), query_ND.device)
+        shape = (len(target_N), config.pool)
+        drawn_NP = torch.randint(self.num_items, shape, device=query_ND.device)
         with torch.no_grad():
-            logits_NP = _in_chunks(query_ND, items_VD, drawn_NP.clamp(min=0))
-            ranking_NP = self._ranking_of_drawn(drawn_NP, logits_NP, batch, memory)
+            logits_NP = _in_chunks(query_ND, items_VD, drawn_NP)
+            ranking_NP = contextual_scores(self, drawn_NP, logits_NP, batch, memory)
             chosen = choose(config, drawn_NP, target_N, logits_NP, ranking_NP)
             later_NL = F.pad(batch.items_BL, (0, LATER), value=PAD).unfold(1, LATER, 1)[:, 1:]
             scored_N = ~ranking_NP.isnan().all(1)
@@ -211,45 +215,32 @@ class Unigrf(nn.Module):
         # What doesn't count is put as the right item, which is never its own negative.
         negative_NR = drawn_NP.gather(1, chosen.negative_NR)
         negative_NR = negative_NR.where(chosen.counts_NR, target_N[:, None])
-        loss = position_softmax_loss(query_ND, items_VD, target_N, negative_NR)
-        if config.favourites == "positive":
-            logits_NP = candidate_logits(query_ND, items_VD, drawn_NP.clamp(min=0))
-            favourite_NP = chosen.favourite_NP & ~chosen.counts_NP
-            extra_N = favourites_loss(logits_NP, chosen.counts_NP, favourite_NP)
-            loss = loss + config.favourite_weight * extra_N.sum()
-        return loss
-
-    def _ranking_of_drawn(
-        self, drawn_NP: Tensor, logits_NP: Tensor, batch: Batch, memory: object
-    ) -> Tensor:
-        """Ranking scores of what was drawn; NaN where there is none."""
-        if self.config.scorer == "item":
-            score_V = self.ranking_logits(self.items_VD).sigmoid()
-            return score_V[drawn_NP.clamp(min=0)]
-        return contextual_scores(self, drawn_NP, logits_NP, batch, memory)
+        return position_softmax_loss(query_ND, items_VD, target_N, negative_NR)
 
     def training_state(self) -> dict[str, Tensor]:
         """What later steps depend on beside the weights."""
-        parts = {"weighter": self.weighter, "enhancer": self.enhancer}
         return {
             f"{owner}.{name}": value
-            for owner, part in parts.items()
-            if part is not None
+            for owner, part in self._remembering().items()
             for name, value in part.state().items()
         }
 
     def restore_training(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what `training_state` gave."""
-        parts = {"weighter": self.weighter, "enhancer": self.enhancer}
-        for owner, part in parts.items():
-            if part is not None:
-                own = {k.partition(".")[2]: v for k, v in state.items() if k.startswith(owner)}
-                part.restore(own)
+        for owner, part in self._remembering().items():
+            own = {k.partition(".")[2]: v for k, v in state.items() if k.startswith(owner)}
+            part.restore(own)
+
+    def _remembering(self) -> dict[str, Weighter | Enhancer | Rest]:
+        parts = {"weighter": self.weighter, "enhancer": self.enhancer, "rest": self.rest}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def end_epoch(self, total: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
         """Close an epoch of training: points of its curves."""
-        found = self.weighter.end_epoch(total) if self.weighter is not None else {}
-        return found | (self.enhancer.end_epoch(total) if self.enhancer is not None else {})
+        found: dict[str, float] = {}
+        for part in self._remembering().values():
+            found |= part.end_epoch(total)
+        return found
 
     def train(self, mode: bool = True) -> "Unigrf":
         """As every module's; what is trained on makes what was searched in old."""
