@@ -35,7 +35,7 @@ def request(name, preset, tmp_path):
 
 def fits_of(table):
     """All fits, those that others begin with included."""
-    fits = list(chain.from_iterable(row.fits for row in table.rows))
+    fits = list(table.fits)
     return fits + [fit.after for fit in fits if fit.after is not None]
 
 

@@ -1,4 +1,8 @@
-"""Every family on one dataset: each person's last event, over the full catalogue."""
+"""Every family on one dataset, over the full catalogue: each person's last event.
+
+`--set evaluation.protocol=rolling` asks for the last days instead, where a log has real times:
+`sidereal reproduce baselines --preset kuairand --day 2022-05-04 --set evaluation.protocol=rolling`.
+"""
 
 from itertools import combinations
 
@@ -11,7 +15,7 @@ BLEND = f"{BLENDED[0]} + {BLENDED[1]}"
 
 TABLE = Table(
     name="baselines",
-    says="every family on one dataset: the last event of each person, full catalogue",
+    says="every family on one dataset, full catalogue; each person's last event, if not --set else",
     rows=(
         *(Row(name=family, fits=(Fit(of=family),)) for family in FAMILIES),
         Row(name=BLEND, fits=(Fit(of="blend", parts=tuple(Fit(of=each) for each in BLENDED)),)),

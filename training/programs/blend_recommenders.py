@@ -8,9 +8,11 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from feature_store.steps import producer_of
 from training.models import MODELS, blend
+from training.models.weights import Kept
 from training.programs.errors import ProgramError
 from training.programs.fit_digest import OF_VALIDATION, fit_digest
 from training.programs.fits import blend_models
@@ -54,7 +56,8 @@ def run(task: Task) -> Facts:
         return {**document, "status": "unchanged", "digest": kept.digest, "message": "is there"}
     started = time.perf_counter()
     bundles = [task.registry.fetch(each) for each in candidates]
-    models = [BundlePredictor.of(each, device=task.device).model for each in bundles]
+    predictors = [BundlePredictor.of(each, device=task.device) for each in bundles]
+    models = [cast(Kept, each.model) for each in predictors]
     model, document = blend_models(task, models, training_data, training)
     with task.registry.run(
         day=day, step=task.step, family=blend.FAMILY.name, inputs_digest=digest

@@ -85,7 +85,7 @@ class Blend(nn.Module):
     def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
         """Rows that both have room for."""
         width = max(k, CANDIDATES)
-        return min(part.rows_at_once(queries, width, num_candidates) for part in self.parts)
+        return min(int(part.rows_at_once(queries, width, num_candidates)) for part in self.parts)
 
     def read(self, queries: Queries) -> tuple[State, ...]:
         """What each part makes of the histories."""
