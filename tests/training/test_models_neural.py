@@ -121,7 +121,7 @@ SMALL = {
 )
 @pytest.mark.parametrize("world", [worlds.chain(), worlds.echo()], ids=["chain", "echo"])
 def test_training_finds_how_the_world_was_made(family, backbone, world):
-    epochs = {"sasrec": 20, "tiger": 10}[family]
+    epochs = {"sasrec": 20, "tiger": 40}[family]
     rate = 5e-3 if (family, backbone) == ("tiger", "hstu") else 1e-2
     how = {"max_epochs": epochs, "learning_rate": rate, "backbone": backbone, "dropout": 0.0}
     model, report = fit(family, world, **SMALL[family], **how)
