@@ -147,7 +147,7 @@ class SlateSuite(RecommenderSuite):
     def test_what_is_loaded_into_a_model_stays_in_it(self, world):
         before_VQ = world.vocabulary.codes_VQ.copy()
         model = self.build(world)
-        model.load_state_dict({**model.state_dict(), "codes_VQ": model.codes_VQ - 1})
+        model.load_state_dict({**model.state_dict(), "items.codes_VQ": model.codes_VQ - 1})
         np.testing.assert_array_equal(world.vocabulary.codes_VQ, before_VQ)
 
     def test_one_batch_can_be_learnt_by_heart(self, world, batch):

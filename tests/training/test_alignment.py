@@ -169,7 +169,7 @@ def test_an_alignment_that_was_cut_off_goes_on_to_the_same_weights(
         assert (resumed.state_dict()[name] == value).all(), name
     # Of other weights the checkpoint is none.
     other = copy.deepcopy(pretrained)
-    other.start_D.data.add_(1.0)
+    other.reader.start_D.data.add_(1.0)
     _, report = aligned(
         pretrained, world, pairs, loop=loop, model=other, method="dpo",
         how={"checkpoints": tmp_path},

@@ -121,7 +121,7 @@ SMALL = {
 )
 @pytest.mark.parametrize("world", [worlds.chain(), worlds.echo()], ids=["chain", "echo"])
 def test_training_finds_how_the_world_was_made(family, backbone, world):
-    epochs = {"sasrec": 20, "tiger": 10}[family]
+    epochs = {"sasrec": 20, "tiger": 40}[family]
     rate = 5e-3 if (family, backbone) == ("tiger", "hstu") else 1e-2
     how = {"max_epochs": epochs, "learning_rate": rate, "backbone": backbone, "dropout": 0.0}
     model, report = fit(family, world, **SMALL[family], **how)
@@ -197,7 +197,7 @@ def test_a_choice_that_is_not_offered_is_refused(family, setting, found):
 def slow_scores(model, items, strengths, times):
     """Of every item log p(codes) + η log p(item) by a pass of its own, one code after another."""
     with torch.no_grad():
-        row = (torch.tensor([values]) for values in (items, strengths, times))
+        row = (torch.tensor([values], dtype=torch.int64) for values in (items, strengths, times))
         y_D = model.reader(model.items, *row)[0, -1]
         cosines_V = torch.nn.functional.cosine_similarity(model.head.expected(y_D), model.items())
         by_item_V = (cosines_V / model.config.temperature).log_softmax(0)

@@ -36,8 +36,8 @@ def begin_with(model: nn.Module, path: Path) -> None:
 
 def _fits(name: str, value: Tensor, found: Tensor) -> bool:
     if name.endswith("_VD"):
-        return value.shape[1:] == found.shape[1:] and len(value) >= len(found)
-    return value.shape == found.shape
+        return list(value.shape[1:]) == list(found.shape[1:]) and len(value) >= len(found)
+    return list(value.shape) == list(found.shape)
 
 
 def bytes_of(path: Path | None) -> Iterator[np.ndarray]:

@@ -9,6 +9,8 @@ B rows, L events, W slates of a row or beams, M places, Q levels, K codes of a l
 targets, l codes so far, k places asked for.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,15 +37,13 @@ class FlatSlate(SlateModel):
         content_VE: Tensor,
         level_sizes: tuple[int, ...],
     ) -> None:
-        super().__init__(
-            config,
-            codes_VQ,
-            content_VE,
-            level_sizes,
-            num_layers=config.num_layers,
-            more_positions=config.longest_slate * len(level_sizes),
-        )
+        super().__init__(config, codes_VQ, content_VE, level_sizes)
         self.heads = nn.ModuleList(nn.Linear(config.width, K, bias=False) for K in level_sizes)
+
+    @staticmethod
+    def depth_and_room(config: Any, num_levels: int) -> tuple[int, int]:
+        """Blocks of the backbone, and the positions of the longest slate."""
+        return config.num_layers, config.longest_slate * num_levels
 
     def slate_log_probs(self, batch: SlateBatch, slate_BWM: Tensor) -> Tensor:
         """Log-probability of every code of W slates for each context, nats, [B, W, M, Q]."""

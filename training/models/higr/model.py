@@ -47,14 +47,7 @@ class Higr(SlateModel):
         content_VE: Tensor,
         level_sizes: tuple[int, ...],
     ) -> None:
-        super().__init__(
-            config,
-            codes_VQ,
-            content_VE,
-            level_sizes,
-            num_layers=config.planner_layers,
-            more_positions=config.longest_slate,
-        )
+        super().__init__(config, codes_VQ, content_VE, level_sizes)
         width = config.width
         count = config.num_generators if config.generators == "separate" else 1
         self.generators = nn.ModuleList(ItemGenerator(config, level_sizes) for _ in range(count))
@@ -64,6 +57,11 @@ class Higr(SlateModel):
             # Shut at first: the reader hears of the generators by the planner, as of everything.
             self.context_gate = nn.Parameter(torch.zeros(()))
         self.to_planner = nn.Linear(width, width) if config.planner_feedback == "latent" else None
+
+    @staticmethod
+    def depth_and_room(config: Any, num_levels: int) -> tuple[int, int]:
+        """Blocks of the backbone, and the positions of the longest slate."""
+        return config.planner_layers, config.longest_slate
 
     def slate_log_probs(self, batch: SlateBatch, slate_BWM: Tensor) -> Tensor:
         """Log-probability of every code of W slates for each context, nats, [B, W, M, Q]."""

@@ -68,19 +68,18 @@ class SlateModel(CodedModel):
     positions_per_event = 1
 
     def __init__(
-        self,
-        config: Any,
-        codes_VQ: Tensor,
-        content_VE: Tensor,
-        level_sizes: tuple[int, ...],
-        *,
-        num_layers: int,
-        more_positions: int,
+        self, config: Any, codes_VQ: Tensor, content_VE: Tensor, level_sizes: tuple[int, ...]
     ) -> None:
         super().__init__(config, codes_VQ, content_VE, level_sizes)
+        num_layers, more_positions = self.depth_and_room(config, len(level_sizes))
         self.reader = Reader(config, num_layers=num_layers, more_positions=more_positions)
         self.slate_D = nn.Parameter(torch.randn(config.width) * STANDARD_DEVIATION)
         self.dropout = nn.Dropout(config.dropout)
+
+    @staticmethod
+    def depth_and_room(config: Any, num_levels: int) -> tuple[int, int]:
+        """Blocks of the backbone, and the positions of the longest slate."""
+        raise NotImplementedError
 
     @property
     def backbone(self) -> nn.Module:

@@ -66,12 +66,12 @@ class Tiger(CodedModel):
     ) -> None:
         super().__init__(config, codes_VQ, content_VE, level_sizes)
         self.reader = Reader(config)
-        self.decoder = CodeDecoder(level_sizes, config.width)
-        self.head = CatalogueHead(
-            config.width,
-            temperature=config.temperature,
-            num_negatives=config.num_negatives,
-        )
+        self.decoder = CodeDecoder(level_sizes, config.width) if config.learns != "items" else None
+        self.head = None
+        if config.learns != "codes":
+            self.head = CatalogueHead(
+                config.width, temperature=config.temperature, num_negatives=config.num_negatives
+            )
         self._prefixes: tuple[Prefixes, ...] = ()
 
     @property
@@ -86,10 +86,10 @@ class Tiger(CodedModel):
         )
         y_ND, target_N = y_BLD[batch.is_target_BL], batch.items_BL[batch.is_target_BL]
         losses = []
-        if self.config.learns != "items":
+        if self.decoder is not None:
             codes_NQ = self.items.codes(target_N)
             losses.append(-self.decoder.log_probs(y_ND, codes_NQ, self.items).sum())
-        if self.config.learns != "codes":
+        if self.head is not None:
             losses.append(self.head.loss(y_ND, self.items, target_N))
         return torch.stack(losses).sum()
 
@@ -131,14 +131,15 @@ class Tiger(CodedModel):
         trie = self._listed.of(self.trie, queries.unlisted)
         if trie is None:
             return TopK.of_none(len(queries), k)
-        by_item_BV = None if self.config.answer == "codes" else self._log_probs_of_items(y_BD)
-        if self.config.answer == "items":
+        by_item_BV = self._log_probs_of_items(y_BD) if self.config.answer != "codes" else None
+        if self.decoder is None or self.config.answer == "items":
+            assert by_item_BV is not None  # the config has one of the two
             return best_items(by_item_BV, queries, k)
         if self._is_exact:
             scores_BV = log_probs_of_all(self.decoder, self.items, y_BD, self.prefixes)
-            return best_items(
-                scores_BV if by_item_BV is None else scores_BV + by_item_BV, queries, k
-            )
+            if by_item_BV is not None:
+                scores_BV = scores_BV + by_item_BV
+            return best_items(scores_BV, queries, k)
         return by_candidates(
             self.decoder,
             self.items,
@@ -167,6 +168,7 @@ class Tiger(CodedModel):
 
     def _log_probs_of_items(self, y_BD: Tensor) -> Tensor:
         """η log P(v | y), [B, V]; -inf for an item without codes."""
+        assert self.head is not None  # who is asked by items has learnt them
         logits_BV = self.head.query(y_BD) @ directions(self.items()).T
         log_probs_BV = logits_BV.float().log_softmax(-1) * self.config.item_weight
         return log_probs_BV.masked_fill(self.codes_VQ[:, 0] < 0, -torch.inf)
