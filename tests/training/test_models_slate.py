@@ -196,7 +196,8 @@ def test_a_fit_that_was_cut_off_goes_on_to_the_same_weights(tmp_path):
 def test_a_catalogue_of_three_items_under_large_codebooks_can_be_learnt(feedback):
     world = worlds.continued(num_users=20, num_items=3, slate_size=2, length=4)
     codes_VQ = np.array([[0, 63], [0, 1], [63, 0]], dtype=np.int32)
-    world = worlds.replace(world, vocabulary=Vocabulary(3, codes_VQ, "world", np.eye(3, dtype=np.float32)))
+    vocabulary = Vocabulary(3, codes_VQ, "world", np.eye(3, dtype=np.float32))
+    world = worlds.replace(world, vocabulary=vocabulary)
     model, report = fit("higr", world, max_epochs=1, planner_feedback=feedback)
     assert report.facts["level_sizes"] == [64, 64]
     slates_SM = recommended_slates(model, world.slates.test, 5, max_history=9, exclude_seen=False)
