@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.constrained_beam_step import uneven_codes
+from benchmarks.constrained_beam_step import CONTENT, uneven_codes
 from benchmarks.sasrec_epoch import read_movielens
 from benchmarks.slate_epoch import CODES, LEVELS, sessions
 from feature_store.preset import load
@@ -92,7 +92,8 @@ def grown(family: str, slates: Slates, loop: LoopSettings, before: int, after: i
     model_class, config = MODELS[family]
     codes_VQ = uneven_codes(int(slates.histories.items.max()) + 1)[:, :LEVELS] % CODES
     torch.manual_seed(0)
-    model = model_class(config, torch.from_numpy(codes_VQ).int(), (CODES,) * LEVELS).train()
+    codes, content = torch.from_numpy(codes_VQ).int(), torch.randn(len(codes_VQ), CONTENT)
+    model = model_class(config, codes, content, (CODES,) * LEVELS).train()
     optimizer = make_optimizer(model, loop)
     batches = _endless(slates)
     for step in range(before):

@@ -51,7 +51,7 @@ class Tokenizer(Section):
     """Most passes of k-means."""
     seed: int = 0
     """Of what is drawn."""
-    collisions: Literal["suffix", "reassign", "bucket"] = "suffix"
+    collisions: Literal["suffix", "reassign", "bucket"] = "reassign"
     """Items with equal codes: a resolving level is added, the last code moves to the next
     nearest free one, or they stay together."""
     settings: TokenizerSettings = Field(default_factory=dict)
