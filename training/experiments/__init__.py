@@ -1,12 +1,13 @@
 """Experiments whose tables this repository quotes; a new one is one file and a line."""
 
-from training.experiments import baselines, higr, higr_tokenizers, unigrf
+from training.experiments import baselines, higr, higr_tokenizers, semantic_ids, unigrf
 from training.experiments.table import Table
 
 EXPERIMENTS: dict[str, Table] = {
     table.name: table
     for table in (
         baselines.TABLE,
+        semantic_ids.TABLE,
         unigrf.TABLE,
         higr.DECODER,
         higr.ALIGNMENT,
