@@ -226,6 +226,23 @@ def test_an_alignment_begins_with_the_fit_that_it_is_compared_with(request_of, s
     assert len(list(request.cells.glob("higr-0-*"))) == 2
 
 
+def test_a_row_whose_settings_make_another_tokenizer_reads_its_semantic_ids(request_of):
+    request = request_of()
+    tables, base = CellTables(request), ("tokenizer.vectors=text", "tokenizer.codebook_size=8")
+    given = []
+    for more, seed in (((), 0), ((), 1), (("tokenizer.collisions=reassign",), 0)):
+        fit = Fit(of="tiger", changes=(*base, *more))
+        task = request.task(request.config_of(fit, seed))
+        given.append(tables.training_data(task, fit))
+    same, again, other = given
+    assert same is again
+    assert same.generation and same.generation != other.generation
+    assert same.vocabulary.codes_VQ.shape[1] == other.vocabulary.codes_VQ.shape[1] + 1
+    assert same.vocabulary.require_vectors().any(1).all()
+    assert len(list(request.cells.glob("tokenizer-*"))) == 2
+    assert {"item_embeddings", "user_sequences"} <= set(same.inputs)
+
+
 def test_rows_are_chosen_in_the_order_of_the_table():
     assert [row.name for row in TABLE.chosen(("popularity", "knn"))] == ["knn", "popularity"]
     assert TABLE.chosen(()) == TABLE.rows

@@ -104,6 +104,20 @@ def test_semantic_ids_are_told_from_the_step_that_gave_them():
     assert tokenizer({}) is None
 
 
+def test_what_each_choice_of_vectors_is_worth_is_shown_with_the_border():
+    found = {"pairs_met": 1200, "met": 0.84, "pairs_unseen": 12}
+    border = {"protocol": "rolling", "trained_until": "1998-03-11", "events": 81114}
+    read = {"read": "both", "border": border, "items_taken_to": 1625}
+    worth = {"text": {**found, "met": 0.66}, "both": {**found, "unseen": 0.77}}
+    steps = {"train_tokenizer": {"quality": QUALITY, "vectors": {**read, "worth": worth}}}
+    *_, told, table = tokenizer(steps).blocks
+    assert "before 1998-03-11: 81,114 events of 1,625 items" in told.note
+    assert [row.cells for row in table.rows] == [
+        ["text", "0.6600", "–", "1,200", "12"],
+        ["both (read)", "0.8400", "0.7700", "1,200", "12"],
+    ]
+
+
 def epoch(number, **more):
     return {"epoch": number, "loss": 9.0, "validation": 0.1, "seconds": 1.0, **more}
 
