@@ -176,6 +176,9 @@ def test_a_blend_is_kept_evaluated_promoted_and_served(task):
     (items,), (scores,) = predictor.next_ids([["item-0", "item-4"]], 3, exclude_seen=True)
     assert len(items) == len(scores) == 3
     assert all(int(item.partition("-")[2]) % NUM_KINDS == 0 for item in items)
+    evaluation = task.config.evaluation.model_copy(update={"exclude_seen": False})
+    other = task.config.model_copy(update={"evaluation": evaluation})
+    assert run(replace(task, config=other), blend_recommenders)["status"] == "done"
 
 
 def test_a_part_that_was_not_trained_is_named_with_the_step_that_trains_it(task):

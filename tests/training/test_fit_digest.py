@@ -99,7 +99,7 @@ MEASURES_AGAIN = {
 }
 """How candidates are measured; nothing is fitted for it."""
 
-WHO_IS_FITTED = ("models.challenger", "models.baselines")
+WHO_IS_FITTED = ("models.challenger", "models.baselines", "models.blend")
 """Which families there are; each is fitted, or is there."""
 
 CHANGES_NEITHER = {
