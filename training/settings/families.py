@@ -36,7 +36,7 @@ class TigerConfig:
     """To say an item's codes, the item by its vector, or both with one reader."""
     answer: Literal["both", "codes", "items"] = "both"
     """By which of them a list is ordered; it must have been learnt."""
-    item_weight: NotNegative = 2.0
+    item_weight: NotNegative = 4.0
     """Of the item's log-probability, where that of its codes counts once."""
     temperature: AboveZero = 0.05
     """Of cosines."""
