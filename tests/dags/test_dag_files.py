@@ -99,7 +99,7 @@ def test_every_table_is_emitted_by_the_task_that_writes_it(dags):
             "semantic_ids_weekly",
             {"item_embeddings", "collaborative_vectors", "item_cooccurrence"},
         ),
-        ("recommender_daily", {"user_sequences", "preference_pairs", "semantic_ids"}),
+        ("recommender_daily", {"preference_pairs", "semantic_ids"}),
     ],
 )
 def test_a_dag_is_started_by_the_tables_it_reads(dags, dag_id, waits_for):
