@@ -55,12 +55,10 @@ def _column_rules(column: Column) -> Iterator[RowRule]:
     if not column.nullable:
         yield _rule(column, "is_present", f"{name} is never null.", f"{name} IS NOT NULL")
     if _holds_many(column):
-        yield _rule(
-            column,
-            "has_no_null_inside",
-            f"No element of {name} is null.",
-            _no_null_inside(column),
-        )
+        inside = _no_null_inside(column)
+        if column.nullable:  # a list that isn't there has no element
+            inside = f"{name} IS NULL OR {inside}"
+        yield _rule(column, "has_no_null_inside", f"No element of {name} is null.", inside)
     if column.scalar in _FLOATS:
         low, high = _lowest_highest(column)
         # NaN is the largest value there is, to Spark and to DuckDB, so it isn't below infinity.

@@ -335,7 +335,7 @@ DIRTY = {
             "embedding_has_unit_norm": 1,
             "embedding_has_one_width": None,
             "newest_event_is_within_the_run": 1,
-            "items_are_known": 1,
+            "items_are_known": 5,
             "num_users_is_in_range": 1,
             "key_is_unique": 1,
         },
