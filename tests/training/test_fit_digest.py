@@ -69,6 +69,7 @@ ANOTHER_GENERATION = {
     "tokenizer.iterations": 9,
     "tokenizer.seed": 1,
     "tokenizer.collisions": "bucket",
+    "tokenizer.vectors": "text",
     "tokenizer.settings": {"rq_vae": {"epochs": 1}},
 }
 """Whose semantic IDs are others: what reads them is fitted again, and nothing else."""

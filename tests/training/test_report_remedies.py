@@ -46,9 +46,9 @@ def test_a_failed_step_is_run_again_and_its_words_are_cut():
 
 
 def test_a_day_that_stopped_is_run_again():
-    steps = ("evaluate_recommender", "promote_recommender", "recommend")
+    steps = ("blend_recommenders", "evaluate_recommender", "promote_recommender", "recommend")
     [remedy] = found(**dict.fromkeys(steps))
-    assert remedy.wrong == "evaluate_recommender has left no record."
+    assert remedy.wrong == "blend_recommenders has left no record."
     assert remedy.command == AGAIN
 
 

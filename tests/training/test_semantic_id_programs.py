@@ -19,7 +19,13 @@ from training.registry.client import Registry
 from training.tokenizers import load_tokenizer
 
 MONDAY, TUESDAY, NEXT_MONDAY = date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 8)
-TOKENIZER = {"num_levels": 2, "codebook_size": 8, "iterations": 10, "retrain_days": 7}
+TOKENIZER = {
+    "num_levels": 2,
+    "codebook_size": 8,
+    "iterations": 10,
+    "retrain_days": 7,
+    "collisions": "suffix",
+}
 
 
 def vectors(num_items, *, width=6):

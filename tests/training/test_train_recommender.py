@@ -44,7 +44,12 @@ def config(name, **sections):
     return TrainingConfig.model_validate(
         {
             "name": name,
-            "tokenizer": {"num_levels": 2, "codebook_size": 8, "iterations": 10},
+            "tokenizer": {
+                "num_levels": 2,
+                "codebook_size": 8,
+                "iterations": 10,
+                "collisions": "suffix",
+            },
             "models": {"challenger": "tiger", "settings": SMALL},
             "training": {
                 "max_epochs": 8,

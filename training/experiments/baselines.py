@@ -9,6 +9,14 @@ from itertools import combinations
 from training.experiments.table import LEAVE_LAST_OUT, Budget, Fit, Row, Table
 
 FAMILIES = ("tiger", "unigrf", "sasrec", "item_knn", "popularity")
+HSTU = Fit(
+    of="sasrec",
+    changes=tuple(
+        f"models.settings.sasrec.{setting}"
+        for setting in ("backbone=hstu", "similarity=cosine", "loss=full")
+    ),
+)
+"""The same next-item model on the backbone that tiger has: one vector per item, told the times."""
 
 BLENDED = ("tiger", "sasrec")
 BLEND = f"{BLENDED[0]} + {BLENDED[1]}"
@@ -18,10 +26,15 @@ TABLE = Table(
     says="every family on one dataset, full catalogue; each person's last event, if not --set else",
     rows=(
         *(Row(name=family, fits=(Fit(of=family),)) for family in FAMILIES),
+        Row(name="hstu", fits=(HSTU,)),
         Row(name=BLEND, fits=(Fit(of="blend", parts=tuple(Fit(of=each) for each in BLENDED)),)),
     ),
     metrics=("ndcg@10", "hr@10", "ndcg@50", "hr@50", "mrr"),
-    comparisons=(*((BLEND, each) for each in BLENDED), *combinations(FAMILIES, 2)),
+    comparisons=(
+        ("tiger", "hstu"),
+        *((BLEND, each) for each in BLENDED),
+        *combinations(FAMILIES, 2),
+    ),
     compared=("ndcg@10", "hr@10"),
     facts={"fit.weight": "weight of the first"},
     settings={"": (*LEAVE_LAST_OUT, "evaluation.cutoffs=[5, 10, 50]")},
