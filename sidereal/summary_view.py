@@ -51,7 +51,7 @@ def _parts(facts: Facts, console: Console) -> Iterator[RenderableType | None]:
     yield _validation(facts["validation"])
     yield _tokenizer(facts["tokenizer"])
     yield _evaluation(facts["evaluation"], console)
-    yield _gate(facts["gate"])
+    yield _gate(facts["gate"], facts["evaluation"])
 
 
 def _tasks(tasks: list[Facts], steps: list[Facts]) -> Table:
@@ -208,16 +208,33 @@ def _place(label: str, order: list[str]) -> int:
     return order.index(label) if label in order else len(order)
 
 
-def _gate(found: Facts) -> Panel | None:
+def _gate(found: Facts, evaluation: Facts) -> Panel | None:
     if not found:
         return None
+    against = _against_best_baseline(evaluation)
     champion = (
         f"champion: version {found['champion_version']} ({found['champion_family']})"
         if found.get("champion_version")
         else "no champion yet"
     )
-    lines = [Text(f"{found['summary']}"), Text(champion, "bold")]
+    lines = [*against, Text(f"{found['summary']}"), Text(champion, "bold")]
     return Panel(Group(*lines), title="Gate", title_align="left", expand=False)
+
+
+def _against_best_baseline(found: Facts) -> Iterator[Text]:
+    """What the challenger is worth beside the best baseline in the metric that decides: a line."""
+    if not found:
+        return
+    record = Evaluation.from_json(found)
+    primary = record.primary_metric
+    pairs = (record.find(record.challenger, label, primary) for label in record.baselines)
+    rows = [row for row in pairs if row is not None]
+    if rows:
+        best = min(rows, key=lambda row: row.gain.point)
+        yield Text(
+            f"{best.ours} {best.our_value:.4f}, the best baseline {best.theirs}"
+            f" {best.their_value:.4f} in {primary}; difference "
+        ) + _difference(best)
 
 
 def _paths(paths: Facts) -> Iterator[tuple[str, str]]:
