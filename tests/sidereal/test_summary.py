@@ -1,6 +1,7 @@
 """A day's summary: from run records to facts, to a table, to a file."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -197,6 +198,17 @@ def test_no_interval_is_cut_on_a_narrow_console(records, width):
     lines = text.splitlines()
     assert any("tiger" in line and "ndcg@10" in line for line in lines)
     assert any("difference" in line and "-0.0200" in line for line in lines)
+
+
+def test_a_line_says_what_the_challenger_is_worth_beside_the_best_baseline(records):
+    rows = [
+        comparison("tiger", label, "ndcg@10", (point - 0.01, point, point + 0.01), theirs_at=theirs)
+        for label, point, theirs in (("sasrec", 0.02, 0.10), ("popularity", 0.08, 0.04))
+    ]
+    record = replace(evaluated(rows=rows), baselines=("popularity", "sasrec"))
+    write_step(records.runs_of("mine"), DAY, "evaluate_recommender", record.to_json())
+    said = "tiger 0.1200, the best baseline sasrec 0.1000 in ndcg@10; difference +0.0200 [+0.0100,"
+    assert said in text_of(records, task("ingest_interactions"), width=160)
 
 
 def test_rows_of_a_refused_day_are_withheld_and_add_up(records):
