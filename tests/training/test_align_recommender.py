@@ -24,7 +24,7 @@ from training.programs.interface import Task
 from training.report.sections.fits import alignment
 
 SHOWN = 4
-SMALL = {"width": 16, "planner_layers": 1, "generator_layers": 1, "num_heads": 1}
+SMALL = {"width": 16, "planner_layers": 1, "num_heads": 1}
 
 
 def _slates():

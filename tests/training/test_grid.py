@@ -28,7 +28,7 @@ SLATES = (
     "evaluation.cutoffs=[5, 10]",
     "training.validation_metric=loss",
     "tokenizer.codebook_size=8",
-    "models.settings.higr={width: 16, planner_layers: 1, generator_layers: 1, num_heads: 1}",
+    "models.settings.higr={width: 16, planner_layers: 1, num_heads: 1}",
 )
 UNIGRF = Fit(of="unigrf", changes=("models.settings.unigrf.tasks=retrieval",))
 

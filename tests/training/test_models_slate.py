@@ -29,24 +29,21 @@ class TestHigrThatImagines(TestHigr):
     sees_items = False
 
 
-class TestHigrWithAllElse(TestHigr):
-    """On the other backbone, with the context told and generators of their own."""
-
-    settings: ClassVar[dict] = {
-        **TestHigr.settings,
-        "backbone": "hstu",
-        "context_in_generator": True,
-        "generators": "separate",
-        "num_generators": 3,
-    }
+class TestHigrOnHstu(TestHigr):
+    settings: ClassVar[dict] = {**TestHigr.settings, "backbone": "hstu", "num_negatives": 8}
 
 
-class TestHigrThatImaginesSeparately(TestHigrWithAllElse):
-    settings: ClassVar[dict] = {
-        **TestHigrWithAllElse.settings,
-        "planner_feedback": "latent",
-    }
+class TestHigrThatImaginesOnHstu(TestHigrOnHstu):
+    settings: ClassVar[dict] = {**TestHigrOnHstu.settings, "planner_feedback": "latent"}
     sees_items = False
+
+
+class TestHigrByCodes(TestHigr):
+    settings: ClassVar[dict] = {**TestHigr.settings, "learns": "codes"}
+
+
+class TestHigrByItems(TestHigr):
+    settings: ClassVar[dict] = {**TestHigr.settings, "learns": "items"}
 
 
 class TestFlatSlate(SlateSuite):
@@ -80,10 +77,11 @@ def fit(family, world, *, max_epochs=8, **settings):
         ("higr", 0.1, {}),
         # Never told what was chosen, it has to add the place to the context by itself.
         ("higr", 0.25, {"planner_feedback": "latent"}),
-        ("higr", 0.1, {"generators": "separate", "num_generators": 4}),
+        ("higr", 0.1, {"learns": "codes"}),
+        ("higr", 0.1, {"learns": "items"}),
         ("flat_slate", 0.1, {}),
     ],
-    ids=["higr", "latent", "separate", "flat"],
+    ids=["higr", "latent", "codes", "items", "flat"],
 )
 def test_training_finds_how_the_world_goes_on(family, short_of_best, settings):
     world = worlds.continued(num_slates=8)
@@ -113,12 +111,13 @@ def count(model):
 
 
 @pytest.mark.parametrize(
-    "shape", [{}, {"width": 128}, {"planner_layers": 14, "generator_layers": 2}]
+    "shape",
+    [{}, {"width": 128}, {"planner_layers": 14}, {"planner_feedback": "latent"}, {"learns": "codes"}],
 )
 def test_the_flat_decoder_has_as_many_weights(shape):
     codes, content = worlds.codes_of(1000, (16, 16, 16)), torch.ones(1000, 8)
     higr = HigrConfig(**shape)
-    flat = FlatSlateConfig(width=higr.width, num_layers=higr.planner_layers + higr.generator_layers)
+    flat = FlatSlateConfig(width=higr.width, num_layers=higr.planner_layers)
     sizes = (128, 128, 128)
     ours = count(Higr(higr, torch.from_numpy(codes), content, sizes))
     theirs = count(FlatSlate(flat, torch.from_numpy(codes), content, sizes))

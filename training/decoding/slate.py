@@ -2,7 +2,8 @@
 
 Places are filled greedily from the first to the last, with the best item that a beam search over
 its semantic ID finds. Log-probabilities add up within an item only: what was said before a place
-does not compete any more. Every item exists, none is excluded, none comes twice.
+does not compete any more. Every item exists, none is excluded, none comes twice. A model that knows
+more of items than their codes say chooses among those of a beam (`rescore`).
 
 `one_by_one` waits for each item before it asks for the next; `all_at_once` searches the items of
 all places in one batch, for a model that does not want to know what was chosen, and then takes the
@@ -45,6 +46,7 @@ def one_by_one(
     seen_BE: Tensor | None = None,
     normalisation: Normalisation = "legal",
     distinct: bool = True,
+    rescore: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Slates whose next item is asked for when the one before it is known.
 
@@ -60,9 +62,11 @@ def one_by_one(
         seen_BE: items that must not come, padded with -1.
         normalisation: as `beam_search`.
         distinct: False lets an item come again, to measure how often the model would say it.
+        rescore: of the place that `next_item` was last asked for: what is added to the scores of
+            its beam's items [B, W] (-1: none) before the best is chosen.
     Returns:
         Items [B, M], -1 behind the last that a row has to offer, and the log-probability of each
-        in nats, given those before it, -inf there.
+        one's codes in nats, given the items before it, -inf there.
     """
     excluded_BE = (
         torch.full((num_rows, 0), NONE, device=trie.device) if seen_BE is None else seen_BE
@@ -82,9 +86,11 @@ def one_by_one(
             gone=trie.exhausted(taken_BE, skip_empty=False) if taken_BE.shape[1] else None,
             normalisation=normalisation,
         )
-        items_B1, scores_B1 = top_items(beams, trie, 1, seen_BE=taken_BE)
-        items_BM[:, place], scores_BM[:, place] = items_B1[:, 0], scores_B1[:, 0]
-        chosen_B = items_B1[:, 0]
+        items_BW, scores_BW = top_items(beams, trie, beam_width if rescore else 1, seen_BE=taken_BE)
+        if rescore is not None:
+            items_BW, scores_BW = _in_order(items_BW, scores_BW, rescore(items_BW))
+        items_BM[:, place], scores_BM[:, place] = items_BW[:, 0], scores_BW[:, 0]
+        chosen_B = items_BW[:, 0]
     return items_BM, scores_BM
 
 
@@ -99,6 +105,7 @@ def all_at_once(
     seen_BE: Tensor | None = None,
     normalisation: Normalisation = "legal",
     distinct: bool = True,
+    rescore: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Slates whose items are all searched in one batch of B x M rows, then told apart.
 
@@ -116,6 +123,8 @@ def all_at_once(
         seen_BE: items that must not come.
         normalisation: as `beam_search`.
         distinct: whether no item comes twice.
+        rescore: as for `one_by_one`, of N of the rows [N] and the items of all their places
+            [N, M, W].
     Returns:
         As `one_by_one`.
     """
@@ -138,6 +147,8 @@ def all_at_once(
         items_RW, scores_RW = top_items(beams, trie, width, seen_BE=seen_NE)
         items_NMW = items_RW.view(len(rows_N), num_items, width)
         scores_NMW = scores_RW.view(len(rows_N), num_items, width)
+        if rescore is not None:
+            items_NMW, scores_NMW = _in_order(items_NMW, scores_NMW, rescore(rows_N, items_NMW))
         if not distinct:
             return items_NMW[..., 0], scores_NMW[..., 0]
         return _told_apart(items_NMW, scores_NMW)
@@ -148,6 +159,12 @@ def all_at_once(
         if len(short_N):
             items_BM[short_N], scores_BM[short_N] = said(short_N, num_items)
     return items_BM, scores_BM
+
+
+def _in_order(items: Tensor, scores: Tensor, added: Tensor) -> tuple[Tensor, Tensor]:
+    """Lists of items with the scores that they had, by these and what is added to them."""
+    order = (scores + added).argsort(dim=-1, descending=True, stable=True)
+    return items.gather(-1, order), scores.gather(-1, order)
 
 
 def _told_apart(items_BMW: Tensor, scores_BMW: Tensor) -> tuple[Tensor, Tensor]:

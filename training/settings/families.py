@@ -92,8 +92,8 @@ class FlatSlateConfig:
     """A key of `training.backbones.BACKBONES`."""
     width: AtLeastOne = 64
     """Of every position's vector."""
-    num_layers: AtLeastOne = 4
-    """HiGR's planner and generator together."""
+    num_layers: AtLeastOne = 3
+    """As many as HiGR's planner has."""
     num_heads: AtLeastOne = 2
     """Heads of each block; they share the width."""
     hidden_width: AtLeastZero = 0

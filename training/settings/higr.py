@@ -3,22 +3,20 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from training.settings.bounds import AtLeastOne, AtLeastZero, ShareBelowOne, Strength
+from training.settings.bounds import AtLeastOne, AtLeastZero, NotNegative, ShareBelowOne, Strength
 
 
 @dataclass(frozen=True)
 class HigrConfig:
-    """Shape of the model; small for a CPU. The paper's planner has 14 layers, its generator 2."""
+    """Shape of the model; small for a CPU. The paper's planner has 14 layers."""
 
     backbone: Literal["llama", "hstu"] = "llama"
     """A key of `training.backbones.BACKBONES`: the planner's. A llama has room for slates of any
-    length, an hstu for `longest_slate`. Generators are llamas."""
+    length, an hstu for `longest_slate`."""
     width: AtLeastOne = 64
     """Of every position's vector."""
     planner_layers: AtLeastOne = 3
     """Heavy: once for each event of the context and each place of the slate."""
-    generator_layers: AtLeastOne = 1
-    """Light: once for each code and beam."""
     num_heads: AtLeastOne = 2
     """Heads of each block; they share the width."""
     hidden_width: AtLeastZero = 0
@@ -30,14 +28,13 @@ class HigrConfig:
     longest_slate: AtLeastOne = 64
     """hstu: places of a slate that it has room for."""
 
-    context_in_generator: bool = True
-    """Whether the generator is told the context's vector beside the planner's: with few slates to
-    learn from, the planner alone is slow to let the context through."""
-    generators: Literal["shared", "separate"] = "shared"
-    """One generator for all places, or one for each of the first `num_generators`, the last of them
-    for all later places, too."""
-    num_generators: AtLeastOne = 10
-    """separate: how many."""
+    learns: Literal["both", "codes", "items"] = "both"
+    """To say an item's codes, the item by its vector, or both with one planner."""
+    item_weight: NotNegative = 4.0
+    """both: of the item's log-probability, by which the best of a beam is chosen; that of its codes
+    counts once."""
+    num_negatives: AtLeastZero = 0
+    """Items drawn for a step, which the right one is compared with; 0: the whole catalogue."""
     planner_feedback: Literal["item", "latent"] = "item"
     """What the planner is told of the place before: the item that was chosen, or what it said there
     itself. `latent` decodes the items of all places in one batch."""
@@ -46,16 +43,14 @@ class HigrConfig:
     """Slates are learnt by feedback strength and dwell, as the paper aligns them, or as shown."""
     minimum_strength: Strength = 1
     """Weaker items of a slate are not learnt."""
-    beam_width: AtLeastOne = 8
-    """Semantic IDs kept per step, inside an item."""
+    beam_width: AtLeastOne = 32
+    """Semantic IDs kept per step, inside an item; the best item is one of them."""
     normalisation: Literal["legal", "all"] = "legal"
     """Whether a beam's probabilities are of the codes that exist below it, or of all."""
 
     def __post_init__(self) -> None:
         counts = {
             "planner_layers": self.planner_layers,
-            "generator_layers": self.generator_layers,
-            "num_generators": self.num_generators,
             "longest_slate": self.longest_slate,
             "beam_width": self.beam_width,
         }

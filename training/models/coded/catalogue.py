@@ -49,6 +49,10 @@ class CatalogueHead(nn.Module):
         logits_NS = torch.cat([positive_N[:, None], negative_NR], 1).float()
         return (logits_NS.logsumexp(1) - positive_N).sum()
 
+    def logits(self, y: Tensor, items: ItemVectors) -> Tensor:
+        """Of every item, [..., V]."""
+        return self.query(y) @ directions(items()).T
+
     def query(self, y: Tensor) -> Tensor:
         """Vectors whose inner products with `directions` of items are logits, [..., D]."""
         return F.normalize(self.expected(y), dim=-1, eps=LEAST_LENGTH) / self.temperature

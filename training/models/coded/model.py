@@ -42,10 +42,19 @@ class CodedModel(nn.Module):
         return model
 
     @property
+    def said_by(self) -> tuple[Tensor, tuple[int, ...]]:
+        """The codes by which each item is said, [V, levels], and how many there are of each level.
+
+        Semantic IDs, unless a model says otherwise.
+        """
+        return self.codes_VQ, self.level_sizes
+
+    @property
     def trie(self) -> CodeTrie:
-        """The semantic IDs that exist, on the model's device."""
+        """The IDs that items are said by and that exist, on the model's device."""
         device = self.codes_VQ.device
         if self._trie is None or self._trie.device != device:
-            codes = self.codes_VQ.cpu().numpy()
-            self._trie = CodeTrie.from_codes(codes, num_codes=self.level_sizes).to(device)
+            codes_VQ, num_codes = self.said_by
+            trie = CodeTrie.from_codes(codes_VQ.cpu().numpy(), num_codes=num_codes)
+            self._trie = trie.to(device)
         return self._trie

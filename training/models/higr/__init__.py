@@ -1,4 +1,4 @@
-"""higr: a planner says what each place of a slate is to be like, a light generator which item."""
+"""higr: a planner says what each place of a slate is to be like, a light decoder which item."""
 
 from training.models.higr.model import Higr
 from training.models.slate.fit import slate_family

@@ -9,13 +9,15 @@ no weights of its own for that and with any backbone.
     f_j = vector of item j                   (planner_feedback = item)
         = p_j                                (planner_feedback = latent)
 
-An item is said by a light generator that begins with proj(p_m) (`generator`), to which the context
-is added (`begin`). In training all items
-of all places are said in one pass; so are the places, but for `latent`, whose places are made of
-each other and come one by one.
+What p_m says is read as every model of semantic IDs reads it (`training.models.coded`): codes by a
+light decoder, the item itself by cosines. In training all items of all places are said in one pass;
+so are the places, but for `latent`, whose places are made of each other and come one by one. A
+place is answered by the best of a beam,
 
-B rows, L events, W slates of a row, M places, Q levels, D width, V items, N targets, k places
-asked for.
+    argmax_v  log P( codes of v | p_m ) + η log P( v | p_m )
+
+B rows, L events, W slates of a row or beams, M places, Q levels, D width, V items, N targets, R
+places of all rows, k places asked for.
 """
 
 from typing import Any
@@ -25,18 +27,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.backbones.interface import Memory
-from training.data.queries import PAD
+from training.data.queries import PAD, Queries
 from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
-from training.decoding.slate import NextItem, all_at_once, one_by_one
+from training.decoding.slate import all_at_once, one_by_one
 from training.decoding.trie import CodeTrie
-from training.models.higr.generator import ItemGenerator
-from training.models.slate.model import Read, SlateModel
+from training.models.coded.catalogue import CatalogueHead, directions
+from training.models.coded.decoder import CodeDecoder
+from training.models.ranking import rows_within
+from training.models.slate.model import CHUNK_CELLS, Read, SlateModel
 from training.settings.higr import HigrConfig
+
+TEMPERATURE = 0.05
+"""Of cosines, as tiger's."""
 
 
 class Higr(SlateModel):
-    """A heavy planner over places, and light generators of items."""
+    """A heavy planner over places, and what says the item of each."""
 
     family = "higr"
 
@@ -49,13 +56,12 @@ class Higr(SlateModel):
     ) -> None:
         super().__init__(config, codes_VQ, content_VE, level_sizes)
         width = config.width
-        count = config.num_generators if config.generators == "separate" else 1
-        self.generators = nn.ModuleList(ItemGenerator(config, level_sizes) for _ in range(count))
-        self.to_generator = nn.Linear(width, width)
-        if config.context_in_generator:
-            self.context_to_generator = nn.Linear(width, width)
-            # Shut at first: the reader hears of the generators by the planner, as of everything.
-            self.context_gate = nn.Parameter(torch.zeros(()))
+        self.decoder = CodeDecoder(self.level_sizes, width) if config.learns != "items" else None
+        self.head = None
+        if config.learns != "codes":
+            self.head = CatalogueHead(
+                width, temperature=TEMPERATURE, num_negatives=config.num_negatives
+            )
         self.to_planner = nn.Linear(width, width) if config.planner_feedback == "latent" else None
 
     @staticmethod
@@ -63,62 +69,76 @@ class Higr(SlateModel):
         """Blocks of the backbone, and the positions of the longest slate."""
         return config.planner_layers, config.longest_slate
 
+    @property
+    def said_by(self) -> tuple[Tensor, tuple[int, ...]]:
+        """Semantic IDs; where codes are not learnt, an item is said by one code, its number."""
+        if self.config.learns != "items":
+            return super().said_by
+        item_V = torch.arange(len(self.codes_VQ), device=self.codes_VQ.device)
+        return item_V.masked_fill(self.codes_VQ[:, 0] < 0, PAD)[:, None], (len(item_V),)
+
+    @property
+    def num_terms(self) -> int:
+        """Log-probabilities that the loss of an item is the sum of: its codes', and its own."""
+        return self.num_levels + int(self.config.learns == "both")
+
+    def forward(self, batch: SlateBatch) -> Tensor:
+        """Loss of the batch's slates in nats, summed over codes, items and places."""
+        is_item_BM = batch.slate_BM != PAD
+        plan_ND = self.plan(batch, batch.slate_BM[:, None])[:, 0][is_item_BM]
+        item_N, losses = batch.slate_BM[is_item_BM], []
+        if self.decoder is not None:
+            codes_NQ = self.items.codes(item_N)
+            losses.append(-self.decoder.log_probs(plan_ND, codes_NQ, self.items).sum())
+        if self.head is not None:
+            losses.append(self.head.loss(plan_ND, self.items, item_N.long()))
+        return torch.stack(losses).sum()
+
     def slate_log_probs(self, batch: SlateBatch, slate_BWM: Tensor) -> Tensor:
         """Log-probability of every code of W slates for each context, nats, [B, W, M, Q]."""
-        plan_BWMD, context_BD = self.plan(batch, slate_BWM)
-        return self.item_log_probs(plan_BWMD, context_BD, slate_BWM)
+        return self.item_log_probs(self.plan(batch, slate_BWM), slate_BWM)
 
-    def plan(self, batch: SlateBatch, slate_BWM: Tensor) -> tuple[Tensor, Tensor]:
-        """What each place of the slates is to be like, [B, W, M, D]; the context, [B, D]."""
+    def plan(self, batch: SlateBatch, slate_BWM: Tensor) -> Tensor:
+        """What each place of the slates is to be like, [B, W, M, D]."""
         read = self.remember(batch)
         B, W, M = slate_BWM.shape
         if self.to_planner is not None:
             plan_BMD = self._imagined(read, read.memory, M)
-            return plan_BMD[:, None].expand(-1, W, -1, -1), read.context_BD
+            return plan_BMD[:, None].expand(-1, W, -1, -1)
         start_BW1D = self.slate_start(B, W, 1)
         told_BWMD = torch.cat([start_BW1D, self.item_vectors(slate_BWM[:, :, :-1])], 2)
         told_BWMD = self.dropout(told_BWMD)
-        plan_BWMD = self.backbone.extend(read.memory, read.lengths_B, told_BWMD, read.asked_at_B)
-        return plan_BWMD, read.context_BD
+        plan_BWMD: Tensor = self.backbone.extend(
+            read.memory, read.lengths_B, told_BWMD, read.asked_at_B
+        )
+        return plan_BWMD
 
-    def item_log_probs(self, plan_BWMD: Tensor, context_BD: Tensor, slate_BWM: Tensor) -> Tensor:
-        """What the generators say to slates at these places, [B, W, M, Q]; 0 beside PAD.
+    def item_log_probs(self, plan_BWMD: Tensor, slate_BWM: Tensor) -> Tensor:
+        """What is said to slates at these places, [B, W, M, Q]; 0 beside PAD.
 
         Apart from `plan`, so that a plan can be put in another's place to see what it is worth.
         """
         is_item_BWM = slate_BWM != PAD
-        begin_ND = self.begin(plan_BWMD, context_BD[:, None])[is_item_BWM]
-        codes_NQ = self.items.codes(slate_BWM[is_item_BWM])
-        x_NQD = self.dropout(self.code_vectors(codes_NQ))
-        found = torch.zeros((*is_item_BWM.shape, self.num_levels), device=codes_NQ.device)
-        if len(self.generators) == 1:
-            found[is_item_BWM] = self.generators[0].log_probs(begin_ND, x_NQD, codes_NQ)
-            return found
-        generator_N = self._generator_of(is_item_BWM.nonzero()[:, 2])
-        found_NQ = torch.zeros(codes_NQ.shape, device=codes_NQ.device)
-        for number, generator in enumerate(self.generators):
-            own = (generator_N == number).nonzero()[:, 0]
-            found_NQ[own] = generator.log_probs(begin_ND[own], x_NQD[own], codes_NQ[own])
-        found[is_item_BWM] = found_NQ
-        return found
+        plan_ND, item_N = plan_BWMD[is_item_BWM], slate_BWM[is_item_BWM].long()
+        log_probs = torch.zeros((*slate_BWM.shape, self.num_levels), device=plan_ND.device)
+        if self.decoder is not None:
+            log_probs[is_item_BWM] = self.decoder.log_probs(
+                plan_ND, self.items.codes(item_N), self.items
+            )
+        elif self.head is not None:
+            logits_NV = self.head.logits(plan_ND, self.items).float()
+            log_probs[is_item_BWM] = -F.cross_entropy(logits_NV, item_N, reduction="none")[:, None]
+        return log_probs
 
-    def begin(self, plan: Tensor, context: Tensor) -> Tensor:
-        """Where the generator of each place begins, the shape of `plan`, [..., M, D].
-
-        What is said of the context stands at every place of a slate, so that gradients of all their
-        codes add up in one vector. Of length 1 in the mean square and behind a gate it can't run
-        away: without both, steps enlarge what rounding does (`sidereal bench slate_fork`).
-
-        Args:
-            plan: the places of a slate.
-            context: what it follows, [..., D].
-        """
-        begin = self.to_generator(plan)
-        if self.config.context_in_generator:
-            told = self.context_to_generator(context)
-            told = F.rms_norm(told, told.shape[-1:], eps=1e-6)
-            begin = begin + self.context_gate * told[..., None, :]
-        return begin
+    def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
+        """Rows whose attention scores, and whose beams' logits, fit into `CHUNK_CELLS`."""
+        places = k if self.to_planner is not None else 1
+        width = max(k, self.config.beam_width)
+        cells = width * max(2 * self.config.width, *self.level_sizes)
+        if self.decoder is None:
+            cells = len(self.codes_VQ)
+        fitting = rows_within(CHUNK_CELLS, places * cells)
+        return min(super().rows_at_once(queries, k, num_candidates), fitting)
 
     def say(
         self,
@@ -129,7 +149,7 @@ class Higr(SlateModel):
         distinct: bool = True,
         trie: CodeTrie | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Slates of k items by GSBI: items [B, k] and the log-probability of each."""
+        """Slates of k items by GSBI: items [B, k] and the log-probability of each one's codes."""
         memory, trie = self.backbone.reserve(read.memory, k), trie or self.trie
         search: dict[str, Any] = {
             "num_rows": len(read.lengths_B),
@@ -139,15 +159,42 @@ class Higr(SlateModel):
             "normalisation": self.config.normalisation,
             "distinct": distinct,
         }
+        rescores = self.config.learns == "both"
         if self.to_planner is not None:
             plan_BkD = self._imagined(read, memory, k, in_place=True)
-            begin_BkD = self.begin(plan_BkD, read.context_BD)
             slates: tuple[Tensor, Tensor] = all_at_once(
-                lambda rows: self._step(begin_BkD[rows], 0), trie, **search
+                lambda rows: self.step(plan_BkD[rows].flatten(0, 1)),
+                trie,
+                rescore=(lambda rows, items: self.weighed(plan_BkD[rows], items))
+                if rescores
+                else None,
+                **search,
             )
         else:
-            slates = one_by_one(self._listener(read, memory), trie, **search)
+            places = self._listener(read, memory)
+            slates = one_by_one(
+                places, trie, rescore=places.weighed if rescores else None, **search
+            )
         return slates
+
+    def step(self, plan_RD: Tensor) -> StepFunction:
+        """The step of a beam search for the item of each place."""
+        if self.decoder is not None:
+            return self.decoder.step(plan_RD, self.items)
+        assert self.head is not None  # the config has one of the two
+        logits_R1V = self.head.logits(plan_RD, self.items)[:, None]
+        return lambda prefix_RWl, parent_RW: logits_R1V
+
+    def weighed(self, plan: Tensor, items: Tensor) -> Tensor:
+        """η log P(item | plan) up to a constant of the place.
+
+        Args:
+            plan: places, [..., D].
+            items: some for each place, [..., W]; item 0's in the place of none.
+        """
+        assert self.head is not None  # who calls has learnt both
+        logits = directions(self.items.of(items)) @ self.head.query(plan)[..., None]
+        return logits.squeeze(-1).float() * self.config.item_weight
 
     def _imagined(
         self, read: Read, memory: Memory, num_places: int, *, in_place: bool = False
@@ -166,48 +213,41 @@ class Higr(SlateModel):
             told_B1D = self.to_planner(plan_B1D)
         return torch.cat(places, 1)
 
-    def _listener(self, read: Read, memory: Memory) -> NextItem:
-        """Plans the next place when told what was chosen; gives the generator's step for it.
+    def _listener(self, read: Read, memory: Memory) -> "Places":
+        return Places(self, read, memory)
 
-        `memory` is that of `read` with room for the places, and is used up.
-        """
-        place = 0
 
-        def next_item(chosen_B: Tensor | None) -> StepFunction:
-            nonlocal memory, place
-            told_BD = self.slate_start(len(read.lengths_B))
-            if chosen_B is not None:
-                told_BD = self.item_vectors(chosen_B)
-            plan_B1D, memory = self.backbone.append(
-                memory, read.lengths_B + place, told_BD[:, None], read.asked_at_B, in_place=True
-            )
-            place += 1
-            return self._step(self.begin(plan_B1D, read.context_BD), place - 1)
+class Places:
+    """The places of slates, of which each is planned when it is told what was chosen before it.
 
-        return next_item
+    Args:
+        model: the planner.
+        read: what the slates follow.
+        memory: that of `read` with room for the places; it is used up.
+    """
 
-    def _step(self, begin_BMD: Tensor, first_place: int) -> StepFunction:
-        """The step of a beam search over B x M rows, places of a row beside each other."""
-        if len(self.generators) == 1:
-            only_step: StepFunction = self.generators[0].open(
-                begin_BMD.flatten(0, 1), self.code_vectors
-            )
-            return only_step
-        B, M = begin_BMD.shape[:2]
-        numbers = [min(first_place + m, len(self.generators) - 1) for m in range(M)]
-        steps = [
-            self.generators[number].open(begin_BMD[:, m], self.code_vectors)
-            for m, number in enumerate(numbers)
-        ]
+    def __init__(self, model: Higr, read: Read, memory: Memory) -> None:
+        self._model, self._read, self._memory = model, read, memory
+        self._next = 0
+        self._plan_BD = torch.empty(0)
 
-        def step(prefix_RWl: Tensor, parent_RW: Tensor) -> Tensor:
-            prefixes = prefix_RWl.unflatten(0, (B, M)).unbind(1)
-            parents = parent_RW.unflatten(0, (B, M)).unbind(1)
-            found = [each(*told) for each, *told in zip(steps, prefixes, parents, strict=True)]
-            return torch.stack(found, 1).flatten(0, 1)
+    def __call__(self, chosen_B: Tensor | None) -> StepFunction:
+        """Plans the next place, for which it gives the step of a search."""
+        model, read = self._model, self._read
+        told_BD = model.slate_start(len(read.lengths_B))
+        if chosen_B is not None:
+            told_BD = model.item_vectors(chosen_B)
+        plan_B1D, self._memory = model.backbone.append(
+            self._memory,
+            read.lengths_B + self._next,
+            told_BD[:, None],
+            read.asked_at_B,
+            in_place=True,
+        )
+        self._next += 1
+        self._plan_BD = plan_B1D[:, 0]
+        return model.step(self._plan_BD)
 
-        return step
-
-    def _generator_of(self, place: Tensor) -> Tensor:
-        """The number of the generator that serves a place, any shape."""
-        return place.clamp(max=len(self.generators) - 1)
+    def weighed(self, item_BW: Tensor) -> Tensor:
+        """`Higr.weighed` of items for the place that was planned last."""
+        return self._model.weighed(self._plan_BD, item_BW)

@@ -171,7 +171,7 @@ class PairObjective:
         policy.eval()
         watched: dict[str, float] = {}
         if "validation_loss" in found:
-            watched["perplexity"] = math.exp(found["validation_loss"] / policy.num_levels)
+            watched["perplexity"] = math.exp(found["validation_loss"] / policy.num_terms)
         if len(self.watched):
             watched |= self._pairs_watched(policy)
         if len(self.slates.validation):

@@ -37,13 +37,11 @@ class Read:
     """Queries of slates that were read once; they may be continued as often as wanted.
 
     Attributes:
-        context_BD: the vector after the last event.
         memory: the backbone's.
         lengths_B: positions of each row: the start, and one for each event.
         asked_at_B: when the slate is asked for, seconds.
     """
 
-    context_BD: Tensor
     memory: Memory
     lengths_B: Tensor
     asked_at_B: Tensor
@@ -88,8 +86,13 @@ class SlateModel(CodedModel):
 
     @property
     def num_levels(self) -> int:
-        """Q."""
-        return len(self.level_sizes)
+        """Q, of what an item is said by."""
+        return len(self.said_by[1])
+
+    @property
+    def num_terms(self) -> int:
+        """Log-probabilities that the loss of an item is the sum of."""
+        return self.num_levels
 
     @property
     def positions_per_item(self) -> int:
@@ -113,13 +116,10 @@ class SlateModel(CodedModel):
         rows_H = torch.arange(len(batch.items_HL), device=batch.items_HL.device)
         last_H1 = torch.searchsorted(batch.history_B, rows_H, right=True)[:, None]
         times_HT = torch.cat([batch.times_HL, batch.asked_at_B[last_H1 - 1]], 1)
-        y_HTD, memory = self.reader.remember(
-            self.items, batch.items_HL, batch.strengths_HL, times_HT
-        )
-        context_BD = y_HTD[batch.history_B, batch.lengths_B]
+        _, memory = self.reader.remember(self.items, batch.items_HL, batch.strengths_HL, times_HT)
         if not batch.is_alone:
             memory = self.backbone.select(memory, batch.history_B)
-        return Read(context_BD, memory, 1 + batch.lengths_B, batch.asked_at_B)
+        return Read(memory, 1 + batch.lengths_B, batch.asked_at_B)
 
     def slate_log_probs(self, batch: SlateBatch, slate_BWM: Tensor) -> Tensor:
         """Log-probability of every code of W slates for each context, nats, [B, W, M, Q].
@@ -194,7 +194,6 @@ class SlateModel(CodedModel):
         read = state.read
         row_N = torch.from_numpy(np.arange(len(state.queries))[rows]).to(read.lengths_B.device)
         selected = Read(
-            read.context_BD[row_N],
             self.backbone.select(read.memory, row_N),
             read.lengths_B[row_N],
             read.asked_at_B[row_N],

@@ -24,7 +24,7 @@ from training.models.coded.answers import (
     log_probs_of_all,
     prefixes_of,
 )
-from training.models.coded.catalogue import CatalogueHead, directions
+from training.models.coded.catalogue import CatalogueHead
 from training.models.coded.decoder import CodeDecoder
 from training.models.coded.model import CodedModel
 from training.models.coded.reader import Reader
@@ -169,6 +169,6 @@ class Tiger(CodedModel):
     def _log_probs_of_items(self, y_BD: Tensor) -> Tensor:
         """η log P(v | y), [B, V]; -inf for an item without codes."""
         assert self.head is not None  # who is asked by items has learnt them
-        logits_BV = self.head.query(y_BD) @ directions(self.items()).T
+        logits_BV = self.head.logits(y_BD, self.items)
         log_probs_BV = logits_BV.float().log_softmax(-1) * self.config.item_weight
         return log_probs_BV.masked_fill(self.codes_VQ[:, 0] < 0, -torch.inf)
