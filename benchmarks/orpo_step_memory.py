@@ -56,7 +56,7 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
         "name": "orpo_step_memory",
         "work": f"{pairs} pairs of slates of {SLATE} after {HISTORY} events against {rows} slates,"
         f" {rows * (HISTORY + SLATE * per_item):,} positions each; HiGR of width {WIDTH}, 3 planner"
-        f" layers and a generator layer; {device}",
+        f" layers; {device}",
         "unit": "MiB",
         "ours": ours,
         "peers": {"pretraining": pretraining},

@@ -1,11 +1,12 @@
 """What the measures of slate decoding share: the models, the questions, and the flat decoder.
 
-HiGR and the flat decoder have equally many weights, the paper's depths and the same work: after
-queries that were read beforehand slates of 10 are said, a beam of 8 inside each item, only items
-that exist, none twice. The flat decoder is greedy over places like HiGR. (Beams over whole slates,
-as it is usually run, would cost it as many steps and a cache per beam on top.) They take turns, so
-that both see the same weather on the machine. To read the queries costs both the same; with it
-the times are in `parts`.
+HiGR and the flat decoder have equally many weights, the depth of the paper's planner and the same
+work: after queries that were read beforehand slates of 10 are said, only items that exist, none
+twice. Inside each item there is the beam that a family has unless told otherwise: HiGR chooses by
+cosines among 32 items, the flat decoder takes the first of 8. It is greedy over places like HiGR.
+(Beams over whole slates, as it is usually run, would cost it as many steps and a cache per beam on
+top.) They take turns, so that both see the same weather on the machine. To read the queries costs
+both the same; with it the times are in `parts`.
 """
 
 from collections.abc import Callable
@@ -24,8 +25,7 @@ from training.models.slate.model import SlateModel
 from training.settings.families import FlatSlateConfig
 from training.settings.higr import HigrConfig
 
-SLATE, BEAM, HISTORY = 10, 8, 50
-PLANNER, GENERATOR = 14, 2
+SLATE, HISTORY, LAYERS = 10, 50, 14
 WIDTH, HEADS = 128, 4
 ALIKE = 0.05
 """Share by which the numbers of weights may differ."""
@@ -62,8 +62,8 @@ def measure_feedback(
     return {
         "name": f"slate_decode_{feedback}",
         "work": f"slates of {SLATE} after {HISTORY} events, {rows} at once, {LEVELS} levels of"
-        f" {CODES} codes, {num_items:,} items, beam {BEAM}; width {WIDTH}, {PLANNER} planner and"
-        f" {GENERATOR} generator layers against {PLANNER + GENERATOR}; {device},"
+        f" {CODES} codes, {num_items:,} items, beam {higr.config.beam_width} against"
+        f" {flat.config.beam_width}; width {WIDTH}, {LAYERS} layers; {device},"
         f" {torch.get_num_threads()} threads",
         "unit": "ms",
         "ours": ours,
@@ -94,16 +94,14 @@ def models(
     sizes = (CODES,) * LEVELS
     torch.manual_seed(0)
     content_VE = torch.randn(num_items, CONTENT)
-    shape: dict[str, Any] = {"width": WIDTH, "num_heads": HEADS, "beam_width": BEAM}
+    shape: dict[str, Any] = {"width": WIDTH, "num_heads": HEADS}
     higr = Higr(
-        HigrConfig(
-            planner_layers=PLANNER, generator_layers=GENERATOR, planner_feedback=feedback, **shape
-        ),
+        HigrConfig(planner_layers=LAYERS, planner_feedback=feedback, **shape),
         codes_VQ,
         content_VE,
         sizes,
     )
-    flat_shape = FlatSlateConfig(num_layers=PLANNER + GENERATOR, **shape)
+    flat_shape = FlatSlateConfig(num_layers=LAYERS, **shape)
     flat = FlatSlate(flat_shape, codes_VQ, content_VE, sizes)
     ours, theirs = (sum(p.numel() for p in model.parameters()) for model in (higr, flat))
     if abs(ours / theirs - 1) > ALIKE:

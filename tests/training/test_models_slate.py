@@ -6,6 +6,7 @@ import torch
 
 from tests import worlds
 from tests.suites.slate_model import SlateSuite
+from training.data.slate_batches import slate_queries
 from training.data.vocabulary import Vocabulary
 from training.evaluation.slate import recommended_slates, slate_metrics
 from training.fit.fitting import Fitting, LoopSettings, Observer
@@ -96,6 +97,31 @@ def test_training_finds_how_the_world_goes_on(family, short_of_best, settings):
     assert report.facts["train_slates_left_out"] == 0
 
 
+@pytest.mark.parametrize("feedback", ["item", "latent"])
+def test_a_place_holds_the_item_that_codes_and_cosines_like_best(feedback):
+    world = worlds.continued(num_users=20)
+    shape = {"max_epochs": 2, "planner_feedback": feedback, "normalisation": "all"}
+    model, _ = fit("higr", world, **shape)
+    model.requires_grad_(False)
+    queries = next(slate_queries(world.slates.test, max_history=20, exclude_seen=True, rows=8))
+    batch, seen_BE = model.questions(queries), torch.from_numpy(queries.excluded_BE)
+    items_Bk, _ = model.say(model.remember(batch), 5, seen_BE)
+    plan_BkD = model.plan(batch, items_Bk[:, None])[:, 0]
+    codes_alone = []
+    every_V = torch.arange(30)
+    for row, place in np.ndindex(*items_Bk.shape):
+        plan_VD = plan_BkD[row, place].expand(30, -1)
+        by_codes_V = model.decoder.log_probs(plan_VD, model.items.codes(every_V), model.items).sum(
+            1
+        )
+        worth_V = by_codes_V + model.weighed(plan_BkD[row, place], every_V)
+        taken = torch.cat([seen_BE[row][seen_BE[row] >= 0], items_Bk[row, :place]])
+        worth_V[taken], by_codes_V[taken] = -torch.inf, -torch.inf
+        assert items_Bk[row, place] == worth_V.argmax()
+        codes_alone.append(items_Bk[row, place] == by_codes_V.argmax())
+    assert not all(codes_alone)
+
+
 def test_a_slate_of_any_length_is_said():
     world = worlds.continued(num_users=20)
     model, _ = fit("higr", world, max_epochs=1)
@@ -111,15 +137,21 @@ def count(model):
 
 
 @pytest.mark.parametrize(
-    "shape",
-    [{}, {"width": 128}, {"planner_layers": 14}, {"planner_feedback": "latent"}, {"learns": "codes"}],
+    ("shape", "rival"),
+    [
+        ({}, {}),
+        ({"planner_feedback": "latent"}, {}),
+        ({"learns": "codes"}, {}),
+        ({"planner_layers": 14}, {"num_layers": 14}),
+        # The decoder grows with the square of the width, heads do not.
+        ({"width": 128}, {"width": 128, "hidden_width": 376}),
+    ],
 )
-def test_the_flat_decoder_has_as_many_weights(shape):
+def test_the_flat_decoder_has_as_many_weights(shape, rival):
     codes, content = worlds.codes_of(1000, (16, 16, 16)), torch.ones(1000, 8)
-    higr = HigrConfig(**shape)
-    flat = FlatSlateConfig(width=higr.width, num_layers=higr.planner_layers)
     sizes = (128, 128, 128)
-    ours = count(Higr(higr, torch.from_numpy(codes), content, sizes))
+    ours = count(Higr(HigrConfig(**shape), torch.from_numpy(codes), content, sizes))
+    flat = FlatSlateConfig(**rival)
     theirs = count(FlatSlate(flat, torch.from_numpy(codes), content, sizes))
     assert abs(ours / theirs - 1) < 0.05
 

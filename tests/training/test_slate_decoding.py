@@ -81,8 +81,13 @@ def log_probability(oracle, codes, row, place, code, before):
     return total
 
 
-def slow_slate(oracle, codes, row, num_items, excluded):
-    """Greedy over places; of all free items the most probable, the first of a bucket."""
+def liking(place, item):
+    """What a model adds to an item's score at a place; large enough to change most choices."""
+    return np.sin(7.0 * item + 3.0 * place) * 5.0
+
+
+def slow_slate(oracle, codes, row, num_items, excluded, added=lambda place, item: 0.0):
+    """Greedy over places; of all free items the best, the first of a bucket."""
     known = [tuple(code) for code in codes.tolist() if min(code) >= 0]
     items, scores = [], []
     for place in range(num_items):
@@ -97,7 +102,8 @@ def slow_slate(oracle, codes, row, num_items, excluded):
             item: log_probability(oracle, known, row, place, tuple(codes[item]), items)
             for item in free
         }
-        best = max(free, key=lambda item: (probability[item], -item))
+        worth = {item: probability[item] + added(place, item) for item in free}
+        best = max(free, key=lambda item: (worth[item], -item))
         items.append(best)
         scores.append(probability[best])
     return items, scores
@@ -130,6 +136,38 @@ def test_a_wide_beam_finds_the_slow_slate(name, num_items):
         items, scores = slow_slate(silent, codes, row, num_items, excluded[row])
         assert as_lists(at_once[0])[row] == items
         np.testing.assert_allclose(at_once[1][row, : len(items)], scores, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_the_best_of_a_beam_is_what_codes_and_the_model_say_together(name):
+    codes, excluded, num_items = CODES[name], [[], [0, 2, 5]], 30
+    trie = CodeTrie.from_codes(codes, num_codes=SIZES[name])
+    oracle, silent = Oracle(SIZES[name], 2), Oracle(SIZES[name], 2, listens=False)
+    search = {"num_rows": 2, "num_items": num_items, "beam_width": 40, "seen_BE": padded(excluded)}
+    place, next_item = -1, oracle.next_item()
+
+    def counted(chosen_B):
+        nonlocal place
+        place += 1
+        return next_item(chosen_B)
+
+    places_M1 = np.arange(num_items)[:, None]
+    one = one_by_one(
+        counted, trie, rescore=lambda item: torch.from_numpy(liking(place, item.numpy())), **search
+    )
+    at_once = all_at_once(
+        silent.open_rows(num_items),
+        trie,
+        rescore=lambda rows, item: torch.from_numpy(liking(places_M1, item.numpy())),
+        **search,
+    )
+    for row in range(2):
+        for (items_BM, scores_BM), model in ((one, oracle), (at_once, silent)):
+            items, scores = slow_slate(model, codes, row, num_items, excluded[row], liking)
+            assert as_lists(items_BM)[row] == items
+            assert items != slow_slate(model, codes, row, num_items, excluded[row])[0]
+            # What is said stays the probability of its codes.
+            np.testing.assert_allclose(scores_BM[row, : len(items)], scores, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CODES)

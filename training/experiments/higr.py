@@ -1,9 +1,8 @@
 """HiGR (arXiv:2512.24787): its decoder with one part changed at a time, and how it is aligned.
 
-Held-out slates are asked for before their first exposure, under the preset's split. Of the rows
-that change a part, one is what the preset has: it shares the fits of `higr`. The flat decoder has
-as many weights. ORPO, DPO and SimPO begin with the fits of `higr`, too. The paper's own tables are
-of data that is not public.
+Held-out slates are asked for before their first exposure, under the preset's split. The flat
+decoder has as many weights. ORPO, DPO and SimPO begin with the fits of `higr`, too. The paper's own
+tables are of data that is not public.
 """
 
 from training.experiments.table import Budget, Fit, Row, Table
@@ -11,9 +10,8 @@ from training.experiments.table import Budget, Fit, Row, Table
 FLAT = "flat decoder"
 HIGR = Fit(of="higr")
 _PARTS = {
-    "context told to the generator": "context_in_generator=true",
-    "context not told to the generator": "context_in_generator=false",
-    "separate generators": "generators=separate",
+    "codes alone": "learns=codes",
+    "items alone": "learns=items",
     "latent feedback": "planner_feedback=latent",
 }
 _BASELINES = ("sasrec", "item_knn", "popularity")

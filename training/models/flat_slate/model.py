@@ -5,8 +5,6 @@ same greedy choice, but there is no plan: every code of every item is a step of 
 
     slate  s_1^1 … s_1^Q  s_2^1 … s_2^Q  …          position t predicts code t + 1
 
-What a position predicts is said by the decoder that HiGR has, whose heads are tied.
-
 B rows, L events, W slates of a row or beams, M places, Q levels, K codes of a level, D width, N
 targets, l codes so far, k places asked for.
 """
@@ -15,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.backbones.interface import Memory
 from training.data.queries import PAD
@@ -23,7 +21,6 @@ from training.data.slate_batches import SlateBatch
 from training.decoding.beam import StepFunction
 from training.decoding.slate import NextItem, one_by_one
 from training.decoding.trie import CodeTrie
-from training.models.coded.decoder import CodeDecoder
 from training.models.slate.model import Read, SlateModel
 from training.settings.families import FlatSlateConfig
 
@@ -41,7 +38,7 @@ class FlatSlate(SlateModel):
         level_sizes: tuple[int, ...],
     ) -> None:
         super().__init__(config, codes_VQ, content_VE, level_sizes)
-        self.decoder = CodeDecoder(level_sizes, config.width)
+        self.heads = nn.ModuleList(nn.Linear(config.width, K, bias=False) for K in level_sizes)
 
     @staticmethod
     def depth_and_room(config: Any, num_levels: int) -> tuple[int, int]:
@@ -60,12 +57,8 @@ class FlatSlate(SlateModel):
         y_NQD = y_BWTD.unflatten(2, (-1, self.num_levels))[is_item_BWM]
         codes_NQ = codes_BWMQ[is_item_BWM]
         log_probs = [
-            -F.cross_entropy(
-                self.decoder.logits(y_NQD[:, level], codes_NQ[:, :level], self.items).float(),
-                codes_NQ[:, level],
-                reduction="none",
-            )
-            for level in range(self.num_levels)
+            -F.cross_entropy(head(y_NQD[:, q]).float(), codes_NQ[:, q], reduction="none")
+            for q, head in enumerate(self.heads)
         ]
         found = torch.zeros(codes_BWMQ.shape, device=codes_BWMQ.device)
         found[is_item_BWM] = torch.stack(log_probs, 1)
@@ -118,10 +111,11 @@ class FlatSlate(SlateModel):
         self, last_B1D: Tensor, memory: Memory, length_B: Tensor, asked_at_B: Tensor
     ) -> StepFunction:
         def step(prefix_BWl: Tensor, parent_BW: Tensor) -> Tensor:
-            if not prefix_BWl.shape[-1]:
-                return self.decoder.logits(last_B1D, prefix_BWl, self.items)
+            level = prefix_BWl.shape[-1]
+            if level == 0:
+                return self.heads[0](last_B1D)
             x_BWlD = self.code_vectors(prefix_BWl)
             y_BWlD = self.backbone.extend(memory, length_B, x_BWlD, asked_at_B)
-            return self.decoder.logits(y_BWlD[:, :, -1], prefix_BWl, self.items)
+            return self.heads[level](y_BWlD[:, :, -1])
 
         return step
