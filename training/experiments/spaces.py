@@ -83,7 +83,14 @@ def _neural(layers: str) -> Space:
 
 
 SPACES: Mapping[str, Space] = {
-    "higr": _neural("planner_layers"),
+    "higr": Space(
+        shape={
+            "dropout": _DROPOUT,
+            "planner_layers": _LAYERS,
+            "item_weight": Among((0.0, 1.0, 2.0, 4.0)),
+        },
+        loop=_LOOP,
+    ),
     "flat_slate": _neural("num_layers"),
     "tiger": _neural("num_layers"),
     "unigrf": _neural("num_layers"),

@@ -30,7 +30,7 @@ class HigrConfig:
 
     learns: Literal["both", "codes", "items"] = "both"
     """To say an item's codes, the item by its vector, or both with one planner."""
-    item_weight: NotNegative = 4.0
+    item_weight: NotNegative = 1.0
     """both: of the item's log-probability, by which the best of a beam is chosen; that of its codes
     counts once."""
     num_negatives: AtLeastZero = 0
