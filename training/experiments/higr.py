@@ -21,7 +21,7 @@ _SLATES = ("slates", "item_embeddings")
 _METRICS = ("slate_ndcg@5", "slate_gndcg@5", "slate_hit@5", "slate_recall@5")
 _FACTS = {"slates.similarity": "similarity", "slates.coverage": "coverage"}
 _BUDGETS = {
-    "movielens-100k": Budget(max_epochs=10, patience_epochs=3, max_validation_targets=500),
+    "movielens-100k": Budget(max_epochs=20, patience_epochs=3, max_validation_targets=500),
     "kuairand": Budget(max_epochs=14, patience_epochs=3, max_validation_targets=1000),
 }
 _PRESETS = tuple(_BUDGETS)
