@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.gpu import operations
-from benchmarks.gpu.contestants import Contestant
+from benchmarks.gpu.configurations import Configuration
 from benchmarks.gpu.machine import Machine
 from benchmarks.gpu.synthetic import World, movielens_1m, small
 from training.fit.fitting import Fitting, LoopSettings
@@ -19,9 +19,9 @@ _META = {
     "num_negatives": 128,
 }
 ROWS = {
-    "hstu": Contestant("sasrec", _META | {"num_heads": 1}),
-    "hstu, 8 layers": Contestant("sasrec", _META | {"num_layers": 8}),
-    "tiger": Contestant("tiger"),
+    "hstu": Configuration("sasrec", _META | {"num_heads": 1}),
+    "hstu, 8 layers": Configuration("sasrec", _META | {"num_layers": 8}),
+    "tiger": Configuration("tiger"),
 }
 
 
@@ -50,10 +50,10 @@ def measure(machine: Machine) -> dict[str, Any]:
 
 
 def _epoch(
-    contestant: Contestant, world: World, loop: LoopSettings, machine: Machine
+    configuration: Configuration, world: World, loop: LoopSettings, machine: Machine
 ) -> dict[str, Any]:
-    config = replace(contestant.config(), max_history=loop.max_history)
-    family, vocabulary = MODELS[contestant.family], world.vocabulary
+    config = replace(configuration.config(), max_history=loop.max_history)
+    family, vocabulary = MODELS[configuration.family], world.vocabulary
     model, report = family.fit(
         world.split, config, Fitting(loop, device=machine.device), vocabulary
     )

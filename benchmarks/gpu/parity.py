@@ -1,7 +1,7 @@
 """Whether a GPU and a CPU say the same with the same weights, in float32, for every family.
 
 Weights are fitted on the device, in the loop, and loaded on both. Negatives are drawn by each
-device's own generator, so losses are compared where nothing is drawn.
+device's own generator: losses that draw are not compared.
 """
 
 import tempfile
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.gpu.contestants import CONTESTANTS, Contestant, objective_of
+from benchmarks.gpu.configurations import CONFIGURATIONS, Configuration, objective_of
 from benchmarks.gpu.machine import Machine
 from benchmarks.gpu.synthetic import World, small
 from training import inference
@@ -29,7 +29,7 @@ SHAPE = {"width": 32, "num_heads": 2, "dropout": 0.0}
 
 
 def measure(machine: Machine) -> dict[str, Any]:
-    """By contestant what `compare` finds."""
+    """By configuration what `compare` finds."""
     people, epochs = (40, 1) if machine.is_small else (300, 6)
     loop = LoopSettings(
         max_epochs=epochs,
@@ -40,31 +40,33 @@ def measure(machine: Machine) -> dict[str, Any]:
         validation_metric="loss",
     )
     figures = {}
-    for name, each in CONTESTANTS.items():
+    for name, each in CONFIGURATIONS.items():
         world = small(people, num_items=each.num_items)
         figures[name] = _parity(each, world, loop, machine.device)
     return figures
 
 
 def _parity(
-    contestant: Contestant, world: World, loop: LoopSettings, device: str
+    configuration: Configuration, world: World, loop: LoopSettings, device: str
 ) -> dict[str, Any]:
-    family = MODELS[contestant.family]
-    config = contestant.config(**({} if contestant.is_counted else SHAPE))
+    family = MODELS[configuration.family]
+    config = configuration.config(**({} if configuration.is_counted else SHAPE))
     fitting = Fitting(loop, device=device)
     data = {"slates": world.slates}
     fitted, report = family.fit(world.split, config, fitting, world.vocabulary, data)
     with tempfile.TemporaryDirectory() as folder:
         weights.save(fitted, Path(folder))
         one, other = (weights.load(Path(folder), family, each) for each in ("cpu", device))
-    figures = compare(one, other, world, loop)
+    figures = compare(one, other, world, loop, learns=not configuration.draws)
     if report.epochs:
         figures["fitted_loss"] = report.epochs[-1]["loss"]
         figures["fitted_in"] = report.facts["precision"]
     return figures
 
 
-def compare(one: Any, other: Any, world: World, loop: LoopSettings) -> dict[str, Any]:
+def compare(
+    one: Any, other: Any, world: World, loop: LoopSettings, *, learns: bool = True
+) -> dict[str, Any]:
     """How far apart two copies of a model are.
 
     Args:
@@ -72,13 +74,14 @@ def compare(one: Any, other: Any, world: World, loop: LoopSettings) -> dict[str,
         other: on the device.
         world: asks and teaches.
         loop: whose first batch is learnt from.
+        learns: whether losses are compared, of a model that has one.
     Returns:
-        Shares by which losses and gradients differ (None for a model that counts), the share of
+        Shares by which losses and gradients differ (None where they aren't compared), the share of
         lists that are equal, the largest difference of scores at a place, of probabilities where
         the model ranks, and whether the two agree.
     """
     loss = gradient = None
-    if isinstance(one, nn.Module):
+    if learns and isinstance(one, nn.Module):
         loss, gradient = _difference_of_learning(one, other, world, loop)
     queries = questions(world, loop.max_history)
     lists = [inference.recommend(model, queries, PLACES) for model in (one, other)]

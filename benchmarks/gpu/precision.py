@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gpu.contestants import CONTESTANTS, fresh, objective_of
+from benchmarks.gpu.configurations import CONFIGURATIONS, fresh, objective_of
 from benchmarks.gpu.machine import Machine, synchronise
 from benchmarks.gpu.synthetic import World, movielens_1m, small
 from training.fit.distributed import Processes
@@ -72,18 +72,18 @@ def compare(
     device: str,
     variants: Mapping[str, Variant],
 ) -> dict[str, Any]:
-    """One contestant by every variant.
+    """One configuration by every variant.
 
     Returns:
         By variant what `run` finds; of all but the first also `loss_difference`, the share by which
         the loss of the second pass differs, and `time_ratio`, its seconds over those of the first.
     """
-    model = fresh(CONTESTANTS[name], world, dropout=0.0, max_history=loop.max_history)
+    model = fresh(CONFIGURATIONS[name], world, dropout=0.0, max_history=loop.max_history)
     epoch = objective_of(model, world, loop).batches(0, first_step=0, rank=0, world_size=1)
     batches = [batch.to(device) for batch in islice(epoch, steps)]
     figures: dict[str, Any] = {}
     for variant, how in variants.items():
-        model = fresh(CONTESTANTS[name], world, dropout=0.0, max_history=loop.max_history)
+        model = fresh(CONFIGURATIONS[name], world, dropout=0.0, max_history=loop.max_history)
         figures[variant] = run(model.to(device).train(), batches, loop, device, how)
         reference = next(iter(figures.values()))
         if figures[variant] is not reference:

@@ -1,4 +1,9 @@
-"""gpu.json: the figures of each part as soon as they are there; a rerun goes on from it."""
+"""gpu.json: the figures of each part as soon as they are there; a rerun goes on from it.
+
+All parts share one process: where a machine is lent by the minute, each import of torch, each start
+of CUDA would be paid for again. So an error that breaks CUDA itself fails the parts after it, too,
+and a rerun measures them.
+"""
 
 import json
 import time

@@ -16,21 +16,23 @@ from training.models.slate.model import SlateModel
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Configuration:
     """A family with some of its settings.
 
     Attributes:
         family: a key of `MODELS`.
         settings: of its config.
         num_items: of its catalogue; 0: those that are met.
+        draws: whether its loss draws items, which no two devices draw alike.
     """
 
     family: str
     settings: dict[str, Any] = field(default_factory=dict)
     num_items: int = 0
+    draws: bool = False
 
     def config(self, **more: Any) -> Any:
-        """The family's config; a field that it doesn't have is none."""
+        """The family's config, with more of its fields set."""
         return MODELS[self.family].configure(self.settings | more)
 
     @property
@@ -41,36 +43,36 @@ class Contestant:
 
 _HSTU = {"backbone": "hstu", "similarity": "cosine"}
 _NO_ENHANCER = {"hard_negatives": 0, "favourite_share": 0.0}
-CONTESTANTS = {
-    "tiger": Contestant("tiger"),
-    "tiger, codes alone": Contestant("tiger", {"learns": "codes", "answer": "codes"}),
-    "tiger, items alone": Contestant("tiger", {"learns": "items", "answer": "items"}),
-    # More prefixes than are scored in whole.
-    "tiger, by beam": Contestant("tiger", num_items=6000),
-    "higr": Contestant("higr"),
-    "higr, latent": Contestant("higr", {"planner_feedback": "latent"}),
-    "flat_slate": Contestant("flat_slate"),
-    # On two devices nothing is drawn alike: a full softmax, whose loss can be compared.
-    "unigrf": Contestant("unigrf", {"num_negatives": 0, **_NO_ENHANCER}),
-    "unigrf, llama": Contestant(
+CONFIGURATIONS = {
+    "tiger": Configuration("tiger"),
+    "tiger, codes alone": Configuration("tiger", {"learns": "codes", "answer": "codes"}),
+    "tiger, items alone": Configuration("tiger", {"learns": "items", "answer": "items"}),
+    # More prefixes than `training.models.coded.answers` scores in whole.
+    "tiger, by beam": Configuration("tiger", num_items=6000),
+    "higr": Configuration("higr"),
+    "higr, latent": Configuration("higr", {"planner_feedback": "latent"}),
+    "flat_slate": Configuration("flat_slate"),
+    "unigrf, drawn": Configuration("unigrf", draws=True),
+    "unigrf": Configuration("unigrf", {"num_negatives": 0, **_NO_ENHANCER}),
+    "unigrf, llama": Configuration(
         "unigrf", {"num_negatives": 0, **_NO_ENHANCER, "backbone": "llama"}
     ),
-    "sasrec": Contestant("sasrec"),
-    "sasrec, hstu": Contestant("sasrec", _HSTU),
-    "item_knn": Contestant("item_knn"),
-    "popularity": Contestant("popularity"),
+    "sasrec": Configuration("sasrec"),
+    "sasrec, hstu": Configuration("sasrec", _HSTU),
+    "item_knn": Configuration("item_knn"),
+    "popularity": Configuration("popularity"),
 }
 
 
-def fresh(contestant: Contestant, world: World, **shape: Any) -> nn.Module:
+def fresh(configuration: Configuration, world: World, **shape: Any) -> nn.Module:
     """A model with its first weights, which are those of seed 0.
 
     Args:
-        contestant: neural.
+        configuration: neural.
         world: whose catalogue it knows.
         shape: more of the config.
     """
-    model_class, config = MODELS[contestant.family].model_class, contestant.config(**shape)
+    model_class, config = MODELS[configuration.family].model_class, configuration.config(**shape)
     vocabulary = world.vocabulary
     torch.manual_seed(0)
     if not issubclass(model_class, CodedModel):
