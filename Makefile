@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PYTHON ?= python3.11
 JOBS ?= 2
 
-.PHONY: help setup run ui test test-exhaustive check format house bench results clean
+.PHONY: help setup run ui test test-exhaustive check format house bench gpu gpu-wheels results clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,6 +50,17 @@ format: $(READY) ## let ruff rewrite what it can
 
 bench: $(READY) ## ours against the peers on the same work; writes var/bench.json
 	OMP_WAIT_POLICY=active $(BIN)/sidereal bench $(ARGS)  # on an idle machine
+
+# Needs nothing of `setup`: a bare machine has a Python with torch, and the wheels that were carried.
+gpu: ## what a GPU has to show, on a bare machine; writes gpu.json to $OUT, else var/gpu
+	bash infra/gpu.sh $(ARGS)
+
+GPU_PYTHON_VERSION ?= 3.12
+gpu-wheels: ## where there is a network: what `make gpu` needs beside torch and numpy, into .wheels
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --constraint constraints.txt \
+	  --python-version $(GPU_PYTHON_VERSION) --implementation cp \
+	  --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 \
+	  --dest .wheels pyarrow safetensors annotated-types
 
 results: $(READY) ## RESULTS.md of results/*.json (RUN=var/runs/PRESET/DAY: of that day, too)
 	$(BIN)/python -m training.experiments.pages $(RUN)

@@ -8,23 +8,26 @@ items, most hold one or two.
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from feature_store.settings import Settings
 from training.backbones.llama import Llama, LlamaConfig
 from training.decoding.beam import StepFunction, beam_search
 from training.decoding.trie import CodeTrie
 
+if TYPE_CHECKING:  # a bare GPU machine has no pydantic
+    from feature_store.settings import Settings
+
 GOAL = 1.05
 LEVELS, CODES, BEAM, CONTENT = 3, 256, 20, 448
-WIDTH, LAYERS, HEADS = 128, 4, 4
+SHAPE = LlamaConfig(width=128, num_layers=4, num_heads=4, dropout=0.0)
+POSITIONS = 61
 
 
-def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
+def measure(settings: "Settings", *, quick: bool = False) -> dict[str, Any]:
     """Median milliseconds per level of the search, with the constraint and without it.
 
     Args:
@@ -49,7 +52,8 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
     return {
         "name": "constrained_beam_step",
         "work": f"{num_rows} rows, beam {BEAM}, {LEVELS} levels of {CODES} codes, {num_items:,} "
-        f"items; decoder of width {WIDTH} with {LAYERS} layers over 61 tokens; {device}",
+        f"items; decoder of width {SHAPE.width} with {SHAPE.num_layers} layers over {POSITIONS} "
+        f"tokens; {device}",
         "unit": "ms",
         "ours": with_ms,
         "peers": {"without constraint": without_ms},
@@ -58,28 +62,43 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
     }
 
 
-def uneven_codes(num_items: int) -> np.ndarray:
+def uneven_codes(num_items: int, *, levels: int = LEVELS) -> np.ndarray:
     """Distinct tuples; a code is drawn by a power law whose order the code above it turns."""
     generator = np.random.default_rng(0)
     weight = 1 / np.arange(1, CODES + 1) ** 0.6
-    found = np.zeros((0, LEVELS), dtype=np.int64)
+    found = np.zeros((0, levels), dtype=np.int64)
     while len(found) < num_items:
-        rank = generator.choice(CODES, size=(2 * num_items, LEVELS), p=weight / weight.sum())
+        rank = generator.choice(CODES, size=(2 * num_items, levels), p=weight / weight.sum())
         rank[:, 1:] = (rank[:, 1:] + 37 * rank[:, :-1]) % CODES
         found = np.unique(np.concatenate([found, rank]), axis=0)
     return generator.permutation(found)[:num_items]
 
 
-def decoder_step(num_rows: int, *, device: str) -> StepFunction:
-    """One step of a decoder of TIGER's form with random weights, its history read beforehand."""
+def decoder_step(
+    num_rows: int,
+    *,
+    device: str,
+    shape: LlamaConfig = SHAPE,
+    positions: int = POSITIONS,
+    levels: int = LEVELS,
+) -> StepFunction:
+    """One step of a decoder of TIGER's form with random weights, its history read beforehand.
+
+    Args:
+        num_rows: histories.
+        device: where it computes.
+        shape: of the decoder.
+        positions: of each history.
+        levels: codes of a semantic ID.
+    """
     torch.manual_seed(0)
-    shape = LlamaConfig(width=WIDTH, num_layers=LAYERS, num_heads=HEADS, dropout=0.0)
+    width = shape.width
     backbone = Llama(shape).to(device).eval()
-    tokens = nn.Embedding(LEVELS * CODES, WIDTH).to(device)
-    heads = [nn.Linear(WIDTH, CODES, bias=False).to(device) for _ in range(LEVELS)]
-    history_BLD = torch.randn((num_rows, 61, WIDTH), device=device)
+    tokens = nn.Embedding(levels * CODES, width).to(device)
+    heads = [nn.Linear(width, CODES, bias=False).to(device) for _ in range(levels)]
+    history_BLD = torch.randn((num_rows, positions, width), device=device)
     x_BLD, memory = backbone.remember(history_BLD)
-    length_B = torch.full((num_rows,), 61, device=device)
+    length_B = torch.full((num_rows,), positions, device=device)
 
     def step(prefix_BWl: Tensor, parent_BW: Tensor) -> Tensor:
         level = prefix_BWl.shape[-1]

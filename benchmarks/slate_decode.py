@@ -10,13 +10,12 @@ both the same; with it the times are in `parts`.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
 from benchmarks.constrained_beam_step import CODES, CONTENT, LEVELS, take_turns, uneven_codes
-from feature_store.settings import Settings
 from training import inference
 from training.data.queries import Queries
 from training.models.flat_slate.model import FlatSlate
@@ -25,6 +24,9 @@ from training.models.slate.model import SlateModel
 from training.settings.families import FlatSlateConfig
 from training.settings.higr import HigrConfig
 
+if TYPE_CHECKING:  # a bare GPU machine has no pydantic
+    from feature_store.settings import Settings
+
 SLATE, HISTORY, LAYERS = 10, 50, 14
 WIDTH, HEADS = 128, 4
 ALIKE = 0.05
@@ -32,7 +34,7 @@ ALIKE = 0.05
 
 
 def measure_feedback(
-    settings: Settings, feedback: Literal["item", "latent"], goal: float, *, quick: bool
+    settings: "Settings", feedback: Literal["item", "latent"], goal: float, *, quick: bool
 ) -> dict[str, Any]:
     """Median milliseconds per slate of HiGR with this feedback and of the flat decoder.
 
@@ -45,19 +47,8 @@ def measure_feedback(
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    num_items, rows, rounds = (10_000, 2, 1) if quick else (100_000, 64, 5)
-    higr, flat = models(num_items, feedback, device)
-    queries = questions(rows, num_items)
-    seconds = take_turns(
-        {
-            "higr": saying(higr, queries),
-            "flat": saying(flat, queries),
-            "higr with queries": lambda: inference.recommend(higr, queries, SLATE),
-            "flat with queries": lambda: inference.recommend(flat, queries, SLATE),
-        },
-        rounds=rounds,
-    )
-    milliseconds = {name: 1000 * taken / rows for name, taken in seconds.items()}
+    num_items, rows, _ = size(quick=quick)
+    milliseconds = milliseconds_per_slate(feedback, device, quick=quick)
     ours, theirs = milliseconds["higr"], milliseconds["flat"]
     return {
         "name": f"slate_decode_{feedback}",
@@ -72,6 +63,30 @@ def measure_feedback(
         "goal": goal,
         "parts": milliseconds,
     }
+
+
+def size(*, quick: bool) -> tuple[int, int, int]:
+    """Items, rows at once, and rounds."""
+    return (10_000, 2, 1) if quick else (100_000, 64, 5)
+
+
+def milliseconds_per_slate(
+    feedback: Literal["item", "latent"], device: str, *, quick: bool
+) -> dict[str, float]:
+    """Medians of both decoders after queries that were read, and with the reading."""
+    num_items, rows, rounds = size(quick=quick)
+    higr, flat = models(num_items, feedback, device)
+    queries = questions(rows, num_items)
+    seconds = take_turns(
+        {
+            "higr": saying(higr, queries),
+            "flat": saying(flat, queries),
+            "higr with queries": lambda: inference.recommend(higr, queries, SLATE),
+            "flat with queries": lambda: inference.recommend(flat, queries, SLATE),
+        },
+        rounds=rounds,
+    )
+    return {name: 1000 * taken / rows for name, taken in seconds.items()}
 
 
 def saying(model: SlateModel, queries: Queries) -> Callable[[], object]:

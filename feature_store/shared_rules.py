@@ -1,6 +1,8 @@
 """Rules that several tables have: the run's day, known items, lists that belong together."""
 
-from feature_store.rules import KNOWN_INDEX, RowRule, Rule, RuleInputs, TableRule
+from feature_store.rules import KNOWN_INDEX, RowRule, Rule, RuleInputs, TableRule, double
+
+UNIT_NORM_TOLERANCE = 1e-3
 
 
 def known_item(inputs: RuleInputs, *, with_index: bool = False) -> tuple[Rule, ...]:
@@ -48,6 +50,29 @@ def known_indices(inputs: RuleInputs, *columns: str) -> tuple[Rule, ...]:
         condition=" AND ".join(f"array_max({each}) < {inputs.num_items}" for each in columns),
     )
     return (rule,)
+
+
+def known_index(inputs: RuleInputs, *columns: str) -> tuple[Rule, ...]:
+    """The same of columns with one index a row."""
+    if inputs.num_items is None:
+        return ()
+    rule = RowRule(
+        name="items_are_known",
+        column=columns[0],
+        description=f"Every item_index is below {inputs.num_items:,}, the size of the catalogue.",
+        condition=" AND ".join(f"{each} < {inputs.num_items}" for each in columns),
+    )
+    return (rule,)
+
+
+def unit_norm(column: str) -> Rule:
+    """Every vector of a list column has length 1."""
+    return RowRule(
+        name=f"{column}_has_unit_norm",
+        column=column,
+        description=f"Every vector has length 1, within {UNIT_NORM_TOLERANCE:g}.",
+        condition=f"abs(vector_norm({column}) - 1) <= {double(UNIT_NORM_TOLERANCE)}",
+    )
 
 
 def of_the_day(inputs: RuleInputs) -> Rule:

@@ -41,13 +41,18 @@ class Key:
 
 
 def keys() -> Iterator[Key]:
-    """Every key, in the order of the sections; fields of several parts once."""
-    told: set[tuple[str, str]] = set()
+    """Every key, in the order of the sections; a section of several parts once, as the fullest."""
+    sections: dict[str, dict[tuple[str, str], Key]] = {}
     for part in parts()[0]:
+        of_part: dict[str, dict[tuple[str, str], Key]] = {}
         for key in _keys(part.model, "", ""):
-            if (key.path, key.layout) not in told:
-                told.add((key.path, key.layout))
-                yield key
+            of_part.setdefault(key.path.partition(".")[0], {})[key.path, key.layout] = key
+        for name, found in of_part.items():
+            if len(found) > len(sections.get(name, {})):
+                sections.pop(name, None)
+                sections[name] = found
+    for found in sections.values():
+        yield from found.values()
 
 
 def _keys(section: type[BaseModel], before: str, layout: str) -> Iterator[Key]:

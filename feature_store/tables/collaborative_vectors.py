@@ -1,27 +1,14 @@
 """collaborative_vectors: what an item is by who took to it, as far as weights may know."""
 
 from feature_store.contract import Column, Contract
-from feature_store.rules import RowRule, Rule, RuleInputs, double, instant
-from feature_store.shared_rules import equal_size, of_the_day
-from feature_store.tables.item_embeddings import UNIT_NORM_TOLERANCE
+from feature_store.rules import RowRule, Rule, RuleInputs, instant
+from feature_store.shared_rules import equal_size, known_index, of_the_day, unit_norm
 
 
 def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
-    known = RowRule(
-        name="items_are_known",
-        column="item_index",
-        description=f"Every item_index is below {inputs.num_items or 0:,}, the size of the "
-        "catalogue.",
-        condition=f"item_index < {inputs.num_items}",
-    )
     return (
         of_the_day(inputs),
-        RowRule(
-            name="embedding_has_unit_norm",
-            column="embedding",
-            description=f"Every vector has length 1, within {UNIT_NORM_TOLERANCE:g}.",
-            condition=f"abs(vector_norm(embedding) - 1) <= {double(UNIT_NORM_TOLERANCE)}",
-        ),
+        unit_norm("embedding"),
         equal_size("embedding", "Every vector has the same width."),
         RowRule(
             name="newest_event_is_within_the_run",
@@ -29,7 +16,7 @@ def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
             description=f"No vector knows of an event after {inputs.end_of_day} (UTC).",
             condition=f"newest_event_time < {instant(inputs.end_of_day)}",
         ),
-        *(() if inputs.num_items is None else (known,)),
+        *known_index(inputs, "item_index"),
     )
 
 

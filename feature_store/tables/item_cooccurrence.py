@@ -2,17 +2,10 @@
 
 from feature_store.contract import Column, Contract
 from feature_store.rules import RowRule, Rule, RuleInputs
-from feature_store.shared_rules import of_the_day
+from feature_store.shared_rules import known_index, of_the_day
 
 
 def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
-    known = RowRule(
-        name="items_are_known",
-        column="item_index",
-        description=f"Every item_index is below {inputs.num_items or 0:,}, the size of the "
-        "catalogue.",
-        condition=f"greatest(item_index, other_index) < {inputs.num_items}",
-    )
     return (
         of_the_day(inputs),
         RowRule(
@@ -21,7 +14,7 @@ def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
             description="No item is its own neighbour.",
             condition="item_index <> other_index",
         ),
-        *(() if inputs.num_items is None else (known,)),
+        *known_index(inputs, "item_index", "other_index"),
     )
 
 

@@ -1,22 +1,16 @@
 """item_embeddings: one vector per item and encoder."""
 
 from feature_store.contract import Column, Contract
-from feature_store.rules import RowRule, Rule, RuleInputs, double
-from feature_store.shared_rules import complete, equal_size, known_item
+from feature_store.rules import Rule, RuleInputs
+from feature_store.shared_rules import complete, equal_size, known_item, unit_norm
 
-UNIT_NORM_TOLERANCE = 1e-3
 DIGEST_OF_ID = "id:"
 """How the digest begins of an item whose id is all that an encoder could read."""
 
 
 def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
     return (
-        RowRule(
-            name="embedding_has_unit_norm",
-            column="embedding",
-            description=f"Every vector has length 1, within {UNIT_NORM_TOLERANCE:g}.",
-            condition=f"abs(vector_norm(embedding) - 1) <= {double(UNIT_NORM_TOLERANCE)}",
-        ),
+        unit_norm("embedding"),
         equal_size("embedding", "Every vector has the same width."),
         *known_item(inputs, with_index=True),
         *complete(inputs),

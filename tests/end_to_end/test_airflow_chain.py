@@ -28,6 +28,14 @@ pytestmark = [
 
 GOOD, REFUSED, LEFT = date(1998, 4, 20), date(1998, 4, 21), date(1998, 4, 22)
 LATER = date(1998, 4, 25)
+TAIL = [
+    "blend_recommenders",
+    "evaluate_recommender",
+    "promote_recommender",
+    "recommend",
+    "write_report",
+]
+"""Steps of one task, after the fits."""
 
 # Fails recommend once, and refuses train_tokenizer of one day.
 STAND_IN = """#!{python}
@@ -110,14 +118,12 @@ def test_a_day_goes_through_all_dags_by_what_each_publishes(airflow, good_day):
     # Both of its tables are waited for, whichever comes last.
     for earlier in ("build_user_sequences", "build_semantic_ids"):
         assert steps.index(earlier) < steps.index("train_recommender")
-    tail = ["evaluate_recommender", "promote_recommender", "recommend", "write_report"]
-    assert steps[-4:] == tail
+    assert steps[-5:] == TAIL
 
 
 def test_a_passing_failure_is_retried(airflow, good_day):
     tries = {step: task.try_number for task in good_day.tasks for step in task.steps}
-    together = {"evaluate_recommender", "promote_recommender", "recommend", "write_report"}
-    assert {step for step, number in tries.items() if number == 2} == together
+    assert {step for step, number in tries.items() if number == 2} == set(TAIL)
     assert set(tries.values()) == {1, 2}
     assert called(airflow, GOOD).count("recommend") == 2
 

@@ -28,7 +28,7 @@ pytestmark = [
 
 DAY = date(1998, 4, 20)
 
-# The films' histories fail, after which semantic IDs are emitted all the same; the shop's semantic
+# The films' pairs fail, while semantic IDs are emitted all the same; the shop's semantic
 # IDs take their time.
 STAND_IN = """#!{python}
 import json, pathlib, sys, time
@@ -36,7 +36,7 @@ if "shop" in sys.argv and "build_semantic_ids" in sys.argv:
     time.sleep(8)
 with pathlib.Path({calls!r}).open("a") as file:
     file.write(json.dumps(sys.argv) + "\\n")
-if "films" in sys.argv and "build_user_sequences" in sys.argv:
+if "films" in sys.argv and "build_preference_pairs" in sys.argv:
     sys.exit(3)
 """
 

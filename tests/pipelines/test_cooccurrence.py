@@ -72,21 +72,23 @@ def test_it_is_the_same_however_the_slates_lie(count):
 def test_the_job_counts_the_last_days_and_a_rerun_changes_nothing(spark, settings):
     world = World(settings, {"cooccurrence": {"days": 2, "neighbours": 5}})
     world.publish_items()
-    world.publish_events(events(days=3))
-    world.run("build_slates", 3)
-    facts = world.run("build_item_cooccurrence", 3)
+    # Of five days the last is held out, the one before it validates: weights see three.
+    world.publish_events(events(days=5))
+    for step in ("build_user_sequences", "build_slates"):
+        world.run(step, 5)
+    facts = world.run("build_item_cooccurrence", 5)
     assert facts["days_counted"] == 2
     engaged = [
         {i for i, s in zip(row["item_indices"], row["strengths"], strict=True) if s >= 1}
         for number in (2, 3)
         for row in world.rows("slates", number)
     ]
-    rows = world.rows("item_cooccurrence", 3)
+    rows = world.rows("item_cooccurrence", 5)
     assert rows
     for row in rows:
         both = sum({row["item_index"], row["other_index"]} <= items for items in engaged)
         assert row["together"] == both
-    assert world.run("build_item_cooccurrence", 3)["status"] == "unchanged"
+    assert world.run("build_item_cooccurrence", 5)["status"] == "unchanged"
 
 
 def test_the_job_is_refused_without_slates_and_publishes_none_of_an_empty_day(spark, settings):

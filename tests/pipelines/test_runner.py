@@ -61,6 +61,7 @@ def test_a_file_holds_one_day_in_order_and_the_day_itself(spark, tmp_path, num_d
             1,
             None,
             "f",
+            hour,
             day,
             {},
         )

@@ -205,7 +205,7 @@ def test_a_preset_without_a_blend_makes_none(task):
     [
         (
             ["models.blend=[unigrf, sasrec]"],
-            "found the text 'unigrf', which is not trained, expected two of higr, sasrec",
+            "found the text 'unigrf', which is not trained, expected two of tiger, sasrec",
         ),
         (["models.blend=[sasrec, sasrec]"], "'sasrec' is there twice"),
         (["models.blend=[sasrec, blend]"], "blend"),

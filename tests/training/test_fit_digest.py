@@ -69,13 +69,16 @@ ANOTHER_GENERATION = {
     "tokenizer.iterations": 9,
     "tokenizer.seed": 1,
     "tokenizer.collisions": "bucket",
-    "tokenizer.vectors": "text",
     "tokenizer.settings": {"rq_vae": {"epochs": 1}},
 }
 """Whose semantic IDs are others: what reads them is fitted again, and nothing else."""
 
-NO_OTHER_GENERATION = {"tokenizer.encoder": "text", "tokenizer.retrain_days": 8}
-"""The encoder is the only one there is, named."""
+NO_OTHER_GENERATION = {
+    "tokenizer.encoder": "text",
+    "tokenizer.vectors": "text",
+    "tokenizer.retrain_days": 8,
+}
+"""The encoder is the only one there is, named; and this world has no collaborative vectors."""
 
 ALIGNS_AGAIN = {
     "alignment.max_epochs": 1,

@@ -230,14 +230,14 @@ def test_a_row_whose_settings_make_another_tokenizer_reads_its_semantic_ids(requ
     request = request_of()
     tables, base = CellTables(request), ("tokenizer.vectors=text", "tokenizer.codebook_size=8")
     given = []
-    for more, seed in (((), 0), ((), 1), (("tokenizer.collisions=reassign",), 0)):
+    for more, seed in (((), 0), ((), 1), (("tokenizer.collisions=suffix",), 0)):
         fit = Fit(of="tiger", changes=(*base, *more))
         task = request.task(request.config_of(fit, seed))
         given.append(tables.training_data(task, fit))
     same, again, other = given
     assert same is again
     assert same.generation and same.generation != other.generation
-    assert same.vocabulary.codes_VQ.shape[1] == other.vocabulary.codes_VQ.shape[1] + 1
+    assert same.vocabulary.codes_VQ.shape[1] + 1 == other.vocabulary.codes_VQ.shape[1]
     assert same.vocabulary.require_vectors().any(1).all()
     assert len(list(request.cells.glob("tokenizer-*"))) == 2
     assert {"item_embeddings", "user_sequences"} <= set(same.inputs)

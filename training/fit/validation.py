@@ -175,7 +175,7 @@ def _asked(
         else:
             said_B1 = inference.rank(model, queries, item_B1)
         if lists:
-            gains.append(_ndcg(top.items_Bk, item_B1))
+            gains.append(ndcg(top.items_Bk, item_B1))
         if ranks:
             said.append(said_B1[:, 0])
     return np.concatenate(gains), np.concatenate(said)
@@ -191,10 +191,10 @@ def _gains(model: nn.Module, targets: Targets, fitting: Fitting) -> np.ndarray:
         exclude_seen=fitting.exclude_seen,
     )
     items_Gk = inference.recommend(model, queries, CUTOFF).items_Bk
-    return _ndcg(items_Gk[questions.question_T], targets.items[:, None])
+    return ndcg(items_Gk[questions.question_T], targets.items[:, None])
 
 
-def _ndcg(items_Bk: np.ndarray, item_B1: np.ndarray) -> np.ndarray:
+def ndcg(items_Bk: np.ndarray, item_B1: np.ndarray) -> np.ndarray:
     """1 / log2(rank + 1) of the item in its list, 0 where it is not there; float64, [B]."""
     gain_B: np.ndarray = ((items_Bk == item_B1) / np.log2(np.arange(2, CUTOFF + 2))).sum(axis=1)
     return gain_B

@@ -7,15 +7,14 @@ from typing import get_args
 
 import numpy as np
 
-from training.data.queries import TopK, queries_of
+from training.data.queries import queries_of
 from training.data.splits import NO_DATA, Data, Split, Targets
 from training.data.vocabulary import Vocabulary
 from training.fit.fitting import FitReport, Fitting
+from training.fit.validation import CUTOFF, ndcg
 from training.inference import states
 from training.models.blend.model import Blend, BlendConfig, Normalisation, blended
 
-CUTOFF = 10
-"""K of the NDCG@K that chooses."""
 MOST = 5000
 """Validation targets that are asked about, evenly spread over those there are."""
 WEIGHTS = tuple(tenth / 10 for tenth in range(11))
@@ -72,13 +71,8 @@ def _worth(model: Blend, targets: Targets, fitting: Fitting) -> Iterator[tuple[B
             first, second = model.candidates(state, CUTOFF)
             item_B1 = targets.items[row + rows.start : row + rows.stop, None]
             for each in settings:
-                gains[each] += _gain(blended(first, second, each, CUTOFF), item_B1)
+                top = blended(first, second, each, CUTOFF)
+                gains[each] += float(ndcg(top.items_Bk, item_B1).sum())
         row += len(queries)
     for each in settings:
         yield each, gains[each] / len(targets)
-
-
-def _gain(top: TopK, item_B1: np.ndarray) -> float:
-    """1 / log2(rank + 1) of each right item, summed."""
-    is_hit_Bk = top.items_Bk == item_B1
-    return float((is_hit_Bk / np.log2(np.arange(2, CUTOFF + 2))).sum())

@@ -1,0 +1,92 @@
+"""Every family as the parts ask it, and the way from a family to its model and its batches."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.gpu.synthetic import World
+from training.fit.fitting import LoopSettings
+from training.fit.objective import NextItems, Objective
+from training.models import MODELS
+from training.models.coded.model import CodedModel
+from training.models.slate.fit import SlateObjective, learnable
+from training.models.slate.model import SlateModel
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A family with some of its settings.
+
+    Attributes:
+        family: a key of `MODELS`.
+        settings: of its config.
+        num_items: of its catalogue; 0: those that are met.
+        draws: whether its loss draws items, which no two devices draw alike.
+    """
+
+    family: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    num_items: int = 0
+    draws: bool = False
+
+    def config(self, **more: Any) -> Any:
+        """The family's config, with more of its fields set."""
+        return MODELS[self.family].configure(self.settings | more)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it has no weights that steps turn."""
+        return not MODELS[self.family].by_epochs
+
+
+_HSTU = {"backbone": "hstu", "similarity": "cosine"}
+_NO_ENHANCER = {"hard_negatives": 0, "favourite_share": 0.0}
+CONFIGURATIONS = {
+    "tiger": Configuration("tiger"),
+    "tiger, codes alone": Configuration("tiger", {"learns": "codes", "answer": "codes"}),
+    "tiger, items alone": Configuration("tiger", {"learns": "items", "answer": "items"}),
+    # More prefixes than `training.models.coded.answers` scores in whole.
+    "tiger, by beam": Configuration("tiger", num_items=6000),
+    "higr": Configuration("higr"),
+    "higr, latent": Configuration("higr", {"planner_feedback": "latent"}),
+    "flat_slate": Configuration("flat_slate"),
+    "unigrf, drawn": Configuration("unigrf", draws=True),
+    "unigrf": Configuration("unigrf", {"num_negatives": 0, **_NO_ENHANCER}),
+    "unigrf, llama": Configuration(
+        "unigrf", {"num_negatives": 0, **_NO_ENHANCER, "backbone": "llama"}
+    ),
+    "sasrec": Configuration("sasrec"),
+    "sasrec, hstu": Configuration("sasrec", _HSTU),
+    "item_knn": Configuration("item_knn"),
+    "popularity": Configuration("popularity"),
+}
+
+
+def fresh(configuration: Configuration, world: World, **shape: Any) -> nn.Module:
+    """A model with its first weights, which are those of seed 0.
+
+    Args:
+        configuration: neural.
+        world: whose catalogue it knows.
+        shape: more of the config.
+    """
+    model_class, config = MODELS[configuration.family].model_class, configuration.config(**shape)
+    vocabulary = world.vocabulary
+    torch.manual_seed(0)
+    if not issubclass(model_class, CodedModel):
+        model: nn.Module = model_class(config, vocabulary.num_items)
+        return model
+    codes_VQ = torch.from_numpy(vocabulary.require_codes())
+    content_VE = torch.from_numpy(vocabulary.require_vectors())
+    coded: nn.Module = model_class(config, codes_VQ, content_VE, vocabulary.level_sizes)
+    return coded
+
+
+def objective_of(model: Any, world: World, loop: LoopSettings) -> Objective:
+    """What the loop would go through."""
+    if not isinstance(model, SlateModel):
+        return NextItems(world.split, loop, model.positions_per_event)
+    slates = learnable(world.slates, model.config, world.vocabulary.require_codes())
+    return SlateObjective(slates, loop, model.positions_per_item, model.config.order)
