@@ -53,8 +53,8 @@ def measure_feedback(
     return {
         "name": f"slate_decode_{feedback}",
         "work": f"slates of {SLATE} after {HISTORY} events, {rows} at once, {LEVELS} levels of"
-        f" {CODES} codes, {num_items:,} items, beam {higr.config.beam_width} against"
-        f" {flat.config.beam_width}; width {WIDTH}, {LAYERS} layers; {device},"
+        f" {CODES} codes, {num_items:,} items, beam {HigrConfig().beam_width} against"
+        f" {FlatSlateConfig().beam_width}; width {WIDTH}, {LAYERS} layers; {device},"
         f" {torch.get_num_threads()} threads",
         "unit": "ms",
         "ours": ours,
