@@ -26,6 +26,7 @@ from training.data.batches import PAD, Batch
 from training.data.histories import SECOND, Histories
 from training.data.splits import Split, split_leave_last_out
 from training.data.vocabulary import Vocabulary
+from training.fit.clip import GradientClip
 from training.fit.fitting import Fitting, LoopSettings
 from training.fit.optimizer import make_optimizer
 from training.models.sasrec import FAMILY
@@ -111,6 +112,7 @@ def seconds_of_padded_rows(histories: Histories, share: int, device: str) -> flo
     """An epoch with a row per target, from every `share`-th target."""
     model = Sasrec(replace(SHAPE, max_history=LOOP.max_history), vocabulary_of(histories).num_items)
     optimizer = make_optimizer(model.to(device), LOOP)
+    clip = GradientClip(model, LOOP.gradient_clip_factor)
     batches = [
         padded_rows(histories, events)
         for events in np.array_split(
@@ -118,10 +120,10 @@ def seconds_of_padded_rows(histories: Histories, share: int, device: str) -> flo
             max(1, histories.num_events // share // ROWS_PER_STEP),
         )
     ]
-    learn(model, optimizer, batches[0].to(device))
+    learn(model, optimizer, clip, batches[0].to(device))
     started = time.perf_counter()
     for batch in batches:
-        learn(model, optimizer, batch.to(device))
+        learn(model, optimizer, clip, batch.to(device))
     if device == "cuda":
         torch.cuda.synchronize()
     return (time.perf_counter() - started) * share
@@ -149,10 +151,12 @@ def padded_rows(histories: Histories, events: np.ndarray) -> Batch:
     )
 
 
-def learn(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
+def learn(
+    model: nn.Module, optimizer: torch.optim.Optimizer, clip: GradientClip, batch: Batch
+) -> None:
     """One step, as the loop does it."""
     (model(batch) / batch.num_targets).backward()
-    nn.utils.clip_grad_norm_(model.parameters(), LOOP.gradient_clip_norm)
+    clip.cut()
     optimizer.step()
     optimizer.zero_grad()
 

@@ -25,6 +25,7 @@ from feature_store.settings import Settings
 from training.config import PART
 from training.data.slate_batches import SlateBatch, SlatePlan
 from training.data.slates import Slates
+from training.fit.clip import GradientClip
 from training.fit.fitting import LoopSettings
 from training.fit.optimizer import make_optimizer
 from training.models.flat_slate.model import FlatSlate
@@ -63,14 +64,14 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
         learning_rate=training.learning_rate,
         warmup_steps=training.warmup_steps,
         weight_decay=training.weight_decay,
-        gradient_clip_norm=training.gradient_clip_norm,
+        gradient_clip_factor=training.gradient_clip_factor,
     )
     growth = {family: grown(family, slates, loop, before, after) for family in MODELS}
     return {
         "name": "slate_fork",
         "work": f"MovieLens-100K, {len(slates):,} sessions; width {SHAPE['width']}, {before} steps,"
         f" copied {APART:g} apart, {after} steps more; learning rate {loop.learning_rate:g}, clip"
-        f" {loop.gradient_clip_norm:g}; one copy against the other, cpu",
+        f" {loop.gradient_clip_factor:g} times the mean; one copy against the other, cpu",
         "unit": "×",
         "ours": growth["higr"],
         "peers": {"flat decoder": growth["flat_slate"]},
@@ -94,12 +95,13 @@ def grown(family: str, slates: Slates, loop: LoopSettings, before: int, after: i
     torch.manual_seed(0)
     codes, content = torch.from_numpy(codes_VQ).int(), torch.randn(len(codes_VQ), CONTENT)
     model = model_class(config, codes, content, (CODES,) * LEVELS).train()
-    optimizer = make_optimizer(model, loop)
+    optimizer, clip = make_optimizer(model, loop), GradientClip(model, loop.gradient_clip_factor)
     batches = _endless(slates)
     for step in range(before):
-        _step(model, optimizer, next(batches), step, loop)
+        _step(model, optimizer, clip, next(batches), step, loop)
     other = copy.deepcopy(model)
-    its_optimizer = make_optimizer(other, loop)
+    its_optimizer, its_clip = make_optimizer(other, loop), GradientClip(other, clip.times)
+    its_clip.restore(clip.state())
     its_optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     with torch.no_grad():
         torch.manual_seed(0)
@@ -108,8 +110,8 @@ def grown(family: str, slates: Slates, loop: LoopSettings, before: int, after: i
     first = _distance(model, other)
     for step in range(before, before + after):
         batch = next(batches)
-        _step(model, optimizer, batch, step, loop)
-        _step(other, its_optimizer, batch, step, loop)
+        _step(model, optimizer, clip, batch, step, loop)
+        _step(other, its_optimizer, its_clip, batch, step, loop)
     return _distance(model, other) / first
 
 
@@ -123,6 +125,7 @@ def _endless(slates: Slates) -> Iterator[SlateBatch]:
 def _step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    clip: GradientClip,
     batch: SlateBatch,
     step: int,
     loop: LoopSettings,
@@ -132,7 +135,7 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = loop.learning_rate * min(1.0, (step + 1) / max(1, loop.warmup_steps))
     (model(batch) / batch.num_targets).backward()
-    nn.utils.clip_grad_norm_(model.parameters(), loop.gradient_clip_norm)
+    clip.cut()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
 

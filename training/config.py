@@ -98,9 +98,10 @@ class Loop(Section):
     """Steps in which the learning rate rises to its peak."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Of AdamW."""
-    gradient_clip_norm: float = Field(default=5.0, gt=0)
-    """Longer gradients are cut to this length: a safeguard against single steps. Where it cuts more
-    than a tenth of them after the warm-up, the report says so."""
+    gradient_clip_factor: float = Field(default=5.0, gt=0)
+    """Gradients longer than so many times their mean over the latest hundred steps are cut to that:
+    a safeguard against single steps. Where it cuts more than a tenth of them after the warm-up, the
+    report says so."""
     weight_average_decay: float = Field(default=0.995, ge=0, lt=1)
     """What is validated and kept is the average of the weights over about the last 1 / (1 - decay)
     steps, at first over the last tenth of them; 0: the weights of the last step."""

@@ -23,12 +23,14 @@ class Configuration:
         family: a key of `MODELS`.
         settings: of its config.
         num_items: of its catalogue; 0: those that are met.
+        num_levels: of its semantic IDs.
         draws: whether its loss draws items, which no two devices draw alike.
     """
 
     family: str
     settings: dict[str, Any] = field(default_factory=dict)
     num_items: int = 0
+    num_levels: int = 3
     draws: bool = False
 
     def config(self, **more: Any) -> Any:
@@ -47,8 +49,8 @@ CONFIGURATIONS = {
     "tiger": Configuration("tiger"),
     "tiger, codes alone": Configuration("tiger", {"learns": "codes", "answer": "codes"}),
     "tiger, items alone": Configuration("tiger", {"learns": "items", "answer": "items"}),
-    # More prefixes than `training.models.coded.answers` scores in whole.
-    "tiger, by beam": Configuration("tiger", num_items=6000),
+    # More prefixes of two codes than `training.models.coded.exact` scores in whole.
+    "tiger, by beam": Configuration("tiger", num_items=6000, num_levels=4),
     "higr": Configuration("higr"),
     "higr, latent": Configuration("higr", {"planner_feedback": "latent"}),
     "flat_slate": Configuration("flat_slate"),

@@ -41,7 +41,7 @@ def measure(machine: Machine) -> dict[str, Any]:
     )
     figures = {}
     for name, each in CONFIGURATIONS.items():
-        world = small(people, num_items=each.num_items)
+        world = small(people, num_items=each.num_items, num_levels=each.num_levels)
         figures[name] = _parity(each, world, loop, machine.device)
     return figures
 

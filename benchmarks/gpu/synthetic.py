@@ -40,23 +40,26 @@ def movielens_1m() -> World:
     return world(np.clip(lengths, FEWEST, MOST).astype(np.int64), num_items=3706)
 
 
-def small(people: int = 40, *, num_items: int = 60) -> World:
+def small(people: int = 40, *, num_items: int = 60, num_levels: int = 3) -> World:
     """People with 24 events each among 60 items; the catalogue may be larger than that."""
-    return world(np.full(people, 24), num_items=60, num_listed=num_items)
+    return world(np.full(people, 24), num_items=60, num_listed=num_items, num_levels=num_levels)
 
 
-def world(lengths: np.ndarray, *, num_items: int, num_listed: int = 0) -> World:
+def world(
+    lengths: np.ndarray, *, num_items: int, num_listed: int = 0, num_levels: int = 3
+) -> World:
     """People with so many events each.
 
     Args:
         lengths: events of each person, int64, at least `SLATES` × `SLATE`.
         num_items: that are met.
         num_listed: of the catalogue; 0: those that are met.
+        num_levels: of semantic IDs.
     """
     histories = _histories(lengths, num_items)
     num_listed = max(num_items, num_listed)
     vectors_VD = np.random.default_rng(1).standard_normal((num_listed, CONTENT))
-    codes_VQ = uneven_codes(num_listed).astype(np.int32)
+    codes_VQ = uneven_codes(num_listed, levels=num_levels).astype(np.int32)
     return World(
         split_leave_last_out(histories),
         split_slates_leave_last_out(_slates(histories)),

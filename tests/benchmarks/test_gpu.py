@@ -52,7 +52,8 @@ def test_every_family_is_compared_and_agrees_with_itself(measured):
 
 def test_both_ways_of_saying_codes_are_compared():
     by_beam = CONFIGURATIONS["tiger, by beam"]
-    assert not fresh(by_beam, small(num_items=by_beam.num_items))._is_exact
+    large = small(num_items=by_beam.num_items, num_levels=by_beam.num_levels)
+    assert not fresh(by_beam, large)._is_exact
     assert fresh(CONFIGURATIONS["tiger"], small())._is_exact
 
 

@@ -135,7 +135,7 @@ def test_references_are_computed_once_and_only_for_dpo(pretrained, world, pairs,
 def test_a_collapse_stops_with_its_reason_and_leaves_the_pretrained_weights(
     pretrained, world, pairs
 ):
-    wild = replace(LOOP, learning_rate=0.5, max_epochs=5, gradient_clip_norm=100.0)
+    wild = replace(LOOP, learning_rate=0.5, max_epochs=5, gradient_clip_factor=100.0)
     model, report = aligned(pretrained, world, pairs, loop=wild, preference_weight=50.0)
     assert len(report.epochs) == 1
     assert report.facts["stopped_because"] == report.facts["collapsed"]

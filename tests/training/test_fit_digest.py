@@ -37,7 +37,7 @@ FITS_AGAIN = {
     "training.learning_rate": 0.02,
     "training.warmup_steps": 6,
     "training.weight_decay": 0.02,
-    "training.gradient_clip_norm": 2.0,
+    "training.gradient_clip_factor": 2.0,
     "training.weight_average_decay": 0.9,
     "training.max_history": 10,
     "training.window_overlap": 5,

@@ -240,20 +240,20 @@ def test_a_fit_at_the_floor_goes_on_to_its_last_epoch(tmp_path, monkeypatch):
 
 
 def test_a_clip_that_cuts_most_gradients_is_told(tmp_path):
-    _, report = fit(tmp_path / "tight", gradient_clip_norm=1e-3)
+    _, report = fit(tmp_path / "tight", gradient_clip_factor=1e-3)
     assert report.epochs[-1]["clipped_share"] == 1
     assert len(report.facts["alarms"]) == 1
     assert report.facts["alarms"][0].startswith(
-        "100% of the gradients after the warm-up were longer than gradient_clip_norm (0.001),"
-        " expected at most 10%"
+        "100% of the gradients after the warm-up were longer than 0.001 times their mean"
+        " (gradient_clip_factor), expected at most 10%"
     )
-    _, report = fit(tmp_path / "wide", gradient_clip_norm=1e3)
+    _, report = fit(tmp_path / "wide", gradient_clip_factor=1e3)
     assert report.epochs[-1]["clipped_share"] == 0
     assert report.facts["alarms"] == []
 
 
 def test_steps_of_the_warm_up_may_be_clipped(tmp_path):
-    _, report = fit(tmp_path, gradient_clip_norm=1e-3, warmup_steps=10_000)
+    _, report = fit(tmp_path, gradient_clip_factor=1e-3, warmup_steps=10_000)
     assert all(epoch["clipped_share"] == 0 for epoch in report.epochs)
     assert report.facts["alarms"] == []
 

@@ -33,7 +33,8 @@ class Checkpoint:
     """What a fit needs to go on.
 
     Attributes:
-        tensors: by name; `model.`, `average.`, `best.` and `optimizer.` tell whose they are.
+        tensors: by name; `model.`, `average.`, `clip.`, `best.` and `optimizer.` tell
+            whose they are.
         state: JSON-serialisable rest: the fingerprint of the fit, epoch, step, curves, …
     """
 

@@ -23,7 +23,7 @@ class LoopSettings:
     learning_rate: float = 1e-3
     warmup_steps: int = 50
     weight_decay: float = 0.01
-    gradient_clip_norm: float = 5.0
+    gradient_clip_factor: float = 5.0
     weight_average_decay: float = 0.995
     max_history: int = 50
     window_overlap: int = 10

@@ -29,6 +29,7 @@ from training.fit.checkpoint import (
     weights,
     write_checkpoint,
 )
+from training.fit.clip import GradientClip
 from training.fit.distributed import Processes, processes
 from training.fit.first_weights import begin_with, bytes_of
 from training.fit.fitting import PROGRESS, FitReport, Fitting
@@ -130,6 +131,7 @@ class _Fit:
         self.is_compiled = self.settings.compile_backbone and group.compile(model.backbone)
         self.parallel = group.wrap(model)
         self.optimizer = make_optimizer(model, self.settings)
+        self.clip = GradientClip(model, self.settings.gradient_clip_factor)
         self.average = WeightAverage(model, self.settings.weight_average_decay)
         self.steps_per_epoch = objective.num_batches(0, world_size=group.world_size)
         self.progress = Progress()
@@ -158,7 +160,8 @@ class _Fit:
         """Do the epoch's steps from where it stands.
 
         Yields:
-            A batch, and beside each other its summed loss and the norm of its gradient.
+            A batch, and beside each other its summed loss, the norm of its gradient, and the one to
+            which it was cut.
         """
         progress, settings, group = self.progress, self.settings, self.group
         batches = self.objective.batches(
@@ -175,30 +178,30 @@ class _Fit:
                 loss = self.parallel(batch.to(group.device))
             # DDP averages over processes: times world_size makes that the sum.
             (loss * (group.world_size / max(1, batch.num_targets))).backward()
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip_norm)
+            norm, most = self.clip.cut()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.average.update()
             now = time.perf_counter()
             progress.count(seconds=now - started)
-            yield batch, torch.stack([loss.detach().float(), norm.float()])
+            yield batch, torch.stack([loss.detach().float(), norm.float(), most.float()])
             started = time.perf_counter()
 
     def _read_losses(self, steps: list[tuple[TrainingBatch, Tensor]], num_steps: int) -> None:
         """Count what steps did; refuse a loss that is not finite before anything is saved."""
-        read = torch.stack([loss_and_norm for _, loss_and_norm in steps]).tolist()
+        read = torch.stack([numbers for _, numbers in steps]).tolist()
         own = [
             [loss, batch.num_own_targets, batch.num_positions, batch.num_cells]
-            for (batch, _), (loss, _) in zip(steps, read, strict=True)
+            for (batch, _), (loss, _, _) in zip(steps, read, strict=True)
         ]
         summed = self.group.sum(np.array(own))
         # Gradients are averaged over processes before they are cut: one norm for all.
-        for (batch, _), (_, norm), amounts in zip(steps, read, summed, strict=True):
+        for (batch, _), (_, norm, most), amounts in zip(steps, read, summed, strict=True):
             if not np.isfinite(amounts[0]):
                 raise TrainingDiverged(self._diverged(batch, float(amounts[0])))
             self.progress.count(**dict(zip(COUNTED, amounts.tolist(), strict=True)))
             is_settled = self._step_of_fit() >= self.settings.warmup_steps
-            self.progress.count_gradient(norm, self.settings, is_settled=is_settled)
+            self.progress.count_gradient(norm, most, is_settled=is_settled)
             self.progress.step += 1
             for observer in self.observers:
                 nats = float(amounts[0]) / max(1, batch.num_targets)
@@ -219,7 +222,7 @@ class _Fit:
             f"loss is {loss} at epoch {progress.epoch + 1}, step {progress.step + 1}: a batch of"
             f" {list(batch.items_BL.shape)} (rows, positions) with items {items[:5].tolist()}…;"
             f" {kept}. Lower training.learning_rate (now {self.settings.learning_rate}) or"
-            f" training.gradient_clip_norm (now {self.settings.gradient_clip_norm})"
+            f" training.gradient_clip_factor (now {self.settings.gradient_clip_factor})"
         )
 
     def _set_learning_rate(self, step: int) -> None:
@@ -272,6 +275,7 @@ class _Fit:
         parts = {
             "model": self.model.state_dict(),
             "average": self.average.state(),
+            "clip": self.clip.state(),
             "best": self.best_weights,
             "optimizer": optimizer_tensors(self.optimizer),
         }
@@ -305,6 +309,7 @@ class _Fit:
             self.model.load_state_dict(checkpoint.part("model"))
             if isinstance(self.model, RemembersTraining):
                 self.model.restore_training(checkpoint.part("training"))
+            self.clip.restore(checkpoint.part("clip"))
             self.average.restore(checkpoint.part("average"), self.progress.num_averaged)
             self.best_weights = checkpoint.part("best")
             restore_optimizer(self.optimizer, checkpoint.part("optimizer"))

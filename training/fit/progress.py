@@ -68,15 +68,15 @@ class Progress:
             "seconds": done["seconds"],
         }
 
-    def count_gradient(self, norm: float, settings: LoopSettings, *, is_settled: bool) -> None:
+    def count_gradient(self, norm: float, most: float, *, is_settled: bool) -> None:
         """Add a step's gradient to what the epoch has done.
 
         Args:
             norm: its length before it was cut.
-            settings: the length to which it is cut.
+            most: the length to which it is cut.
             is_settled: whether the warm-up is over.
         """
-        is_clipped = is_settled and norm > settings.gradient_clip_norm
+        is_clipped = is_settled and norm > most
         self.count(norm=norm, settled=is_settled, clipped=is_clipped)
         self.settled_steps += is_settled
         self.clipped_steps += is_clipped
@@ -128,9 +128,9 @@ class Progress:
             return []
         return [
             f"{share:.0%} of the gradients after the warm-up were longer than"
-            f" gradient_clip_norm ({settings.gradient_clip_norm:g}), expected at most"
-            f" {OFTEN_CLIPPED:.0%}: the clip sets the pace, not the learning rate; raise"
-            " gradient_clip_norm or lower learning_rate"
+            f" {settings.gradient_clip_factor:g} times their mean (gradient_clip_factor), expected"
+            f" at most {OFTEN_CLIPPED:.0%}: few batches teach most of what is learnt; lower"
+            " learning_rate or raise tokens_per_batch"
         ]
 
 

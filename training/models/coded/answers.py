@@ -1,12 +1,11 @@
-"""Lists by codes and by cosines together: log P(codes of v | y) + η log P(v | y), up to a constant.
+"""Lists by codes and by cosines, where a catalogue's semantic IDs have too many prefixes for all.
 
-Exactly, over the whole catalogue, where its semantic IDs have few prefixes. Beyond that candidates
-are scored: the best items of a constrained beam, and those with the largest cosines.
+    score(v) = log P(codes of v | y) + η log P(v | y)
 
-B rows, W beams or candidates, V items, Q levels, K codes of a level, D width, P prefixes.
+of candidates: the best items of a constrained beam, and those with the largest cosines.
+
+B rows, W beams or candidates, V items, Q levels, D width.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,45 +18,7 @@ from training.models.coded.decoder import CodeDecoder
 from training.models.coded.items import ItemVectors
 from training.models.ranking import exclude
 
-MOST_PREFIXES = 4096
-"""Prefixes of all levels up to which every item is scored."""
 IMPOSSIBLE = float("-inf")
-
-
-@dataclass(frozen=True)
-class Prefixes:
-    """The distinct prefixes of one length.
-
-    Attributes:
-        codes_Pl: their codes, int64.
-        of_item_V: the prefix of each item, int64.
-    """
-
-    codes_Pl: Tensor
-    of_item_V: Tensor
-
-
-def prefixes_of(codes_VQ: Tensor) -> tuple[Prefixes, ...]:
-    """The prefixes that the codes of a catalogue have, of every length from 0 to Q - 1."""
-    everywhere_V = torch.zeros(len(codes_VQ), dtype=torch.int64, device=codes_VQ.device)
-    levels = [Prefixes(codes_VQ.new_zeros((1, 0)).long(), everywhere_V)]
-    for length in range(1, codes_VQ.shape[1]):
-        codes_Pl, of_item_V = codes_VQ[:, :length].unique(dim=0, return_inverse=True)
-        levels.append(Prefixes(codes_Pl.long(), of_item_V))
-    return tuple(levels)
-
-
-def log_probs_of_all(
-    decoder: CodeDecoder, items: ItemVectors, y_BD: Tensor, prefixes: tuple[Prefixes, ...]
-) -> Tensor:
-    """Log-probability of every item's codes, nats, [B, V]; -inf for an item without codes."""
-    total_BV = torch.zeros((), device=y_BD.device)
-    for level, of_length in enumerate(prefixes):
-        logits_BPK = decoder.logits(y_BD[:, None], of_length.codes_Pl.clamp(min=0)[None], items)
-        log_probs_BPK = logits_BPK.float().log_softmax(-1)
-        code_V = items.codes_VQ[:, level].long().clamp(min=0)
-        total_BV = total_BV + log_probs_BPK[:, of_length.of_item_V, code_V]
-    return total_BV.masked_fill(items.codes_VQ[:, 0] < 0, IMPOSSIBLE)
 
 
 def by_candidates(

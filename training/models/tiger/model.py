@@ -17,15 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from training.data.batches import Batch
-from training.models.coded.answers import (
-    MOST_PREFIXES,
-    Prefixes,
-    by_candidates,
-    log_probs_of_all,
-    prefixes_of,
-)
+from training.models.coded.answers import by_candidates
 from training.models.coded.catalogue import CatalogueHead
 from training.models.coded.decoder import CodeDecoder
+from training.models.coded.exact import (
+    LOOKED_AT,
+    MOST_PREFIXES,
+    Prefixes,
+    best_of_all,
+    most_prefixes,
+    prefixes_of,
+)
 from training.models.coded.model import CodedModel
 from training.models.coded.reader import Reader
 from training.models.interface import Queries, TopK
@@ -72,7 +74,8 @@ class Tiger(CodedModel):
             self.head = CatalogueHead(
                 config.width, temperature=config.temperature, num_negatives=config.num_negatives
             )
-        self._prefixes: tuple[Prefixes, ...] = ()
+        self._prefixes: tuple[Prefixes, ...] | None = None
+        self._prefixes_on: torch.device | None = None
 
     @property
     def backbone(self) -> nn.Module:
@@ -96,7 +99,9 @@ class Tiger(CodedModel):
     def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
         """Rows whose widest array, of reading or of answering, fits into `CHUNK_CELLS`."""
         config, length = self.config, queries.items_BL.shape[1] + 1
-        said = self._num_prefixes if self._is_exact else max(k, config.beam_width)
+        said = max(k, config.beam_width)
+        if self._is_exact:
+            said = max(k, LOOKED_AT, most_prefixes(self.prefixes))
         widest = said * max(2 * config.width, *self.level_sizes)
         return rows_within(
             CHUNK_CELLS, max(len(self.codes_VQ), config.num_heads * length**2, widest)
@@ -136,10 +141,9 @@ class Tiger(CodedModel):
             assert by_item_BV is not None  # the config has one of the two
             return best_items(by_item_BV, queries, k)
         if self._is_exact:
-            scores_BV = log_probs_of_all(self.decoder, self.items, y_BD, self.prefixes)
-            if by_item_BV is not None:
-                scores_BV = scores_BV + by_item_BV
-            return best_items(scores_BV, queries, k)
+            return best_of_all(
+                self.decoder, self.items, self.prefixes, y_BD, by_item_BV, queries, k
+            )
         return by_candidates(
             self.decoder,
             self.items,
@@ -154,17 +158,13 @@ class Tiger(CodedModel):
     @property
     def prefixes(self) -> tuple[Prefixes, ...]:
         """The prefixes of all semantic IDs, on the model's device."""
-        if not self._prefixes or self._prefixes[0].of_item_V.device != self.codes_VQ.device:
-            self._prefixes = prefixes_of(self.codes_VQ)
+        if self._prefixes is None or self._prefixes_on != self.codes_VQ.device:
+            self._prefixes, self._prefixes_on = prefixes_of(self.codes_VQ), self.codes_VQ.device
         return self._prefixes
 
     @property
-    def _num_prefixes(self) -> int:
-        return max(len(of_length.codes_Pl) for of_length in self.prefixes)
-
-    @property
     def _is_exact(self) -> bool:
-        return self._num_prefixes <= MOST_PREFIXES
+        return most_prefixes(self.prefixes) <= MOST_PREFIXES
 
     def _log_probs_of_items(self, y_BD: Tensor) -> Tensor:
         """η log P(v | y), [B, V]; -inf for an item without codes."""
