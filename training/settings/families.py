@@ -44,7 +44,7 @@ class TigerConfig:
     """Items drawn for a step, which the right one is compared with; 0: the whole catalogue."""
     beam_width: AtLeastOne = 50
     """Semantic IDs kept per step, and items by their vectors beside them; never fewer than the
-    items asked for. A catalogue whose IDs have few prefixes is scored in whole."""
+    items asked for. A catalogue whose IDs have few prefixes has no need of a beam."""
 
     def __post_init__(self) -> None:
         if self.learns not in ("both", self.answer):
