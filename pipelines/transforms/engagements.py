@@ -105,7 +105,8 @@ class _Pack:
             )
             times = times.cast(pa.int64()).to_numpy()
             taken = (strengths.to_numpy() != 0) & self.span.flags(layout, times)
-            yield _block(layout.kept(taken), items.to_numpy()[taken], times[taken])
+            if taken.any():
+                yield _block(layout.kept(taken), items.to_numpy()[taken], times[taken])
 
 
 def _block(layout: Layout, items_V: np.ndarray, times_V: np.ndarray) -> pa.RecordBatch:
@@ -114,9 +115,9 @@ def _block(layout: Layout, items_V: np.ndarray, times_V: np.ndarray) -> pa.Recor
     np.maximum.at(newest, place_V, times_V)
     # A user and an item in one number: sorted, and every pair once.
     pairs = np.unique(layout.rows_V * len(seen) + place_V)
-    lengths = np.bincount(pairs // max(len(seen), 1), minlength=len(layout.lengths_R))
-    places = pairs % max(len(seen), 1)
-    num_users = np.bincount(places, minlength=len(seen))
+    lengths = np.bincount(pairs // len(seen))
+    places = pairs % len(seen)
+    num_users = np.bincount(places)
     return pa.RecordBatch.from_arrays(
         [
             pa.array([lengths[lengths > 0].astype(np.int32).tobytes()]),
