@@ -16,6 +16,7 @@ def test_the_step_and_its_peer_are_timed_and_agree(settings):
     assert found["ours"] > 0 and set(found["peers"]) == {"svds"}
     assert found["ratio"] == found["ours"] / found["peers"]["svds"]
     assert found["cosine"] > 0.9 and found["subspace"] > 0.8
+    assert found["peak_gib"]["ours"] > found["peak_gib"]["svds"] > 0
     assert json.loads(json.dumps(found)) == found
     assert not (settings.home / "bench" / "collaborative_vectors").exists()
 

@@ -105,7 +105,7 @@ def test_vectors_are_those_of_the_decomposition(sequences):
 
 
 def test_they_are_the_same_bits_in_any_order_and_any_partitions(sequences):
-    # Nobody but the first took to as much, so that a sum of plain rounding would differ.
+    # Plain floating-point sums over so many users differ with their order.
     users = [*crowds(seed=2, num_users=300), [(item, 3, 1) for item in range(11)]]
     found = vectors_of(sequences(*users), 12)
     assert np.array_equal(found, vectors_of(sequences(*users[::-1]), 12))
