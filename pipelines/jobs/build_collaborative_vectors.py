@@ -11,13 +11,8 @@ from feature_store.steps import run_first
 from pipelines.errors import DataRefused
 from pipelines.jobs.interface import Job, JobOutput, JobRun
 from pipelines.transforms.collaborative_audit import audit, refusal
-from pipelines.transforms.collaborative_vectors import (
-    WIDTH,
-    engagements,
-    item_vectors,
-    matrix_rows,
-    sources,
-)
+from pipelines.transforms.collaborative_vectors import WIDTH, item_vectors
+from pipelines.transforms.engagements import engagements, sources
 from pipelines.transforms.training_span import TrainingSpan
 
 
@@ -32,16 +27,13 @@ def build(run: JobRun) -> JobOutput:
     if at is None or not run.store.row_count("user_sequences", at=at, partition=run.day):
         raise DataRefused(f"there are no histories of {run.day}; {run_first('user_sequences')}")
     span = TrainingSpan.of(sequences, run.config.evaluation, run.day)
-    taken = engagements(sequences, span)
-    matrix = matrix_rows(taken).persist()
+    taken = engagements(sequences, span).persist()
     known = sources(taken).toArrow().sort_by("item_index")
     index_N = known["item_index"].to_numpy()
     num_items = run.store.row_count("items", at=run.snapshot("items"))
     num_users_I = np.zeros(num_items)
     num_users_I[index_N] = known["num_users"].to_numpy()
-    vectors_NK = (
-        item_vectors(matrix, num_users_I)[index_N] if len(index_N) else np.zeros((0, WIDTH))
-    )
+    vectors_NK = item_vectors(taken, num_users_I)[index_N] if len(index_N) else np.zeros((0, WIDTH))
     rows = known.append_column("embedding", _lists(vectors_NK))
     frame = run.spark.createDataFrame(rows).withColumn("day", F.lit(run.day))
     return JobOutput(
@@ -59,7 +51,7 @@ def build(run: JobRun) -> JobOutput:
             "items_with_vector": len(index_N),
             "alarms": [] if len(index_N) else [_nobody(span)],
         },
-        release=matrix.unpersist,
+        release=taken.unpersist,
     )
 
 

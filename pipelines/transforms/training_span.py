@@ -1,13 +1,15 @@
 """user_sequences → the events that weights may see, by the rule that training splits by."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
+import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from feature_store.held_out import LAST_EVENTS, HeldOut, trained_until
+from pipelines.transforms.ragged import Flags, Layout, Longs
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,21 @@ class TrainingSpan:
             else self.until.isoformat()
         }
 
-    def num_events(self) -> Column:
-        """Of a row of `user_sequences`, how many events from the oldest on may be learnt from."""
-        if self.until is None:
-            length = F.size("event_times")
-            return F.when(length > LAST_EVENTS, length - LAST_EVENTS).otherwise(length)
-        end = _start_of(self.until)
-        return F.size(F.filter("event_times", lambda time: time < end))
+    def flags(self, layout: Layout, times_V: Longs) -> Flags:
+        """Which events of some histories may be learnt from: the oldest ones of each.
+
+        Args:
+            layout: which of the events are of which history, oldest first.
+            times_V: of each event, microseconds since 1970 (UTC).
+        """
+        if self.until is not None:
+            return np.asarray(
+                times_V < (self.until - date(1970, 1, 1)) // timedelta(microseconds=1)
+            )
+        learnt_R = np.where(
+            layout.lengths_R > LAST_EVENTS, layout.lengths_R - LAST_EVENTS, LAST_EVENTS
+        )
+        return np.asarray(layout.places_V < learnt_R[layout.rows_V])
 
     def of_slates(self, slates: DataFrame, sequences: DataFrame) -> DataFrame:
         """Slates as they were within the span: whole, without what is held out of them, or gone.
