@@ -16,7 +16,7 @@ def markdown(result: Result) -> str:
     machines = ", ".join(result.machines)
     timed = f" Seconds by the clock of a machine with other work, too: {machines}." * bool(machines)
     lines = [
-        f"## {result.experiment}, {result.preset}",
+        f"## {', '.join((result.experiment, result.preset, *result.changes))}",
         "",
         f"{result.says[0].upper()}{result.says[1:]}. Data up to {result.day};"
         f" {result.num_units:,} {result.unit}; {seeds} seed{plural}. Means ± deviation over seeds;"
@@ -46,19 +46,19 @@ def _searched(result: Result) -> list[str]:
     ]
     trials, seconds = found[0][1].most_trials, found[0][1].most_seconds
     within = "" if seconds is None else f", none begun after {seconds:,.0f} s"
-    head = ["row", "trials", "s", "validation", "targets", "preset's", "chosen"]
+    columns = ["row", "trials", "s", "validation", "targets", "preset's", "chosen"]
     lines = [
         f"Settings were chosen on validation targets: {trials} trials a fit{within}, beside the"
         " preset's own. No test target was asked about before.",
         "",
-        *_head(head),
+        *head(columns),
     ]
     for name, one in found:
         measured = f"{one.metric} {one.value:.4f}"
         chosen = ", ".join(f"{_key(path)} {value}" for path, value in one.settings.items())
         cells = [str(one.trials), f"{one.seconds:.0f}", measured, f"{one.num_targets:,}"]
         cells += [f"{one.value_before:.4f}", chosen or "the preset's"]
-        lines.append(_line([name, *cells]))
+        lines.append(line([name, *cells]))
     return lines
 
 
@@ -87,15 +87,17 @@ def _rows(result: Result, *, less: str = "") -> list[str]:
     columns = ["row", "seeds", *result.metrics, *facts.values()]
     seconds = "fit.seconds" in there
     columns += ["fit, s"] * seconds + [f"{less} − this, {first}"] * bool(less)
-    lines = _head(columns)
+    lines = head(columns)
     minus = {
-        row.theirs: _difference(row.difference) for row in result.comparisons if row.metric == first
+        row.theirs: difference_text(row.difference)
+        for row in result.comparisons
+        if row.metric == first
     }
     for row in result.rows:
         cells = [_shown(row.metrics.get(name), bounds=name == first) for name in result.metrics]
         cells += [_shown(row.facts.get(name)) for name in facts]
         cells += [_seconds(row)] * seconds + [minus.get(row.name, "")] * bool(less)
-        lines.append(_line([row.name, str(len(row.seeds)), *cells]))
+        lines.append(line([row.name, str(len(row.seeds)), *cells]))
     return lines
 
 
@@ -106,14 +108,14 @@ def _compared_with_all(result: Result) -> str:
 
 
 def _published(result: Result) -> list[str]:
-    lines = _head(["row", "source", *result.metrics])
+    lines = head(["row", "source", *result.metrics])
     names = dict.fromkeys(row for of in result.published.values() for row in of)
     for name in names:
         for source, rows in result.published.items():
             if name in rows:
                 values = (rows[name].get(metric) for metric in result.metrics)
                 cells = [_ABSENT if value is None else f"{value:.4f}" for value in values]
-                lines.append(_line([name, source, *cells]))
+                lines.append(line([name, source, *cells]))
     return lines
 
 
@@ -121,19 +123,21 @@ def _differences(result: Result) -> list[str]:
     metrics = list(dict.fromkeys(row.metric for row in result.comparisons))
     pairs = dict.fromkeys((row.ours, row.theirs) for row in result.comparisons)
     by_pair = {(row.ours, row.theirs, row.metric): row for row in result.comparisons}
-    lines = _head(["difference", *metrics])
+    lines = head(["difference", *metrics])
     for ours, theirs in pairs:
         differences = (by_pair.get((ours, theirs, metric)) for metric in metrics)
-        cells = [_ABSENT if one is None else _difference(one.difference) for one in differences]
-        lines.append(_line([f"{ours} − {theirs}", *cells]))
+        cells = [_ABSENT if one is None else difference_text(one.difference) for one in differences]
+        lines.append(line([f"{ours} − {theirs}", *cells]))
     return lines
 
 
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_line(cells), "|" + "---|" * len(cells)]
+def head(cells: Sequence[str]) -> list[str]:
+    """The first two lines of a table."""
+    return [line(cells), "|" + "---|" * len(cells)]
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """A line of a table."""
     return "| " + " | ".join(cells) + " |"
 
 
@@ -149,7 +153,8 @@ def _shown(figure: Figure | None, *, bounds: bool = False) -> str:
     return text
 
 
-def _difference(bounds: Interval) -> str:
+def difference_text(bounds: Interval) -> str:
+    """A difference with its interval."""
     return f"{bounds.point:+.4f} [{bounds.low:+.4f}, {bounds.high:+.4f}]"
 
 

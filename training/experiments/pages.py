@@ -17,6 +17,7 @@ from pathlib import Path
 from training.experiments.day import result_of_day
 from training.experiments.markdown import markdown, rows_of
 from training.experiments.result import Result
+from training.experiments.winners import winners
 
 PAGE = "RESULTS.md"
 DOCUMENTS = ("README.md",)
@@ -52,8 +53,9 @@ def results_in(folder: Path) -> dict[str, Result]:
 
 
 def page(results: dict[str, Result]) -> str:
-    """RESULTS.md."""
-    return "\n".join([_OPENING, *(markdown(result) for result in results.values())])
+    """RESULTS.md: who wins where, then every table."""
+    tables = (markdown(result) for result in results.values())
+    return "\n".join([_OPENING, winners(results.values()), *tables])
 
 
 def with_tables(text: str, results: dict[str, Result]) -> str:

@@ -4,8 +4,10 @@ Loads neither torch nor numpy: pages are made of results without fitting anythin
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -167,6 +169,12 @@ class Result:
     published: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     budget: Budget | None = None
     version: int = VERSION
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What the command changes of the preset, as `--set` takes it."""
+        words = shlex.split(self.command)
+        return tuple(value for word, value in pairwise(words) if word == "--set")
 
     @property
     def metrics(self) -> tuple[str, ...]:
