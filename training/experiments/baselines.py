@@ -18,21 +18,34 @@ HSTU = Fit(
 )
 """The same next-item model on the backbone that tiger has: one vector per item, told the times."""
 
-BLENDED = ("tiger", "sasrec")
-BLEND = f"{BLENDED[0]} + {BLENDED[1]}"
+BLENDED = (("tiger", "sasrec"), ("tiger", "hstu"), ("tiger", "item_knn"))
+"""Rows that answer together, by the weights that validation chose."""
+
+
+def _fit(row: str) -> Fit:
+    return HSTU if row == "hstu" else Fit(of=row)
+
+
+def _blend(pair: tuple[str, str]) -> Row:
+    parts = tuple(map(_fit, pair))
+    return Row(name=" + ".join(pair), fits=(Fit(of="blend", parts=parts),))
+
+
+BLENDS = tuple(map(_blend, BLENDED))
 
 TABLE = Table(
     name="baselines",
     says="every family on one dataset, full catalogue; each person's last event, if not --set else",
     rows=(
-        *(Row(name=family, fits=(Fit(of=family),)) for family in FAMILIES),
-        Row(name="hstu", fits=(HSTU,)),
-        Row(name=BLEND, fits=(Fit(of="blend", parts=tuple(Fit(of=each) for each in BLENDED)),)),
+        *(Row(name=name, fits=(_fit(name),)) for name in (*FAMILIES, "hstu")),
+        *BLENDS,
     ),
     metrics=("ndcg@10", "hr@10", "ndcg@50", "hr@50", "mrr"),
     comparisons=(
+        *((blend.name, name) for blend in BLENDS for name in (*FAMILIES, "hstu")),
         ("tiger", "hstu"),
-        *((BLEND, each) for each in BLENDED),
+        ("hstu", "sasrec"),
+        ("hstu", "item_knn"),
         *combinations(FAMILIES, 2),
     ),
     compared=("ndcg@10", "hr@10"),
