@@ -214,6 +214,13 @@ class Gate(Section):
     `max_primary_loss`; better: its lower bound must be above 0."""
     max_primary_loss: float = Field(default=0.05, ge=0)
     """Relative, on the point estimate of the primary metric, under `not_worse`."""
+    max_reference_loss: float = Field(default=0.05, ge=0)
+    """The same against the reference, so that many small losses don't add up: the best champion of
+    the last `reference_weeks`, measured on today's questions. Who is better than the champion
+    beyond chance passes."""
+    reference_weeks: int = Field(default=8, ge=1)
+    """Weeks of service in which the reference is looked for; a longer memory bounds a slower
+    loss."""
     on_baseline_win: Literal["promote_baseline", "refuse"] = "promote_baseline"
     """When a baseline is significantly better than the generative model."""
     minimum_users: int = Field(default=30, ge=1)

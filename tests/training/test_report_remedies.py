@@ -59,6 +59,7 @@ def test_a_day_that_stopped_is_run_again():
         ("floor", {"champion_version": None}, "Nothing is recommended until"),
         ("on_baseline_win", {}, "Set gate.on_baseline_win to promote_baseline"),
         ("minimum_users", {}, "lengthen evaluation.holdout_days"),
+        ("reference", {}, "Small losses of several days have added up."),
         ("withdrawn", {}, "Only a person can promote it again."),
     ],
 )

@@ -2,7 +2,8 @@
 
 A pure function of the evaluation's record and the preset's `gate` section. The challenger must be
 measured on enough users, legal, above the floor when it is to be the first champion, no loss
-against the champion otherwise, and not beaten by a baseline. Where a baseline beats it, the preset
+against the champion and little against the best one of the last weeks otherwise, and not beaten by
+a baseline. Where a baseline beats it, the preset
 says whether that baseline faces the same rules in its place, or nothing is promoted.
 
 Not every entrant answers every board: AUC, GAUC and LogLoss are of those that can rank. Who does
@@ -20,6 +21,7 @@ from training.evaluation.metrics import CANNOT, FEEDBACK, LISTS, metric_of, orde
 from training.evaluation.record import (
     ALL,
     CHAMPION,
+    REFERENCE,
     BoardRow,
     Comparison,
     Entrant,
@@ -135,6 +137,7 @@ def _admit(
         rules.append(_above_floor(evaluation, gate, label))
     else:
         rules.append(_against_champion(evaluation, gate, label))
+        rules += _against_reference(evaluation, gate, label)
         rules += _guards(evaluation, gate, label)
     passed = all(rule.passed for rule in rules)
     return _verdict(
@@ -264,6 +267,32 @@ def _against_champion(evaluation: Evaluation, gate: Gate, label: str) -> Reason:
             f"{gate.max_primary_loss:.1%} of the champion's"
         )
     return Reason("champion", passed, f"{_told(row)}; {rule}")
+
+
+def _against_reference(evaluation: Evaluation, gate: Gate, label: str) -> Iterator[Reason]:
+    """The budget of a chain of small losses; nothing where the champion is the reference.
+
+    By the point estimate, as against the champion: by the lower bound nobody passes on few users.
+    """
+    metric, reference = gate.primary_metric, evaluation.entrants.get(REFERENCE)
+    if reference is None or gate.champion_rule == "better":
+        return
+    who = f"the reference ({reference.family} of {reference.day})"
+    if _is_unanswered(evaluation, label, REFERENCE, metric):
+        told = f"{label} or {who} {CANNOT[metric_of(metric).board]}: it is not compared on {metric}"
+        yield Reason("reference", True, told)
+        return
+    row = evaluation.compared(label, REFERENCE, metric)
+    before = evaluation.find(label, CHAMPION, metric)
+    is_better = before is not None and before.gain.low > 0
+    is_within = not row.is_loss_above(gate.max_reference_loss)
+    rule = (
+        f"better than the champion beyond chance, which {who} can't hinder"
+        if is_better and not is_within
+        else f"the loss may not be above {gate.max_reference_loss:.1%} of what {who}, the best "
+        f"champion of {gate.reference_weeks} weeks, has on the same questions"
+    )
+    yield Reason("reference", is_within or is_better, f"{_told(row)}; {rule}")
 
 
 def _guards(evaluation: Evaluation, gate: Gate, label: str) -> Iterator[Reason]:

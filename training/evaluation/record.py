@@ -19,6 +19,8 @@ ALL = "all"
 """The slice of every target."""
 CHAMPION = "champion"
 """Label of the serving bundle among the entrants; candidates are labelled by their family."""
+REFERENCE = "reference"
+"""Label of the best champion of the last weeks, where that is not the one that serves."""
 PRETRAINED = "pretrained"
 """Label of an aligned challenger's bundle from before the alignment: one more baseline."""
 
@@ -85,6 +87,14 @@ class Comparison(Difference):
     def gain(self) -> Interval:
         """The difference, turned so that more is better."""
         return self.difference if self.about.higher_is_better else -self.difference
+
+    @property
+    def gain_share(self) -> Interval | None:
+        """The gain as a share of theirs, whose own error is left out; None where theirs is 0."""
+        if self.their_value <= 0:
+            return None
+        low, point, high = self.gain.low, self.gain.point, self.gain.high
+        return Interval(*(bound / self.their_value for bound in (low, point, high)))
 
     def is_loss_above(self, share: float) -> bool:
         """Whether ours is worse than theirs by more than a share of theirs."""
@@ -199,7 +209,7 @@ class Evaluation:
         confidence: of all intervals.
         bootstrap_samples: replicates behind them.
         exclude_seen: whether items of the history were filtered from all lists.
-        entrants: by label; the champion among them where there is one.
+        entrants: by label; the champion and the reference among them where there are any.
         comparisons: every pair that the gate or the report may ask for.
         items_unlisted: items that were withdrawn before the first target, and no candidate.
         split: how targets were held out.

@@ -6,14 +6,18 @@ versions and the same champion and changes nothing.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 from feature_store.steps import run_first
-from training.evaluation.gate import Verdict, decide
+from training.evaluation.gate import decide
 from training.evaluation.record import PRETRAINED, Evaluation, RecordError
+from training.evaluation.standing import standing_after
 from training.programs.errors import ProgramError
 from training.programs.evaluate_recommender import FACTS
 from training.programs.interface import Facts, Task
-from training.registry.records import Candidate, Version
+from training.programs.reference import judge_level
+from training.registry.records import Candidate, Version, withdrawn
 
 
 def run(task: Task) -> Facts:
@@ -34,8 +38,12 @@ def run(task: Task) -> Facts:
     chosen = challenger
     if verdict.promoted is not None:
         chosen = task.registry.register(candidates[verdict.promoted])
+    standing = standing_after(
+        evaluation, verdict.promoted or verdict.challenger, judge_level(task, evaluation)
+    )
+    kept = {**verdict.to_json(), "standing": asdict(standing)}
     for version in {challenger.number: challenger, chosen.number: chosen}.values():
-        _record(task, version, verdict)
+        _record(task, version, kept)
     move = None
     if verdict.promoted is not None:
         move = task.registry.promote(chosen, day=day, reason=verdict.summary)
@@ -118,16 +126,12 @@ def _require_current(
 
 def _withdrawn(task: Task) -> set[str]:
     """Digests of the versions whose last move took them out of service by a rollback."""
-    numbers: set[int | None] = set()
-    for move in task.registry.history():
-        numbers.discard(move.to_version)
-        if move.kind == "rollback":
-            numbers.add(move.from_version)
+    numbers = withdrawn(task.registry.history())
     return {version.digest for version in task.registry.versions() if version.number in numbers}
 
 
-def _record(task: Task, version: Version, verdict: Verdict) -> None:
+def _record(task: Task, version: Version, verdict: Mapping[str, Any]) -> None:
     """Store the verdict, unless it only finds its own outcome: the reasons for that stay."""
     day = task.day.isoformat()
-    if verdict.decision != "unchanged" or day not in version.verdicts:
-        task.registry.record_verdict(version, day, verdict.to_json())
+    if verdict["decision"] != "unchanged" or day not in version.verdicts:
+        task.registry.record_verdict(version, day, verdict)

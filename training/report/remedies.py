@@ -96,6 +96,9 @@ def _refusal(record: Mapping[str, Any], earlier: Sequence[Brief], preset: str) -
     if "minimum_users" in failed:
         advice = "Wait for more people, or lengthen evaluation.holdout_days."
         return Remedy(wrong=wrong, advice=advice, page=page)
+    if "reference" in failed:
+        advice = "Small losses of several days have added up. Look for what changed since then."
+        return Remedy(wrong=wrong, advice=advice, command=history, page=page)
     if record.get("champion_version") is None:
         advice = "Nothing is recommended until a challenger beats the floor. Compare the metrics."
         return Remedy(wrong=wrong, advice=advice, command=history, page=page)
