@@ -191,6 +191,25 @@ def third(task, tmp_path):
     return made
 
 
+def test_a_champion_that_a_baseline_beats_and_goes_on_serving_is_an_alarm(task, tmp_path, caplog):
+    run_day(task, tmp_path / "first")
+    popularity = task.registry.find_candidate(DAY.isoformat(), "popularity")
+    version = task.registry.register(popularity)
+    task.registry.promote(version, day=DAY.isoformat(), reason="by hand")
+    models = {"challenger": "popularity", "baselines": ["item_knn"]}
+    gate = {"on_baseline_win": "refuse"}
+    strict = config(task.config.name, models=models, gate=gate)
+    _, refused = run_day(another(task, day=NEXT_DAY, config=strict), tmp_path / "second")
+    alarm, lost = refused["alarms"]
+    assert "more than 5.0% to the reference (item_knn of 2024-03-31)" in lost
+    assert (refused["decision"], refused["status"]) == ("refuse", "unchanged")
+    assert alarm.startswith("the champion (popularity of 2024-03-31) is worse than item_knn beyond")
+    assert refused["message"].endswith("; 2 alarm(s)")
+    assert f"champion: alarm: {alarm}" in caplog.text
+    lenient = another(task, day=NEXT_DAY, config=config(task.config.name, models=models))
+    assert promote(lenient)["alarms"] == []  # item_knn serves in its place
+
+
 def test_the_best_champion_of_the_last_weeks_is_measured_on_todays_questions(third):
     facts = evaluate(third)
     assert facts["entrants"]["champion"]["day"] == NEXT_DAY.isoformat()

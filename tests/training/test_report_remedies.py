@@ -69,6 +69,15 @@ def test_a_refusal_says_what_helps_against_its_rule(rule, more, words):
     assert words in remedy.advice
 
 
+def test_a_champion_that_should_not_serve_comes_first():
+    alarm = {"alarms": ["the champion (unigrf of 1998-04-19) is worse than popularity"]}
+    first, second = found(promote_recommender=refused("champion", **alarm))
+    assert first.wrong == "The champion (unigrf of 1998-04-19) is worse than popularity."
+    assert "gate.on_baseline_win" in first.advice
+    assert first.command == 'sidereal models rollback --preset shop --reason "…"'
+    assert second.wrong == "The gate refused tiger."
+
+
 def test_only_a_person_brings_back_what_was_rolled_back():
     [remedy] = found(promote_recommender=refused("withdrawn"))
     assert remedy.command == 'sidereal models promote 4 --preset shop --reason "…"'

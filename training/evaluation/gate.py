@@ -23,7 +23,6 @@ from training.evaluation.record import (
     CHAMPION,
     REFERENCE,
     BoardRow,
-    Comparison,
     Entrant,
     Evaluation,
     Interval,
@@ -202,7 +201,7 @@ def _above_floor(evaluation: Evaluation, gate: Gate, label: str) -> Reason:
     return Reason(
         "floor",
         row.gain.low > 0,
-        f"first champion: {_told(row)}; {_must_gain(metric)}",
+        f"first champion: {row.in_words()}; {_must_gain(metric)}",
     )
 
 
@@ -249,7 +248,7 @@ def _against_baseline(evaluation: Evaluation, gate: Gate, label: str, baseline: 
     return Reason(
         "baseline",
         row.gain.high >= 0,
-        f"{_told(row)}; a baseline wins where the whole interval is {_worse(metric)} 0",
+        f"{row.in_words()}; a baseline wins where the whole interval is {_worse(metric)} 0",
     )
 
 
@@ -266,7 +265,7 @@ def _against_champion(evaluation: Evaluation, gate: Gate, label: str) -> Reason:
             "the interval must reach 0 and the loss may not be above "
             f"{gate.max_primary_loss:.1%} of the champion's"
         )
-    return Reason("champion", passed, f"{_told(row)}; {rule}")
+    return Reason("champion", passed, f"{row.in_words()}; {rule}")
 
 
 def _against_reference(evaluation: Evaluation, gate: Gate, label: str) -> Iterator[Reason]:
@@ -292,7 +291,7 @@ def _against_reference(evaluation: Evaluation, gate: Gate, label: str) -> Iterat
         else f"the loss may not be above {gate.max_reference_loss:.1%} of what {who}, the best "
         f"champion of {gate.reference_weeks} weeks, has on the same questions"
     )
-    yield Reason("reference", is_within or is_better, f"{_told(row)}; {rule}")
+    yield Reason("reference", is_within or is_better, f"{row.in_words()}; {rule}")
 
 
 def _guards(evaluation: Evaluation, gate: Gate, label: str) -> Iterator[Reason]:
@@ -319,7 +318,7 @@ def _guards(evaluation: Evaluation, gate: Gate, label: str) -> Iterator[Reason]:
         yield Reason(
             "guard",
             few or not lost,
-            _told(row)
+            row.in_words()
             + (
                 f"; too few users to judge ({row.num_users:,})"
                 if few
@@ -342,14 +341,3 @@ def _worse(metric: str) -> str:
 def _strength(evaluation: Evaluation, gate: Gate, challenger: str, baseline: str) -> float:
     row = evaluation.compared(challenger, baseline, gate.primary_metric)
     return row.about.sign * row.their_value
-
-
-def _told(row: Comparison) -> str:
-    difference = row.difference
-    where = row.metric if row.slice == ALL else f"{row.metric} on {row.slice}"
-    share = f", {row.relative.point:+.1%}" if row.relative is not None else ""
-    return (
-        f"{row.ours} against {row.theirs}, {where}: {row.our_value:.4f} against "
-        f"{row.their_value:.4f}{share} (difference {difference.point:+.4f}, interval "
-        f"{difference.low:+.4f} to {difference.high:+.4f}, {row.num_users:,} users)"
-    )

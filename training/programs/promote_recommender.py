@@ -1,16 +1,19 @@
 """promote_recommender: register the challenger, ask the gate, move the aliases.
 
 A refusal is an outcome, not a failure: the program ends well, and the champion, if there is one,
-stays. The verdict is stored beside every version that it is about. Run again, it finds the same
-versions and the same champion and changes nothing.
+stays; where another model is better than that champion beyond chance, an alarm says so. The verdict
+is stored beside every version that it is about. Run again, it finds the same versions and the same
+champion and changes nothing.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from feature_store.steps import run_first
-from training.evaluation.gate import decide
+from training.evaluation.champion_alarms import ADVICE, champion_alarms
+from training.evaluation.gate import Verdict, decide
 from training.evaluation.record import PRETRAINED, Evaluation, RecordError
 from training.evaluation.standing import standing_after
 from training.programs.errors import ProgramError
@@ -18,6 +21,8 @@ from training.programs.evaluate_recommender import FACTS
 from training.programs.interface import Facts, Task
 from training.programs.reference import judge_level
 from training.registry.records import Candidate, Version, withdrawn
+
+LOG = logging.getLogger(__name__)
 
 
 def run(task: Task) -> Facts:
@@ -48,6 +53,7 @@ def run(task: Task) -> Facts:
     if verdict.promoted is not None:
         move = task.registry.promote(chosen, day=day, reason=verdict.summary)
     serving = task.registry.champion()
+    alarms = _alarms(task, evaluation, verdict)
     return {
         "status": "done" if move else "unchanged",
         "decision": verdict.decision,
@@ -58,8 +64,21 @@ def run(task: Task) -> Facts:
         "champion_family": serving.family if serving else None,
         "previous_version": move.from_version if move else None,
         "evaluation_run_id": evaluation.run_id,
-        "message": verdict.summary,
+        "alarms": alarms,
+        "message": verdict.summary + (f"; {len(alarms)} alarm(s)" if alarms else ""),
     }
+
+
+def _alarms(task: Task, evaluation: Evaluation, verdict: Verdict) -> list[str]:
+    """What is wrong with the champion, where it goes on serving."""
+    if verdict.promoted is not None:
+        return []
+    gate = task.config.gate
+    budget = gate.max_reference_loss if gate.champion_rule == "not_worse" else None
+    found = champion_alarms(evaluation, floor=gate.floor, budget=budget)
+    for alarm in found:
+        LOG.warning("champion: alarm: %s. %s", alarm, ADVICE)
+    return found
 
 
 def _evaluation(task: Task) -> Evaluation:
