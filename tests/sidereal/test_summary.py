@@ -258,7 +258,7 @@ def test_a_champion_that_should_not_serve_is_told_before_anything_else(records):
     alarm = "the champion (sasrec of 1998-04-19) is worse than popularity beyond chance"
     facts = {**decided, "champion_version": 1, "champion_family": "sasrec", "alarms": [alarm]}
     write_step(records.runs_of("mine"), DAY, "promote_recommender", facts)
-    lines = text_of(records, task("recommend"), width=200).splitlines()
+    lines = text_of(records, task("recommend"), width=300).splitlines()
     assert lines[1] == f"  alarm: {alarm}"
     assert 'sidereal models rollback --preset mine --reason "…"' in lines[2]
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.evaluation_records import comparison, entrant, evaluation
+from tests.evaluation_records import board, comparison, entrant, evaluation
 from training.evaluation.champion_alarms import champion_alarms
 from training.evaluation.record import CHAMPION, PRETRAINED, REFERENCE
 
@@ -54,7 +54,10 @@ def test_the_floor_judges_though_it_be_no_baseline():
 
 
 def test_less_log_loss_beats_a_champion():
-    entrants = {label: entrant(label) for label in ("tiger", "item_knn", CHAMPION)}
+    entrants = {
+        label: entrant(label, feedback=board({}, base_rate=0.5))
+        for label in ("tiger", "item_knn", CHAMPION)
+    }
     row = comparison("item_knn", CHAMPION, "logloss", (-0.03, -0.02, -0.01), theirs_at=0.6)
     facts = evaluation(entrants, [row], baselines=("item_knn",), primary_metric="logloss")
     assert len(champion_alarms(facts, floor="popularity", budget=None)) == 1

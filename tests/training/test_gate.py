@@ -250,7 +250,7 @@ def test_reasons_are_sentences_with_numbers_and_intervals():
 
 def ranked(label, auc):
     metrics = {"auc": Interval(*auc)} if auc else {}
-    return entrant(label, feedback=board(metrics))
+    return entrant(label, feedback=board(metrics, base_rate=0.5))
 
 
 def on_feedback(metric, found, *, champion=False, who=("tiger",), aucs=None):
@@ -324,6 +324,17 @@ def test_a_metric_of_feedback_guards(metric, difference, passes):
     verdict = decide(found, Gate(guard_metrics=(metric,)))
     assert (verdict.decision == "promote") == passes
     assert failed(verdict) == ([] if passes else ["guard"])
+
+
+def test_a_guard_is_on_what_an_auc_has_above_chance():
+    small = (-0.006, -0.005, -0.004)  # 0.8 % of 0.6, and 5 % of the 0.1 above chance
+    for difference, decision in ((small, "promote"), ((-0.008, -0.007, -0.006), "refuse")):
+        found = on_feedback(
+            "auc", {("tiger", CHAMPION): difference}, champion=True, who=("tiger", CHAMPION)
+        )
+        verdict = decide(found, Gate(guard_metrics=("auc",), max_guard_loss=0.051))
+        assert verdict.decision == decision
+    assert "-7.0% of its lead over 0.5000 by chance" in verdict.summary
 
 
 def test_a_champion_that_ranks_is_not_followed_by_one_that_cannot():

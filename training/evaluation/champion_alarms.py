@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from training.evaluation.record import CHAMPION, PRETRAINED, REFERENCE, Comparison, Evaluation
+from training.evaluation.shares import in_words, is_loss_above
 
 ADVICE = (
     "Serve the champion of before, or an older one (sidereal models promote), or let the gate "
@@ -32,14 +33,14 @@ def champion_alarms(evaluation: Evaluation, *, floor: str, budget: float | None)
         others = "".join(f"; {row.ours} is better, too" for row in winners[1:])
         alarms.append(
             f"the champion ({who}) is worse than {winners[0].ours} beyond chance: "
-            f"{winners[0].in_words()}{others}"
+            f"{in_words(evaluation, winners[0])}{others}"
         )
     row = evaluation.find(CHAMPION, REFERENCE, evaluation.primary_metric)
-    if budget is not None and row and row.gain.high < 0 and row.is_loss_above(budget):
+    if budget is not None and row and row.gain.high < 0 and is_loss_above(evaluation, row, budget):
         best = evaluation.entrants[REFERENCE]
         alarms.append(
             f"the champion ({who}) has lost more than {budget:.1%} to the reference "
-            f"({best.family} of {best.day}) beyond chance: {row.in_words()}"
+            f"({best.family} of {best.day}) beyond chance: {in_words(evaluation, row)}"
         )
     return alarms
 

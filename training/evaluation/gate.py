@@ -27,6 +27,7 @@ from training.evaluation.record import (
     Evaluation,
     Interval,
 )
+from training.evaluation.shares import in_words, is_loss_above
 
 Decision = Literal["promote", "promote_baseline", "refuse", "unchanged"]
 
@@ -201,7 +202,7 @@ def _above_floor(evaluation: Evaluation, gate: Gate, label: str) -> Reason:
     return Reason(
         "floor",
         row.gain.low > 0,
-        f"first champion: {row.in_words()}; {_must_gain(metric)}",
+        f"first champion: {in_words(evaluation, row)}; {_must_gain(metric)}",
     )
 
 
@@ -248,7 +249,8 @@ def _against_baseline(evaluation: Evaluation, gate: Gate, label: str, baseline: 
     return Reason(
         "baseline",
         row.gain.high >= 0,
-        f"{row.in_words()}; a baseline wins where the whole interval is {_worse(metric)} 0",
+        f"{in_words(evaluation, row)}; a baseline wins where the whole interval is "
+        f"{_worse(metric)} 0",
     )
 
 
@@ -260,12 +262,12 @@ def _against_champion(evaluation: Evaluation, gate: Gate, label: str) -> Reason:
     if gate.champion_rule == "better":
         passed, rule = row.gain.low > 0, _must_gain(metric)
     else:
-        passed = row.gain.high >= 0 and not row.is_loss_above(gate.max_primary_loss)
+        passed = row.gain.high >= 0 and not is_loss_above(evaluation, row, gate.max_primary_loss)
         rule = (
             "the interval must reach 0 and the loss may not be above "
-            f"{gate.max_primary_loss:.1%} of the champion's"
+            f"{gate.max_primary_loss:.1%} of what the champion has above chance"
         )
-    return Reason("champion", passed, f"{row.in_words()}; {rule}")
+    return Reason("champion", passed, f"{in_words(evaluation, row)}; {rule}")
 
 
 def _against_reference(evaluation: Evaluation, gate: Gate, label: str) -> Iterator[Reason]:
@@ -284,14 +286,14 @@ def _against_reference(evaluation: Evaluation, gate: Gate, label: str) -> Iterat
     row = evaluation.compared(label, REFERENCE, metric)
     before = evaluation.find(label, CHAMPION, metric)
     is_better = before is not None and before.gain.low > 0
-    is_within = not row.is_loss_above(gate.max_reference_loss)
+    is_within = not is_loss_above(evaluation, row, gate.max_reference_loss)
     rule = (
         f"better than the champion beyond chance, which {who} can't hinder"
         if is_better and not is_within
         else f"the loss may not be above {gate.max_reference_loss:.1%} of what {who}, the best "
         f"champion of {gate.reference_weeks} weeks, has on the same questions"
     )
-    yield Reason("reference", is_within or is_better, f"{row.in_words()}; {rule}")
+    yield Reason("reference", is_within or is_better, f"{in_words(evaluation, row)}; {rule}")
 
 
 def _guards(evaluation: Evaluation, gate: Gate, label: str) -> Iterator[Reason]:
@@ -314,16 +316,16 @@ def _guards(evaluation: Evaluation, gate: Gate, label: str) -> Iterator[Reason]:
             continue
         row = evaluation.compared(label, CHAMPION, metric, slice_name)
         few = slice_name != ALL and row.num_users < gate.minimum_users
-        lost = row.is_loss_above(gate.max_guard_loss) and row.gain.high < 0
+        lost = is_loss_above(evaluation, row, gate.max_guard_loss) and row.gain.high < 0
         yield Reason(
             "guard",
             few or not lost,
-            row.in_words()
+            in_words(evaluation, row)
             + (
                 f"; too few users to judge ({row.num_users:,})"
                 if few
-                else f"; fails on a loss above {gate.max_guard_loss:.1%} whose interval is "
-                f"{_worse(metric)} 0"
+                else f"; fails on a loss above {gate.max_guard_loss:.1%} of what is above chance "
+                f"whose interval is {_worse(metric)} 0"
             ),
         )
 

@@ -88,31 +88,6 @@ class Comparison(Difference):
         """The difference, turned so that more is better."""
         return self.difference if self.about.higher_is_better else -self.difference
 
-    def in_words(self) -> str:
-        """Both values, with the difference and its interval."""
-        difference = self.difference
-        where = self.metric if self.slice == ALL else f"{self.metric} on {self.slice}"
-        share = f", {self.relative.point:+.1%}" if self.relative is not None else ""
-        return (
-            f"{self.ours} against {self.theirs}, {where}: {self.our_value:.4f} against "
-            f"{self.their_value:.4f}{share} (difference {difference.point:+.4f}, interval "
-            f"{difference.low:+.4f} to {difference.high:+.4f}, {self.num_users:,} users)"
-        )
-
-    @property
-    def gain_share(self) -> Interval | None:
-        """The gain as a share of theirs, whose own error is left out; None where theirs is 0."""
-        if self.their_value <= 0:
-            return None
-        low, point, high = self.gain.low, self.gain.point, self.gain.high
-        return Interval(*(bound / self.their_value for bound in (low, point, high)))
-
-    def is_loss_above(self, share: float) -> bool:
-        """Whether ours is worse than theirs by more than a share of theirs."""
-        if self.about.higher_is_better:
-            return self.our_value < self.their_value * (1 - share)
-        return self.our_value > self.their_value * (1 + share)
-
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
         """What `Evaluation.to_json` holds of it."""

@@ -9,6 +9,7 @@ declining champions would be the next reference, and the decline would go on.
 from dataclasses import dataclass
 
 from training.evaluation.record import CHAMPION, REFERENCE, Evaluation
+from training.evaluation.shares import share_of
 
 FIRST = 1.0
 """Of a champion that was compared with nobody."""
@@ -44,7 +45,7 @@ def standing_after(evaluation: Evaluation, label: str, judge_level: float) -> St
     """
     metric, judge = evaluation.primary_metric, judge_of(evaluation)
     row = evaluation.find(label, judge, metric) if judge else None
-    share = row.gain_share if row else None
+    share = share_of(evaluation, row) if row else None
     factor = 1.0
     if share is not None and (share.low > 0 or share.point < 0):
         factor += share.point

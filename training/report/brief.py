@@ -13,6 +13,7 @@ from typing import Any, Self, get_args
 
 from feature_store.run_record import read_steps
 from training.evaluation.record import CHAMPION, Evaluation, Interval, RecordError, evaluation_of
+from training.evaluation.shares import share_of
 from training.evaluation.standing import judge_of
 from training.report.outcome import (
     Kind,
@@ -41,7 +42,8 @@ class Brief:
         value: the challenger's; None where it was not measured.
         champion: what the champion had on the same targets; None without one.
         gain: challenger less champion, so that more is better; None without a champion.
-        lead: the same as a share of what the reference has, which may be the champion itself.
+        lead: the same against the reference, which may be the champion itself, as a share of what
+            that one has above chance.
         champion_lead: the champion's, 0 where it is the reference.
         rows: events published.
         quarantined: rows.
@@ -135,14 +137,14 @@ def _measured(evaluation: Evaluation) -> dict[str, Any]:
     row = evaluation.find(challenger, CHAMPION, metric)
     judge = judge_of(evaluation) or ""
     faced, before = (evaluation.find(one, judge, metric) for one in (challenger, CHAMPION))
-    share = before.gain_share if before else None
+    share = share_of(evaluation, before) if before else None
     return {
         "challenger": challenger,
         "metric": metric,
         "value": evaluation.entrants[challenger].value(metric),
         "champion": champion.value(metric) if champion else None,
         "gain": row.gain if row else None,
-        "lead": faced.gain_share if faced else None,
+        "lead": share_of(evaluation, faced) if faced else None,
         "champion_lead": 0.0 if judge == CHAMPION else share.point if share else None,
     }
 

@@ -140,7 +140,7 @@ class Link:
     Attributes:
         day: ISO.
         kind: of its end.
-        lead: of the challenger over the reference, as a share of that one's value.
+        lead: of the challenger over the reference, as a share of what that one has above chance.
         champion: the same of the champion that was challenged; None where it was not measured.
     """
 
