@@ -30,6 +30,7 @@ BENCHMARKS = (
     "orpo_step_memory",
     "validation_share",
     "ingestion",
+    "slow_drift",
 )
 """Modules of `benchmarks`, each with `measure(settings, *, quick) -> dict`."""
 
@@ -50,8 +51,8 @@ def bench(names: tuple[str, ...], quick: bool, as_json: bool) -> None:
 
     NAME is one of sequence_building, preference_pairs, collaborative_vectors, sasrec_epoch,
     hstu_epoch, mfalcon_256, constrained_beam_step, slate_epoch, slate_fork, slate_decode_latent,
-    slate_decode_item, orpo_step_memory, validation_share, ingestion; all of them without one.
-    ratio = ours / best peer: below 1 is faster where the unit is time.
+    slate_decode_item, orpo_step_memory, validation_share, ingestion, slow_drift; all of
+    them without one. ratio = ours / best peer: below 1 is faster where the unit is time.
     """
     settings = Settings()
     console = Console(stderr=as_json)

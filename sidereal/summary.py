@@ -166,7 +166,7 @@ def _evaluation(step: Mapping[str, Any]) -> Facts:
 
 
 def _gate(facts: Mapping[str, Any]) -> Facts:
-    named = ("decision", "challenger_version", "champion_version", "champion_family")
+    named = ("decision", "challenger_version", "champion_version", "champion_family", "alarms")
     verdict = facts.get("verdict", {})
     return {**_chosen(facts, named), **_chosen(verdict, ("summary", "reasons"))}
 

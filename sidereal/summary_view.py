@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from training.evaluation.champion_alarms import ADVICE, rollback_of
 from training.evaluation.metrics import headline_names
 from training.evaluation.record import Comparison, Evaluation, Interval
 
@@ -45,6 +46,7 @@ def console_of_run(*, stderr: bool) -> Console:
 
 
 def _parts(facts: Facts, console: Console) -> Iterator[RenderableType | None]:
+    yield _champion(facts["gate"], facts["preset_given"])
     yield _tasks(facts["tasks"], facts["steps"])
     yield _tables(facts["tables"], facts["delivery"])
     yield _other_days(facts)
@@ -52,6 +54,14 @@ def _parts(facts: Facts, console: Console) -> Iterator[RenderableType | None]:
     yield _tokenizer(facts["tokenizer"])
     yield _evaluation(facts["evaluation"], console)
     yield _gate(facts["gate"], facts["evaluation"])
+
+
+def _champion(gate: Facts, preset: str) -> Group | None:
+    """A champion that serves and should not, and what to do: before anything else."""
+    alarms = gate.get("alarms") or ()
+    if not alarms:
+        return None
+    return Group(*_alarms(alarms), Text(f"  {ADVICE} {rollback_of(preset)}"), "")
 
 
 def _tasks(tasks: list[Facts], steps: list[Facts]) -> Table:

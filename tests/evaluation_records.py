@@ -19,10 +19,13 @@ def around(point, half=0.01):
     return Interval(point - half, point, point + half)
 
 
-def board(metrics, *, slices=(), facts=None, num_users=200, contradictions=()):
-    """A board's row; `slices` have the metrics of all targets, those ending in `:` have nobody."""
+def board(metrics, *, slices=(), facts=None, num_users=200, contradictions=(), base_rate=None):
+    """A board's row; `slices` have the metrics of all targets, those ending in `:` have nobody.
+
+    `base_rate` is the share of positives of a board of feedback.
+    """
     size = (num_users, 3 * num_users)
-    rows = {ALL: Slice(*size, metrics)}
+    rows = {ALL: Slice(*size, metrics, {} if base_rate is None else {"base_rate": base_rate})}
     rows |= {
         name.rstrip(":"): Slice(0, 0) if name.endswith(":") else Slice(*size, metrics)
         for name in slices

@@ -204,7 +204,9 @@ class Gate(Section):
     """What may not get much worse. `mrr` is of lists as long as the longest cut-off, and 0 for a
     target that its list does not hold."""
     max_guard_loss: float = Field(default=0.05, ge=0)
-    """Largest relative loss tolerated on a guard metric or a slice against the champion."""
+    """Largest loss tolerated on a guard metric or a slice against the champion, as a share of what
+    the champion has above chance: an AUC above 0.5, a LogLoss below that of the share of positives;
+    of lists and slates its whole value."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Of the intervals."""
     floor: Family = "popularity"
@@ -213,7 +215,14 @@ class Gate(Section):
     """not_worse: the interval of the difference may include 0 but not a loss above
     `max_primary_loss`; better: its lower bound must be above 0."""
     max_primary_loss: float = Field(default=0.05, ge=0)
-    """Relative, on the point estimate of the primary metric, under `not_worse`."""
+    """The same share, on the point estimate of the primary metric, under `not_worse`."""
+    max_reference_loss: float = Field(default=0.05, ge=0)
+    """The same against the reference, so that many small losses don't add up: the best champion of
+    the last `reference_weeks`, measured on today's questions. Who is better than the champion
+    beyond chance passes."""
+    reference_weeks: int = Field(default=8, ge=1)
+    """Weeks of service in which the reference is looked for; a longer memory bounds a slower
+    loss."""
     on_baseline_win: Literal["promote_baseline", "refuse"] = "promote_baseline"
     """When a baseline is significantly better than the generative model."""
     minimum_users: int = Field(default=30, ge=1)

@@ -44,7 +44,7 @@ def test_every_key_says_what_it_means():
 
 def test_a_key_is_told_with_its_type_bounds_default_and_meaning():
     text = CliRunner().invoke(main, ["presets", "reference"]).output
-    assert "| `max_guard_loss` | number, at least 0 | `0.05` | Largest relative loss" in text
+    assert "| `max_guard_loss` | number, at least 0 | `0.05` | Largest loss tolerated" in text
     assert "| `path` | text | **must be there** | " in text
     assert "### `models.settings.unigrf`" in text
     assert len(re.findall(r"^\| `", text, re.M)) > 250

@@ -253,6 +253,16 @@ def test_alarms_of_embeddings_and_tokenizer_stand_below_its_table(records):
     assert "alarm: 78% of items are not told apart by their codes" in text
 
 
+def test_a_champion_that_should_not_serve_is_told_before_anything_else(records):
+    decided = {"decision": "refuse", "verdict": {"summary": "refuse: tiger lost", "reasons": []}}
+    alarm = "the champion (sasrec of 1998-04-19) is worse than popularity beyond chance"
+    facts = {**decided, "champion_version": 1, "champion_family": "sasrec", "alarms": [alarm]}
+    write_step(records.runs_of("mine"), DAY, "promote_recommender", facts)
+    lines = text_of(records, task("recommend"), width=300).splitlines()
+    assert lines[1] == f"  alarm: {alarm}"
+    assert 'sidereal models rollback --preset mine --reason "…"' in lines[2]
+
+
 def test_rows_of_a_table_add_up(records):
     tables = {
         "interactions": {"rows": 120, "total_rows": 2_795, "changed": True},

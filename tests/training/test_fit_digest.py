@@ -112,6 +112,8 @@ CHANGES_NEITHER = {
     "gate.max_guard_loss": 0.1,
     "gate.champion_rule": "better",
     "gate.max_primary_loss": 0.1,
+    "gate.max_reference_loss": 0.1,
+    "gate.reference_weeks": 2,
     "gate.on_baseline_win": "refuse",
     "gate.minimum_users": 2,
     "recommendations.num_items": 3,

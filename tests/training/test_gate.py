@@ -6,7 +6,7 @@ from feature_store.preset import PresetError
 from tests.evaluation_records import board, comparison, entrant, evaluation
 from training.config import Gate
 from training.evaluation.gate import decide, require_measured
-from training.evaluation.record import CHAMPION, Interval
+from training.evaluation.record import CHAMPION, REFERENCE, Interval
 
 METRICS = ("ndcg@10", "hr@10", "mrr")
 BETTER, SAME, WORSE = (0.01, 0.02, 0.03), (-0.01, 0.0, 0.01), (-0.05, -0.04, -0.03)
@@ -100,6 +100,56 @@ def test_the_champion_is_faced_by_the_rule_of_the_preset(difference, rule, decis
     verdict = decide(facts, only_primary)
     assert verdict.decision == decision
     assert failed(verdict) == ([] if decision == "promote" else ["champion"])
+
+
+def with_reference(difference, *, before=SAME):
+    """An evaluation with a reference; the challenger against it, and against the champion."""
+    facts = evidence({("tiger", CHAMPION): before}, champion=True)
+    entrants = {**facts.entrants, REFERENCE: entrant(REFERENCE, family="tiger")}
+    row = comparison("tiger", REFERENCE, "ndcg@10", difference)
+    return with_rows(replace(facts, entrants=entrants), row)
+
+
+@pytest.mark.parametrize(
+    ("difference", "before", "decision"),
+    [
+        (SAME, SAME, "promote"),
+        ((-0.03, -0.009, 0.01), SAME, "promote"),  # 4.5 % below, within the budget
+        ((-0.011, -0.009, -0.007), SAME, "promote"),  # the same beyond chance: it is a budget
+        ((-0.03, -0.011, 0.01), SAME, "refuse"),
+        (WORSE, BETTER, "promote"),  # refusing would keep a champion that is worse still
+    ],
+)
+def test_losses_against_the_reference_are_bounded(difference, before, decision):
+    verdict = decide(with_reference(difference, before=before), Gate(guard_metrics=()))
+    assert verdict.decision == decision
+    assert failed(verdict) == ([] if decision == "promote" else ["reference"])
+
+
+def test_a_chain_of_small_losses_is_refused_with_its_numbers():
+    told = decide(with_reference(WORSE), Gate(guard_metrics=())).summary
+    assert told == (
+        "refuse: tiger against reference, ndcg@10: 0.1600 against 0.2000, -20.0% (difference "
+        "-0.0400, interval -0.0500 to -0.0300, 200 users); the loss may not be above 5.0% of what "
+        "the reference (tiger of 1998-04-20), the best champion of 8 weeks, has on the same "
+        "questions"
+    )
+
+
+def test_who_must_be_better_faces_no_reference():
+    facts = with_reference(WORSE, before=BETTER)
+    verdict = decide(facts, Gate(champion_rule="better", guard_metrics=()))
+    assert "reference" not in [reason.rule for reason in verdict.reasons]
+
+
+def test_a_reference_that_does_not_answer_is_told_and_not_compared():
+    facts = on_feedback("auc", {}, champion=True)
+    facts = replace(facts, entrants={**facts.entrants, REFERENCE: entrant(REFERENCE)})
+    verdict = decide(facts, Gate(primary_metric="auc", guard_metrics=()))
+    assert verdict.decision == "promote"
+    assert [r.detail for r in verdict.reasons if r.rule == "reference"] == [
+        "tiger or the reference (reference of 1998-04-20) can't rank: it is not compared on auc"
+    ]
 
 
 def test_the_floor_is_asked_of_the_first_champion_only():
@@ -200,7 +250,7 @@ def test_reasons_are_sentences_with_numbers_and_intervals():
 
 def ranked(label, auc):
     metrics = {"auc": Interval(*auc)} if auc else {}
-    return entrant(label, feedback=board(metrics))
+    return entrant(label, feedback=board(metrics, base_rate=0.5))
 
 
 def on_feedback(metric, found, *, champion=False, who=("tiger",), aucs=None):
@@ -274,6 +324,17 @@ def test_a_metric_of_feedback_guards(metric, difference, passes):
     verdict = decide(found, Gate(guard_metrics=(metric,)))
     assert (verdict.decision == "promote") == passes
     assert failed(verdict) == ([] if passes else ["guard"])
+
+
+def test_a_guard_is_on_what_an_auc_has_above_chance():
+    small = (-0.006, -0.005, -0.004)  # 0.8 % of 0.6, and 5 % of the 0.1 above chance
+    for difference, decision in ((small, "promote"), ((-0.008, -0.007, -0.006), "refuse")):
+        found = on_feedback(
+            "auc", {("tiger", CHAMPION): difference}, champion=True, who=("tiger", CHAMPION)
+        )
+        verdict = decide(found, Gate(guard_metrics=("auc",), max_guard_loss=0.051))
+        assert verdict.decision == decision
+    assert "-7.0% of its lead over 0.5000 by chance" in verdict.summary
 
 
 def test_a_champion_that_ranks_is_not_followed_by_one_that_cannot():

@@ -29,7 +29,7 @@ from training.programs import evaluate_recommender, promote_recommender, recomme
 from training.programs.entrants import warnings_about_champion
 from training.programs.errors import ProgramError
 from training.programs.interface import Task
-from training.registry.bundle import BundleCorruptError
+from training.registry.bundle import Bundle, BundleCorruptError
 from training.registry.predictor import BundlePredictor
 
 NEXT_DAY = DAY + timedelta(days=1)
@@ -174,6 +174,93 @@ def test_a_day_that_is_run_again_faces_the_champion_from_before_its_own_promotio
     assert again["entrants"]["champion"]["day"] == DAY.isoformat()
     assert (rerun["status"], rerun["decision"]) == ("unchanged", "promote")
     assert len(task.registry.history()) == 2
+
+
+THIRD_DAY = NEXT_DAY + timedelta(days=1)
+
+
+@pytest.fixture
+def third(task, tmp_path):
+    """The third day, its candidates there, after two whose champions were promoted."""
+    run_day(task, tmp_path / "first")
+    run_day(another(task, day=NEXT_DAY), tmp_path / "second", seed=2)
+    publish(tables_of(task), "user_sequences", histories(THIRD_DAY, seed=1), THIRD_DAY)
+    made = another(task, day=THIRD_DAY)
+    for family in ("item_knn", "popularity"):
+        keep(made, family, tmp_path / f"third-{family}", seed=3)
+    return made
+
+
+def test_a_champion_that_a_baseline_beats_and_goes_on_serving_is_an_alarm(task, tmp_path, caplog):
+    run_day(task, tmp_path / "first")
+    popularity = task.registry.find_candidate(DAY.isoformat(), "popularity")
+    version = task.registry.register(popularity)
+    task.registry.promote(version, day=DAY.isoformat(), reason="by hand")
+    models = {"challenger": "popularity", "baselines": ["item_knn"]}
+    gate = {"on_baseline_win": "refuse"}
+    strict = config(task.config.name, models=models, gate=gate)
+    _, refused = run_day(another(task, day=NEXT_DAY, config=strict), tmp_path / "second")
+    alarm, lost = refused["alarms"]
+    assert "more than 5.0% to the reference (item_knn of 2024-03-31)" in lost
+    assert (refused["decision"], refused["status"]) == ("refuse", "unchanged")
+    assert alarm.startswith("the champion (popularity of 2024-03-31) is worse than item_knn beyond")
+    assert refused["message"].endswith("; 2 alarm(s)")
+    assert f"champion: alarm: {alarm}" in caplog.text
+    lenient = another(task, day=NEXT_DAY, config=config(task.config.name, models=models))
+    assert promote(lenient)["alarms"] == []  # item_knn serves in its place
+
+
+def test_the_best_champion_of_the_last_weeks_is_measured_on_todays_questions(third):
+    facts = evaluate(third)
+    assert facts["entrants"]["champion"]["day"] == NEXT_DAY.isoformat()
+    assert facts["entrants"]["reference"]["day"] == DAY.isoformat()
+    found = Evaluation.from_json(facts)
+    row = found.compared("champion", "reference", "ndcg@10")
+    assert row.num_users == NUM_USERS
+    promoted = promote(third)
+    faced = [r for r in promoted["verdict"]["reasons"] if r["rule"] == "reference"]
+    assert len(faced) == 1 and "item_knn of 2024-03-31" in faced[0]["detail"]
+    number = promoted["challenger_version"]
+    standing = third.registry.version(number).verdicts[THIRD_DAY.isoformat()]["standing"]
+    assert standing["digest"] == found.entrants["item_knn"].digest
+    assert promoted["decision"] == "promote"
+    again = evaluate(third)  # asks the same of the same, whoever serves now
+    assert again["status"] == "unchanged" and again["run_id"] == facts["run_id"]
+
+
+def test_a_champion_that_is_the_best_of_the_weeks_is_faced_once(third):
+    weeks = config(third.config.name, gate={"champion_rule": "better"})
+    assert "reference" not in evaluate(another(third, config=weeks))["entrants"]
+    third.registry.rollback(reason="complaints")  # the first champion serves, the second may not
+    assert "reference" not in evaluate(third)["entrants"]
+
+
+def test_a_reference_that_is_gone_is_told_and_nobody_stands_in(third):
+    first = third.registry.fetch(third.registry.version(1))
+    weights = next(first.directory.glob("model/*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-8])
+    facts = evaluate(third)
+    assert "reference" not in facts["entrants"]
+    [told] = facts["warnings"]
+    assert told.startswith("version 1 (item_knn of 2024-03-31) can't be the reference any more")
+    assert promote(third)["decision"] == "promote"
+
+
+def test_a_reference_of_another_catalogue_is_told(third, monkeypatch):
+    items = Bundle.items
+
+    def renumbered(bundle):
+        found = items(bundle)
+        return (
+            found.take(list(range(NUM_ITEMS))[::-1])
+            if bundle.origin.day == DAY.isoformat()
+            else found
+        )
+
+    monkeypatch.setattr(Bundle, "items", renumbered)
+    facts = evaluate(third)
+    assert "reference" not in facts["entrants"]
+    assert "its items are numbered in another way than today's" in facts["warnings"][0]
 
 
 def test_a_day_whose_model_was_promoted_on_another_day_faces_it(task, tmp_path):

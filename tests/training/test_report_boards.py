@@ -145,3 +145,14 @@ def test_differences_are_drawn_for_all_targets_and_folded_for_slices():
     assert whole.note == "Right of zero the challenger is better; a grey bar holds zero."
     [folded] = [b for b in section.blocks if b.folded.startswith("tiger minus each on each slice")]
     assert "popularity · new users" in folded.svg
+
+
+def test_the_reference_stands_behind_the_champion_with_its_day():
+    entrants = {
+        label: entrant(label, family="tiger", lists={"ndcg@10": around(0.1)})
+        for label in ("popularity", "reference", "champion", "tiger")
+    }
+    table = table_of(board_section(evaluation(entrants), LISTS))
+    assert [row.cells[0] for row in table.rows] == [
+        "tiger", "champion, tiger", "reference, tiger of 1998-04-20", "popularity",
+    ]  # fmt: skip

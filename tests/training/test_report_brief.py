@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from feature_store.run_record import write_step
 from tests.evaluation_records import around, comparison, entrant, evaluation
 from tests.report_days import DAY, measured, record, whole_day
@@ -32,6 +34,24 @@ def test_the_gain_is_against_the_champion_and_more_is_better():
     made = brief(whole_day(), evaluation(entrants, [row]))
     assert made.gain == row.gain
     assert made.champion == around(0.3)
+
+
+def test_leads_are_shares_of_the_reference_or_of_the_champion_that_it_is():
+    entrants = {label: entrant(label) for label in ("tiger", "champion", "reference")}
+    rows = [
+        comparison("tiger", "champion", "ndcg@10", (-0.02, -0.01, 0.0)),
+        comparison("tiger", "reference", "ndcg@10", (-0.06, -0.04, -0.02)),
+        comparison("champion", "reference", "ndcg@10", (-0.04, -0.02, 0.0)),
+    ]
+    made = brief(whole_day(), evaluation(entrants, rows))
+    assert made.lead.point == pytest.approx(-0.2)
+    assert made.champion_lead == pytest.approx(-0.1)
+    del entrants["reference"]
+    alone = brief(whole_day(), evaluation(entrants, rows[:1]))
+    assert (alone.lead.point, alone.champion_lead) == (pytest.approx(-0.05), 0.0)
+    del entrants["champion"]
+    first = brief(whole_day(), evaluation(entrants))
+    assert (first.lead, first.champion_lead) == (None, None)
 
 
 def test_a_json_of_another_version_is_not_read():

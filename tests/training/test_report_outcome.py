@@ -42,6 +42,17 @@ def test_a_decided_day_says_who_is_champion(record, tone, sentence):
     assert (outcome.tone, outcome.sentence, outcome.is_decided) == (tone, sentence, True)
 
 
+@pytest.mark.parametrize("decision", ["refuse", "unchanged"])
+def test_a_champion_that_should_not_serve_is_told_in_the_first_sentence(decision):
+    record = verdict(decision, None, champion_version=3, alarms=["the champion (…) is worse"])
+    outcome = outcome_of(whole_day(promote_recommender=record))
+    assert outcome.tone == "bad"
+    assert outcome.sentence.endswith("That champion is worse than another model beyond chance.")
+    assert alarms_of(whole_day(promote_recommender=record)) == [
+        "champion: the champion (…) is worse"
+    ]
+
+
 def test_refused_data_count_the_rules_that_they_broke():
     facts = {"status": "refused", "reason": "1 of 9", "validation": {"rules": [RULE]}}
     outcome = outcome_of(whole_day(build_slates=facts))

@@ -59,6 +59,7 @@ def test_a_day_that_stopped_is_run_again():
         ("floor", {"champion_version": None}, "Nothing is recommended until"),
         ("on_baseline_win", {}, "Set gate.on_baseline_win to promote_baseline"),
         ("minimum_users", {}, "lengthen evaluation.holdout_days"),
+        ("reference", {}, "Small losses of several days have added up."),
         ("withdrawn", {}, "Only a person can promote it again."),
     ],
 )
@@ -66,6 +67,15 @@ def test_a_refusal_says_what_helps_against_its_rule(rule, more, words):
     [remedy] = found(promote_recommender=refused(rule, **more))
     assert remedy.wrong == "The gate refused tiger."
     assert words in remedy.advice
+
+
+def test_a_champion_that_should_not_serve_comes_first():
+    alarm = {"alarms": ["the champion (unigrf of 1998-04-19) is worse than popularity"]}
+    first, second = found(promote_recommender=refused("champion", **alarm))
+    assert first.wrong == "The champion (unigrf of 1998-04-19) is worse than popularity."
+    assert "gate.on_baseline_win" in first.advice
+    assert first.command == 'sidereal models rollback --preset shop --reason "…"'
+    assert second.wrong == "The gate refused tiger."
 
 
 def test_only_a_person_brings_back_what_was_rolled_back():

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
+from tests.evaluation_records import around
 from tests.report_days import whole_day
 from training.registry.records import Move, Version
 from training.report.blocks import Entry, shown
@@ -213,6 +216,25 @@ def test_the_champions_of_before_are_told_newest_first():
     assert folded.rows[0].cells[:3] == ["1998-04-20", "model 1", "nobody"]
     assert folded.folded == "Moves before these: 1"
     assert champions([], []) is None
+
+
+def test_the_champions_are_drawn_against_their_references():
+    moves = [
+        Move(kind="promote", day="1998-04-01", from_version=None, to_version=1, digest="d",
+             reason="because", milliseconds=0, finished=True)
+    ]  # fmt: skip
+    briefs = [
+        Brief(day=f"1998-04-0{n}", kind="refused", sentence=".", metric="ndcg@10",
+              lead=around(-0.03 * n), champion_lead=-0.02)
+        for n in range(1, 4)
+    ]  # fmt: skip
+    drawn = champions(moves, [], briefs, 0.05).blocks[0]
+    assert drawn.kind == "picture"
+    assert "-9.0% against the reference on 1998-04-03, budget -5.0%" in drawn.svg
+    for nothing in (champions(moves, [], briefs, None), champions(moves, [], briefs[:1], 0.05)):
+        assert [block.kind for block in nothing.blocks] == ["table"]
+    by_another = [replace(brief, metric="auc") for brief in briefs[:2]]
+    assert champions(moves, [], [*by_another, briefs[2]], 0.05).blocks[0].kind == "table"
 
 
 def test_people_see_what_they_did_beside_what_they_get():

@@ -76,6 +76,13 @@ def test_who_faces_whom_is_what_the_gate_may_ask_for():
     }
 
 
+def test_the_reference_is_faced_by_all_who_may_serve():
+    labels = [*LEVELS, "reference"]
+    pairs = who_faces_whom("tiger", ["item_knn", "popularity"], "popularity", labels)
+    faced = {"tiger", "item_knn", "popularity", "champion"}
+    assert set(pairs) - set(PAIRS) == {(label, "reference") for label in faced}
+
+
 def test_a_row_is_the_comparison_of_the_two_columns(lists):
     _, rows = score(lists, PAIRS, HOW)
     assert {(row.ours, row.theirs) for row in rows} == set(PAIRS)

@@ -2,7 +2,8 @@
 
 A pure function of the evaluation's record and the preset's `gate` section. The challenger must be
 measured on enough users, legal, above the floor when it is to be the first champion, no loss
-against the champion otherwise, and not beaten by a baseline. Where a baseline beats it, the preset
+against the champion and little against the best one of the last weeks otherwise, and not beaten by
+a baseline. Where a baseline beats it, the preset
 says whether that baseline faces the same rules in its place, or nothing is promoted.
 
 Not every entrant answers every board: AUC, GAUC and LogLoss are of those that can rank. Who does
@@ -20,12 +21,13 @@ from training.evaluation.metrics import CANNOT, FEEDBACK, LISTS, metric_of, orde
 from training.evaluation.record import (
     ALL,
     CHAMPION,
+    REFERENCE,
     BoardRow,
-    Comparison,
     Entrant,
     Evaluation,
     Interval,
 )
+from training.evaluation.shares import in_words, is_loss_above
 
 Decision = Literal["promote", "promote_baseline", "refuse", "unchanged"]
 
@@ -135,6 +137,7 @@ def _admit(
         rules.append(_above_floor(evaluation, gate, label))
     else:
         rules.append(_against_champion(evaluation, gate, label))
+        rules += _against_reference(evaluation, gate, label)
         rules += _guards(evaluation, gate, label)
     passed = all(rule.passed for rule in rules)
     return _verdict(
@@ -199,7 +202,7 @@ def _above_floor(evaluation: Evaluation, gate: Gate, label: str) -> Reason:
     return Reason(
         "floor",
         row.gain.low > 0,
-        f"first champion: {_told(row)}; {_must_gain(metric)}",
+        f"first champion: {in_words(evaluation, row)}; {_must_gain(metric)}",
     )
 
 
@@ -246,7 +249,8 @@ def _against_baseline(evaluation: Evaluation, gate: Gate, label: str, baseline: 
     return Reason(
         "baseline",
         row.gain.high >= 0,
-        f"{_told(row)}; a baseline wins where the whole interval is {_worse(metric)} 0",
+        f"{in_words(evaluation, row)}; a baseline wins where the whole interval is "
+        f"{_worse(metric)} 0",
     )
 
 
@@ -258,12 +262,38 @@ def _against_champion(evaluation: Evaluation, gate: Gate, label: str) -> Reason:
     if gate.champion_rule == "better":
         passed, rule = row.gain.low > 0, _must_gain(metric)
     else:
-        passed = row.gain.high >= 0 and not row.is_loss_above(gate.max_primary_loss)
+        passed = row.gain.high >= 0 and not is_loss_above(evaluation, row, gate.max_primary_loss)
         rule = (
             "the interval must reach 0 and the loss may not be above "
-            f"{gate.max_primary_loss:.1%} of the champion's"
+            f"{gate.max_primary_loss:.1%} of what the champion has above chance"
         )
-    return Reason("champion", passed, f"{_told(row)}; {rule}")
+    return Reason("champion", passed, f"{in_words(evaluation, row)}; {rule}")
+
+
+def _against_reference(evaluation: Evaluation, gate: Gate, label: str) -> Iterator[Reason]:
+    """The budget of a chain of small losses; nothing where the champion is the reference.
+
+    By the point estimate, as against the champion: by the lower bound nobody passes on few users.
+    """
+    metric, reference = gate.primary_metric, evaluation.entrants.get(REFERENCE)
+    if reference is None or gate.champion_rule == "better":
+        return
+    who = f"the reference ({reference.family} of {reference.day})"
+    if _is_unanswered(evaluation, label, REFERENCE, metric):
+        told = f"{label} or {who} {CANNOT[metric_of(metric).board]}: it is not compared on {metric}"
+        yield Reason("reference", True, told)
+        return
+    row = evaluation.compared(label, REFERENCE, metric)
+    before = evaluation.find(label, CHAMPION, metric)
+    is_better = before is not None and before.gain.low > 0
+    is_within = not is_loss_above(evaluation, row, gate.max_reference_loss)
+    rule = (
+        f"better than the champion beyond chance, which {who} can't hinder"
+        if is_better and not is_within
+        else f"the loss may not be above {gate.max_reference_loss:.1%} of what {who}, the best "
+        f"champion of {gate.reference_weeks} weeks, has on the same questions"
+    )
+    yield Reason("reference", is_within or is_better, f"{in_words(evaluation, row)}; {rule}")
 
 
 def _guards(evaluation: Evaluation, gate: Gate, label: str) -> Iterator[Reason]:
@@ -286,16 +316,16 @@ def _guards(evaluation: Evaluation, gate: Gate, label: str) -> Iterator[Reason]:
             continue
         row = evaluation.compared(label, CHAMPION, metric, slice_name)
         few = slice_name != ALL and row.num_users < gate.minimum_users
-        lost = row.is_loss_above(gate.max_guard_loss) and row.gain.high < 0
+        lost = is_loss_above(evaluation, row, gate.max_guard_loss) and row.gain.high < 0
         yield Reason(
             "guard",
             few or not lost,
-            _told(row)
+            in_words(evaluation, row)
             + (
                 f"; too few users to judge ({row.num_users:,})"
                 if few
-                else f"; fails on a loss above {gate.max_guard_loss:.1%} whose interval is "
-                f"{_worse(metric)} 0"
+                else f"; fails on a loss above {gate.max_guard_loss:.1%} of what is above chance "
+                f"whose interval is {_worse(metric)} 0"
             ),
         )
 
@@ -313,14 +343,3 @@ def _worse(metric: str) -> str:
 def _strength(evaluation: Evaluation, gate: Gate, challenger: str, baseline: str) -> float:
     row = evaluation.compared(challenger, baseline, gate.primary_metric)
     return row.about.sign * row.their_value
-
-
-def _told(row: Comparison) -> str:
-    difference = row.difference
-    where = row.metric if row.slice == ALL else f"{row.metric} on {row.slice}"
-    share = f", {row.relative.point:+.1%}" if row.relative is not None else ""
-    return (
-        f"{row.ours} against {row.theirs}, {where}: {row.our_value:.4f} against "
-        f"{row.their_value:.4f}{share} (difference {difference.point:+.4f}, interval "
-        f"{difference.low:+.4f} to {difference.high:+.4f}, {row.num_users:,} users)"
-    )

@@ -19,6 +19,8 @@ ALL = "all"
 """The slice of every target."""
 CHAMPION = "champion"
 """Label of the serving bundle among the entrants; candidates are labelled by their family."""
+REFERENCE = "reference"
+"""Label of the best champion of the last weeks, where that is not the one that serves."""
 PRETRAINED = "pretrained"
 """Label of an aligned challenger's bundle from before the alignment: one more baseline."""
 
@@ -85,12 +87,6 @@ class Comparison(Difference):
     def gain(self) -> Interval:
         """The difference, turned so that more is better."""
         return self.difference if self.about.higher_is_better else -self.difference
-
-    def is_loss_above(self, share: float) -> bool:
-        """Whether ours is worse than theirs by more than a share of theirs."""
-        if self.about.higher_is_better:
-            return self.our_value < self.their_value * (1 - share)
-        return self.our_value > self.their_value * (1 + share)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
@@ -199,7 +195,7 @@ class Evaluation:
         confidence: of all intervals.
         bootstrap_samples: replicates behind them.
         exclude_seen: whether items of the history were filtered from all lists.
-        entrants: by label; the champion among them where there is one.
+        entrants: by label; the champion and the reference among them where there are any.
         comparisons: every pair that the gate or the report may ask for.
         items_unlisted: items that were withdrawn before the first target, and no candidate.
         split: how targets were held out.

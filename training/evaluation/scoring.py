@@ -10,7 +10,14 @@ import numpy as np
 from training.evaluation.boards.interface import Measured
 from training.evaluation.bootstrap import Bootstrap, compare_points, interval, user_draws
 from training.evaluation.metrics import metric_of, parse
-from training.evaluation.record import CHAMPION, PRETRAINED, BoardRow, Comparison, Slice
+from training.evaluation.record import (
+    CHAMPION,
+    PRETRAINED,
+    REFERENCE,
+    BoardRow,
+    Comparison,
+    Slice,
+)
 from training.evaluation.samples import Sample
 
 Pairs = list[tuple[str, str]]
@@ -21,9 +28,15 @@ Answers = Mapping[str, Mapping[str, Measured]]
 def who_faces_whom(
     challenger: str, baselines: Iterable[str], floor: str, labels: Collection[str]
 ) -> Pairs:
-    """The challenger all others, each baseline the champion and the floor; those that are there."""
+    """Who is compared with whom, as far as they are there.
+
+    The challenger faces all others, each baseline the champion, the reference and the floor, and
+    the champion the reference.
+    """
     pairs = [(challenger, other) for other in labels]
-    pairs += [(one, judge) for one in (*baselines, PRETRAINED) for judge in (CHAMPION, floor)]
+    judges = (CHAMPION, REFERENCE, floor)
+    pairs += [(one, judge) for one in (*baselines, PRETRAINED) for judge in judges]
+    pairs.append((CHAMPION, REFERENCE))
     return [(a, b) for a, b in dict.fromkeys(pairs) if a != b and {a, b} <= set(labels)]
 
 

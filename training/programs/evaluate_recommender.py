@@ -22,7 +22,7 @@ from training.evaluation.boards import boards_of
 from training.evaluation.boards.interface import Board, Measured, Terms
 from training.evaluation.bootstrap import Bootstrap
 from training.evaluation.gate import require_measured
-from training.evaluation.record import CHAMPION, PRETRAINED, VERSION, Evaluation
+from training.evaluation.record import CHAMPION, PRETRAINED, REFERENCE, VERSION, Evaluation
 from training.evaluation.scoring import Answers, score_boards, who_faces_whom
 from training.programs.day_inputs import Inputs, split_histories
 from training.programs.entrants import (
@@ -33,6 +33,7 @@ from training.programs.entrants import (
 )
 from training.programs.held_out import read_held_out, unlisted_before
 from training.programs.interface import Facts, Task
+from training.programs.reference import reference
 from training.registry.bundle import Bundle, digest_of
 from training.registry.predictor import BundlePredictor, codes_of
 
@@ -55,6 +56,9 @@ def run(task: Task) -> Facts:
     histories = task.tables.histories()
     split = split_histories(histories, task.day, task.config.evaluation)
     bundles = entrants(task)
+    best_before, told = reference(task, bundles)
+    if best_before is not None:
+        bundles[REFERENCE] = best_before
     held_out = read_held_out(task, histories, split)
     unlisted = unlisted_before(task, split)
     inputs = task.tables.inputs
@@ -75,7 +79,7 @@ def run(task: Task) -> Facts:
         items_unlisted=len(unlisted),
         split=dict(split.facts),
         inputs=inputs,
-        warnings=tuple(warnings_about_champion(trained, split.facts)),
+        warnings=(*warnings_about_champion(trained, split.facts), *told),
     )
     record = _keep(task, digest, record, boards, answers)
     return {**record.to_json(), "message": record.in_words()}

@@ -1,19 +1,28 @@
 """promote_recommender: register the challenger, ask the gate, move the aliases.
 
 A refusal is an outcome, not a failure: the program ends well, and the champion, if there is one,
-stays. The verdict is stored beside every version that it is about. Run again, it finds the same
-versions and the same champion and changes nothing.
+stays; where another model is better than that champion beyond chance, an alarm says so. The verdict
+is stored beside every version that it is about. Run again, it finds the same versions and the same
+champion and changes nothing.
 """
 
+import logging
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 from feature_store.steps import run_first
+from training.evaluation.champion_alarms import ADVICE, champion_alarms
 from training.evaluation.gate import Verdict, decide
 from training.evaluation.record import PRETRAINED, Evaluation, RecordError
+from training.evaluation.standing import standing_after
 from training.programs.errors import ProgramError
 from training.programs.evaluate_recommender import FACTS
 from training.programs.interface import Facts, Task
-from training.registry.records import Candidate, Version
+from training.programs.reference import judge_level
+from training.registry.records import Candidate, Version, withdrawn
+
+LOG = logging.getLogger(__name__)
 
 
 def run(task: Task) -> Facts:
@@ -34,12 +43,17 @@ def run(task: Task) -> Facts:
     chosen = challenger
     if verdict.promoted is not None:
         chosen = task.registry.register(candidates[verdict.promoted])
+    standing = standing_after(
+        evaluation, verdict.promoted or verdict.challenger, judge_level(task, evaluation)
+    )
+    kept = {**verdict.to_json(), "standing": asdict(standing)}
     for version in {challenger.number: challenger, chosen.number: chosen}.values():
-        _record(task, version, verdict)
+        _record(task, version, kept)
     move = None
     if verdict.promoted is not None:
         move = task.registry.promote(chosen, day=day, reason=verdict.summary)
     serving = task.registry.champion()
+    alarms = _alarms(task, evaluation, verdict)
     return {
         "status": "done" if move else "unchanged",
         "decision": verdict.decision,
@@ -50,8 +64,21 @@ def run(task: Task) -> Facts:
         "champion_family": serving.family if serving else None,
         "previous_version": move.from_version if move else None,
         "evaluation_run_id": evaluation.run_id,
-        "message": verdict.summary,
+        "alarms": alarms,
+        "message": verdict.summary + (f"; {len(alarms)} alarm(s)" if alarms else ""),
     }
+
+
+def _alarms(task: Task, evaluation: Evaluation, verdict: Verdict) -> list[str]:
+    """What is wrong with the champion, where it goes on serving."""
+    if verdict.promoted is not None:
+        return []
+    gate = task.config.gate
+    budget = gate.max_reference_loss if gate.champion_rule == "not_worse" else None
+    found = champion_alarms(evaluation, floor=gate.floor, budget=budget)
+    for alarm in found:
+        LOG.warning("champion: alarm: %s. %s", alarm, ADVICE)
+    return found
 
 
 def _evaluation(task: Task) -> Evaluation:
@@ -118,16 +145,12 @@ def _require_current(
 
 def _withdrawn(task: Task) -> set[str]:
     """Digests of the versions whose last move took them out of service by a rollback."""
-    numbers: set[int | None] = set()
-    for move in task.registry.history():
-        numbers.discard(move.to_version)
-        if move.kind == "rollback":
-            numbers.add(move.from_version)
+    numbers = withdrawn(task.registry.history())
     return {version.digest for version in task.registry.versions() if version.number in numbers}
 
 
-def _record(task: Task, version: Version, verdict: Verdict) -> None:
+def _record(task: Task, version: Version, verdict: Mapping[str, Any]) -> None:
     """Store the verdict, unless it only finds its own outcome: the reasons for that stay."""
     day = task.day.isoformat()
-    if verdict.decision != "unchanged" or day not in version.verdicts:
-        task.registry.record_verdict(version, day, verdict.to_json())
+    if verdict["decision"] != "unchanged" or day not in version.verdicts:
+        task.registry.record_verdict(version, day, verdict)

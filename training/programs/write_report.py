@@ -93,20 +93,22 @@ def _day(
         training(steps),
         alignment(steps),
         *(boards(evaluation) if evaluation else []),
-        *_served(task, steps),
+        *_served(task, steps, briefs),
         cost(steps, task.settings.machine_cost_per_hour),
     ]
     sections = [card for card in cards if card is not None]
     return day_page(name, day, task.config.description, first, sections), brief
 
 
-def _served(task: Task, steps: Steps) -> Sequence[Section | None]:
+def _served(task: Task, steps: Steps, briefs: Sequence[Brief]) -> Sequence[Section | None]:
     """What people get, who recommends, and what that was made from."""
     view = look(task.settings, task.config.name)
     moves = [move for move in view.history() if move.day <= task.day.isoformat()]
     record = steps.get("recommend", {})
     model = f"{record.get('model_family')} {record.get('model_version')}"
-    cards = [champions(moves, view.versions())]
+    gate = task.config.gate
+    budget = gate.max_reference_loss if gate.champion_rule == "not_worse" else None
+    cards = [champions(moves, view.versions(), briefs, budget)]
     if "rows" in record:  # those that an earlier run of the day wrote are none of this one's
         cards.insert(0, people(report_rows.people(task.store, task.day), model))
         cards.append(lineage(report_rows.lineage(task.store, task.day), task.config.name))

@@ -126,6 +126,30 @@ def move_from(tags: Tags, milliseconds: int, finished: bool) -> Move:
     )
 
 
+def withdrawn(moves: Iterable[Move]) -> set[int]:
+    """Numbers of the versions whose last move took them out of service by a rollback."""
+    numbers: set[int] = set()
+    for move in moves:
+        numbers.discard(move.to_version)
+        if move.kind == "rollback" and move.from_version is not None:
+            numbers.add(move.from_version)
+    return numbers
+
+
+def served(moves: Iterable[Move], since: str, until: str) -> list[int]:
+    """Numbers of the versions that served at any time of some days, the first to serve first.
+
+    Args:
+        moves: of the champion, oldest first; those of later days are passed over.
+        since: first day (ISO).
+        until: last day.
+    """
+    known = [move for move in moves if move.day <= until]
+    ends = [*(move.day for move in known[1:]), until]
+    numbers = [move.to_version for move, end in zip(known, ends, strict=False) if end >= since]
+    return list(dict.fromkeys(numbers))
+
+
 def opened(path: Path, digest: str) -> Bundle:
     """The bundle in a folder, if it is the one that was recorded.
 

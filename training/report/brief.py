@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from feature_store.run_record import read_steps
-from training.evaluation.record import Evaluation, Interval, RecordError, evaluation_of
+from training.evaluation.record import CHAMPION, Evaluation, Interval, RecordError, evaluation_of
+from training.evaluation.shares import share_of
+from training.evaluation.standing import judge_of
 from training.report.outcome import (
     Kind,
     Outcome,
@@ -23,7 +25,7 @@ from training.report.outcome import (
     outcome_of,
 )
 
-VERSION = 1
+VERSION = 2
 NAME = "report.json"
 
 
@@ -40,6 +42,9 @@ class Brief:
         value: the challenger's; None where it was not measured.
         champion: what the champion had on the same targets; None without one.
         gain: challenger less champion, so that more is better; None without a champion.
+        lead: the same against the reference, which may be the champion itself, as a share of what
+            that one has above chance.
+        champion_lead: the champion's, 0 where it is the reference.
         rows: events published.
         quarantined: rows.
         items: in the catalogue.
@@ -59,6 +64,8 @@ class Brief:
     value: Interval | None = None
     champion: Interval | None = None
     gain: Interval | None = None
+    lead: Interval | None = None
+    champion_lead: float | None = None
     rows: int | None = None
     quarantined: int | None = None
     items: int | None = None
@@ -80,7 +87,7 @@ class Brief:
             return None
         intervals = {
             name: None if plain[name] is None else Interval(**plain[name])
-            for name in ("value", "champion", "gain")
+            for name in ("value", "champion", "gain", "lead")
         }
         strengths = {int(strength): rows for strength, rows in plain["strengths"].items()}
         given = {name: plain[name] for name in cls.__dataclass_fields__}
@@ -127,13 +134,18 @@ def brief_of(
 def _measured(evaluation: Evaluation) -> dict[str, Any]:
     metric, challenger = evaluation.primary_metric, evaluation.challenger
     champion = evaluation.champion
-    row = evaluation.find(challenger, "champion", metric)
+    row = evaluation.find(challenger, CHAMPION, metric)
+    judge = judge_of(evaluation) or ""
+    faced, before = (evaluation.find(one, judge, metric) for one in (challenger, CHAMPION))
+    share = share_of(evaluation, before) if before else None
     return {
         "challenger": challenger,
         "metric": metric,
         "value": evaluation.entrants[challenger].value(metric),
         "champion": champion.value(metric) if champion else None,
         "gain": row.gain if row else None,
+        "lead": share_of(evaluation, faced) if faced else None,
+        "champion_lead": 0.0 if judge == CHAMPION else share.point if share else None,
     }
 
 

@@ -19,6 +19,7 @@ INK, MUTED, GRID = "#1d2733", "#566576", "#e3e8ee"
 ACCENT, GOOD, BAD = "#3558d6", "#1f7a50", "#b83a33"
 FAMILY_COLOURS = {
     "champion": "#8a6d1f",
+    "reference": "#c2a75a",
     "tiger": "#3558d6",
     "unigrf": "#6b4fb3",
     "higr": "#3558d6",

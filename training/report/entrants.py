@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 from training.evaluation.metrics import metric_of
-from training.evaluation.record import CHAMPION, PRETRAINED, Comparison, Evaluation
+from training.evaluation.record import CHAMPION, PRETRAINED, REFERENCE, Comparison, Evaluation
 
 
 def in_order(evaluation: Evaluation, labels: Iterable[str]) -> list[str]:
-    """The labels with the challenger first, the champion second, and the baselines behind."""
-    first = [evaluation.challenger, CHAMPION, *evaluation.baselines]
+    """The labels: challenger, champion, reference, and the baselines behind."""
+    first = [evaluation.challenger, CHAMPION, REFERENCE, *evaluation.baselines]
     there = list(labels)
     return [label for label in dict.fromkeys((*first, *there)) if label in there]
 
@@ -17,6 +17,9 @@ def named(evaluation: Evaluation, label: str) -> str:
     """An entrant for a person."""
     if label == CHAMPION:
         return f"champion, {evaluation.entrants[label].family}"
+    if label == REFERENCE:
+        found = evaluation.entrants[label]
+        return f"reference, {found.family} of {found.day}"
     if label == PRETRAINED:
         return f"{evaluation.challenger} before alignment"
     return label

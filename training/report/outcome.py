@@ -23,6 +23,7 @@ _DECISIONS: dict[str, tuple[Kind, Tone]] = {
     "unchanged": ("unchanged", "good"),
     "refuse": ("refused", "bad"),
 }
+_IS_WORSE = "That champion is worse than another model beyond chance."
 _BROKEN = ("failed", "refused")
 IN_SHORT: dict[Kind, str] = {
     "promoted": "promoted",
@@ -86,7 +87,10 @@ def outcome_of(steps: Steps, stopped_at: str = "") -> Outcome:
     missing = next((name for name in STEP_ORDER if name not in steps), "")
     if "verdict" in record:
         kind, tone = _DECISIONS[record["verdict"]["decision"]]
-        return Outcome(kind=kind, tone=tone, sentence=_decided(record))
+        said = _decided(record)
+        if record.get("alarms"):
+            return Outcome(kind=kind, tone="bad", sentence=f"{said} {_IS_WORSE}")
+        return Outcome(kind=kind, tone=tone, sentence=said)
     if not set(steps) - {*OF_THE_DATA, "write_report"}:
         said = "The data of the day came in, and nothing was trained."
         return Outcome(kind="data_only", tone="warn", sentence=said, step=missing)
@@ -150,7 +154,8 @@ def alarms_of(steps: Steps) -> list[str]:
     if collapsed := steps.get("align_recommender", {}).get("collapsed"):
         found.append(f"alignment: stopped early, {collapsed}")
     found += [f"evaluation: {text}" for text in _warnings(steps)]
-    return found
+    decided = steps.get("promote_recommender", {})
+    return found + [f"champion: {text}" for text in decided.get("alarms") or ()]
 
 
 def _warnings(steps: Steps) -> list[str]:

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from training.evaluation.champion_alarms import ADVICE, rollback_of
 from training.report.brief import Brief
 from training.report.outcome import OF_THE_DATA, Outcome, Steps
 
 _LONGEST = 400
 """Characters of a step's own words."""
+_CHAMPION = "champion: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +64,22 @@ def remedies(
         command = f"sidereal step recommend --preset {preset} --day {brief.day}"
         wrong = "The table recommendations has nothing of the day."
         found.append(Remedy(wrong=wrong, advice="Write it.", command=command))
-    found += _missing_days(steps, preset, brief.day)
-    return found + [_alarm(text) for text in brief.alarms]
+    found = [*_champion(steps, preset), *found, *_missing_days(steps, preset, brief.day)]
+    return found + [_alarm(text) for text in brief.alarms if not text.startswith(_CHAMPION)]
+
+
+def _champion(steps: Steps, preset: str) -> list[Remedy]:
+    """The champion that serves and should not comes before anything else."""
+    alarms = steps.get("promote_recommender", {}).get("alarms") or ()
+    page = "docs/operations.md, section Models"
+    return [
+        Remedy(wrong=f"{_sentence(text)}.", advice=ADVICE, command=rollback_of(preset), page=page)
+        for text in alarms
+    ]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _because(outcome: Outcome, advice: str, command: str, page: str) -> Remedy:
@@ -96,6 +112,9 @@ def _refusal(record: Mapping[str, Any], earlier: Sequence[Brief], preset: str) -
     if "minimum_users" in failed:
         advice = "Wait for more people, or lengthen evaluation.holdout_days."
         return Remedy(wrong=wrong, advice=advice, page=page)
+    if "reference" in failed:
+        advice = "Small losses of several days have added up. Look for what changed since then."
+        return Remedy(wrong=wrong, advice=advice, command=history, page=page)
     if record.get("champion_version") is None:
         advice = "Nothing is recommended until a challenger beats the floor. Compare the metrics."
         return Remedy(wrong=wrong, advice=advice, command=history, page=page)
@@ -138,4 +157,4 @@ def _alarm(text: str) -> Remedy:
     subject = text.partition(":")[0]
     advice, section = _ADVICE.get(subject, ("Look at the curves of the fit.", "training"))
     page = f"docs/presets.md, section {section}" if section else ""
-    return Remedy(wrong=text[:1].upper() + text[1:], advice=advice, page=page)
+    return Remedy(wrong=_sentence(text), advice=advice, page=page)

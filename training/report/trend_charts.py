@@ -1,4 +1,4 @@
-"""The pictures of the first screen: what decided today, and the last runs."""
+"""The pictures of runs beside each other: what decided today, the last runs, the champions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -133,26 +133,81 @@ def trend(metric: str, runs: Sequence[Run]) -> str:
         return svg(figure, f"The last {len(runs)} runs, up to {days[-1]}")
 
 
-def _metrics(axes: Axes, runs: Sequence[Run]) -> None:
-    measured = [(place, run) for place, run in enumerate(runs) if run.value is not None]
-    before = [(place, r.champion.point) for place, r in measured if r.champion is not None]
-    if before:
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """One run of a chain of champions, measured on its own questions.
+
+    Attributes:
+        day: ISO.
+        kind: of its end.
+        lead: of the challenger over the reference, as a share of what that one has above chance.
+        champion: the same of the champion that was challenged; None where it was not measured.
+    """
+
+    day: str
+    kind: Kind
+    lead: Interval
+    champion: float | None
+
+
+def chain(metric: str, links: Sequence[Link], *, budget: float) -> str:
+    """Challenger and champion of each run against the reference, and what may be lost.
+
+    Args:
+        metric: what decides.
+        links: oldest first.
+        budget: largest loss, as a share.
+    """
+    with figure_of(WIDE, 2.1) as figure:
+        axes = figure.subplots()
+        axes.axhline(0, color=INK, linewidth=0.9)
+        axes.axhline(-budget, color=BAD, linewidth=1.2, linestyle="--", label="budget")
+        served = [(place, link.champion) for place, link in enumerate(links)]
+        _ticks(axes, [(place, lead) for place, lead in served if lead is not None])
+        for place, link in enumerate(links):
+            colour = _KIND_COLOURS.get(link.kind, MUTED)
+            low, point, high = _bounds(link.lead)
+            axes.plot([place, place], [low, high], color=colour, linewidth=2.2)
+            axes.plot(place, point, "o", color=colour, markersize=4.5)
+        _name_outcomes(axes, [link.kind for link in links])
+        axes.yaxis.set_major_formatter(lambda share, _: f"{share:+.0%}")
+        axes.locator_params(axis="y", nbins=5)
+        axes.set_title(f"{metric} against the reference, the best champion of the last weeks")
+        name_days(axes, [link.day for link in links], 12)
+        axes.set_xlim(-0.6, max(len(links) - 0.4, 3.6))
+        last = links[-1]
+        said = f"{last.lead.point:+.1%} against the reference on {last.day}, budget {-budget:.1%}"
+        return svg(figure, f"{metric} of {len(links)} runs: {said}")
+
+
+def _ticks(axes: Axes, points: Sequence[tuple[int, float]]) -> None:
+    """The champion's value of each run that has one, as (place, value)."""
+    if points:
         axes.plot(
-            [place for place, _ in before],
-            [point for _, point in before],
+            [place for place, _ in points],
+            [value for _, value in points],
             "_", color=FAMILY_COLOURS["champion"], markersize=9, markeredgewidth=2,
             label="champion",
         )  # fmt: skip
+
+
+def _name_outcomes(axes: Axes, kinds: Sequence[Kind]) -> None:
+    axes.plot([], [], "o-", color=ACCENT, label="challenger", markersize=4)
+    if "refused" in kinds:
+        axes.plot([], [], "o-", color=BAD, label="refused", markersize=4)
+    axes.margins(y=0.45)
+    axes.legend(fontsize=7.5, ncols=4, loc="upper left", handlelength=1.2, columnspacing=1.0)
+
+
+def _metrics(axes: Axes, runs: Sequence[Run]) -> None:
+    measured = [(place, run) for place, run in enumerate(runs) if run.value is not None]
+    _ticks(axes, [(n, run.champion.point) for n, run in measured if run.champion is not None])
     for place, run in measured:
         if run.value is not None:
             colour = _KIND_COLOURS.get(run.kind, MUTED)
             axes.plot([place, place], [run.value.low, run.value.high], color=colour, linewidth=2.2)
             axes.plot(place, run.value.point, "o", color=colour, markersize=4.5)
-    axes.plot([], [], "o-", color=ACCENT, label="challenger", markersize=4)
-    if any(run.kind == "refused" for _, run in measured):
-        axes.plot([], [], "o-", color=BAD, label="refused", markersize=4)
-    axes.margins(y=0.45)
-    axes.legend(fontsize=7.5, ncols=3, loc="upper left", handlelength=1.2, columnspacing=1.0)
+    _name_outcomes(axes, [run.kind for _, run in measured])
 
 
 def _rows(axes: Axes, runs: Sequence[Run]) -> None:
