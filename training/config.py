@@ -90,8 +90,9 @@ class Loop(Section):
     patience_epochs: int = Field(default=3, ge=1)
     """Stop when the validation metric has not improved for so many epochs, counted from the first
     one after the warm-up that beats popularity (auc: a coin) by two standard errors."""
-    tokens_per_batch: int = Field(default=8192, ge=16)
-    """Padded input positions per step and process."""
+    tokens_per_batch: int | None = Field(default=None, ge=16)
+    """Padded input positions per step and process; null: so many that an epoch has a hundred steps
+    or more, from 512 to 8,192."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """At its peak."""
     warmup_steps: int = Field(default=50, ge=0)

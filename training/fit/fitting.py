@@ -9,6 +9,10 @@ from training.evaluation.metrics import ValidationMetric
 
 PROGRESS = {"is_progress": True}
 """`extra=PROGRESS` marks a line of the log that another one soon makes old."""
+STEPS = 100
+"""Of an epoch, at least, where nobody says how large they are."""
+FEWEST, MOST = 512, 8192
+"""Positions of such a step and process."""
 _HOW_IT_RUNS = ("checkpoint_every_steps", "compile_backbone")
 
 
@@ -19,7 +23,7 @@ class LoopSettings:
     seed: int = 0
     max_epochs: int = 30
     patience_epochs: int = 3
-    tokens_per_batch: int = 8192
+    tokens_per_batch: int | None = None
     learning_rate: float = 1e-3
     warmup_steps: int = 50
     weight_decay: float = 0.01
@@ -31,6 +35,26 @@ class LoopSettings:
     max_validation_targets: int = 5000
     checkpoint_every_steps: int = 200
     compile_backbone: bool = False
+
+    def positions_per_step(self, positions: int, world_size: int) -> int:
+        """Padded input positions of a step, of all processes together.
+
+        Small logs learn little from few large steps: of MovieLens-100K's 98,000 events 8,192 a step
+        are 14 steps an epoch.
+
+        Args:
+            positions: of an epoch, without padding.
+            world_size: processes that share a step.
+        Example:
+            >>> [LoopSettings().positions_per_step(n, 1) for n in (9_000, 98_114, 5_000_000)]
+            [512, 981, 8192]
+            >>> LoopSettings().positions_per_step(98_114, 2)
+            1024
+        """
+        per_process = self.tokens_per_batch
+        if per_process is None:
+            per_process = min(max(positions // (STEPS * world_size), FEWEST), MOST)
+        return per_process * world_size
 
     def determining(self) -> dict[str, Any]:
         """The fields that the weights depend on: all but how often is saved and how fast it is."""

@@ -91,15 +91,19 @@ class NextItems:
 
     def __init__(self, split: Split, settings: LoopSettings, positions_per_event: int) -> None:
         self.split, self.settings = split, settings
-        self.events_per_process = settings.tokens_per_batch // positions_per_event
+        self.positions_per_event = positions_per_event
         self.popularity_V = np.bincount(split.train.items)
 
     def plan(self, world_size: int) -> BatchPlan:
         """How histories become batches of so many processes."""
+        width = self.positions_per_event
+        positions = self.settings.positions_per_step(
+            self.split.train.num_events * width, world_size
+        )
         return BatchPlan(
             max_history=self.settings.max_history,
             overlap=min(self.settings.window_overlap, self.settings.max_history),
-            positions_per_batch=self.events_per_process * world_size,
+            positions_per_batch=positions // width,
             seed=self.settings.seed,
         )
 

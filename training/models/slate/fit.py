@@ -50,9 +50,11 @@ class SlateObjective:
 
     def plan(self, world_size: int) -> SlatePlan:
         """How slates become batches of so many processes."""
+        context = np.minimum(self.train.position, self.settings.max_history).sum()
+        positions = int(context) + self.positions_per_item * len(self.train.items)
         return SlatePlan(
             max_history=self.settings.max_history,
-            positions_per_batch=self.settings.tokens_per_batch * world_size,
+            positions_per_batch=self.settings.positions_per_step(positions, world_size),
             least_history=min(self.settings.window_overlap, self.settings.max_history),
             positions_per_item=self.positions_per_item,
             draws_ties=self.order == "engaged",
