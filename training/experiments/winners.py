@@ -1,40 +1,69 @@
 """The first table of RESULTS.md: who wins where, by how much, and what it costs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from training.evaluation.record import Interval
 from training.experiments.markdown import difference_text, head, line
 from training.experiments.result import Result, RowResult
 
-CLAIMED_FROM = 8
-"""Seeds of a row from which a difference is claimed."""
-_COLUMNS = ("data, table", "wins", "metric", "next", "ahead by", "told apart", "fit, s", "next, s")
+_COLUMNS = (
+    "data, table",
+    "wins",
+    "metric",
+    "next",
+    "ahead by",
+    "surely ahead of",
+    "seeds",
+    "fit, s",
+)
+_OF_A_BLEND = "fit.weight"
+"""A fact that only rows of two models have."""
 
 
 def winners(results: Iterable[Result]) -> str:
-    """A line for each result about people whose best row is compared with another.
+    """A line for the best row of each result about people, and one for the best single model.
 
-    The next row is the best of those that the winner is compared with.
+    Beside it stand the next row and the best row that it is ahead of with an interval above 0,
+    among those that it is compared with. A row that is compared with none has no line.
     """
-    lines = [line for result in results if (line := _line_of(result))]
+    lines = [line for result in results for line in _lines(result)]
     return "\n".join([*head(_COLUMNS), *lines]) + "\n" if lines else ""
 
 
-def _line_of(result: Result) -> str:
+def _lines(result: Result) -> Iterator[str]:
+    if result.unit != "people":
+        return
     metric = result.metrics[0]
-    rows = [row for row in result.rows if metric in row.metrics]
-    if result.unit != "people" or len(rows) < 2:
-        return ""
-    best, *others = sorted(rows, key=lambda row: -row.metrics[metric].mean)
-    for row in others:
-        if (ahead := _ahead(result, best, row)) is not None:
-            break
-    else:
-        return ""
-    what = (result.preset, result.experiment, *result.changes)
-    cells = [", ".join(what), best.name, f"{metric} {best.metrics[metric].mean:.4f}", row.name]
-    cells += [difference_text(ahead), _verdict(ahead, best, row), _seconds(best), _seconds(row)]
-    return line(cells)
+    there = [row for row in result.rows if metric in row.metrics]
+    rows = sorted(there, key=lambda row: -row.metrics[metric].mean)
+    single = [row for row in rows if _OF_A_BLEND not in row.facts]
+    for place, among in enumerate((rows, single)):
+        if len(among) > 1 and not (place and among[0] is rows[0]):
+            yield from _line_of(result, *among)
+
+
+def _line_of(result: Result, best: RowResult, *others: RowResult) -> Iterator[str]:
+    ahead = [(row, bounds) for row in others if (bounds := _ahead(result, best, row)) is not None]
+    if not ahead:
+        return
+    (following, by), surely = ahead[0], [one for one in ahead if one[1].low > 0]
+    metric = result.metrics[0]
+    yield line(
+        [
+            ", ".join((result.preset, result.experiment, *result.changes)),
+            best.name,
+            f"{metric} {best.metrics[metric].mean:.4f}",
+            following.name,
+            difference_text(by),
+            _told(surely),
+            str(len(best.seeds)),
+            f"{best.facts['fit.seconds'].mean:.0f}" if "fit.seconds" in best.facts else "–",
+        ]
+    )
+
+
+def _told(surely: Sequence[tuple[RowResult, Interval]]) -> str:
+    return f"{surely[0][0].name}, {difference_text(surely[0][1])}" if surely else "none"
 
 
 def _ahead(result: Result, best: RowResult, other: RowResult) -> Interval | None:
@@ -42,21 +71,8 @@ def _ahead(result: Result, best: RowResult, other: RowResult) -> Interval | None
     for each in result.comparisons:
         if each.metric != result.metrics[0]:
             continue
-        bounds = each.difference
         if (each.ours, each.theirs) == (best.name, other.name):
-            return bounds
+            return each.difference
         if (each.ours, each.theirs) == (other.name, best.name):
-            return -bounds
+            return -each.difference
     return None
-
-
-def _verdict(ahead: Interval, *rows: RowResult) -> str:
-    if ahead.low <= 0:
-        return "no"
-    seeds = max(len(row.seeds) for row in rows)
-    return "yes" if seeds >= CLAIMED_FROM else f"of {seeds} seed{'s' * (seeds > 1)}"
-
-
-def _seconds(row: RowResult) -> str:
-    figure = row.facts.get("fit.seconds")
-    return "–" if figure is None else f"{figure.mean:.0f}"
