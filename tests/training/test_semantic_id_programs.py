@@ -253,6 +253,20 @@ def test_other_settings_or_another_encoder_make_a_generation_due(settings):
     assert build(settings, NEXT_MONDAY, collisions="reassign")["rows"] == 30
 
 
+@pytest.mark.parametrize("day", [MONDAY, TUESDAY])
+def test_items_that_were_moved_apart_still_count_as_not_told_apart(settings, day):
+    for each in (MONDAY, TUESDAY):
+        publish_items(settings, each, 60)
+        publish_vectors(settings, each, vectors(60))
+    trained = train(settings, MONDAY, collisions="reassign")
+    build(settings, MONDAY, collisions="reassign")
+    built = build(settings, day, collisions="reassign")
+    assert built["new_items"] == 0
+    assert built["quality"]["collision"] == trained["quality"]["collision"]
+    assert built["quality"]["collision"]["share"] > 0.1
+    assert built["quality"]["served"]["collision"]["share"] == 0
+
+
 def test_items_may_share_ids_where_the_preset_says_so(settings):
     publish_items(settings, MONDAY, 30)
     publish_vectors(settings, MONDAY, np.ones((30, 6), dtype=np.float32))

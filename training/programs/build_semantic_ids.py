@@ -248,7 +248,10 @@ def list_array(rows_ND: np.ndarray) -> pa.ListArray:
 
 
 def _quality(tokenizer: Tokenizer, table: pa.Table, trained: Facts) -> Facts:
-    """Figures of the codes as served; held-out ones are those of the generation's training."""
+    """Figures of the tokenizer's codes, before any were moved apart, and of those that are served.
+
+    What is measured on items that were held out is of the generation's training.
+    """
     table = table.filter(pc.is_valid(table["vector"]))  # all, but of a generation without vectors
     if not table.num_rows:
         return {}
@@ -257,8 +260,8 @@ def _quality(tokenizer: Tokenizer, table: pa.Table, trained: Facts) -> Facts:
     served_NQ = torch.from_numpy(_codes(ordered, width))
     read = ItemVectors.from_arrow("", ordered, column="vector")
     was_read_N = read.embeddings_ND.any(1)
-    codes_NQ = served_NQ[was_read_N, : tokenizer.num_levels]
     embeddings_ND = read.embeddings_ND[was_read_N]
+    codes_NQ = tokenizer.encode(embeddings_ND)
     quality = measure_codes(tokenizer, embeddings_ND, codes_NQ)
     quality["served"] = {
         "codes_per_item": width,
