@@ -50,6 +50,7 @@ def _run(name: str, task: "Task") -> "Facts":
     """Run a program; its facts, completed, are the day's record, also when it fails."""
     from feature_store.errors import TableRefused
     from feature_store.run_record import timed, write_step
+    from training.programs.errors import TooLittleData
 
     stated = {"step": name, "day": task.day.isoformat(), "preset": task.config.name}
     started = time.perf_counter()
@@ -65,6 +66,9 @@ def _run(name: str, task: "Task") -> "Facts":
         return record(program(task))
     except TableRefused as error:
         record({"status": "refused", "reason": str(error), **error.facts})
+        raise
+    except TooLittleData as error:
+        record({"status": "refused", "reason": str(error)})
         raise
     except Exception as error:
         record({"status": "failed", "error": f"{type(error).__name__}: {error}"})
@@ -207,6 +211,7 @@ def _one_line_errors(who: str = "error") -> Iterator[None]:
     """Turn what a person can act on into a message and an exit code; a defect keeps its trace."""
     from feature_store.errors import FeatureStoreError
     from feature_store.preset import PresetError
+    from training.programs.errors import TooLittleData
     from training.registry.bundle import BundleError
     from training.registry.records import RegistryError
 
@@ -221,6 +226,9 @@ def _one_line_errors(who: str = "error") -> Iterator[None]:
     except FeatureStoreError as error:
         click.echo(f"{who}: {error}", err=True)
         sys.exit(error.exit_code)
+    except TooLittleData as error:
+        click.echo(f"{who}: {error}", err=True)
+        sys.exit(3)
     except Exception as error:
         if not _is_expected(error):
             raise

@@ -1,7 +1,7 @@
 """Which failures are worth a second try.
 
 Our commands say by their exit code what went wrong: 2 is a mistake in the preset or the arguments,
-3 is data that validation refused. Neither gets better by itself, so the task fails at once with
+3 is data that are refused. Neither gets better by itself, so the task fails at once with
 the message in its log; everything else (a lost worker, a locked catalog, a full disk) is retried.
 """
 
@@ -12,8 +12,8 @@ from airflow.sdk import RetryDecision, RetryPolicy
 
 HOPELESS = {
     2: "a usage or preset error (exit code 2): correct the preset, then clear the task",
-    3: "validation refused the data (exit code 3): yesterday's table stays in place; the rule, the "
-    "number of rows and examples are in this log and in the Data Docs",
+    3: "the data were refused (exit code 3): yesterday's table stays in place; why is in this log, "
+    "and of a rule the number of rows and examples are in the Data Docs, too",
 }
 
 # spark-submit's hook says "Error code is: 3", our own operator "exit code 3", a pod "exit_code: 3".

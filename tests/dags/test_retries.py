@@ -26,7 +26,7 @@ def decide(policy, message):
 def test_refused_data_fails_at_once_whoever_reports_it(policy, message):
     decision = decide(policy, message)
     assert decision.action is RetryAction.FAIL
-    assert "validation refused the data" in decision.reason
+    assert "the data were refused" in decision.reason
 
 
 def test_a_mistake_in_the_preset_fails_at_once(policy):

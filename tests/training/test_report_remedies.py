@@ -33,9 +33,18 @@ def test_refused_data_are_corrected_and_run_again():
 
 
 def test_refused_rows_of_a_later_step_are_no_matter_of_the_delivery():
-    [remedy] = found(build_slates={"status": "refused", "reason": "1 rule failed"})
+    broken = {"rules": [{"rule": "key_is_unique", "success": False}]}
+    record = {"status": "refused", "reason": "1 rule failed", "validation": broken}
+    [remedy] = found(build_slates=record)
     assert remedy.advice == "Look at the rows that the rules name, then run the day again."
     assert (remedy.command, remedy.page) == (AGAIN, "")
+
+
+def test_data_that_can_teach_nothing_name_what_to_change():
+    reason = "no event may be trained on; shorten evaluation.holdout_days"
+    [remedy] = found(train_recommender={"status": "refused", "reason": reason})
+    assert (remedy.wrong, remedy.command) == (reason, AGAIN)
+    assert remedy.advice == "Change what it names, then run the day again."
 
 
 def test_a_failed_step_is_run_again_and_its_words_are_cut():

@@ -29,7 +29,7 @@ from training.data.splits import fit_facts
 from training.models.interface import queries_of
 from training.programs import build_semantic_ids, train_recommender, train_tokenizer
 from training.programs.day_inputs import split_histories
-from training.programs.errors import ProgramError
+from training.programs.errors import ProgramError, TooLittleData
 from training.programs.interface import Task
 from training.registry.predictor import BundlePredictor
 
@@ -264,7 +264,7 @@ def test_tiger_without_a_tokenizer_is_refused(task):
 def test_a_split_that_leaves_nothing_to_train_on_is_refused(task):
     evaluation = task.config.evaluation.model_copy(update={"holdout_days": 40})
     config = task.config.model_copy(update={"evaluation": evaluation})
-    with pytest.raises(ProgramError, match=r"the log holds 24 day\(s\), of which the last 40"):
+    with pytest.raises(TooLittleData, match=r"the log holds 24 day\(s\), of which the last 40"):
         train_recommender.run(replace(task, config=config))
 
 

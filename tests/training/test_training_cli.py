@@ -16,7 +16,8 @@ from feature_store.settings import Settings
 from feature_store.steps import steps
 from tests.recommender_world import DAY, trained_bundle
 from training import cli
-from training.programs import recommend
+from training.programs import recommend, train_recommender
+from training.programs.errors import TooLittleData
 from training.registry.client import Registry
 
 STEP = cli.main.commands["step"]
@@ -117,6 +118,18 @@ def test_a_refused_table_ends_with_3_and_its_record_says_why(preset, monkeypatch
     assert (record["status"], record["table"]) == ("refused", "recommendations")
     assert record["reason"].startswith("recommendations of")
     assert record["validation"]["share"] == 0.5 / record["seconds"]
+
+
+def test_data_that_can_teach_nothing_end_with_3_so_that_nobody_retries(preset, monkeypatch):
+    def refuse(task):
+        raise TooLittleData("no event up to 2024-03-31 may be trained on")
+
+    monkeypatch.setattr(train_recommender, "run", refuse)
+    refused = call(STEP, "train_recommender", "--preset", preset, "--day", ISO)
+    assert refused.exit_code == 3
+    assert refused.output.endswith("no event up to 2024-03-31 may be trained on\n")
+    record = read_steps(Settings().runs_of(preset.stem), DAY)["train_recommender"]
+    assert (record["status"], record["reason"][:8]) == ("refused", "no event")
 
 
 def test_a_program_prints_and_records_its_facts(preset, monkeypatch):

@@ -3,3 +3,7 @@
 
 class ProgramError(Exception):
     """A program that can't do its work; the message says what is missing and what makes it."""
+
+
+class TooLittleData(ProgramError):
+    """The day's data can't teach anything; no second try changes that."""

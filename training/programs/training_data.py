@@ -24,7 +24,7 @@ from training.models import weights
 from training.models.interface import Family
 from training.models.weights import Kept
 from training.programs.day_inputs import Inputs, split_histories, split_slates
-from training.programs.errors import ProgramError
+from training.programs.errors import ProgramError, TooLittleData
 from training.programs.interface import Facts, Task
 from training.registry.bundle import Bundle, Origin, write_bundle
 
@@ -59,12 +59,13 @@ def day_training_data(task: Task) -> TrainingData:
     """The day's histories and catalogue, as a family without semantic IDs and slates sees them.
 
     Raises:
-        ProgramError: histories or catalogue are missing, or nothing of them may be trained on.
+        ProgramError: histories or catalogue are missing.
+        TooLittleData: nothing of them may be trained on.
     """
     histories, items = task.tables.histories(), task.tables.items()
     split = split_histories(histories, task.day, task.config.evaluation)
     if not split.train.num_events:
-        raise ProgramError(_nothing_to_learn(split, histories, task.day))
+        raise TooLittleData(_nothing_to_learn(split, histories, task.day))
     inputs = task.tables.inputs_of("user_sequences", "items")
     return TrainingData(split, items, None, Vocabulary(items.num_rows), inputs)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from training.evaluation.champion_alarms import ADVICE, rollback_of
 from training.report.brief import Brief
-from training.report.outcome import OF_THE_DATA, Outcome, Steps
+from training.report.outcome import OF_THE_DATA, Outcome, Steps, failed_rules
 
 _LONGEST = 400
 """Characters of a step's own words."""
@@ -49,7 +49,9 @@ def remedies(
             advice = "Correct the delivery and run the day again. Nothing of it was published."
             found.append(_because(outcome, advice, again, "docs/deliveries.md"))
         else:
-            advice = "Look at the rows that the rules name, then run the day again."
+            rules = failed_rules(steps[outcome.step])
+            what = "Look at the rows that the rules name" if rules else "Change what it names"
+            advice = f"{what}, then run the day again."
             found.append(_because(outcome, advice, again, ""))
     elif outcome.kind == "failed":
         advice = "Run the day again: it goes on where it ended."
