@@ -128,7 +128,7 @@ def test_training_finds_what_comes_next_and_who_likes_it(learnt, world):
     ids=str,
 )
 def test_every_choice_learns_both_tasks(changes, world):
-    model, _ = fit(world, max_epochs=8, **changes)
+    model, _ = fit(world, **changes)
     assert hit_rate(model, world.split.test, max_history=20) > 0.5
     assert auc_of(model, world.split.test) > 0.9
 
