@@ -3,8 +3,8 @@
 A pure function of the evaluation's record and the preset's `gate` section. The challenger must be
 measured on enough users, legal, above the floor when it is to be the first champion, no loss
 against the champion and little against the best one of the last weeks otherwise, and not beaten by
-a baseline. Where a baseline beats it, the preset
-says whether that baseline faces the same rules in its place, or nothing is promoted.
+a baseline. Where a baseline beats it, the preset says whether that baseline faces the same rules in
+its place, or nothing is promoted.
 
 Not every entrant answers every board: AUC, GAUC and LogLoss are of those that can rank. Who does
 not answer is not compared; where nobody is there to compare with, an order must at least be better
