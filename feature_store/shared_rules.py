@@ -1,5 +1,7 @@
 """Rules that several tables have: the run's day, known items, lists that belong together."""
 
+from collections.abc import Sequence
+
 from feature_store.rules import KNOWN_INDEX, RowRule, Rule, RuleInputs, TableRule, double
 
 UNIT_NORM_TOLERANCE = 1e-3
@@ -40,27 +42,23 @@ def complete(inputs: RuleInputs) -> tuple[Rule, ...]:
 
 def known_indices(inputs: RuleInputs, *columns: str) -> tuple[Rule, ...]:
     """Each item_index in list columns is in the catalogue, which is dense; needs a catalogue."""
-    if inputs.num_items is None:
-        return ()
     columns = columns or ("item_indices",)
-    rule = RowRule(
-        name="items_are_known",
-        column=columns[0],
-        description=f"Every item_index is below {inputs.num_items:,}, the size of the catalogue.",
-        condition=" AND ".join(f"array_max({each}) < {inputs.num_items}" for each in columns),
-    )
-    return (rule,)
+    return _known(inputs, columns[0], [f"array_max({each})" for each in columns])
 
 
 def known_index(inputs: RuleInputs, *columns: str) -> tuple[Rule, ...]:
     """The same of columns with one index a row."""
+    return _known(inputs, columns[0], columns)
+
+
+def _known(inputs: RuleInputs, column: str, largest: Sequence[str]) -> tuple[Rule, ...]:
     if inputs.num_items is None:
         return ()
     rule = RowRule(
         name="items_are_known",
-        column=columns[0],
+        column=column,
         description=f"Every item_index is below {inputs.num_items:,}, the size of the catalogue.",
-        condition=" AND ".join(f"{each} < {inputs.num_items}" for each in columns),
+        condition=" AND ".join(f"{each} < {inputs.num_items}" for each in largest),
     )
     return (rule,)
 

@@ -211,7 +211,7 @@ def _one_line_errors(who: str = "error") -> Iterator[None]:
     """Turn what a person can act on into a message and an exit code; a defect keeps its trace."""
     from feature_store.errors import FeatureStoreError
     from feature_store.preset import PresetError
-    from training.programs.errors import TooLittleData
+    from training.programs.errors import ProgramError
     from training.registry.bundle import BundleError
     from training.registry.records import RegistryError
 
@@ -223,12 +223,9 @@ def _one_line_errors(who: str = "error") -> Iterator[None]:
     except (BundleError, RegistryError) as error:
         click.echo(f"{who}: {error}", err=True)
         sys.exit(1)
-    except FeatureStoreError as error:
+    except (FeatureStoreError, ProgramError) as error:
         click.echo(f"{who}: {error}", err=True)
         sys.exit(error.exit_code)
-    except TooLittleData as error:
-        click.echo(f"{who}: {error}", err=True)
-        sys.exit(3)
     except Exception as error:
         if not _is_expected(error):
             raise
@@ -239,12 +236,11 @@ def _one_line_errors(who: str = "error") -> Iterator[None]:
 def _is_expected(error: Exception) -> bool:
     from training.fit.checkpoint import CheckpointError
     from training.fit.loop import TrainingDiverged
-    from training.programs.errors import ProgramError
     from training.tokenizers.collisions import CodesExhaustedError
     from training.tokenizers.interface import TokenizerCorruptError
 
     of_training = CheckpointError | CodesExhaustedError | TokenizerCorruptError | TrainingDiverged
-    return isinstance(error, ProgramError | of_training)
+    return isinstance(error, of_training)
 
 
 def _as_json(facts: Any) -> str:

@@ -229,6 +229,11 @@ class Gate(Section):
     minimum_users: int = Field(default=30, ge=1)
     """With fewer evaluated users no interval means anything: the gate refuses."""
 
+    @property
+    def reference_budget(self) -> float | None:
+        """What may be lost against the reference; None where nobody faces one."""
+        return self.max_reference_loss if self.champion_rule == "not_worse" else None
+
 
 class Recommendations(Section):
     """The table the champion writes."""

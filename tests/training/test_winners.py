@@ -55,13 +55,14 @@ def test_the_best_row_stands_beside_the_next_and_the_best_that_it_surely_beats()
 
 
 def test_the_best_single_model_has_a_line_beside_a_blend_that_wins():
-    rows = (row("ours", 0.4), row("both", 0.5, weight=0.6), row("theirs", 0.3))
+    rows = (row("ours", 0.4), row("ours + theirs", 0.5, weight=0.6), row("theirs", 0.3))
     comparisons = (
-        compared("both", "ours", -0.1, 0.1, 0.2),
+        compared("ours + theirs", "ours", -0.1, 0.1, 0.2),
         compared("ours", "theirs", -0.1, 0.1, 0.2),
     )
     both, ours = lines_of(*comparisons, rows=rows)
-    assert both[1:6] == ["both", "m 0.5000", "ours", "+0.1000 [-0.1000, +0.2000]", "none"]
+    assert both[1:4] == ["ours + theirs", "m 0.5000", "ours"]
+    assert both[4:] == ["+0.1000 [-0.1000, +0.2000]", "none", "8", "37"]  # 3 × 12.4 s
     assert ours[1:6] == ["ours", "m 0.4000", "theirs", "+0.1000 [-0.1000, +0.2000]", "none"]
 
 

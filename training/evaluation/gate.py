@@ -276,7 +276,8 @@ def _against_reference(evaluation: Evaluation, gate: Gate, label: str) -> Iterat
     By the point estimate, as against the champion: by the lower bound nobody passes on few users.
     """
     metric, reference = gate.primary_metric, evaluation.entrants.get(REFERENCE)
-    if reference is None or gate.champion_rule == "better":
+    budget = gate.reference_budget
+    if reference is None or budget is None:
         return
     who = f"the reference ({reference.family} of {reference.day})"
     if _is_unanswered(evaluation, label, REFERENCE, metric):
@@ -286,11 +287,11 @@ def _against_reference(evaluation: Evaluation, gate: Gate, label: str) -> Iterat
     row = evaluation.compared(label, REFERENCE, metric)
     before = evaluation.find(label, CHAMPION, metric)
     is_better = before is not None and before.gain.low > 0
-    is_within = not is_loss_above(evaluation, row, gate.max_reference_loss)
+    is_within = not is_loss_above(evaluation, row, budget)
     rule = (
         f"better than the champion beyond chance, which {who} can't hinder"
         if is_better and not is_within
-        else f"the loss may not be above {gate.max_reference_loss:.1%} of what {who}, the best "
+        else f"the loss may not be above {budget:.1%} of what {who}, the best "
         f"champion of {gate.reference_weeks} weeks, has on the same questions"
     )
     yield Reason("reference", is_within or is_better, f"{in_words(evaluation, row)}; {rule}")

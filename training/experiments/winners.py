@@ -26,7 +26,7 @@ def winners(results: Iterable[Result]) -> str:
     Beside it stand the next row and the best row that it is ahead of with an interval above 0,
     among those that it is compared with. A row that is compared with none has no line.
     """
-    lines = [line for result in results for line in _lines(result)]
+    lines = [each for result in results for each in _lines(result)]
     return "\n".join([*head(_COLUMNS), *lines]) + "\n" if lines else ""
 
 
@@ -57,9 +57,18 @@ def _line_of(result: Result, best: RowResult, *others: RowResult) -> Iterator[st
             difference_text(by),
             _told(surely),
             str(len(best.seeds)),
-            f"{best.facts['fit.seconds'].mean:.0f}" if "fit.seconds" in best.facts else "–",
+            _seconds(result, best),
         ]
     )
+
+
+def _seconds(result: Result, best: RowResult) -> str:
+    """Of a fit; of a blend those of its parts, too, whose names its own is made of."""
+    named = {best.name, *best.name.split(" + ")}
+    facts = [row.facts for row in result.rows if row.name in named]
+    if not all("fit.seconds" in each for each in facts):
+        return "–"
+    return f"{sum(each['fit.seconds'].mean for each in facts):.0f}"
 
 
 def _told(surely: Sequence[tuple[RowResult, Interval]]) -> str:

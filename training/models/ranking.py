@@ -15,9 +15,21 @@ def best_items(scores_BV: torch.Tensor, queries: Queries, k: int) -> TopK:
         k: places in a list; places beyond the items on offer hold `PAD`.
     """
     exclude(scores_BV, queries)
-    best = scores_BV.topk(min(k, scores_BV.shape[1]), dim=1)
+    return best_of(scores_BV, k)
+
+
+def best_of(scores_BW: torch.Tensor, k: int, items_BW: torch.Tensor | None = None) -> TopK:
+    """The k best-scored of some candidates.
+
+    Args:
+        scores_BW: floats; -inf is never answered.
+        k: places in a list; places beyond the candidates hold `PAD`.
+        items_BW: which items they are; None: every item of the catalogue in its order.
+    """
+    best = scores_BW.topk(min(k, scores_BW.shape[1]), dim=1)
+    chosen = best.indices if items_BW is None else items_BW.gather(1, best.indices)
     scores_Bk = best.values.float().cpu().numpy()
-    items_Bk = best.indices.cpu().numpy().astype(np.int32)
+    items_Bk = chosen.cpu().numpy().astype(np.int32)
     items_Bk[np.isneginf(scores_Bk)] = PAD
     short = k - items_Bk.shape[1]
     if short > 0:

@@ -74,8 +74,7 @@ def _alarms(task: Task, evaluation: Evaluation, verdict: Verdict) -> list[str]:
     if verdict.promoted is not None:
         return []
     gate = task.config.gate
-    budget = gate.max_reference_loss if gate.champion_rule == "not_worse" else None
-    found = champion_alarms(evaluation, floor=gate.floor, budget=budget)
+    found = champion_alarms(evaluation, floor=gate.floor, budget=gate.reference_budget)
     for alarm in found:
         LOG.warning("champion: alarm: %s. %s", alarm, ADVICE)
     return found

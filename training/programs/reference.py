@@ -25,7 +25,7 @@ def reference(task: Task, bundles: Mapping[str, Bundle]) -> tuple[Bundle | None,
         None where the champion is the reference itself, or the gate does not ask for one.
     """
     gate = task.config.gate
-    if CHAMPION not in bundles or gate.champion_rule == "better":
+    if CHAMPION not in bundles or gate.reference_budget is None:
         return None, []
     told: list[str] = []
     for version in by_standing(_served(task, bundles), gate.primary_metric):
@@ -70,10 +70,11 @@ def _served(task: Task, bundles: Mapping[str, Bundle]) -> list[Version]:
     numbers = served(history, since.isoformat(), task.day.isoformat())
     today = {bundle.digest for label, bundle in bundles.items() if label != CHAMPION}
     versions = {version.number: version for version in task.registry.versions()}
+    rolled_back = withdrawn(history)
     return [
         versions[number]
         for number in numbers
-        if number not in withdrawn(history) and versions[number].digest not in today
+        if number not in rolled_back and versions[number].digest not in today
     ]
 
 

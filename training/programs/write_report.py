@@ -106,9 +106,7 @@ def _served(task: Task, steps: Steps, briefs: Sequence[Brief]) -> Sequence[Secti
     moves = [move for move in view.history() if move.day <= task.day.isoformat()]
     record = steps.get("recommend", {})
     model = f"{record.get('model_family')} {record.get('model_version')}"
-    gate = task.config.gate
-    budget = gate.max_reference_loss if gate.champion_rule == "not_worse" else None
-    cards = [champions(moves, view.versions(), briefs, budget)]
+    cards = [champions(moves, view.versions(), briefs, task.config.gate.reference_budget)]
     if "rows" in record:  # those that an earlier run of the day wrote are none of this one's
         cards.insert(0, people(report_rows.people(task.store, task.day), model))
         cards.append(lineage(report_rows.lineage(task.store, task.day), task.config.name))

@@ -7,7 +7,6 @@ of candidates: the best items of a constrained beam, and those with the largest 
 B rows, W beams or candidates, V items, Q levels, D width.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from training.decoding.beam import beam_search, top_items
 from training.decoding.trie import CodeTrie
 from training.models.coded.decoder import CodeDecoder
 from training.models.coded.items import ItemVectors
-from training.models.ranking import exclude
+from training.models.ranking import best_of, exclude
 
 IMPOSSIBLE = float("-inf")
 
@@ -69,14 +68,4 @@ def by_candidates(
         score_BW = score_BW + by_item_BV.gather(1, item_BW.clamp(min=0))
         item_BW = torch.cat([item_BW, near.indices], 1)
         score_BW = torch.cat([score_BW, near_BW.masked_fill(is_twice_BW, IMPOSSIBLE)], 1)
-    return _best(item_BW, score_BW, k)
-
-
-def _best(item_BW: Tensor, score_BW: Tensor, k: int) -> TopK:
-    """The k best candidates; `PAD` beyond those there are."""
-    best = score_BW.topk(min(k, score_BW.shape[1]))
-    items_Bk = item_BW.gather(1, best.indices).masked_fill(best.values == IMPOSSIBLE, -1)
-    short = (0, k - items_Bk.shape[1])
-    items_Bk = torch.nn.functional.pad(items_Bk, short, value=-1)
-    scores_Bk = torch.nn.functional.pad(best.values, short, value=IMPOSSIBLE)
-    return TopK(items_Bk.cpu().numpy().astype(np.int32), scores_Bk.float().cpu().numpy())
+    return best_of(score_BW, k, item_BW)

@@ -18,7 +18,8 @@ from torch import Tensor
 from training.data.queries import Queries, TopK
 from training.models.coded.decoder import CodeDecoder
 from training.models.coded.items import ItemVectors
-from training.models.ranking import exclude
+from training.models.interface import PAD
+from training.models.ranking import best_of, exclude
 
 MOST_PREFIXES = 4096
 """Prefixes of a length up to which all are scored."""
@@ -80,24 +81,21 @@ def best_of_all(
         bound_BV = bound_BV + by_item_BV
     exclude(bound_BV, queries)
     num_items = bound_BV.shape[1]
-    items_Bk = np.full((len(queries), k), -1, dtype=np.int32)
+    items_Bk = np.full((len(queries), k), PAD, dtype=np.int32)
     scores_Bk = np.full((len(queries), k), -np.inf, dtype=np.float32)
     row_R, num_looked_at = torch.arange(len(queries), device=y_BD.device), max(LOOKED_AT, k)
-    places = min(k, num_items)
     while len(row_R):
         near = bound_BV[row_R].topk(min(num_looked_at, num_items))
         score_RW = near.values + _last_codes(decoder, items, y_BD[row_R], near.indices)
-        best = score_RW.topk(places)
+        top = best_of(score_RW, k, near.indices)
         # Of an item that was not looked at the bound is no larger than the last that was.
-        is_final_R = best.values[:, -1] >= near.values[:, -1]
-        if near.values.shape[1] == num_items:
-            is_final_R = torch.ones_like(is_final_R)
-        item_Rk = near.indices.gather(1, best.indices)
-        item_Rk = item_Rk.masked_fill(best.values == IMPOSSIBLE, -1)
-        rows = row_R[is_final_R].cpu().numpy()
-        items_Bk[rows, :places] = item_Rk[is_final_R].cpu().numpy()
-        scores_Bk[rows, :places] = best.values[is_final_R].cpu().numpy()
-        row_R, num_looked_at = row_R[~is_final_R], 4 * num_looked_at
+        is_final_R = top.scores_Bk[:, -1] >= near.values[:, -1].float().cpu().numpy()
+        is_final_R |= near.values.shape[1] == num_items
+        final = row_R.cpu().numpy()[is_final_R]
+        items_Bk[final] = top.items_Bk[is_final_R]
+        scores_Bk[final] = top.scores_Bk[is_final_R]
+        row_R = row_R[torch.from_numpy(~is_final_R).to(row_R.device)]
+        num_looked_at *= 4
     return TopK(items_Bk, scores_Bk)
 
 
