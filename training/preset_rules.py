@@ -121,23 +121,6 @@ def _stopping(config: "TrainingConfig") -> Found:
             )
 
 
-def _warm_start(config: "TrainingConfig") -> Found:
-    """Earlier weights fit a catalogue that has grown only where items have no weights."""
-    for family in (config.models.challenger, *config.models.baselines):
-        epochs = config.training_for(family).warm_start_epochs
-        spec = FAMILIES[family]
-        if epochs and spec.by_epochs and "semantic_ids" not in spec.reads:
-            yield (
-                ("training", "overrides", family, "warm_start_epochs"),
-                Problem(
-                    path="",
-                    found=f"is {epochs}, but {family} has weights of each item, which don't fit a "
-                    "catalogue that has grown",
-                    expected="0",
-                ),
-            )
-
-
 def _heads(config: "TrainingConfig") -> Found:
     """Heads share a width."""
     for family, settings in config.models.settings.items():
@@ -199,7 +182,6 @@ RULES = (
     Rule(("models", "evaluation", "gate"), _metrics_of_challenger),
     Rule(("models.challenger", "models.baselines", "gate.floor"), _entrants),
     Rule(("models", "training"), _stopping),
-    Rule(("models.challenger", "models.baselines", "training"), _warm_start),
     Rule(("models", "training"), _blend),
     Rule(("models.settings",), _heads),
     Rule(("validation.rules",), _own_rules),

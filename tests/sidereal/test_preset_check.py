@@ -201,7 +201,6 @@ SAID = {
     "tokenizer.kind=rqvae": "found the text 'rqvae', expected one of rq_kmeans, rq_vae",
     "tokenizer.settings.rq_vae.epoch=3": "tokenizer.settings.rq_vae.epoch: is no key; did you mean",
     "tokenizer.settings.crq_vae.batch_size=1": "expected at least 2: the negatives of an item",
-    "training.overrides.sasrec.warm_start_epochs=3": "sasrec has weights of each item",
     "training.overrides.tiger.max_history=true": "found true, expected a whole number",
     "training.validation_metric=aux": "expected one of ndcg@10, auc, loss; did you mean 'auc'?",
     "training.max_epochs=5.5": "found 5.5, expected a whole number",

@@ -8,14 +8,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from feature_store.arrow import arrow_schema
-from feature_store.preset import PresetError
 from feature_store.settings import Settings
 from feature_store.tables import CATALOG
 from tests.recommender_world import DAY, histories
 from tests.training.test_train_recommender import _NAMES, SMALL, config, publish_world
 from training.fit.first_weights import begin_with
+from training.models import MODELS
+from training.models.sasrec.model import Sasrec
+from training.models.weights import tensors_path
 from training.programs import build_semantic_ids, train_recommender, train_tokenizer
 from training.programs.interface import Task
+from training.programs.warm_start import _unlike
 
 NEXT_DAY = DAY + timedelta(days=1)
 WARM = {"warm_start_epochs": 1, "warm_start_learning_rate_share": 0.5}
@@ -99,8 +102,6 @@ def test_another_shape_or_none_wanted_begins_anew_and_says_so(fit, changes, reas
 
 
 def test_other_semantic_ids_begin_anew(fit):
-    from training.programs.warm_start import _unlike
-
     task, _ = fit(DAY)
     bundle = task.registry.fetch(task.registry.find_candidate(DAY.isoformat(), "tiger"))
     training_data = train_recommender.training_data_for(
@@ -121,12 +122,37 @@ def test_other_semantic_ids_begin_anew(fit):
     assert f"semantic IDs now of {list(more.level_sizes)}" in said
 
 
-def test_a_family_with_weights_of_each_item_is_refused(fit):
+def test_weights_of_each_item_go_on_and_new_items_join_them(fit):
     plain = made()
-    changed = plain.training.model_copy(update={"overrides": {"sasrec": WARM}})
+    changed = plain.training.model_copy(update={"overrides": {"sasrec": {**WARM, "max_epochs": 4}}})
     preset = plain.model_copy(update={"training": changed})
-    with pytest.raises(PresetError, match="sasrec has weights of each item"):
-        fit(NEXT_DAY, ("sasrec",), preset)
+    task, first = fit(DAY, ("sasrec",), preset)
+    facts = fit(NEXT_DAY, ("sasrec",), preset)[1]["sasrec"]
+    assert facts["warm_start"]["digest"] == first["sasrec"]["digest"]
+    assert len(facts["epochs"]) == 1
+    bundle = task.registry.fetch(task.registry.find_candidate(DAY.isoformat(), "sasrec"))
+    path = tensors_path(bundle.directory / "model", "sasrec")
+    config = MODELS["sasrec"].configure(bundle.document("training")["config"])
+    grown = Sasrec(config, bundle.items().num_rows + 2)
+    untouched = grown.items_VD[-2:].clone()
+    begin_with(grown, path)
+    assert torch.equal(grown.items_VD[:-2], load_file(path)["items_VD"])
+    assert torch.equal(grown.items_VD[-2:], untouched)
+
+
+def test_a_model_of_another_catalogue_is_not_gone_on_with(fit):
+    task, _ = fit(DAY)
+    bundle = task.registry.fetch(task.registry.find_candidate(DAY.isoformat(), "tiger"))
+    training_data = train_recommender.training_data_for(
+        task, train_recommender.MODELS["tiger"], train_recommender.day_training_data(task)
+    )
+    items = training_data.items
+    swapped = items.set_column(1, "item_id", items["item_id"].take(list(range(len(items)))[::-1]))
+    shape = bundle.document("training")["config"]
+    said = _unlike(bundle, shape, replace(training_data, items=swapped))
+    assert said == "numbers the items of another catalogue"
+    fewer = replace(training_data, items=items.slice(0, len(items) - 1))
+    assert _unlike(bundle, shape, fewer) == "numbers the items of another catalogue"
 
 
 def test_parameters_are_taken_over_and_buffers_are_not(tmp_path):

@@ -1,8 +1,10 @@
 """Which weights a day's fit begins with: those of the last day before it, or its own.
 
 What was held out yesterday is older than what is held out today, so that earlier weights have seen
-no event that today's fit validates or is measured on. A new generation of semantic IDs means other
-tokens: there a fit begins anew, which also ends what errors would be handed on for ever.
+no event that today's fit validates or is measured on. Items keep their index, so that weights of
+each of them go on, and new ones join them (`training.fit.first_weights`). A new generation of
+semantic IDs means other tokens: there a fit begins anew, which also ends what errors would be
+handed on for ever.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from feature_store.preset import PresetError
 from training.models.interface import Family
 from training.models.weights import tensors_path
 from training.programs.interface import Facts, Task
@@ -35,19 +36,10 @@ def warm_start(task: Task, family: Family, shape: Any, training_data: TrainingDa
     """The newest earlier weights that fit: of the same shape and the same semantic IDs.
 
     Only the last day that has the family counts: behind it nothing is looked for.
-
-    Raises:
-        PresetError: it is asked of a family whose weights are those of a catalogue's items.
     """
     training = task.config.training_for(family.name)
     if not training.warm_start_epochs:
         return _anew("warm_start_epochs is 0")
-    if "semantic_ids" not in family.reads:
-        raise PresetError(
-            f"preset {task.config.name!r}: training.overrides.{family.name}.warm_start_epochs is "
-            f"{training.warm_start_epochs}, but {family.name} has weights of each item, which "
-            "don't fit a catalogue that has grown; set it to 0"
-        )
     for back in range(1, training.warm_start_days + 1):
         day = (task.day - timedelta(days=back)).isoformat()
         found = task.registry.find_candidate(day, family.name, is_aligned=False)
@@ -65,12 +57,16 @@ def warm_start(task: Task, family: Family, shape: Any, training_data: TrainingDa
 def _unlike(bundle: Bundle, shape: Facts, training_data: TrainingData) -> str:
     """In what an earlier model differs; empty where its weights can be gone on with."""
     fitted = bundle.document("training")
+    then = bundle.items()["item_id"]
+    if not then.equals(training_data.items["item_id"].slice(0, len(then))):
+        return "numbers the items of another catalogue"
     if bundle.origin.generation != training_data.generation:
         return (
             f"knows semantic IDs of {bundle.origin.generation}, not of {training_data.generation}"
         )
-    if fitted["level_sizes"] != list(training_data.vocabulary.level_sizes):
-        sizes = list(training_data.vocabulary.level_sizes)
+    known = training_data.vocabulary
+    if known.codes_VQ is not None and fitted["level_sizes"] != list(known.level_sizes):
+        sizes = list(known.level_sizes)
         return f"has levels of {fitted['level_sizes']} codes, semantic IDs now of {sizes}"
     if fitted["config"] != shape:
         other = sorted(name for name in shape if fitted["config"].get(name) != shape[name])
