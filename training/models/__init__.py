@@ -3,7 +3,7 @@
 from typing import Any
 
 from feature_store.installed import MODELS_GROUP, Registry
-from training.models import flat_slate, higr, item_knn, popularity, sasrec, tiger, unigrf
+from training.models import flat_slate, higr, item_knn, popularity, rankgr, sasrec, tiger, unigrf
 from training.models.interface import Family
 from training.settings import spec_of
 
@@ -20,6 +20,7 @@ _OURS = (
     higr.FAMILY,
     flat_slate.FAMILY,
     tiger.FAMILY,
+    rankgr.FAMILY,
     unigrf.FAMILY,
     sasrec.FAMILY,
     item_knn.FAMILY,

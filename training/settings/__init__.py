@@ -17,6 +17,7 @@ from training.settings.families import (
     TigerConfig,
 )
 from training.settings.higr import HigrConfig
+from training.settings.rankgr import RankgrConfig
 from training.settings.spec import LISTS, FamilySpec
 from training.settings.tokenizers import CrqVaeConfig, RqKMeansConfig, RqVaeConfig
 from training.settings.unigrf import UnigrfConfig
@@ -72,6 +73,11 @@ _OURS = (
         learns_preferences=True,
     ),
     FamilySpec(name="tiger", config_class=TigerConfig, reads=("user_sequences", "semantic_ids")),
+    FamilySpec(
+        name="rankgr",
+        config_class=RankgrConfig,
+        reads=("user_sequences", "preference_lists", "semantic_ids"),
+    ),
     FamilySpec(name="unigrf", config_class=UnigrfConfig, answers=LISTS | {"feedback"}),
     FamilySpec(name="sasrec", config_class=SasrecConfig),
     FamilySpec(name="item_knn", config_class=ItemKnnConfig, by_epochs=False),

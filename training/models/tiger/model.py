@@ -33,6 +33,7 @@ from training.models.coded.reader import Reader
 from training.models.interface import Queries, TopK
 from training.models.ranking import best_items, rows_within
 from training.settings.families import TigerConfig
+from training.settings.rankgr import RankgrConfig
 from training.settings.spec import LISTS
 
 CHUNK_CELLS = 16_000_000
@@ -61,7 +62,7 @@ class Tiger(CodedModel):
 
     def __init__(
         self,
-        config: TigerConfig,
+        config: TigerConfig | RankgrConfig,
         codes_VQ: Tensor,
         content_VE: Tensor,
         level_sizes: tuple[int, ...],
@@ -84,10 +85,18 @@ class Tiger(CodedModel):
 
     def forward(self, batch: Batch) -> Tensor:
         """Loss of the batch's targets in nats, summed over codes, items and targets."""
-        y_BLD = self.reader(
+        y_BLD = self.expected(batch)
+        return self.next_item_loss(y_BLD[batch.is_target_BL], batch.items_BL[batch.is_target_BL])
+
+    def expected(self, batch: Batch) -> Tensor:
+        """What is expected at each position, from those before it, [B, L, D]."""
+        y_BLD: Tensor = self.reader(
             self.items, batch.items_BL[:, :-1], batch.strengths_BL[:, :-1], batch.times_BL
         )
-        y_ND, target_N = y_BLD[batch.is_target_BL], batch.items_BL[batch.is_target_BL]
+        return y_BLD
+
+    def next_item_loss(self, y_ND: Tensor, target_N: Tensor) -> Tensor:
+        """Nats, summed over codes, items and targets."""
         losses = []
         if self.decoder is not None:
             codes_NQ = self.items.codes(target_N)
@@ -110,6 +119,15 @@ class Tiger(CodedModel):
     @torch.inference_mode()
     def read(self, queries: Queries) -> TigerState:
         """Run the histories once, as far as their items have codes."""
+        queries, y_BTD, last_B = self.read_all(queries)
+        return TigerState(queries, y_BTD[torch.arange(len(last_B), device=last_B.device), last_B])
+
+    def read_all(self, queries: Queries) -> tuple[Queries, Tensor, Tensor]:
+        """Queries of events whose items have codes, what is expected after each, and the last.
+
+        Returns:
+            The queries; [B, L + 1, D], of no meaning beyond a row's end; positions, int64, [B].
+        """
         self.eval()
         device = self.codes_VQ.device
         queries = queries.of_known((self.codes_VQ[:, 0] >= 0).cpu().numpy())
@@ -120,8 +138,7 @@ class Tiger(CodedModel):
             torch.from_numpy(queries.strengths_BL).to(device),
             torch.from_numpy(times_BT).to(device),
         )
-        last_B = torch.from_numpy(queries.lengths_B).to(device)
-        return TigerState(queries, y_BTD[torch.arange(len(last_B), device=device), last_B])
+        return queries, y_BTD, torch.from_numpy(queries.lengths_B).to(device)
 
     @torch.inference_mode()
     def select(self, state: TigerState, rows: np.ndarray) -> TigerState:
