@@ -344,7 +344,7 @@ DIRTY = {
             listed("unknown", item_indices=[0, 1, NUM_ITEMS]),
         ]
         + [listed("tier 0", tiers=[0, 1, 4]), listed("tier 5", tiers=[1, 3, 5])]
-        + [listed("null inside", tiers=[1, None, 4])]
+        + [listed("null inside", tiers=[1, 4, None])]
         + [listed("future", context_until=datetime(2024, 5, 8, tzinfo=UTC))]
         + [listed("tomorrow's", day=DAY_AFTER)]
         + [listed("twice")] * 2,
