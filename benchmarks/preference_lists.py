@@ -8,7 +8,6 @@ The second, smaller size shows whether seconds grow as exposures do.
 
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -86,14 +85,13 @@ def _seconds(settings: Settings, rows: int, rounds: int) -> dict[str, float]:
 def generate_items(folder: Path) -> None:
     """Write the columns of `items` that the work reads: a tenth comes late, a tenth goes."""
     draw = np.random.default_rng(1)
-    came = FIRST_DAY + timedelta(days=1) * np.where(
-        draw.random(ITEMS) < 0.1, draw.integers(1, DAYS, ITEMS), 0
-    )
-    gone = FIRST_DAY + timedelta(days=1) * draw.integers(0, DAYS, ITEMS)
+    first = np.datetime64(FIRST_DAY)
+    came = first + np.where(draw.random(ITEMS) < 0.1, draw.integers(1, DAYS, ITEMS), 0)
+    gone = first + draw.integers(0, DAYS, ITEMS)
     columns = {
         "item_index": pa.array(np.arange(ITEMS), pa.int32()),
-        "first_day": pa.array(came.tolist(), pa.date32()),
-        "last_listed_day": pa.array(gone.tolist(), pa.date32(), mask=draw.random(ITEMS) > 0.1),
+        "first_day": pa.array(came, pa.date32()),
+        "last_listed_day": pa.array(gone, pa.date32(), mask=draw.random(ITEMS) > 0.1),
     }
     (folder / "items").mkdir()
     pq.write_table(pa.table(columns), folder / "items" / "00.parquet")

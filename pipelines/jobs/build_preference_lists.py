@@ -41,7 +41,7 @@ def build(run: JobRun) -> JobOutput:
         replace={"preference_lists": days},
         audits={
             "preference_lists": lambda staged: refusal(
-                audit(staged, slates, run.table("items"), config, day=run.day)
+                audit(staged, slates, items, config, day=run.day)
             )
         },
         known_items=run.table("items"),

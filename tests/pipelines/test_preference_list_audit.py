@@ -5,12 +5,12 @@ from math import nan
 
 import pytest
 
-from feature_store.tables.items import ITEMS
 from feature_store.tables.preference_lists import PREFERENCE_LISTS
 from feature_store.tables.slates import SLATES
 from pipelines.config import PreferenceLists
 from pipelines.schema import spark_schema
 from pipelines.transforms.preference_list_audit import audit, refusal
+from tests.pipelines.test_tiers import items_at
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 
@@ -38,20 +38,21 @@ def listed(items=(0, 1, 2, 7), tiers=(1, 2, 3, 4), **changes):
 
 
 @pytest.fixture
-def look(spark):
+def look(spark, tmp_path):
     """Rules that are broken, with how many lists break them."""
 
     def look(*lists, slates=None, config=None):
         items = [
-            (f"i{n}", n, first, first, last, None, None, {})
+            (
+                DAY + timedelta(days=1 if n == NEW_ITEM else -3),
+                DAY - timedelta(days=1) if n == WITHDRAWN else None,
+            )
             for n in range(10)
-            for first in [DAY + timedelta(days=1 if n == NEW_ITEM else -3)]
-            for last in [DAY - timedelta(days=1) if n == WITHDRAWN else None]
         ]
         found = audit(
             spark.createDataFrame(lists, spark_schema(PREFERENCE_LISTS)),
             spark.createDataFrame(slates or [slate()], spark_schema(SLATES)),
-            spark.createDataFrame(items, spark_schema(ITEMS)),
+            items_at(tmp_path / "items.parquet", items),
             config or PreferenceLists(),
             day=DAY,
         )
@@ -83,7 +84,7 @@ def test_lists_that_hold_what_they_say_are_accepted(look):
             "a pseudo-exposure came into the catalogue later, or never",
         ),
         (listed((0, 10), (1, 4)), "a pseudo-exposure came into the catalogue later, or never"),
-        (listed((0, WITHDRAWN), (1, 4)), "a pseudo-exposure had been withdrawn"),
+        (listed((0, WITHDRAWN, WITHDRAWN), (1, 4, 4)), "a pseudo-exposure had been withdrawn"),
     ],
 )
 def test_a_list_that_breaks_a_rule_is_found(look, broken, rule):
