@@ -3,8 +3,9 @@
 **Makes** `item_embeddings` (a vector per item, under the preset's encoder; only new or changed
 items are encoded), `user_sequences` of the day (every user's history as of the day's end), `slates`
 (what was shown together), and from these `preference_pairs` (each slate that was wanted beside
-worse ones), `collaborative_vectors` (a vector per item, by who took to it) and `item_cooccurrence`
-(what is engaged with together); of the last two nothing that is held out is a part.
+worse ones), `preference_lists` (each slate's items in tiers of feedback, above items that weren't
+shown), `collaborative_vectors` (a vector per item, by who took to it) and `item_cooccurrence` (what
+is engaged with together); of the last two nothing that is held out is a part.
 
 **Runs** when `interactions` of a day has been published; the day is the partition key.
 
@@ -19,6 +20,8 @@ worse ones), `collaborative_vectors` (a vector per item, by who took to it) and 
 * `build_preference_pairs` **exit code 3, the audit**: pairs would hold what nobody could know
   when the slate began. The log counts them by rule. Almost always `slates` of the day is wrong:
   run `build_slates` again, then this. Nothing was published; models align on the days before.
+* `build_preference_lists` **exit code 3, the audit**: the same of lists, or a tier would hold what
+  is of another. The remedy is the same.
 * `build_collaborative_vectors` **exit code 3, leakage audit**: vectors would know of events that
   are held out. Almost always `user_sequences` of the day is wrong: run `build_user_sequences`
   again, then this. Nothing was published; `semantic_ids_weekly` waits.
@@ -27,10 +30,12 @@ worse ones), `collaborative_vectors` (a vector per item, by who took to it) and 
 * `build_preference_pairs` **made few pairs**: its run record counts what was not made, by kind and
   reason. *All engaged*: the source logs no exposures, set `preferences.interest` to 0. *Only one
   chosen*: slates are short, see `slates` in the preset. *No embedding*: `embed_items` is behind.
+* `build_preference_lists` **lacks pseudo-exposures**: the catalogue of the day is small, or its
+  users had been shown most of it; the record says how many are missing.
 * **Slates, pairs or co-occurrence look thin**: `groups_shorter_than_2` in the record of
   `build_slates` says how many sessions had a single item. A pause that is too short
   (`slates.gap_minutes`) or a wrong `slates.utc_offset_hours` cuts sessions apart.
-* **A day was left out**: the next run builds its slates and pairs with its own.
+* **A day was left out**: the next run builds its slates, pairs and lists with its own.
 * **Slow**: an earlier day was re-published, so sequences were built from all interactions and not
   from yesterday's; the log says which day. The next day is fast again.
 """

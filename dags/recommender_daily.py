@@ -3,8 +3,8 @@
 **Makes** a registered bundle per family (MLflow), the alias `champion` where the gate agrees,
 the `recommendations` of the day, and the run's report (`runs/<preset>/<day>/report.html`).
 
-**Runs** when `preference_pairs` and `semantic_ids` of the same day have been published, which come
-after `user_sequences`; the day is the partition key.
+**Runs** when `preference_pairs`, `preference_lists` and `semantic_ids` of the same day have been
+published, which come after `user_sequences`; the day is the partition key.
 
 ## Triage
 

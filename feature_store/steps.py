@@ -21,7 +21,9 @@ from feature_store.installed import STEPS_GROUP, Registry
 from feature_store.step import Step, refuse_disorder, step_of_package
 from feature_store.tables import CATALOG
 
-_FITTED_ON = ("user_sequences", "items", "slates", "semantic_ids", "tokenizer")
+_FITTED_ON = (
+    *("user_sequences", "items", "slates", "preference_lists", "semantic_ids", "tokenizer"),
+)
 """What a family may learn from; which of these it does, the family says."""
 
 _STEPS = (
@@ -83,6 +85,16 @@ _STEPS = (
         reads=("slates", "items", "item_embeddings"),
         looks_back=("preference_pairs",),
         writes=("preference_pairs",),
+        shared_task="spark_jobs",
+    ),
+    Step(
+        name="build_preference_lists",
+        kind="spark",
+        dag="features_daily",
+        says="Put the items of each slate in tiers of feedback, above items that weren't shown.",
+        reads=("slates", "items"),
+        looks_back=("preference_lists",),
+        writes=("preference_lists",),
         shared_task="spark_jobs",
     ),
     Step(

@@ -20,6 +20,7 @@ class ValidationRule(Section):
         "user_sequences",
         "slates",
         "preference_pairs",
+        "preference_lists",
         "collaborative_vectors",
         "item_cooccurrence",
         "semantic_ids",

@@ -214,6 +214,32 @@ class Preferences(Section):
         return self
 
 
+class PreferenceLists(Section):
+    """The items of a slate in tiers of feedback, above pseudo-exposures: items not shown."""
+
+    first_strength: int = Field(default=2, ge=-1, le=3)
+    """Items of a slate with at least this are of tier 1."""
+    second_strength: int = Field(default=1, ge=-1, le=3)
+    """Weaker items with at least this are of tier 2, all others that were shown of tier 3."""
+    most_per_tier: int = Field(default=8, ge=1)
+    """Items of each of these tiers, the strongest, that a list keeps."""
+    pseudo_exposures: int = Field(default=16, ge=0)
+    """Items of tier 4 in a list, drawn from the catalogue of the slate's day; 0: none."""
+    window_days: int = Field(default=7, ge=1)
+    """How far back slates are read: what they had shown the user before is no pseudo-exposure."""
+    seed: int = 0
+    """Of what is drawn."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.second_strength >= self.first_strength:
+            raise ValueError(
+                f"second_strength {self.second_strength} is not below first_strength "
+                f"{self.first_strength}: no item would be of tier 2"
+            )
+        return self
+
+
 class Cooccurrence(Section):
     """Items engaged with in the same slates."""
 
@@ -241,6 +267,7 @@ class PipelineConfig(Section):
     sequences: Sequences = Sequences()
     slates: Slates = Slates()
     preferences: Preferences = Preferences()
+    preference_lists: PreferenceLists = PreferenceLists()
     cooccurrence: Cooccurrence = Cooccurrence()
     evaluation: HeldOutOnly = HeldOutOnly()
     validation: Validation = Validation()

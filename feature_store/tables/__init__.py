@@ -10,6 +10,7 @@ from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.item_cooccurrence import ITEM_COOCCURRENCE
 from feature_store.tables.item_embeddings import ITEM_EMBEDDINGS
 from feature_store.tables.items import ITEMS
+from feature_store.tables.preference_lists import PREFERENCE_LISTS
 from feature_store.tables.preference_pairs import PREFERENCE_PAIRS
 from feature_store.tables.quarantine import QUARANTINE
 from feature_store.tables.recommendations import RECOMMENDATIONS
@@ -39,6 +40,7 @@ _OURS = {
         USER_SEQUENCES,
         SLATES,
         PREFERENCE_PAIRS,
+        PREFERENCE_LISTS,
         COLLABORATIVE_VECTORS,
         ITEM_COOCCURRENCE,
         SEMANTIC_IDS,

@@ -15,6 +15,7 @@ from pipelines.errors import DataRefused
 from pipelines.jobs.interface import Counts, Job, JobOutput, JobRun
 from pipelines.jobs.missing_days import missing_days, spread_over_files
 from pipelines.transforms.embeddings import encoder_for
+from pipelines.transforms.listed_items import TableFiles
 from pipelines.transforms.preference_audit import audit, refusal
 from pipelines.transforms.preferences import (
     REASONS,
@@ -25,7 +26,7 @@ from pipelines.transforms.preferences import (
     rearranged,
 )
 from pipelines.transforms.shown_slates import KINDS
-from pipelines.transforms.similar_items import SimilarItems, TableFiles
+from pipelines.transforms.similar_items import SimilarItems
 
 
 def build(run: JobRun) -> JobOutput:

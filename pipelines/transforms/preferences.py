@@ -198,12 +198,16 @@ def counts() -> list[Column]:
     return columns
 
 
+def slate_number(seed: int) -> Column:
+    """The number, from 1 to `PRIME` - 1, that decides a slate's chance: a hash of its slate_id."""
+    text = F.concat_ws("|", F.lit(str(seed)), "slate_id")
+    return F.conv(F.substring(F.md5(text), 1, 8), 16, 10).cast("bigint") % (PRIME - 1) + 1
+
+
 def _numbered(slates: DataFrame, config: Preferences) -> DataFrame:
-    """Slates with the number, from 1 to `PRIME` - 1, that decides their chance."""
-    text = F.concat_ws("|", F.lit(str(config.seed)), "slate_id")
-    number = F.conv(F.substring(F.md5(text), 1, 8), 16, 10).cast("bigint")
+    """Slates with the number that decides their chance."""
     return slates.select(
         *("day", "slate_id", "user_id", "started_at", "ended_at"),
         *("item_indices", "strengths", "dwell_seconds"),
-        (number % (PRIME - 1) + 1).alias("number"),
+        slate_number(config.seed).alias("number"),
     )

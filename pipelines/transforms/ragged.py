@@ -15,6 +15,12 @@ Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Numbers = np.ndarray[Any, Any]
 
 
+def longs(column: pa.Array) -> Longs:
+    """A column of whole numbers or days without nulls."""
+    numbers: Longs = column.to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers
+
+
 @dataclass(frozen=True)
 class Layout:
     """Which of the values lie in which row: row after row, `lengths_R` in each."""

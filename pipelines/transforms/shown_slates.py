@@ -1,6 +1,6 @@
 """A batch of `slates` in Spark's Python workers: what was chosen, left, borrowed, and its chance.
 
-All chance is arithmetic on one number per slate. Its powers of `_STEP` modulo `PRIME` (Lehmer's
+All chance is arithmetic on one number per slate. Its powers of `STEP` modulo `PRIME` (Lehmer's
 generator) are the draws.
 
 Arrays: S slates of a batch, V their items end to end, A attempts, I slates that borrow, Q earlier
@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.config import Preferences
-from pipelines.transforms.ragged import Flags, Layout, Longs
+from pipelines.transforms.ragged import Flags, Layout, Longs, Numbers, longs
 
 KINDS = ("ranking", "interest", "diversity")
 PRIME = 2**31 - 1
-_STEP = 48_271
+STEP = 48_271
 """Its powers modulo `PRIME` are all the numbers below (Park and Miller)."""
 COLUMNS = ("day", "slate_id", "user_id", "started_at", "ended_at")
 """What an attempt repeats of its slate."""
@@ -28,6 +28,26 @@ COLUMNS = ("day", "slate_id", "user_id", "started_at", "ended_at")
 def mixed(numbers: Longs, draws: Longs) -> Longs:
     """Numbers below `PRIME` - 1, which come in another order by these for each draw."""
     return (numbers + 1) * draws % PRIME
+
+
+def by_feedback(
+    layout: Layout, items_V: Longs, strengths_V: Longs, dwell_V: Numbers, number_R: Longs
+) -> Longs:
+    """Items sorted within their slates: strongest, longest dwell (unknown: shortest), chance.
+
+    Nothing says which of two items of equal strength and dwell was better.
+
+    Args:
+        layout: which of the items lie in which slate.
+        items_V: item indices.
+        strengths_V: what came of each.
+        dwell_V: seconds spent on each; NaN: not known.
+        number_R: of each slate, from 1 to `PRIME` - 1.
+    """
+    haste_V = np.where(np.isnan(dwell_V), np.inf, -dwell_V)
+    # Products alone leave few orders: x, 2x and 3x modulo a prime never come as 2x, 3x, x.
+    chance_V = (mixed(items_V, number_R[layout.rows_V]) + STEP) ** 2 % PRIME
+    return layout.order(-strengths_V, haste_V, chance_V)
 
 
 @dataclass(frozen=True)
@@ -62,24 +82,21 @@ class Slates:
     @cached_property
     def shown(self) -> Layout:
         """All items."""
-        return Layout(self._numbers(pc.list_value_length(self.batch["item_indices"])))
+        return Layout(longs(pc.list_value_length(self.batch["item_indices"])))
 
     @cached_property
     def items_V(self) -> Longs:
         """Item indices, as they were shown."""
-        return self._numbers(self.batch["item_indices"].flatten())
+        return longs(self.batch["item_indices"].flatten())
 
     @cached_property
     def strengths_V(self) -> Longs:
         """What came of each item."""
-        return self._numbers(self.batch["strengths"].flatten())
+        return longs(self.batch["strengths"].flatten())
 
     @cached_property
     def chosen(self) -> Layout:
-        """Of engaged items: strongest first, then longest dwell (unknown: shortest), then chance.
-
-        Nothing says which of two items of equal strength and dwell was better.
-        """
+        """Of engaged items, sorted by their feedback."""
         return self.shown.kept(self._engaged_V)
 
     @cached_property
@@ -95,12 +112,14 @@ class Slates:
     @cached_property
     def _chosen_order(self) -> Longs:
         engaged = np.flatnonzero(self._engaged_V)
-        dwell = self.batch["dwell_seconds"].flatten().to_numpy()[engaged]
-        haste = np.where(np.isnan(dwell), np.inf, -dwell)
-        number = self._numbers(self.batch["number"])[self.chosen.rows_V]
-        # Products alone leave few orders: x, 2x and 3x modulo a prime never come as 2x, 3x, x.
-        chance = (mixed(self.items_V[engaged], number) + _STEP) ** 2 % PRIME
-        return engaged[self.chosen.order(-self.strengths_V[engaged], haste, chance)]
+        order = by_feedback(
+            self.chosen,
+            self.items_V[engaged],
+            self.strengths_V[engaged],
+            self.batch["dwell_seconds"].flatten().to_numpy()[engaged],
+            longs(self.batch["number"]),
+        )
+        return engaged[order]
 
     @cached_property
     def left(self) -> Layout:
@@ -136,7 +155,7 @@ class Slates:
         start, end = (
             config.pairs_per_context * sum(shares[:n]) / sum(shares) for n in (place, place + 1)
         )
-        draw_S = self._numbers(self.batch["number"]) / PRIME
+        draw_S = longs(self.batch["number"]) / PRIME
         counts_S: Longs = (np.ceil(end - draw_S) - np.ceil(start - draw_S)).astype(np.int64)
         return counts_S
 
@@ -145,8 +164,8 @@ class Slates:
         exponents = [
             1 + pair * len(KINDS) + KINDS.index(kind) for pair in range(pair_A.max(initial=0) + 1)
         ]
-        powers = np.array([pow(_STEP, exponent, PRIME) for exponent in exponents])
-        draws_A: Longs = self._numbers(self.batch["number"])[slate_A] * powers[pair_A] % PRIME
+        powers = np.array([pow(STEP, exponent, PRIME) for exponent in exponents])
+        draws_A: Longs = longs(self.batch["number"])[slate_A] * powers[pair_A] % PRIME
         return draws_A
 
     def borrowed(self, slate_I: Longs) -> Loan:
@@ -186,9 +205,9 @@ class Slates:
         """Places in `slate_I` and the earlier slates of each, newest first."""
         user_S = self.batch["user_id"].dictionary_encode().indices.to_numpy()
         start_S, end_S = (
-            self._numbers(self.batch[name].cast(pa.int64())) for name in ("started_at", "ended_at")
+            longs(self.batch[name].cast(pa.int64())) for name in ("started_at", "ended_at")
         )
-        day_S = self._numbers(self.batch["day"].cast(pa.int32()))
+        day_S = longs(self.batch["day"].cast(pa.int32()))
         back = 1 + np.arange(self.config.earlier_slates)
         earlier_IE = slate_I[:, None] - back[None, :]
         there_IE = earlier_IE >= 0
@@ -213,8 +232,3 @@ class Slates:
     @cached_property
     def _liked_items(self) -> Longs:
         return self.items_V[~self._left_V]
-
-    @staticmethod
-    def _numbers(column: pa.Array) -> Longs:
-        numbers: Longs = column.to_numpy(zero_copy_only=False).astype(np.int64)
-        return numbers

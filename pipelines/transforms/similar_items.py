@@ -10,21 +10,18 @@ how the work was cut; ties go to the lower item_index.
 Tensors: A anchors, N items of a block, D width of the embeddings, C similar items that are kept.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
-from feature_store.storage import Folder
+from pipelines.transforms.listed_items import ITEMS_AT_ONCE, TableFiles, columns_of, since
 
 ANCHORS_PER_TASK = 16_384
 ANCHORS_AT_ONCE = 512
-ITEMS_AT_ONCE = 8_192
 _DECIMALS = 10**6
 _INDEX_BITS = 32
 _NOTHING = np.iinfo(np.int64).max
@@ -32,21 +29,6 @@ _NOTHING = np.iinfo(np.int64).max
 
 Doubles = np.ndarray[Any, np.dtype[np.float64]]
 Longs = np.ndarray[Any, np.dtype[np.int64]]
-
-
-@dataclass(frozen=True)
-class TableFiles:
-    """Parquet files of one table, and the folder that opens them."""
-
-    folder: Folder
-    uris: tuple[str, ...]
-
-    def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        """Rows of all files, some at a time."""
-        for uri in self.uris:
-            path = self.folder.path_of(uri)
-            with pq.ParquetFile(path, filesystem=self.folder.filesystem) as file:
-                yield from file.iter_batches(rows, columns=list(columns), use_threads=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,18 +139,12 @@ class SimilarItems:
 
     def _known_since(self) -> Longs:
         """The day since which each item counts, by item_index; the first ones since ever."""
-        read = list(self.items.batches(["item_index", "first_day"], ITEMS_AT_ONCE))
-        items = np.concatenate([batch["item_index"].to_numpy() for batch in read])
-        days = np.concatenate([batch["first_day"].cast(pa.int32()).to_numpy() for batch in read])
-        known_since = np.zeros(items.max() + 1, np.int64)
-        known_since[items] = np.where(days == days.min(), _days_since_1970(date.min), days)
+        items_N, days_N = columns_of(self.items, "item_index", "first_day")
+        known_since = np.zeros(items_N.max() + 1, np.int64)
+        known_since[items_N] = since(days_N)
         return known_since
 
 
 def _smallest(keys_AN: Longs, count: int) -> Longs:
     """The `count` smallest keys of each row, in no order; keys are distinct but for `_NOTHING`."""
     return np.partition(keys_AN, count - 1, axis=1)[:, :count]
-
-
-def _days_since_1970(day: date) -> int:
-    return (day - date(1970, 1, 1)).days

@@ -35,4 +35,4 @@ def test_rows_that_differ_are_refused(tmp_path):
 
 def test_both_draw_with_the_same_generator():
     assert preference_pairs._PRIME == shown_slates.PRIME
-    assert preference_pairs._STEP == shown_slates._STEP
+    assert preference_pairs._STEP == shown_slates.STEP

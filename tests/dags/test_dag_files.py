@@ -99,7 +99,7 @@ def test_every_table_is_emitted_by_the_task_that_writes_it(dags):
             "semantic_ids_weekly",
             {"item_embeddings", "collaborative_vectors", "item_cooccurrence"},
         ),
-        ("recommender_daily", {"preference_pairs", "semantic_ids"}),
+        ("recommender_daily", {"preference_pairs", "preference_lists", "semantic_ids"}),
     ],
 )
 def test_a_dag_is_started_by_the_tables_it_reads(dags, dag_id, waits_for):
@@ -141,8 +141,11 @@ def test_tasks_within_a_dag_keep_their_order(dags):
         "embed_items": {"build_preference_pairs"},
         "build_user_sequences": {"build_collaborative_vectors", "build_item_cooccurrence"},
         "build_collaborative_vectors": set(),
-        "build_slates": {"build_preference_pairs", "build_item_cooccurrence"},
+        "build_slates": {
+            *("build_preference_pairs", "build_preference_lists", "build_item_cooccurrence"),
+        },
         "build_preference_pairs": set(),
+        "build_preference_lists": set(),
         "build_item_cooccurrence": set(),
         "train_tokenizer": {"build_semantic_ids"},
         "build_semantic_ids": set(),

@@ -98,7 +98,7 @@ def test_spark_steps_of_a_dag_share_an_application_where_that_is_asked_for(envir
     names = [step.name for step in steps_of("features_daily")]
     assert task.application_args[: len(names) + 1] == [*names, "--preset"]
     assert {asset.name.removeprefix("movielens-100k/") for asset in task.outlets} == {
-        *("user_sequences", "slates", "preference_pairs", "item_embeddings"),
+        *("user_sequences", "slates", "preference_pairs", "preference_lists", "item_embeddings"),
         *("collaborative_vectors", "item_cooccurrence"),
     }
 

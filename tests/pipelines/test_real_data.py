@@ -97,3 +97,21 @@ def test_amazon_office_comes_through_the_table_adapter(run, shared_data):
     assert store.row_count("items") == 2420
     texts = store.read("items", columns=["title", "text"]).to_pylist()
     assert sum(row["title"] is not None for row in texts) > 2400
+
+
+def test_kuairands_user_days_become_lists_of_four_tiers(run, shared_data):
+    day = date(2022, 4, 25)
+    jobs = ("build_items", "ingest_interactions", "build_slates", "build_preference_lists")
+    facts, store = run("kuairand", shared_data, day, jobs=jobs)
+    assert facts[day]["lists_made"] == store.row_count("slates")
+    # Slates have at most 10 items, of which a tier keeps 8.
+    strengths = store.read("slates")["strengths"].to_pylist()
+    tiers = [[3 - (s >= 1) - (s >= 2) for s in row] for row in strengths]
+    for tier in (1, 2, 3):
+        kept = sum(min(row.count(tier), 8) for row in tiers)
+        assert facts[day]["items_by_tier"][f"{tier}"] == kept > 0
+    assert facts[day]["items_cut"] == sum(
+        max(row.count(t) - 8, 0) for row in tiers for t in (1, 2, 3)
+    )
+    assert facts[day]["items_by_tier"]["4"] == 16 * len(tiers)
+    assert facts[day]["pseudo_exposures_missing"] == 0

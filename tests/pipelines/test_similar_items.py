@@ -10,7 +10,8 @@ from pyarrow import fs
 
 from feature_store.storage import Folder
 from pipelines.transforms import similar_items
-from pipelines.transforms.similar_items import SimilarItems, TableFiles
+from pipelines.transforms.listed_items import TableFiles
+from pipelines.transforms.similar_items import SimilarItems
 
 FIRST, LATER = date(2024, 5, 1), date(2024, 5, 5)
 

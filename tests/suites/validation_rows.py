@@ -126,6 +126,17 @@ def pair(slate_id, **changes):
     } | changes
 
 
+def listed(slate_id, **changes):
+    return {
+        "day": DAY,
+        "slate_id": slate_id,
+        "user_id": "u1",
+        "context_until": NOON,
+        "item_indices": [1, 0, 2],
+        "tiers": [1, 3, 4],
+    } | changes
+
+
 def beside(item, other, **changes):
     return {
         "day": DAY,
@@ -325,6 +336,31 @@ DIRTY = {
             "key_is_unique": 1,
         },
     ),
+    "preference_lists": (
+        [listed("good"), listed("not aligned", tiers=[1, 3]), listed("none", item_indices=[])]
+        + [listed("repeated", item_indices=[1, 1, 2]), listed("unordered", tiers=[3, 1, 4])]
+        + [
+            listed("of one tier", tiers=[2, 2, 2]),
+            listed("unknown", item_indices=[0, 1, NUM_ITEMS]),
+        ]
+        + [listed("tier 0", tiers=[0, 1, 4]), listed("tier 5", tiers=[1, 3, 5])]
+        + [listed("null inside", tiers=[1, 4, None])]
+        + [listed("future", context_until=datetime(2024, 5, 8, tzinfo=UTC))]
+        + [listed("tomorrow's", day=DAY_AFTER)]
+        + [listed("twice")] * 2,
+        {
+            "lists_are_aligned": 2,
+            "item_indices_are_distinct": 1,
+            "tiers_never_decrease": 1,
+            "list_has_two_tiers": 1,
+            "items_are_known": 1,
+            "tiers_is_in_range": 2,
+            "tiers_has_no_null_inside": 1,
+            "context_is_within_the_run": 1,
+            "day_is_past": 1,
+            "key_is_unique": 1,
+        },
+    ),
     "collaborative_vectors": (
         [taken_to(0), taken_to(1, embedding=[1.0, 1.0]), taken_to(2, embedding=[1.0])]
         + [taken_to(NUM_ITEMS), taken_to(3, num_users=0), taken_to(4, day=DAY_BEFORE)]
@@ -380,6 +416,7 @@ GOOD = {
     ],
     "slates": [shown("s1"), shown("s2", dwell_seconds=[math.nan] * 3)],
     "preference_pairs": [pair("s1"), pair("s1", kind="interest", rejected=[3, 0])],
+    "preference_lists": [listed("s1"), listed("s2", item_indices=[3, 0], tiers=[2, 3])],
     "collaborative_vectors": [taken_to(0), taken_to(1, num_users=1)],
     "item_cooccurrence": [beside(0, 1), beside(1, 0, score=1.0)],
     "quarantine": [refused_row(0), refused_row(1)],

@@ -1,0 +1,244 @@
+"""preference_lists: slates → lists in tiers with pseudo-exposures, against DuckDB.
+
+Both read the same Parquet files of generated slates and items and write Parquet files with the same
+rows (their digests are compared): chance comes from MD5 and arithmetic that both have.
+
+The second, smaller size shows whether seconds grow as exposures do.
+"""
+
+import shutil
+from collections.abc import Callable
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from benchmarks.preference_pairs import DAYS, FIRST_DAY, ITEMS, LAST_DAY, generate
+from benchmarks.turns import CORES, take_turns
+from feature_store.arrow import arrow_schema, conform
+from feature_store.content_hash import Digest, digest
+from feature_store.settings import Settings
+from feature_store.storage import Folder
+from feature_store.tables.preference_lists import PREFERENCE_LISTS
+from feature_store.tables.slates import SLATES
+from pipelines.config import PreferenceLists
+
+ROWS = 2_000_000
+"""`measure(…, rows=20_000_000)` is the size that the job's goal speaks of."""
+SMALLER = 4
+"""How many times fewer exposures the second size has."""
+CONFIG = PreferenceLists(most_per_tier=3, window_days=3)
+GOAL = 2.0
+_PRIME, _STEP = 2**31 - 1, 48_271
+_KEYS = [pow(_STEP, number, _PRIME) for number in (1, 2, 3, 4)]
+_TRIES, _MOST = 19, 128
+
+
+def measure(settings: Settings, *, quick: bool = False, rows: int = ROWS) -> dict[str, Any]:
+    """Median seconds of ours and of DuckDB on the same files, at two sizes.
+
+    Args:
+        settings: where the files go.
+        quick: 20,000 exposures, one round.
+        rows: exposures of the larger size.
+    Returns:
+        The measure; `growth` is the seconds per exposure at the larger size over those at the
+        smaller one, by contender: 1 is linear.
+    Raises:
+        RuntimeError: a contender failed, or its rows differ from ours.
+    """
+    rows = 20_000 if quick else rows
+    rounds = 1 if quick else 3
+    smaller = _seconds(settings, rows // SMALLER, rounds)
+    larger = _seconds(settings, rows, rounds)
+    return {
+        "name": "preference_lists",
+        "work": f"{rows:,} exposures in slates of {DAYS} days, {CONFIG.pseudo_exposures} of "
+        f"{ITEMS:,} items drawn for each, {CORES} cores, warm",
+        "unit": "s",
+        "ours": larger["ours"],
+        "peers": {"duckdb": larger["duckdb"]},
+        "ratio": larger["ours"] / larger["duckdb"],
+        "goal": GOAL,
+        "smaller": smaller,
+        "growth": {name: larger[name] / smaller[name] / SMALLER for name in CONTENDERS},
+    }
+
+
+def _seconds(settings: Settings, rows: int, rounds: int) -> dict[str, float]:
+    folder = settings.home.absolute() / "bench" / "preference_lists"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        generate(folder, exposures=rows)
+        generate_items(folder)
+        seconds = take_turns(__name__, CONTENDERS, folder, rounds=rounds)
+        _refuse_differences(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return seconds
+
+
+def generate_items(folder: Path) -> None:
+    """Write the columns of `items` that the work reads: a tenth comes late, a tenth goes."""
+    draw = np.random.default_rng(1)
+    first = np.datetime64(FIRST_DAY)
+    came = first + np.where(draw.random(ITEMS) < 0.1, draw.integers(1, DAYS, ITEMS), 0)
+    gone = first + draw.integers(0, DAYS, ITEMS)
+    columns = {
+        "item_index": pa.array(np.arange(ITEMS), pa.int32()),
+        "first_day": pa.array(came, pa.date32()),
+        "last_listed_day": pa.array(gone, pa.date32(), mask=draw.random(ITEMS) > 0.1),
+    }
+    (folder / "items").mkdir()
+    pq.write_table(pa.table(columns), folder / "items" / "00.parquet")
+
+
+def ours(folder: Path) -> Callable[[], object]:
+    """The job's own transforms and the runner's own writing, in a session as the job has it.
+
+    With both of Java's compilers, as executors of a cluster run and as a driver should that is
+    given days of this size (`SIDEREAL_SPARK_DRIVER_JAVA_OPTIONS`).
+    """
+    from pyspark.sql import functions as F
+
+    from pipelines.runner import write_staged
+    from pipelines.schema import spark_schema
+    from pipelines.session import build_session
+    from pipelines.transforms.listed_items import TableFiles
+    from pipelines.transforms.preference_lists import made, tiered
+
+    settings = Settings(
+        spark_master=f"local[{CORES}]", spark_driver_java_options="-XX:+TieredCompilation"
+    )
+    spark = build_session(settings, name="preference_lists")
+    files = [str(path) for path in sorted((folder / "slates").iterdir())]
+    place = Folder(f"file://{folder}/items", f"{folder}/items", fs.LocalFileSystem())
+    items = TableFiles(place, (f"{place.uri}/00.parquet",))
+
+    def run() -> None:
+        shutil.rmtree(folder / "ours", ignore_errors=True)
+        slates = spark.read.schema(spark_schema(SLATES)).parquet(*files)
+        lists = made(tiered(slates, items, CONFIG, days=(FIRST_DAY, LAST_DAY)))
+        spread = lists.repartition("day", F.pmod(F.xxhash64("user_id"), F.lit(1)))
+        write_staged(spread, PREFERENCE_LISTS, f"file:{folder}/ours")
+
+    return run
+
+
+def duckdb(folder: Path) -> Callable[[], object]:
+    """The same rules in DuckDB's SQL, with its list functions."""
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute(
+        f"SET threads = {CORES}; SET timezone = 'UTC'; SET enable_progress_bar = false"
+    )
+    connection.execute(
+        f"""CREATE MACRO hashed(number, key) AS
+        ((number + 1) * key % {_PRIME} + {_STEP}) * ((number + 1) * key % {_PRIME} + {_STEP})
+        % {_PRIME}"""
+    )
+    (folder / "duckdb").mkdir(exist_ok=True)
+    places = {"folder": folder, "grid": _grids(folder), "prime": _PRIME, "keys": _KEYS}
+    values = {**CONFIG.model_dump(), **places}
+    draws = {
+        "first_draws": _DRAWS.format(slates="with_earlier", tries=_TRIES, **values),
+        "more_draws": _DRAWS.format(slates=_LACKING.format(**values), tries=_MOST, **values),
+    }
+    query = f"""
+        COPY ({_QUERY.format(**draws, **values)})
+        TO '{folder}/duckdb/part.parquet' (FORMAT parquet, COMPRESSION zstd)"""
+    return lambda: connection.execute(query)
+
+
+def _grids(folder: Path) -> str:
+    """A row per day: the grid that its items are drawn from (`pseudo_exposures.by_chance`)."""
+    items = pq.read_table(folder / "items")
+    came, gone = (items[name].to_numpy() for name in ("first_day", "last_listed_day"))
+    rows = []
+    for number in range(DAYS):
+        day = np.datetime64(FIRST_DAY) + number
+        size = int(((came <= day) & ~(gone < day)).sum())
+        up = isqrt(size - 1) + 1
+        rows.append(f"(DATE '{day}', {up}, {-(-size // up)})")
+    return f"(VALUES {', '.join(rows)})"
+
+
+# Unnested draws: the same in functions of lists took five times as long.
+_DRAWS = """
+    SELECT number_of_slate, list(item_index ORDER BY turn)[1:{pseudo_exposures}] AS pseudo
+    FROM (SELECT *, r2 * across + (c1 + hashed(r2, number * {keys[3]} % {prime})) % across AS place
+        FROM (SELECT *, (r1 + hashed(c1, number * {keys[2]} % {prime})) % up AS r2
+        FROM (SELECT *, (turn % across + hashed(r1, number * {keys[1]} % {prime})) % across AS c1
+        FROM (SELECT *,
+            (turn // across + hashed(turn % across, number * {keys[0]} % {prime})) % up AS r1
+        FROM (SELECT number_of_slate, day, number, up, across, earlier,
+            unnest(range({tries})) AS turn FROM {slates})))))
+        JOIN catalogue USING (day, place)
+    WHERE NOT list_contains(earlier, item_index)
+    GROUP BY number_of_slate"""
+
+_LACKING = """(FROM with_earlier ANTI JOIN (
+        FROM first_draws WHERE len(pseudo) = {pseudo_exposures}) USING (number_of_slate))"""
+
+_QUERY = """
+    WITH grid AS (FROM {grid} AS grid(day, up, across)), catalogue AS MATERIALIZED (
+        SELECT grid.day, item_index,
+            row_number() OVER (PARTITION BY grid.day ORDER BY first_day, item_index) - 1 AS place
+        FROM grid, read_parquet('{folder}/items/*.parquet')
+        WHERE first_day <= grid.day AND coalesce(last_listed_day >= grid.day, true)
+    ), with_number AS (
+        SELECT *, row_number() OVER () AS number_of_slate,
+            ('0x' || substr(md5('{seed}|' || slate_id), 1, 8))::BIGINT % ({prime} - 1) + 1 AS number
+        FROM read_parquet('{folder}/slates/*.parquet')
+    ), with_shown AS (
+        SELECT day, slate_id, user_id, started_at, number, number_of_slate,
+            list_sort(list_transform(item_indices, lambda item, n: struct_pack(
+                weakness := -strengths[n],
+                haste := CASE WHEN isnan(dwell_seconds[n]) THEN 'infinity'::DOUBLE
+                         ELSE -dwell_seconds[n]::DOUBLE END,
+                by := hashed(item, number), item := item,
+                tier := 3 - (strengths[n] >= {second_strength})::INT
+                    - (strengths[n] >= {first_strength})::INT))) AS ordered,
+            list_transform(ordered, lambda e: e.tier) AS tiers,
+            list_filter(ordered, lambda e, n:
+                n - list_position(tiers, e.tier) < {most_per_tier}) AS kept,
+            list(struct_pack(day := day, items := item_indices)) OVER (
+                PARTITION BY user_id ORDER BY started_at, slate_id
+                ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS slates
+        FROM with_number
+    ), with_earlier AS MATERIALIZED (
+        SELECT * EXCLUDE (slates, ordered, tiers), flatten(list_transform(list_filter(slates,
+            lambda s: s.day > with_shown.day - {window_days}), lambda s: s.items)) AS earlier
+        FROM with_shown JOIN grid USING (day)
+    ), first_draws AS MATERIALIZED ({first_draws}), more_draws AS ({more_draws})
+    SELECT day, slate_id, user_id, started_at AS context_until,
+        list_concat(list_transform(kept, lambda e: e.item), drawn) AS item_indices,
+        list_concat(list_transform(kept, lambda e: e.tier::INT),
+            list_transform(drawn, lambda item: 4::INT)) AS tiers
+    FROM (SELECT with_earlier.*, coalesce(more_draws.pseudo, first_draws.pseudo, []) AS drawn
+        FROM with_earlier LEFT JOIN first_draws USING (number_of_slate)
+        LEFT JOIN more_draws USING (number_of_slate))
+    WHERE len(list_distinct(tiers)) > 1
+    ORDER BY user_id, context_until, slate_id"""
+
+CONTENDERS = {"ours": ours, "duckdb": duckdb}
+
+
+def _refuse_differences(folder: Path) -> None:
+    found = {name: _digest(folder / name) for name in CONTENDERS}
+    if len(set(found.values())) > 1:
+        raise RuntimeError(f"the contenders' rows differ: {found}")
+
+
+def _digest(folder: Path) -> Digest:
+    schema = arrow_schema(PREFERENCE_LISTS)
+    total = Digest()
+    for path in sorted(folder.rglob("*.parquet")):
+        batches = pq.ParquetFile(path).iter_batches(65_536)
+        total += digest(conform(batch, schema) for batch in batches)
+    return total
