@@ -51,6 +51,7 @@ CONFIGURATIONS = {
     "tiger, items alone": Configuration("tiger", {"learns": "items", "answer": "items"}),
     # More prefixes of two codes than `training.models.coded.exact` scores in whole.
     "tiger, by beam": Configuration("tiger", num_items=6000, num_levels=4),
+    "rankgr": Configuration("rankgr"),
     "higr": Configuration("higr"),
     "higr, latent": Configuration("higr", {"planner_feedback": "latent"}),
     "flat_slate": Configuration("flat_slate"),

@@ -1,6 +1,6 @@
 """Experiments whose tables this repository quotes; a new one is one file and a line."""
 
-from training.experiments import baselines, higr, higr_tokenizers, semantic_ids, unigrf
+from training.experiments import baselines, higr, higr_tokenizers, rankgr, semantic_ids, unigrf
 from training.experiments.table import Table
 
 EXPERIMENTS: dict[str, Table] = {
@@ -12,6 +12,7 @@ EXPERIMENTS: dict[str, Table] = {
         higr.DECODER,
         higr.ALIGNMENT,
         higr_tokenizers.TABLE,
+        rankgr.TABLE,
     )
 }
 """Name → table."""

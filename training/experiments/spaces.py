@@ -93,6 +93,15 @@ SPACES: Mapping[str, Space] = {
     ),
     "flat_slate": _neural("num_layers"),
     "tiger": _neural("num_layers"),
+    "rankgr": Space(
+        shape={
+            "dropout": _DROPOUT,
+            "num_layers": _LAYERS,
+            "preference_weight": Among((0.0, 0.01, 0.03, 0.1)),
+            "refinement_weight": Among((0.0, 0.3, 1.0)),
+        },
+        loop=_LOOP,
+    ),
     "unigrf": _neural("num_layers"),
     "sasrec": _neural("num_layers"),
     "item_knn": Space(

@@ -17,6 +17,8 @@ from feature_store.steps import run_first
 from feature_store.store import FeatureStore
 from training.config import Evaluation
 from training.data.histories import COLUMNS, Histories
+from training.data.preference_lists import COLUMNS as LIST_COLUMNS
+from training.data.preference_lists import PreferenceLists
 from training.data.preferences import COLUMNS as PAIR_COLUMNS
 from training.data.preferences import Pairs
 from training.data.slate_splits import SlateSplit, split_slates_leave_last_out, split_slates_rolling
@@ -88,6 +90,15 @@ class DayTables:
         if rows is None:
             raise ProgramError(self._missing("preference_pairs"))
         return Pairs.from_arrow(rows, histories)
+
+    def preference_lists(self, histories: Histories) -> PreferenceLists | None:
+        """Every preference list up to the end of the day; None where there is none.
+
+        Args:
+            histories: of all users of the lists.
+        """
+        rows = self._up_to_the_day("preference_lists", LIST_COLUMNS)
+        return None if rows is None else PreferenceLists.from_arrow(rows, histories)
 
     def items(self) -> pa.Table:
         """The catalogue of the day: `item_index`, `item_id`, by index.

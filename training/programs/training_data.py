@@ -224,10 +224,20 @@ def with_pairs(task: Task, plain: TrainingData) -> TrainingData:
     return replace(plain, data={**plain.data, "preference_pairs": pairs})
 
 
+def _with_preference_lists(task: Task, plain: TrainingData) -> TrainingData:
+    known = plain.split.test.histories
+    lists = task.tables.preference_lists(known)
+    if lists is None:
+        raise ProgramError(f"no preference lists up to {task.day}; {run_first('preference_lists')}")
+    lists = lists.over_before(plain.split.train, known)
+    return replace(plain, data={**plain.data, "preference_lists": lists})
+
+
 READERS: dict[str, Callable[[Task, TrainingData], TrainingData]] = {
     "user_sequences": _plain,
     "slates": _with_slates,
     "semantic_ids": _with_semantic_ids,
     "preference_pairs": with_pairs,
+    "preference_lists": _with_preference_lists,
 }
 """What a family may read, by the table's name: each adds its rows to what there is."""

@@ -21,6 +21,7 @@ FAMILY_COLOURS = {
     "champion": "#8a6d1f",
     "reference": "#c2a75a",
     "tiger": "#3558d6",
+    "rankgr": "#0f7f8c",
     "unigrf": "#6b4fb3",
     "higr": "#3558d6",
     "pretrained": "#7d93dd",
