@@ -60,8 +60,9 @@ class Tiers:
             if batch.num_rows:
                 so_far = ShownSoFar(batch, before)
                 yield self._lists(so_far, np.flatnonzero(self._of_the_days(batch)), pseudo)
-                # The next batch may begin in the middle of a user.
-                before = so_far.carried()
+                if self.config.pseudo_exposures:
+                    # The next batch may begin in the middle of a user.
+                    before = so_far.carried()
 
     def _of_the_days(self, batch: pa.RecordBatch) -> Flags:
         days = batch["day"].to_numpy(zero_copy_only=False)

@@ -96,20 +96,20 @@ def test_days_one_by_one_and_all_at_once_are_the_same_rows(world, tmp_path):
     assert world.run("build_preference_lists", 3)["status"] == "unchanged"
 
 
-def test_rows_are_the_same_however_the_input_is_partitioned(world, spark):
+def test_rows_follow_from_the_seed_however_the_input_is_partitioned(world, spark):
     slates_of(world, EVENTS, 3)
     items = TableFiles(world.store.folder("items"), tuple(world.store.files("items")))
     slates = spark.read.schema(spark_schema(world.store.contract("slates"))).parquet(
         *world.store.files("slates")
     )
     found = []
-    for partitions, rows_at_once in ((1, 7), (5, 10_000)):
+    for partitions, rows_at_once, seed in ((1, 7, 0), (5, 10_000, 0), (1, 10_000, 1)):
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", rows_at_once)
         frame = slates.repartition(partitions)
-        lists = made(tiered(frame, items, PreferenceLists(), days=(day(1), day(3))))
+        lists = made(tiered(frame, items, PreferenceLists(seed=seed), days=(day(1), day(3))))
         found.append(sorted(map(tuple, conform(lists, PREFERENCE_LISTS).collect())))
     spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
-    assert found[0] == found[1] and len(found[0]) == world.store.row_count("slates")
+    assert found[0] == found[1] != found[2] and len(found[0]) == world.store.row_count("slates")
 
 
 def test_without_pseudo_exposures_only_the_days_slates_are_read(world):

@@ -63,6 +63,7 @@ def look(spark, tmp_path):
 
 def test_lists_that_hold_what_they_say_are_accepted(look):
     assert look(listed(), listed((1, 3), (2, 3)), listed((0, 6, 5), (1, 4, 4))) == {}
+    assert look(listed((0, 1, 2), (1, 2))) == {}, "the table has a rule about lengths"
     assert refusal({"some rule": 0}) is None
 
 

@@ -13,6 +13,7 @@ from pyarrow import fs
 
 from feature_store.storage import Folder
 from pipelines.config import PreferenceLists
+from pipelines.transforms import pseudo_exposures
 from pipelines.transforms.listed_items import TableFiles
 from pipelines.transforms.shown_slates import PRIME
 from pipelines.transforms.tiers import NOTHING_TO_DRAW, ONE_TIER, Tiers
@@ -147,7 +148,9 @@ def test_only_slates_of_the_days_have_lists(lists):
     assert set(found) == {"2024-05-05", "2024-05-06"}
 
 
-def test_the_catalogue_is_that_of_the_slates_day(lists):
+@pytest.mark.parametrize("kept_at_once", [1, 64])
+def test_the_catalogue_is_that_of_the_slates_day(lists, monkeypatch, kept_at_once):
+    monkeypatch.setattr(pseudo_exposures, "_VERSIONS", kept_at_once)
     catalogue = [(DAY, None)] * 4 + [(DAY + timedelta(days=2), None)] * 10
     catalogue += [(DAY, DAY + timedelta(days=1))] * 10
     slates = [slate(f"{n}", [2, 0], day=DAY + timedelta(days=n)) for n in (-1, 1, 2)]
