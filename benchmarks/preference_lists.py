@@ -196,7 +196,7 @@ _QUERY = """
             ('0x' || substr(md5('{seed}|' || slate_id), 1, 8))::BIGINT % ({prime} - 1) + 1 AS number
         FROM read_parquet('{folder}/slates/*.parquet')
     ), with_shown AS (
-        SELECT day, slate_id, user_id, started_at, number, number_of_slate,
+        SELECT day, slate_id, user_id, started_at, ended_at, number, number_of_slate,
             list_sort(list_transform(item_indices, lambda item, n: struct_pack(
                 weakness := -strengths[n],
                 haste := CASE WHEN isnan(dwell_seconds[n]) THEN 'infinity'::DOUBLE
@@ -216,7 +216,7 @@ _QUERY = """
             lambda s: s.day > with_shown.day - {window_days}), lambda s: s.items)) AS earlier
         FROM with_shown JOIN grid USING (day)
     ), first_draws AS MATERIALIZED ({first_draws}), more_draws AS ({more_draws})
-    SELECT day, slate_id, user_id, started_at AS context_until,
+    SELECT day, slate_id, user_id, started_at AS context_until, ended_at,
         list_concat(list_transform(kept, lambda e: e.item), drawn) AS item_indices,
         list_concat(list_transform(kept, lambda e: e.tier::INT),
             list_transform(drawn, lambda item: 4::INT)) AS tiers

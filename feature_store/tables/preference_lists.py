@@ -28,10 +28,10 @@ def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
             condition="size(array_distinct(tiers)) >= 2",
         ),
         RowRule(
-            name="context_is_within_the_run",
-            column="context_until",
-            description=f"No context goes on after {inputs.day} (UTC).",
-            condition=f"context_until < {instant(inputs.end_of_day)}",
+            name="list_is_within_the_run",
+            column="ended_at",
+            description=f"No list begins after its end, or goes on after {inputs.day} (UTC).",
+            condition=f"context_until <= ended_at AND ended_at < {instant(inputs.end_of_day)}",
         ),
         *known_indices(inputs),
     )
@@ -51,6 +51,11 @@ PREFERENCE_LISTS = Contract(
             name="context_until",
             type="timestamp",
             meaning="started_at of the slate, UTC: only events strictly before are context",
+        ),
+        Column(
+            name="ended_at",
+            type="timestamp",
+            meaning="ended_at of the slate, UTC: weights that may not know of it may not learn this",
         ),
         Column(
             name="item_indices",

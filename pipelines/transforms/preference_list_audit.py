@@ -26,6 +26,7 @@ RULES = (
     "the slate isn't published",
     "the slate ends before it starts, or after the run's day",
     "the context goes on after the slate's start",
+    "the list doesn't end with its slate",
     "an item of tiers 1 to 3 isn't in the slate",
     "an item's strength is of another tier",
     "a pseudo-exposure is in the slate",
@@ -52,7 +53,8 @@ def audit(
     """
     beside = lists.where("size(item_indices) = size(tiers)").join(
         slates.select(
-            *("day", "slate_id", "user_id", "started_at", "ended_at", "strengths"),
+            *("day", "slate_id", "user_id", "started_at", "strengths"),
+            F.col("ended_at").alias("slate_ended_at"),
             F.col("item_indices").alias("shown"),
         ),
         ["day", "slate_id", "user_id"],
@@ -101,13 +103,14 @@ class _Audit:
             yield pa.record_batch({"rule": rules, "lists": pa.array(counts, pa.int64())})
 
     def _of_slates(self, batch: pa.RecordBatch) -> tuple[Flags, ...]:
-        started, ended = batch["started_at"], batch["ended_at"]
+        started, ended = batch["started_at"], batch["slate_ended_at"]
         end = datetime.combine(self.day + timedelta(days=1), time(), UTC)
         late = pc.greater_equal(ended, pa.scalar(end, ended.type))
         return (
             _flags(pc.is_null(started)),
             _flags(pc.or_(pc.less(ended, started), late)),
             _flags(pc.greater(batch["context_until"], started)),
+            _flags(pc.not_equal(batch["ended_at"], ended)),
         )
 
     def _of_tiers(self, entries: "_Entries", catalogue: "_Catalogue") -> tuple[Flags, ...]:

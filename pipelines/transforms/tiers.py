@@ -24,7 +24,7 @@ ONE_TIER = "all shown are of one tier, and no pseudo-exposures are asked for"
 NOTHING_TO_DRAW = "all shown are of one tier, and the user had been shown all that was drawn"
 PSEUDO = 4
 """The tier of what wasn't shown."""
-COLUMNS = ("day", "slate_id", "user_id", "started_at")
+COLUMNS = ("day", "slate_id", "user_id", "started_at", "ended_at")
 """What a list repeats of its slate."""
 
 

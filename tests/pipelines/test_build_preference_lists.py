@@ -52,6 +52,7 @@ def test_every_slate_becomes_a_list_and_the_account_adds_up(world):
     for row in rows:
         slate = slates[row["slate_id"]]
         assert row["context_until"] == slate["started_at"]
+        assert row["ended_at"] == slate["ended_at"]
         of = dict(zip(slate["item_indices"], slate["strengths"], strict=True))
         shown = [
             (item, tier)

@@ -31,6 +31,7 @@ def listed(items=(0, 1, 2, 7), tiers=(1, 2, 3, 4), **changes):
         "slate_id": "s",
         "user_id": "u",
         "context_until": START,
+        "ended_at": END,
         "item_indices": list(items),
         "tiers": list(tiers),
     } | changes
@@ -76,6 +77,7 @@ def test_lists_that_hold_what_they_say_are_accepted(look):
             listed(context_until=START + timedelta(seconds=1)),
             "the context goes on after the slate's start",
         ),
+        (listed(ended_at=END - timedelta(seconds=1)), "the list doesn't end with its slate"),
         (listed((0, 6), (1, 3)), "an item of tiers 1 to 3 isn't in the slate"),
         (listed((0, 1), (1, 3)), "an item's strength is of another tier"),
         (listed((2, 7), (1, 4)), "an item's strength is of another tier"),
@@ -99,7 +101,7 @@ def test_a_list_that_breaks_a_rule_is_found(look, broken, rule):
 )
 def test_a_slate_of_an_impossible_time_is_found(look, wrong):
     rule = "the slate ends before it starts, or after the run's day"
-    assert look(listed(), slates=[wrong]) == {rule: 1}
+    assert look(listed(ended_at=wrong[4]), slates=[wrong]) == {rule: 1}
 
 
 def test_tiers_are_judged_as_the_preset_has_them(look):

@@ -132,6 +132,7 @@ def listed(slate_id, **changes):
         "slate_id": slate_id,
         "user_id": "u1",
         "context_until": NOON,
+        "ended_at": NOON.replace(hour=13),
         "item_indices": [1, 0, 2],
         "tiers": [1, 3, 4],
     } | changes
@@ -345,7 +346,8 @@ DIRTY = {
         ]
         + [listed("tier 0", tiers=[0, 1, 4]), listed("tier 5", tiers=[1, 3, 5])]
         + [listed("null inside", tiers=[1, 4, None])]
-        + [listed("future", context_until=datetime(2024, 5, 8, tzinfo=UTC))]
+        + [listed("future", ended_at=datetime(2024, 5, 8, tzinfo=UTC))]
+        + [listed("backwards", ended_at=NOON.replace(hour=11))]
         + [listed("tomorrow's", day=DAY_AFTER)]
         + [listed("twice")] * 2,
         {
@@ -356,7 +358,7 @@ DIRTY = {
             "items_are_known": 1,
             "tiers_is_in_range": 2,
             "tiers_has_no_null_inside": 1,
-            "context_is_within_the_run": 1,
+            "list_is_within_the_run": 2,
             "day_is_past": 1,
             "key_is_unique": 1,
         },
