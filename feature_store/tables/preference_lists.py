@@ -55,7 +55,7 @@ PREFERENCE_LISTS = Contract(
         Column(
             name="ended_at",
             type="timestamp",
-            meaning="ended_at of the slate, UTC: weights that may not know of it may not learn this",
+            meaning="ended_at of the slate, UTC: only weights that may know of it learn the list",
         ),
         Column(
             name="item_indices",

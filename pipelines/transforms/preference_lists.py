@@ -19,7 +19,8 @@ REASONS = (ONE_TIER, NOTHING_TO_DRAW)
 """Why a list may not be made."""
 _TYPES = (
     "day date, slate_id string, user_id string, started_at timestamp, ended_at timestamp, "
-    "item_indices array<int>, tiers array<int>, reason string, num_in_tiers array<int>, num_cut int, num_missing int"
+    "item_indices array<int>, tiers array<int>, reason string, num_in_tiers array<int>, "
+    "num_cut int, num_missing int"
 )
 
 
@@ -35,8 +36,8 @@ def tiered(
         config: strengths of tiers, how much of each, the pseudo-exposures and the seed.
         days: the first and the last day whose slates are asked.
     Returns:
-        One row per slate of these days: day, slate_id, user_id, started_at, ended_at, item_indices, tiers,
-        reason (null: made), num_in_tiers (of the tiers 1 to 4), num_cut (items beyond
+        One row per slate of these days: day, slate_id, user_id, started_at, ended_at, item_indices,
+        tiers, reason (null: made), num_in_tiers (of the tiers 1 to 4), num_cut (items beyond
         `most_per_tier`), num_missing (pseudo-exposures fewer than asked for).
     """
     needed = ("day", "slate_id", "user_id", "started_at", "ended_at")
