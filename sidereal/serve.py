@@ -95,10 +95,10 @@ def serve(
     from training.service.withheld import WithheldFile
 
     config = load(PART, preset, folder=settings.presets)
-    metrics = Metrics()
-    follower = Follower(settings, config, metrics, WithheldFile(withheld) if withheld else None)
+    file = WithheldFile(withheld) if withheld else None
+    follower = Follower(settings, config, Metrics(), file)
     limits = Limits(most_at_once, wait_ms / 1000, most_waiting, timeout)
-    service = Service(follower, metrics, limits, KeptAnswers(kept_mb << 20))
+    service = Service(follower, limits, KeptAnswers(kept_mb << 20))
     follower.start()
     try:
         _listen(make_app(service, token), host, port)

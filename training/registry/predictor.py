@@ -131,7 +131,7 @@ class BundlePredictor(ModelPredictor):
             histories.lengths,
             max_history=self.max_history,
             exclude_seen=exclude_seen,
-            asked_at=None if asked_at is None else np.broadcast_to(np.int64(asked_at), count),
+            asked_at=None if asked_at is None else np.full(count, asked_at, dtype=np.int64),
         )
 
     def next_ids(

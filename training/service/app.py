@@ -45,18 +45,16 @@ class Service:
     """Requests in, answers out.
 
     Args:
-        follower: holds what serves.
-        metrics: of the service.
+        follower: holds what serves, and the metrics.
         limits: of batches and of the queue.
         kept: answers given lately.
     """
 
-    def __init__(
-        self, follower: Follower, metrics: Metrics, limits: Limits, kept: KeptAnswers
-    ) -> None:
-        self.follower, self.metrics, self.limits, self._kept = follower, metrics, limits, kept
+    def __init__(self, follower: Follower, limits: Limits, kept: KeptAnswers) -> None:
+        self.follower, self.metrics = follower, follower.metrics
+        self.limits, self._kept = limits, kept
         self.batches = Batches(self._answers, limits, self._note)
-        metrics.waiting.set_function(lambda: len(self.batches))
+        self.metrics.waiting.set_function(lambda: len(self.batches))
 
     async def respond(
         self, request: Request, key: Hashable, question: RecommendRequest | RankRequest

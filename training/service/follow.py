@@ -62,7 +62,7 @@ class Follower:
         metrics: Metrics,
         withheld: WithheldFile | None = None,
     ) -> None:
-        self._settings, self._config, self._metrics = settings, config, metrics
+        self._settings, self._config, self.metrics = settings, config, metrics
         self._file, self._withheld = withheld, frozenset[str]()
         self._view: View | None = None
         self._store: FeatureStore | None = None
@@ -110,7 +110,7 @@ class Follower:
         try:
             look_at()
         except Exception as error:  # the storage's, the database's, the file's: any of them
-            self._metrics.failures.labels(what).inc()
+            self.metrics.failures.labels(what).inc()
             line = f"{what}: {type(error).__name__}: {error}"
             if self._told.get(what) != line:
                 LOG.error("%s; what was read before goes on", line)
@@ -150,7 +150,7 @@ class Follower:
         before = self.served
         self._refused = None
         self._serve(served)
-        self._metrics.swaps.inc()
+        self.metrics.swaps.inc()
         LOG.info(
             "%s version %d serves%s: %s, bundle %.12s, %s",
             self._config.name,
@@ -163,7 +163,7 @@ class Follower:
 
     def _refuse(self, champion: Version, error: Exception) -> None:
         reason = next((said for kind, said in _REASONS.items() if isinstance(error, kind)), "other")
-        self._metrics.refused.labels(reason).inc()
+        self.metrics.refused.labels(reason).inc()
         goes_on = "nothing serves"
         if self.served is not None:
             goes_on = f"version {self.served.version.number} goes on"
@@ -190,8 +190,8 @@ class Follower:
             histories = tables.histories()
         self._stored = StoredHistories(day, histories, tables.unlisted())
         self._snapshots = snapshots
-        self._metrics.users.set(histories.num_users)
-        self._metrics.history_day.set(end_of(day) - DAY_SECONDS)
+        self.metrics.users.set(histories.num_users)
+        self.metrics.history_day.set(end_of(day) - DAY_SECONDS)
         LOG.info("histories of %s: %s users", day, f"{histories.num_users:,}")
         self._again()
 
@@ -212,7 +212,7 @@ class Follower:
 
     def _serve(self, served: Served) -> None:
         self.served = served
-        version, metrics = served.version, self._metrics
+        version, metrics = served.version, self.metrics
         metrics.champion.clear()
         metrics.champion.labels(
             version.number, version.family, version.digest, served.generation or ""
