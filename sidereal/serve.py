@@ -1,6 +1,7 @@
 """`sidereal serve`: the champion of a preset, asked over HTTP."""
 
 import ipaddress
+import signal
 import sys
 from pathlib import Path
 
@@ -130,6 +131,9 @@ def _listen(app: object, host: str, port: int) -> None:
             timeout_graceful_shutdown=10,
         )
     )
+    # uvicorn ends what is under way, then raises the signal again: to be told to end is no failure.
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, lambda *_: sys.exit(0))
     server.run(sockets=[listening])
 
 

@@ -66,12 +66,13 @@ class Batches:
         self._change = threading.Condition()
         self._ends = False
         self._busy_since: float | None = None
-        self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
+        self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         """Begin to answer; called from the event loop that will ask."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._ends = asyncio.get_running_loop(), False
+        self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -79,7 +80,8 @@ class Batches:
         with self._change:
             self._ends = True
             self._change.notify()
-        self._thread.join(ENDING_SECONDS)
+        if self._thread is not None:
+            self._thread.join(ENDING_SECONDS)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -93,7 +95,7 @@ class Batches:
     @property
     def is_alive(self) -> bool:
         """Whether there is a thread that answers."""
-        return self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     def ask(self, key: Hashable, question: Any) -> "asyncio.Future[Any]":
         """What will hold the answer. Cancelled before its batch goes, it is not asked about.
