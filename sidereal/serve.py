@@ -9,6 +9,9 @@ import click
 
 from feature_store import options
 
+BACKLOG = 2048
+"""Connections that wait to be taken."""
+
 
 @click.command()
 @options.preset
@@ -118,6 +121,7 @@ def _listen(app: object, host: str, port: int) -> None:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(BACKLOG)
     except OSError as error:
         click.echo(f"serve: can't listen on {host}:{port}: {error.strerror}", err=True)
         sys.exit(1)
@@ -127,6 +131,7 @@ def _listen(app: object, host: str, port: int) -> None:
             app,  # type: ignore[arg-type]  # FastAPI's, imported where it is used
             access_log=False,
             log_level="warning",
+            backlog=BACKLOG,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=10,
         )
