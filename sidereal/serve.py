@@ -1,16 +1,12 @@
 """`sidereal serve`: the champion of a preset, asked over HTTP."""
 
 import ipaddress
-import signal
 import sys
 from pathlib import Path
 
 import click
 
 from feature_store import options
-
-BACKLOG = 2048
-"""Connections that wait to be taken."""
 
 
 @click.command()
@@ -95,6 +91,7 @@ def serve(
     from training.service.batches import Limits
     from training.service.follow import Follower
     from training.service.kept import KeptAnswers
+    from training.service.listen import listen
     from training.service.metrics import Metrics
     from training.service.withheld import WithheldFile
 
@@ -105,41 +102,17 @@ def serve(
     service = Service(follower, limits, KeptAnswers(kept_mb << 20))
     follower.start()
     try:
-        _listen(make_app(service, token), host, port)
-    finally:
-        follower.stop()
-
-
-def _listen(app: object, host: str, port: int) -> None:
-    """Serve until a signal; exits 1 where the address can't be listened on."""
-    import socket
-
-    import uvicorn
-
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(BACKLOG)
+        listen(
+            make_app(service, token),
+            host,
+            port,
+            lambda at: click.echo(f"listening on http://{host}:{at}, its page is /docs"),
+        )
     except OSError as error:
         click.echo(f"serve: can't listen on {host}:{port}: {error.strerror}", err=True)
         sys.exit(1)
-    click.echo(f"listening on http://{host}:{listening.getsockname()[1]}, its page is /docs")
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,  # type: ignore[arg-type]  # FastAPI's, imported where it is used
-            access_log=False,
-            log_level="warning",
-            backlog=BACKLOG,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=10,
-        )
-    )
-    # uvicorn ends what is under way, then raises the signal again: to be told to end is no failure.
-    for told in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(told, lambda *_: sys.exit(0))
-    server.run(sockets=[listening])
+    finally:
+        follower.stop()
 
 
 def _is_loopback(host: str) -> bool:

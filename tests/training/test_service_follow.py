@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 import threading
+import time
 from datetime import timedelta
 
 import pyarrow as pa
@@ -158,6 +159,7 @@ def test_a_champion_that_cannot_serve_is_refused_and_the_old_one_goes_on(
 
 
 def test_a_refused_champion_is_tried_again_and_serves_once_it_is_whole(task, versions, monkeypatch):
+    monkeypatch.setattr(follow, "RETRY_SECONDS", 0.5)
     promote(task, versions["tiger"])
     directory = task.registry.fetch(versions["tiger"]).directory
     away = directory.with_name("away")
@@ -168,7 +170,7 @@ def test_a_refused_champion_is_tried_again_and_serves_once_it_is_whole(task, ver
     away.rename(directory)
     follower.look()
     assert follower.served is None  # not at every look
-    monkeypatch.setattr(follow, "RETRY_SECONDS", 0.0)
+    time.sleep(0.5)
     follower.look()
     assert follower.served.version.number == versions["tiger"].number
 

@@ -5,6 +5,7 @@ can't be loaded is refused with a line and a count, and the old one goes on.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ LOG = logging.getLogger(__name__)
 SECONDS_BETWEEN = 3.0
 """Between two looks at the alias, the tables and the file."""
 RETRY_SECONDS = 60.0
-"""After which a champion that was refused is tried again: storage may have been the reason."""
+"""After which a champion that could not be fetched is tried again; a wrong bundle isn't."""
 DAY_SECONDS = 86_400
 _REASONS = {
     BundleMixError: "mixed",
@@ -36,13 +37,14 @@ _REASONS = {
     BundleFormatError: "format",
     BundleUseless: "useless",
 }
+OTHER = "other"
 _SEQUENCES, _ITEMS = "user_sequences", "items"
 
 
 @dataclass(frozen=True)
 class _Refused:
     version: Version
-    at: float
+    again_at: float
 
 
 class Follower:
@@ -130,7 +132,7 @@ class Follower:
         if (
             self._refused is not None
             and _is_same(self._refused.version, champion)
-            and time.monotonic() - self._refused.at < RETRY_SECONDS
+            and time.monotonic() < self._refused.again_at
         ):
             return
         self._bring_in(champion)
@@ -162,7 +164,7 @@ class Follower:
         )
 
     def _refuse(self, champion: Version, error: Exception) -> None:
-        reason = next((said for kind, said in _REASONS.items() if isinstance(error, kind)), "other")
+        reason = next((said for kind, said in _REASONS.items() if isinstance(error, kind)), OTHER)
         self.metrics.refused.labels(reason).inc()
         goes_on = "nothing serves"
         if self.served is not None:
@@ -171,7 +173,8 @@ class Follower:
         self.trouble = f"champion {champion.number} is refused ({reason}): {type(error).__name__}"
         if self._refused is None or not _is_same(self._refused.version, champion):
             LOG.error("champion %d is refused (%s), %s: %s", champion.number, reason, goes_on, said)
-        self._refused = _Refused(champion, time.monotonic())
+        again = RETRY_SECONDS if reason == OTHER else math.inf
+        self._refused = _Refused(champion, time.monotonic() + again)
 
     def _look_at_tables(self) -> None:
         if self._store is None:
