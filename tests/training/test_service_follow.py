@@ -1,5 +1,6 @@
 """Promotions, rollbacks, new days and withheld items come into service, and nothing else does."""
 
+import gc
 import hashlib
 import json
 import logging
@@ -46,6 +47,32 @@ def promote(task, version):
 
 def counted(follower, line):
     return [found for found in follower.metrics.page().decode().splitlines() if line in found]
+
+
+def test_the_thread_looks_by_itself_and_sets_what_serves_aside_for_python_s_collector(
+    task, versions, monkeypatch
+):
+    monkeypatch.setattr(follow, "SECONDS_BETWEEN", 0.05)
+    promote(task, versions["item_knn"])
+    follower = follower_of(task)
+    follower.start()
+    try:
+        for name in ("item_knn", "popularity"):
+            promote(task, versions[name])
+            deadline = time.monotonic() + 20
+            while follower.served is None or follower.served.version != _now(task, versions[name]):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        while not gc.get_freeze_count():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        follower.stop()
+        gc.unfreeze()
+
+
+def _now(task, version):
+    return task.registry.version(version.number)
 
 
 def test_before_the_first_promotion_it_is_not_ready_and_says_why(task):
