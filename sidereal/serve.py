@@ -27,13 +27,6 @@ from feature_store import options
     help="Requests that are answered together.",
 )
 @click.option(
-    "--wait-ms",
-    default=2.0,
-    show_default=True,
-    type=click.FloatRange(0, 100),
-    help="How long a request waits for others.",
-)
-@click.option(
     "--most-waiting",
     default=256,
     show_default=True,
@@ -60,7 +53,6 @@ def serve(
     port: int,
     withheld: Path | None,
     most_at_once: int,
-    wait_ms: float,
     most_waiting: int,
     timeout: float,
     kept_mb: int,
@@ -98,7 +90,7 @@ def serve(
     config = load(PART, preset, folder=settings.presets)
     file = WithheldFile(withheld) if withheld else None
     follower = Follower(settings, config, Metrics(), file)
-    limits = Limits(most_at_once, wait_ms / 1000, most_waiting, timeout)
+    limits = Limits(most_at_once, most_waiting, timeout)
     service = Service(follower, limits, KeptAnswers(kept_mb << 20))
     follower.start()
     try:

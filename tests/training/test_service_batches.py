@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 
 import pytest
 
@@ -11,19 +10,30 @@ from training.service.kept import KeptAnswers
 
 
 def run(talk, answer=None, **limits):
-    """Let a coroutine talk to a queue whose answers are its questions; returns the batches."""
-    batches = []
+    """Let a coroutine ask a queue whose answers are its questions; returns the batches.
+
+    They gather behind a first one, which is answered when the coroutine lets it.
+    """
+    batches, goes = [], threading.Event()
 
     def answering(key, questions):
+        if key == "first":
+            goes.wait()
+            return questions
         batches.append((key, list(questions)))
         return answer(key, questions) if answer else questions
 
     async def ask():
         queue = Batches(answering, Limits(**limits), lambda rows, seconds: None)
         queue.start()
+        first = queue.ask("first", None)
+        while not queue.busy_seconds:
+            await asyncio.sleep(0.001)
         try:
-            await talk(queue)
+            await talk(queue, goes)
+            await first
         finally:
+            goes.set()
             queue.stop()
         assert not queue.is_alive
 
@@ -32,68 +42,52 @@ def run(talk, answer=None, **limits):
 
 
 def test_what_waits_goes_together_and_each_gets_its_answer():
-    async def talk(queue):
+    async def talk(queue, goes):
         asked = [queue.ask("k", number) for number in range(6)]
+        goes.set()
         assert await asyncio.gather(*asked) == list(range(6))
 
-    batches = run(talk, most_at_once=4, wait_seconds=0.05)
-    assert batches == [("k", [0, 1, 2, 3]), ("k", [4, 5])]
+    assert run(talk, most_at_once=4) == [("k", [0, 1, 2, 3]), ("k", [4, 5])]
 
 
 def test_only_equal_keys_go_together_and_the_oldest_goes_first():
-    async def talk(queue):
-        await asyncio.gather(*(queue.ask(number % 2, number) for number in range(5)))
+    async def talk(queue, goes):
+        asked = [queue.ask(number % 2, number) for number in range(5)]
+        goes.set()
+        await asyncio.gather(*asked)
 
-    batches = run(talk, most_at_once=8, wait_seconds=0.05)
-    assert batches == [(0, [0, 2, 4]), (1, [1, 3])]
-
-
-def test_a_full_batch_does_not_wait():
-    async def talk(queue):
-        started = time.perf_counter()
-        await asyncio.gather(*(queue.ask("k", number) for number in range(4)))
-        assert time.perf_counter() - started < 5
-
-    assert len(run(talk, most_at_once=2, wait_seconds=10)) == 2
+    assert run(talk, most_at_once=8) == [(0, [0, 2, 4]), (1, [1, 3])]
 
 
-def test_without_batching_each_is_asked_about_alone_and_at_once():
-    async def talk(queue):
-        started = time.perf_counter()
-        await asyncio.gather(*(queue.ask("k", number) for number in range(3)))
-        assert time.perf_counter() - started < 5
+def test_without_batching_each_is_asked_about_alone():
+    async def talk(queue, goes):
+        asked = [queue.ask("k", number) for number in range(3)]
+        goes.set()
+        await asyncio.gather(*asked)
 
-    assert len(run(talk, most_at_once=1, wait_seconds=10)) == 3
+    assert run(talk, most_at_once=1) == [("k", [0]), ("k", [1]), ("k", [2])]
 
 
 def test_who_comes_to_a_full_queue_is_refused_at_once():
-    goes = threading.Event()
-
-    async def talk(queue):
-        first = queue.ask("k", 0)
-        while not queue.busy_seconds:
-            await asyncio.sleep(0.001)
+    async def talk(queue, goes):
         waiting = [queue.ask("k", number) for number in (1, 2)]
         with pytest.raises(QueueFull, match="2 requests wait already; try again"):
             queue.ask("k", 3)
         assert len(queue) == 2
         goes.set()
-        assert await asyncio.gather(first, *waiting) == [0, 1, 2]
+        assert await asyncio.gather(*waiting) == [1, 2]
 
-    def answer(key, questions):
-        goes.wait()
-        return questions
-
-    run(talk, answer, most_waiting=2, most_at_once=1)
+    assert run(talk, most_waiting=2) == [("k", [1, 2])]
 
 
 def test_what_nobody_waits_for_any_more_is_not_asked_about():
-    async def talk(queue):
+    async def talk(queue, goes):
         asked = [queue.ask("k", number) for number in range(3)]
         asked[1].cancel()
+        goes.set()
         assert await asyncio.gather(asked[0], asked[2]) == [0, 2]
 
-    assert run(talk, wait_seconds=0.05) == [("k", [0, 2])]
+    assert run(talk) == [("k", [0, 2])]
 
 
 def test_one_question_s_error_is_nobody_else_s():
@@ -102,14 +96,14 @@ def test_one_question_s_error_is_nobody_else_s():
             raise ValueError("one")
         return questions
 
-    async def talk(queue):
-        found = await asyncio.gather(
-            *(queue.ask("k", number) for number in range(3)), return_exceptions=True
-        )
+    async def talk(queue, goes):
+        asked = [queue.ask("k", number) for number in range(3)]
+        goes.set()
+        found = await asyncio.gather(*asked, return_exceptions=True)
         assert (found[0], str(found[1]), found[2]) == (0, "one", 2)
         assert await queue.ask("k", 5) == 5
 
-    run(talk, answer, wait_seconds=0.05)
+    assert run(talk, answer) == [("k", [0, 1, 2]), ("k", [0]), ("k", [1]), ("k", [2]), ("k", [5])]
 
 
 def test_answers_are_kept_within_their_bytes_and_the_oldest_go_first():

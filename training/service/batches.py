@@ -1,8 +1,8 @@
 """Requests that wait are answered together: a thread asks the model, the event loop the rest.
 
 A batch is the oldest request and those behind it that can be asked together with it. It goes as
-soon as the thread is free and either full or `wait_seconds` old; what comes meanwhile waits for the
-next. The queue has an end: who comes then is told so at once, which costs nothing.
+soon as the thread is free: while a batch is answered the next one gathers, and nobody waits for
+company. The queue has an end: who comes then is told so at once, which costs nothing.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 ENDING_SECONDS = 5.0
@@ -26,13 +26,11 @@ class Limits:
 
     Attributes:
         most_at_once: requests of a batch; 1: each is asked about alone.
-        wait_seconds: that a batch waits to be filled.
         most_waiting: requests that wait; more are refused.
         timeout_seconds: from a request's arrival to its answer.
     """
 
     most_at_once: int = 32
-    wait_seconds: float = 0.002
     most_waiting: int = 256
     timeout_seconds: float = 2.0
 
@@ -42,7 +40,6 @@ class _Waiting:
     key: Hashable
     question: Any
     answer: "asyncio.Future[Any]"
-    since: float = field(default_factory=time.perf_counter)
 
 
 Answerer = Callable[[Hashable, Sequence[Any]], Sequence[Any]]
@@ -113,9 +110,7 @@ class Batches:
             if count >= self.limits.most_waiting:
                 raise QueueFull(f"{count} requests wait already; try again")
             self._waiting.append(waiting)
-            # The thread sleeps until there is a first one, and until there are enough.
-            if count == 0 or count + 1 >= self.limits.most_at_once:
-                self._change.notify()
+            self._change.notify()
         return waiting.answer
 
     def _work(self) -> None:
@@ -146,20 +141,8 @@ class Batches:
                 self._change.wait_for(lambda: self._waiting or self._ends)
                 if not self._waiting:
                     return []
-                self._fill()
                 if batch := self._take():
                     return batch
-
-    def _fill(self) -> None:
-        """Wait until the batch is full or old enough."""
-        limits = self.limits
-        if limits.most_at_once == 1:
-            return
-        goes_at = self._waiting[0].since + limits.wait_seconds
-        while len(self._waiting) < limits.most_at_once and not self._ends:
-            left = goes_at - time.perf_counter()
-            if left <= 0 or not self._change.wait(left):
-                return
 
     def _take(self) -> list[_Waiting]:
         """The oldest that anybody still waits for, and those that can be asked with it."""
