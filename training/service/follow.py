@@ -226,7 +226,7 @@ class Follower:
             version.number, version.family, version.digest, served.generation or ""
         ).set(1)
         metrics.withheld.set(len(served.predictor.unlisted))
-        unknown = sum(item not in served.numbers for item in self._withheld)
+        unknown = sum(item not in served.names.numbers for item in self._withheld)
         metrics.unknown_withheld.set(unknown)
         if unknown:
             LOG.info("%s withheld items are none that the model knows", f"{unknown:,}")

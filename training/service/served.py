@@ -3,12 +3,13 @@
 B requests, C candidates, k places.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from training.config import TrainingConfig
 from training.data.histories import SECOND
@@ -30,7 +31,7 @@ from training.settings.spec import Question
 
 UNREAD = np.iinfo(np.int32).max
 """Stands for an item that the model doesn't know, in a history: it is read over, as in a table."""
-PROBED = 3
+TRIED = 3
 """Items of the histories that a version is tried with before it serves."""
 
 
@@ -43,18 +44,39 @@ class BundleUseless(BundleError):
 
 
 @dataclass(frozen=True)
+class Names:
+    """A bundle's items by number and by id.
+
+    Attributes:
+        ids: the source's id of each item_index, object, [V].
+        numbers: the item_index of each id.
+    """
+
+    ids: np.ndarray
+    numbers: Mapping[str, int]
+
+    @classmethod
+    def of(cls, item_ids: pa.Array) -> "Names":
+        """The names of a vocabulary."""
+        ids = np.asarray(item_ids.to_pylist(), dtype=object)
+        return cls(ids, {item: number for number, item in enumerate(ids.tolist())})
+
+
+@dataclass(frozen=True)
 class Served:
     """A version that answers.
 
     Attributes:
         version: of the registry.
         predictor: its model, as the daily table asks it.
+        names: of the items that the model knows.
         config: the preset's part that says how the daily table asks.
         stored: histories of users; None before there are any.
     """
 
     version: Version
     predictor: BundlePredictor
+    names: Names
     config: TrainingConfig
     stored: StoredHistories | None = None
 
@@ -68,21 +90,20 @@ class Served:
             BundleError: the code doesn't have the family, or the model's first answers break
                 what models promise.
         """
-        served = cls(version, BundlePredictor.of(bundle, device=device), config)
-        served._probe()
+        predictor = BundlePredictor.of(bundle, device=device)
+        served = cls(version, predictor, Names.of(predictor.item_ids), config)
+        served._try()
         return served
 
-    def having(self, stored: StoredHistories | None, withheld: frozenset[str]) -> "Served":
+    def having(self, stored: StoredHistories | None, withheld: Collection[str]) -> "Served":
         """The same with these histories and withheld items."""
-        numbers = [self.numbers[item] for item in withheld if item in self.numbers]
-        gone = np.asarray(numbers, dtype=np.int32)
+        numbers, num_items = self.names.numbers, self.predictor.num_items
+        gone = {numbers[item] for item in withheld if item in numbers}
+        unlisted = np.asarray(sorted(gone), dtype=np.int32)
         if stored is not None:
-            unlisted = stored.unlisted
-            gone = np.union1d(gone, unlisted[unlisted < self.predictor.num_items])
-        unlisted = np.unique(gone).astype(np.int32)
-        served = replace(self, stored=stored, predictor=replace(self.predictor, unlisted=unlisted))
-        served.__dict__["numbers"], served.__dict__["ids"] = self.numbers, self.ids
-        return served
+            unlisted = np.union1d(unlisted, stored.unlisted[stored.unlisted < num_items])
+        predictor = replace(self.predictor, unlisted=unlisted.astype(np.int32))
+        return replace(self, stored=stored, predictor=predictor)
 
     @property
     def generation(self) -> str | None:
@@ -93,16 +114,6 @@ class Served:
     def answers(self) -> frozenset[Question]:
         """What it can be asked."""
         return self.predictor.answers
-
-    @cached_property
-    def ids(self) -> np.ndarray:
-        """The source's id of each item_index, object, [V]."""
-        return np.asarray(self.predictor.item_ids.to_pylist(), dtype=object)
-
-    @cached_property
-    def numbers(self) -> dict[str, int]:
-        """The item_index of each id."""
-        return {item: number for number, item in enumerate(self.ids.tolist())}
 
     def recommend(
         self, requests: Sequence[RecommendRequest], k: int, exclude_seen: bool
@@ -117,11 +128,11 @@ class Served:
             Unanswerable: the model does not recommend.
         """
         require(self.predictor.model, "lists")
+        ranked = self.config.recommendations.ranked_candidates
         people = [self._person(request) for request in requests]
         read = [person for person in people if isinstance(person, _Person)]
         if not read:
-            return [person for person in people if not isinstance(person, _Person)]
-        ranked = self.config.recommendations.ranked_candidates
+            return [person for person in people if isinstance(person, UnknownUser)]
         top = self.predictor.next_items(
             together([person.events for person in read]),
             min(k, self.predictor.num_items),
@@ -129,24 +140,12 @@ class Served:
             ranked_candidates=ranked,
             asked_at=np.asarray([person.asked_at for person in read]),
         )
-        filled_Bk = top.items_Bk != PAD
-        rows = iter(zip(top.items_Bk, top.scores_Bk, filled_Bk, strict=True))
         is_ranked = bool(ranked) and "feedback" in self.answers
-        answers: list[Recommendation | UnknownUser] = []
-        for person in people:
-            if not isinstance(person, _Person):
-                answers.append(person)
-                continue
-            items_k, scores_k, filled_k = next(rows)
-            answers.append(
-                Recommendation.model_construct(
-                    **person.facts,
-                    item_ids=self.ids[items_k[filled_k]].tolist(),
-                    scores=scores_k[filled_k].tolist(),
-                    is_ranked=is_ranked,
-                )
-            )
-        return answers
+        lists = zip(top.items_Bk, top.scores_Bk, strict=True)
+        return [
+            self._list(person, *next(lists), is_ranked) if isinstance(person, _Person) else person
+            for person in people
+        ]
 
     def rank(self, requests: Sequence[RankRequest]) -> list[Ranking | UnknownUser]:
         """Probabilities for each request's candidates, read together.
@@ -156,37 +155,41 @@ class Served:
         """
         require(self.predictor.model, "feedback")
         people = [self._person(request, request.candidates) for request in requests]
-        rows = [row for row, person in enumerate(people) if isinstance(person, _Person)]
         read = [person for person in people if isinstance(person, _Person)]
-        answers: list[Any] = list(people)
         if not read:
-            return answers
-        width = max(len(requests[row].candidates) for row in rows)
+            return [person for person in people if isinstance(person, UnknownUser)]
+        width = max(len(person.candidates) for person in read)
         items_BC = np.full((len(read), width), PAD, dtype=np.int32)
-        for place, row in enumerate(rows):
-            wanted = requests[row].candidates
-            numbers_C = [self.numbers.get(item, PAD) for item in wanted]
-            items_BC[place, : len(wanted)] = numbers_C
+        for row, person in enumerate(read):
+            numbers_C = [self.names.numbers.get(item, PAD) for item in person.candidates]
+            items_BC[row, : len(numbers_C)] = numbers_C
         is_gone_BC = np.isin(items_BC, self.predictor.unlisted)
+        items_BC[is_gone_BC] = PAD
         probability_BC = self.predictor.next_feedback(
             together([person.events for person in read]),
-            np.where(is_gone_BC, PAD, items_BC).astype(np.int32),
+            items_BC,
             asked_at=np.asarray([person.asked_at for person in read]),
         )
-        for place, row in enumerate(rows):
-            wanted = requests[row].candidates
-            values_C = probability_BC[place, : len(wanted)].tolist()
-            gone_C = is_gone_BC[place, : len(wanted)]
-            answers[row] = Ranking.model_construct(
-                **read[place].facts,
-                item_ids=wanted,
-                probabilities=[None if value != value else value for value in values_C],
-                withheld_items=[wanted[number] for number in np.flatnonzero(gone_C)],
-            )
-        return answers
+        rankings = zip(probability_BC, is_gone_BC, strict=True)
+        return [
+            _ranking(person, *next(rankings)) if isinstance(person, _Person) else person
+            for person in people
+        ]
+
+    def _list(
+        self, person: "_Person", items_k: np.ndarray, scores_k: np.ndarray, is_ranked: bool
+    ) -> Recommendation:
+        filled_k = items_k != PAD
+        return Recommendation.model_construct(
+            **person.facts,
+            item_ids=self.names.ids[items_k[filled_k]].tolist(),
+            scores=scores_k[filled_k].tolist(),
+            is_ranked=is_ranked,
+        )
 
     def _person(self, request: Request, candidates: Sequence[str] = ()) -> "_Person | UnknownUser":
-        unknown = [item for item in candidates if item not in self.numbers]
+        numbers = self.names.numbers
+        unknown = [item for item in candidates if item not in numbers]
         if request.user_id is not None:
             events = None if self.stored is None else self.stored.events(request.user_id)
             if events is None or self.stored is None:
@@ -195,7 +198,7 @@ class Served:
             day = self.stored.day
         else:
             sent = request.item_ids or []
-            unknown = [*(item for item in sent if item not in self.numbers), *unknown]
+            unknown = [*(item for item in sent if item not in numbers), *unknown]
             events, day = self._sent(request, sent), None
             asked_at = int(events.times[-1]) // SECOND if len(events) else 0
         unknown = list(dict.fromkeys(unknown))
@@ -209,10 +212,11 @@ class Served:
             "num_unknown_items": len(unknown),
             "unknown_items": unknown[:NAMED],
         }
-        return _Person(events, asked_at if request.asked_at is None else request.asked_at, facts)
+        asked_at = asked_at if request.asked_at is None else request.asked_at
+        return _Person(events, asked_at, candidates, facts)
 
     def _sent(self, request: Request, item_ids: Sequence[str]) -> Events:
-        count, get = len(item_ids), self.numbers.get
+        count, get = len(item_ids), self.names.numbers.get
         seconds = request.event_times or [request.asked_at or 0] * count
         return Events(
             np.asarray([get(item, UNREAD) for item in item_ids], dtype=np.int32),
@@ -228,9 +232,9 @@ class Served:
             " which may be empty"
         )
 
-    def _probe(self) -> None:
+    def _try(self) -> None:
         """Ask what every request asks, so that what is made at the first answer is there."""
-        known = self.ids[:PROBED].tolist()
+        known = self.names.ids[:TRIED].tolist()
         histories = [RecommendRequest(item_ids=[]), RecommendRequest(item_ids=known)]
         if "lists" in self.answers:
             k = min(self.config.recommendations.num_items, self.predictor.num_items - len(known))
@@ -254,6 +258,19 @@ class Served:
 
 @dataclass(frozen=True)
 class _Person:
+    """Who is asked about, and what an answer says of it whatever the model says."""
+
     events: Events
     asked_at: int
+    candidates: Sequence[str]
     facts: Mapping[str, Any]
+
+
+def _ranking(person: _Person, probability_C: np.ndarray, is_gone_C: np.ndarray) -> Ranking:
+    values = probability_C[: len(person.candidates)].tolist()
+    return Ranking.model_construct(
+        **person.facts,
+        item_ids=list(person.candidates),
+        probabilities=[None if math.isnan(value) else value for value in values],
+        withheld_items=[person.candidates[number] for number in np.flatnonzero(is_gone_C).tolist()],
+    )
