@@ -38,7 +38,14 @@ def task(mlflow_settings, tmp_path):
 
 @pytest.fixture
 def versions(task, bundles):
-    return {name: register(task, bundle) for name, bundle in bundles.items()}
+    """Versions by family, registered when they are asked for first."""
+
+    class Versions(dict):
+        def __missing__(self, name):
+            self[name] = register(task, bundles[name])
+            return self[name]
+
+    return Versions()
 
 
 def promote(task, version):

@@ -27,7 +27,7 @@ from training.service.messages import (
     State,
 )
 from training.service.metrics import CONTENT_TYPE, Metrics
-from training.service.refusals import CLIENT_GONE, RESPONSES, problems_in_words, refusal
+from training.service.refusals import RESPONSES, problems_in_words, refusal
 from training.service.served import Served, UnknownUser
 
 LOG = logging.getLogger(__name__)
@@ -59,7 +59,11 @@ class Service:
     async def respond(
         self, request: Request, key: Hashable, question: RecommendRequest | RankRequest
     ) -> Response:
-        """The answer to a question, or why there is none."""
+        """The answer to a question, or why there is none.
+
+        Raises:
+            ConnectionAbortedError: the client is gone.
+        """
         served, path, body = self.follower.served, request.url.path, await request.body()
         kept = self._kept.get(served, path, body)
         if kept is not None:
@@ -77,9 +81,6 @@ class Service:
         except TimeoutError:
             seconds = self.limits.timeout_seconds
             return refusal(504, f"no answer within {seconds:g} s; try again", RETRY_AFTER)
-        except ConnectionAbortedError:
-            self.metrics.hung_up.inc()
-            return Response(status_code=CLIENT_GONE)
         text = answer.model_dump_json().encode()
         if self.follower.served is served:  # as it was when the question was asked
             self._kept.put(served, path, body, text)

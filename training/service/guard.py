@@ -8,7 +8,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from training.service.metrics import Metrics
-from training.service.refusals import refusal
+from training.service.refusals import CLIENT_GONE, refusal
 
 LOG = logging.getLogger(__name__)
 MOST_BYTES = 1 << 20
@@ -49,6 +49,9 @@ class Guard:
         path = scope["path"] if scope["path"] in PATHS else "other"
         try:
             await self._guarded(scope, receive, sending)
+        except ConnectionAbortedError:
+            status = CLIENT_GONE
+            self._metrics.hung_up.inc()
         except Exception as error:
             LOG.error("%s: %s: %s", path, type(error).__name__, " ".join(str(error).split()))
             if not status:
@@ -98,7 +101,11 @@ class Guard:
 
 
 async def _body(receive: Receive, stated: bytes) -> bytes | None:
-    """The whole body; None where it is too long."""
+    """The whole body; None where it is too long.
+
+    Raises:
+        ConnectionAbortedError: the client is gone.
+    """
     length = int(stated) if stated.isdigit() else 0
     if length > MOST_READ_OVER:
         return None
@@ -107,7 +114,7 @@ async def _body(receive: Receive, stated: bytes) -> bytes | None:
     while more:
         message = await receive()
         if message["type"] != "http.request":
-            break
+            raise ConnectionAbortedError
         part, more = message.get("body", b""), message.get("more_body", False)
         arrived += len(part)
         if arrived > MOST_READ_OVER:

@@ -36,6 +36,7 @@ def listen(app: FastAPI, host: str, port: int, told: Callable[[int], None]) -> N
         config = uvicorn.Config(
             app,
             access_log=False,
+            server_header=False,
             log_level="warning",
             backlog=BACKLOG,
             timeout_keep_alive=30,
