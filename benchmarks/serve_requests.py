@@ -174,8 +174,8 @@ def _load(
         stdout=subprocess.PIPE,
         check=True,
     )
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+    rungs: list[dict[str, Any]] = json.loads(done.stdout)
+    return rungs
 
 
 @contextmanager
@@ -208,5 +208,5 @@ def _page(port: int, name: str) -> str:
 
 
 def _value(page: str, name: str) -> float:
-    found = re.search(rf"^sidereal_{re.escape(name)} (\S+)$", page, re.M)
-    return float(found[1]) if found else 0.0
+    line = re.search(rf"^sidereal_{re.escape(name)} (\S+)$", page, re.M)
+    return float(line[1]) if line else 0.0

@@ -172,7 +172,7 @@ def make_app(service: Service, token: str) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
     )
-    wanted = service.follower.wanted
+    defaults = service.follower.defaults
 
     @app.post(
         "/v1/recommend",
@@ -181,8 +181,8 @@ def make_app(service: Service, token: str) -> FastAPI:
         summary="Which items come next.",
     )
     async def recommend(request: Request, body: RecommendRequest) -> Response:
-        k = wanted.num_items if body.k is None else body.k
-        exclude = wanted.exclude_seen if body.exclude_seen is None else body.exclude_seen
+        k = defaults.num_items if body.k is None else body.k
+        exclude = defaults.exclude_seen if body.exclude_seen is None else body.exclude_seen
         return await service.respond(request, (k, exclude), body)
 
     @app.post(

@@ -72,7 +72,7 @@ class Follower:
         self._stored: StoredHistories | None = None
         self._snapshots: tuple[int | None, int | None] = (None, None)
         self._refused: _Refused | None = None
-        self._told: dict[str, str] = {}
+        self._last_lines: dict[str, str] = {}
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
         self.served: Served | None = None
@@ -86,7 +86,7 @@ class Follower:
         return self._config.name
 
     @property
-    def wanted(self) -> Recommendations:
+    def defaults(self) -> Recommendations:
         """How the daily table asks: what a request leaves open."""
         return self._config.recommendations
 
@@ -119,11 +119,11 @@ class Follower:
         except Exception as error:  # the storage's, the database's, the file's: any of them
             self.metrics.failures.labels(what).inc()
             line = f"{what}: {type(error).__name__}: {error}"
-            if self._told.get(what) != line:
+            if self._last_lines.get(what) != line:
                 LOG.error("%s; what was read before goes on", line)
-            self._told[what] = line
+            self._last_lines[what] = line
         else:
-            self._told.pop(what, None)
+            self._last_lines.pop(what, None)
 
     def _look_at_registry(self) -> None:
         if self._view is None:
@@ -169,15 +169,15 @@ class Follower:
         )
 
     def _refuse(self, champion: Version, error: Exception) -> None:
-        reason = next((said for kind, said in _REASONS.items() if isinstance(error, kind)), OTHER)
+        reason = next((name for kind, name in _REASONS.items() if isinstance(error, kind)), OTHER)
         self.metrics.refused.labels(reason).inc()
         goes_on = "nothing serves"
         if self.served is not None:
             goes_on = f"version {self.served.version.number} goes on"
-        said = " ".join(str(error).split())
+        text = " ".join(str(error).split())
         self.trouble = f"champion {champion.number} is refused ({reason}): {type(error).__name__}"
         if self._refused is None or not _is_same(self._refused.version, champion):
-            LOG.error("champion %d is refused (%s), %s: %s", champion.number, reason, goes_on, said)
+            LOG.error("champion %d is refused (%s), %s: %s", champion.number, reason, goes_on, text)
         again = RETRY_SECONDS if reason == OTHER else math.inf
         self._refused = _Refused(champion, time.monotonic() + again)
 

@@ -19,6 +19,19 @@ BODY_SECONDS = 10.0
 """In which a body must arrive."""
 PATHS = ("/v1/recommend", "/v1/rank", "/health", "/ready", "/metrics")
 GUARDED = "/v1/"
+_CLOSE = {"Connection": "close"}
+_DEFECT = refusal(500, "the service has a defect here; its log has a line")
+_NO_TOKEN = refusal(
+    401,
+    "send the service's token as `Authorization: Bearer TOKEN`",
+    {**_CLOSE, "WWW-Authenticate": "Bearer"},
+)
+_TOO_SLOW = refusal(408, f"the body did not arrive within {BODY_SECONDS:.0f} s", _CLOSE)
+_TOO_LONG = refusal(
+    413,
+    f"the body has more than {MOST_BYTES:,} bytes; send shorter histories, or fewer candidates",
+    _CLOSE,
+)
 
 
 class Guard:
@@ -55,8 +68,7 @@ class Guard:
         except Exception as error:
             LOG.error("%s: %s: %s", path, type(error).__name__, " ".join(str(error).split()))
             if not status:
-                said = refusal(500, "the service has a defect here; its log has a line")
-                await said(scope, receive, sending)
+                await _DEFECT(scope, receive, sending)
         finally:
             self._metrics.requests.labels(path, status).inc()
             if path.startswith(GUARDED):
@@ -67,35 +79,18 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        if self._expected and not hmac.compare_digest(
-            headers.get(b"authorization", b""), self._expected
-        ):
-            said = refusal(
-                401,
-                "send the service's token as `Authorization: Bearer TOKEN`",
-                {"WWW-Authenticate": "Bearer", "Connection": "close"},
-            )
-            await said(scope, receive, send)
+        sent = headers.get(b"authorization", b"")
+        if self._expected and not hmac.compare_digest(sent, self._expected):
+            await _NO_TOKEN(scope, receive, send)
             return
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _body(receive, headers.get(b"content-length", b""))
         except TimeoutError:
-            said = refusal(
-                408,
-                f"the body did not arrive within {BODY_SECONDS:.0f} s",
-                {"Connection": "close"},
-            )
-            await said(scope, receive, send)
+            await _TOO_SLOW(scope, receive, send)
             return
         if body is None:
-            said = refusal(
-                413,
-                f"the body has more than {MOST_BYTES:,} bytes; send shorter histories, or fewer"
-                " candidates",
-                {"Connection": "close"},
-            )
-            await said(scope, receive, send)
+            await _TOO_LONG(scope, receive, send)
             return
         await self._app(scope, _once(body, receive), send)
 

@@ -14,14 +14,14 @@ ENDING_SECONDS = 10
 """In which requests that are under way are answered at the end."""
 
 
-def listen(app: FastAPI, host: str, port: int, told: Callable[[int], None]) -> None:
+def listen(app: FastAPI, host: str, port: int, on_port: Callable[[int], None]) -> None:
     """Answer until SIGTERM or Ctrl-C, then end what is under way and raise SystemExit(0).
 
     Args:
         app: answers.
         host: an address of this machine.
         port: 0: one that is free.
-        told: the port that is listened on.
+        on_port: called with the port that is listened on.
     Raises:
         OSError: the address can't be listened on.
     """
@@ -29,7 +29,7 @@ def listen(app: FastAPI, host: str, port: int, told: Callable[[int], None]) -> N
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(BACKLOG)
-        told(listening.getsockname()[1])
+        on_port(listening.getsockname()[1])
         # uvicorn ends what is under way, then raises the signal again: being told is no failure.
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: sys.exit(0))

@@ -50,11 +50,15 @@ class Metrics:
         """All of them, as text."""
         return generate_latest(self._registry)
 
-    def _counter(self, name: str, says: str, *labels: str) -> Counter:
-        return Counter(f"sidereal_{name}", says, labels, registry=self._registry)
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(f"sidereal_{name}", documentation, labels, registry=self._registry)
 
-    def _gauge(self, name: str, says: str, *labels: str) -> Gauge:
-        return Gauge(f"sidereal_{name}", says, labels, registry=self._registry)
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(f"sidereal_{name}", documentation, labels, registry=self._registry)
 
-    def _histogram(self, name: str, says: str, buckets: Sequence[float], *labels: str) -> Histogram:
-        return Histogram(f"sidereal_{name}", says, labels, buckets=buckets, registry=self._registry)
+    def _histogram(
+        self, name: str, documentation: str, buckets: Sequence[float], *labels: str
+    ) -> Histogram:
+        return Histogram(
+            f"sidereal_{name}", documentation, labels, buckets=buckets, registry=self._registry
+        )

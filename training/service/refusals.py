@@ -41,11 +41,11 @@ def problems_in_words(problems: Sequence[Mapping[str, Any]]) -> str:
         >>> problems_in_words([{"loc": ("body", "k"), "msg": "Input should be at least 1"}])
         'k: Input should be at least 1'
     """
-    said = []
+    lines = []
     for problem in problems[:MOST_PROBLEMS]:
         names = [str(name)[:_LONGEST_NAME] for name in problem["loc"] if name != "body"]
         text = str(problem["msg"]).removeprefix("Value error, ")
-        said.append(f"{'.'.join(names)}: {text}" if names else text)
+        lines.append(f"{'.'.join(names)}: {text}" if names else text)
     if len(problems) > MOST_PROBLEMS:
-        said.append(f"and {len(problems) - MOST_PROBLEMS:,} more")
-    return "; ".join(said)
+        lines.append(f"and {len(problems) - MOST_PROBLEMS:,} more")
+    return "; ".join(lines)

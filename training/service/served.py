@@ -234,25 +234,25 @@ class Served:
 
     def _try(self) -> None:
         """Ask what every request asks, so that what is made at the first answer is there."""
-        known = self.names.ids[:TRIED].tolist()
-        histories = [RecommendRequest(item_ids=[]), RecommendRequest(item_ids=known)]
+        some = self.names.ids[:TRIED].tolist()
+        histories = [RecommendRequest(item_ids=[]), RecommendRequest(item_ids=some)]
         if "lists" in self.answers:
-            k = min(self.config.recommendations.num_items, self.predictor.num_items - len(known))
+            k = min(self.config.recommendations.num_items, self.predictor.num_items - len(some))
             for answer in self.recommend(histories, max(1, k), True):
                 assert isinstance(answer, Recommendation)
                 if not answer.item_ids or not np.isfinite(answer.scores).all():
                     raise self._useless(f"its first list is {answer.item_ids[:3]}")
         if "feedback" in self.answers:
-            [ranking] = self.rank([RankRequest(item_ids=[], candidates=known)])
+            [ranking] = self.rank([RankRequest(item_ids=[], candidates=some)])
             assert isinstance(ranking, Ranking)
             if any(value is None or not 0 <= value <= 1 for value in ranking.probabilities):
                 raise self._useless(f"its first probabilities are {ranking.probabilities}")
         if not self.answers & {"lists", "feedback"}:
             raise self._useless(f"it answers {sorted(self.answers)}")
 
-    def _useless(self, found: str) -> BundleUseless:
+    def _useless(self, because: str) -> BundleUseless:
         return BundleUseless(
-            f"version {self.version.number} ({self.version.family}) can't serve: {found}"
+            f"version {self.version.number} ({self.version.family}) can't serve: {because}"
         )
 
 

@@ -33,8 +33,8 @@ class WithheldFile:
                 was changed is kept by whoever holds it.
         """
         try:
-            found = self.path.stat()
-            mark = (found.st_mtime_ns, found.st_size, found.st_ino)
+            status = self.path.stat()
+            mark = (status.st_mtime_ns, status.st_size, status.st_ino)
             if mark != self._mark:
                 self._items, self._mark = frozenset(self._read()), mark
         except (OSError, UnicodeError, pa.ArrowException, KeyError) as error:
