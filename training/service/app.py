@@ -34,7 +34,6 @@ LOG = logging.getLogger(__name__)
 STUCK_SECONDS = 60.0
 """After which a batch that isn't answered means that the process should be started again."""
 RETRY_AFTER = {"Retry-After": "1"}
-RANK = "rank"
 
 
 class NothingServes(Exception):
@@ -136,14 +135,20 @@ class Service:
             gone.cancel()
 
     def _answers(self, key: Hashable, questions: Sequence[Any]) -> Sequence[Any]:
-        """In the thread of batches: one version answers all of a batch."""
+        """In the thread of batches: one version answers all of a batch.
+
+        Args:
+            key: `(k, exclude_seen)` of lists, a number of rankings.
+            questions: requests.
+        Raises:
+            NothingServes: there is no version.
+        """
         served: Served | None = self.follower.served
         if served is None:
             raise NothingServes(self.follower.trouble)
-        if key == RANK:
-            return served.rank(questions)
-        assert isinstance(key, tuple)
-        return served.recommend(questions, *key)
+        if isinstance(key, tuple):
+            return served.recommend(questions, *key)
+        return served.rank(questions)
 
     def _note(self, rows: int, seconds: float) -> None:
         self.metrics.batch_rows.observe(rows)
@@ -192,7 +197,8 @@ def make_app(service: Service, token: str) -> FastAPI:
         summary="How likely positive feedback is on each candidate.",
     )
     async def rank(request: Request, body: RankRequest) -> Response:
-        return await service.respond(request, RANK, body)
+        # Rows of a batch are as wide as its widest: who sends ten shares none with a thousand.
+        return await service.respond(request, len(body.candidates).bit_length(), body)
 
     _add_looks(app, service)
     _add_errors(app)
