@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from feature_store import env_file
@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """Revision written into snapshots and bundles. Default: the checkout's HEAD."""
     machine_cost_per_hour: float = Field(default=0.0, ge=0)
     """Price of an hour of this machine, in your currency; the report multiplies seconds by it."""
+    serve_token: SecretStr = SecretStr("")
+    """Token that requests to `sidereal serve` must carry. Default: none, and loopback only."""
     lock_timeout_seconds: float = Field(default=60.0, gt=0)
     """How long a commit waits for a catalog that another run holds."""
 

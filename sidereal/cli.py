@@ -58,6 +58,7 @@ SECTIONS: dict[str, tuple[Mount, ...]] = {
     ),
     "Steps": (Mount("step", "sidereal.step:step", "Run steps for a day, or list them.", True),),
     "Stores": (
+        Mount("serve", "sidereal.serve:serve", "Answer requests with a preset's champion.", True),
         Mount("export", "sidereal.export:export", "Write recommendations to a file or to Redis."),
         Mount("tables", "feature_store.cli:tables", "List, show, compare, roll back tables."),
         Mount("models", "training.cli:models", "List, verify, promote, roll back models.", True),

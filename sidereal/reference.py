@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from feature_store.settings import REPOSITORY, Settings
 from sidereal.architecture import PAGE, architecture_page
 from sidereal.preset_reference import Key, as_yaml, keys, meanings
@@ -145,4 +147,4 @@ def _default(value: object) -> str:
     if isinstance(value, Path):
         place = value.relative_to(REPOSITORY)
         return f"`{place}` of the checkout"
-    return f"`{as_yaml(value)}`" if value not in ("", None) else ""
+    return f"`{as_yaml(value)}`" if value not in ("", None, SecretStr("")) else ""

@@ -11,6 +11,8 @@ import yaml
 
 from feature_store.settings import REPOSITORY, Settings
 from sidereal.environment import OWNER
+from sidereal.serve import serve
+from training.service.guard import PATHS
 
 INFRA = REPOSITORY / "infra"
 ENV_FILES = [INFRA / "one-machine.env", INFRA / "cluster.env"]
@@ -119,7 +121,25 @@ def test_kubernetes_references_lead_somewhere():
     assert set(re.findall(r"image: (\S+)", text)) == {
         "REGISTRY/sidereal-airflow@sha256:DIGEST",
         "REGISTRY/sidereal-training@sha256:DIGEST",
+        "REGISTRY/sidereal-serving@sha256:DIGEST",
     }
+
+
+def test_the_service_s_deployment_starts_the_command_with_its_probes():
+    [deployment, service] = documents(INFRA / "kubernetes" / "serving.yaml")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    known = {name for option in serve.params for name in option.opts}
+    assert {argument.partition("=")[0] for argument in container["args"]} <= known
+    port = service["spec"]["ports"][0]["targetPort"]
+    assert f"--port={port}" in container["args"]
+    probes = {name: probe["httpGet"] for name, probe in container.items() if "Probe" in name}
+    assert {probe["path"] for probe in probes.values()} <= set(PATHS)
+    assert probes["readinessProbe"] == {"path": "/ready", "port": port}
+    assert "SIDEREAL_SERVE_TOKEN" in {variable["name"] for variable in container["env"]}
+    dockerfile = (INFRA / "images" / "training.Dockerfile").read_text()
+    assert 'AS serving\nEXPOSE 8100\nENTRYPOINT ["sidereal", "serve"]' in dockerfile
+    # What is built without a target is the training image.
+    assert dockerfile.rindex("AS training") > dockerfile.rindex("AS serving")
 
 
 def test_the_cluster_s_variables_make_the_dags_pods():

@@ -71,13 +71,18 @@ class Task:
     @cached_property
     def device(self) -> str:
         """`cuda` where there is one and the settings don't say otherwise, else `cpu`."""
-        if self.settings.device != "auto":
-            return self.settings.device
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return device_of(self.settings)
 
     @property
     def is_first_process(self) -> bool:
         """Whether this process is the one of a torchrun that writes."""
         return os.environ.get("RANK", "0") == "0"
+
+
+def device_of(settings: Settings) -> str:
+    """Where models are: `cuda` where there is one and the settings don't say otherwise."""
+    if settings.device != "auto":
+        return settings.device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -22,6 +22,7 @@ from feature_store.settings import Settings
 from training.registry.bundle import Bundle
 from training.registry.records import (
     BUNDLE,
+    CHAMPION,
     Candidate,
     Move,
     RegistryError,
@@ -36,7 +37,6 @@ from training.registry.records import (
 )
 from training.registry.tracked_run import MODEL, TOKENIZER, TrackedRun
 
-CHAMPION = "champion"
 PREVIOUS = "previous"
 ALIGNMENT = "align_recommender"
 """The step whose bundles are of aligned models."""

@@ -78,7 +78,7 @@ class BundlePredictor(ModelPredictor):
         *,
         exclude_seen: bool,
         ranked_candidates: int = 0,
-        asked_at: int | None = None,
+        asked_at: int | np.ndarray | None = None,
     ) -> TopK:
         """What follows each history, one list per user, in their order.
 
@@ -88,17 +88,12 @@ class BundlePredictor(ModelPredictor):
             exclude_seen: whether items of the history are left out.
             ranked_candidates: items that are retrieved and put in order by the probability of
                 positive feedback; 0, or a model that can't rank: the order of retrieval.
-            asked_at: when, seconds since 1970 (UTC); None: when each user's last event happened.
+            asked_at: when, seconds since 1970 (UTC), of all or of each; None: when each user's
+                last event happened.
         Raises:
             Unanswerable: the model does not recommend.
         """
-        queries = self.ask(histories).queries(
-            np.arange(histories.num_users),
-            histories.lengths,
-            max_history=self.max_history,
-            exclude_seen=exclude_seen,
-            asked_at=None if asked_at is None else np.full(histories.num_users, asked_at),
-        )
+        queries = self._next(histories, exclude_seen=exclude_seen, asked_at=asked_at)
         if not ranked_candidates or "feedback" not in self.answers:
             return self.recommend(queries, k)
 
@@ -106,6 +101,38 @@ class BundlePredictor(ModelPredictor):
             return inference.recommend_ranked(self.model, part, k, ranked_candidates)
 
         return on_all_cores(ranked, queries, device=self.device)
+
+    def next_feedback(
+        self,
+        histories: Histories,
+        items_BC: np.ndarray,
+        *,
+        asked_at: int | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Probability of positive feedback on each candidate after each history, float32, [B, C].
+
+        Args:
+            histories: of B users.
+            items_BC: as `Ranks.rank` takes them.
+            asked_at: as `next_items` takes it.
+        Raises:
+            Unanswerable: the model does not rank.
+        """
+        queries = self._next(histories, exclude_seen=False, asked_at=asked_at)
+        return self.rank(queries, items_BC)
+
+    def _next(
+        self, histories: Histories, *, exclude_seen: bool, asked_at: int | np.ndarray | None
+    ) -> Queries:
+        """What follows all events of each user?"""
+        count = histories.num_users
+        return self.ask(histories).queries(
+            np.arange(count),
+            histories.lengths,
+            max_history=self.max_history,
+            exclude_seen=exclude_seen,
+            asked_at=None if asked_at is None else np.full(count, asked_at, dtype=np.int64),
+        )
 
     def next_ids(
         self, item_ids: Sequence[Sequence[str]], k: int, *, exclude_seen: bool

@@ -8,6 +8,8 @@ from typing import Any
 
 from training.registry.bundle import Bundle, BundleCorruptError, open_bundle
 
+CHAMPION = "champion"
+"""The alias of the version that serves."""
 BUNDLE = "model/artifacts/bundle"
 """Where a run keeps its bundle."""
 Tags = Mapping[str, str]
