@@ -66,6 +66,19 @@ def test_the_best_single_model_has_a_line_beside_a_blend_that_wins():
     assert ours[1:6] == ["ours", "m 0.4000", "theirs", "+0.1000 [-0.1000, +0.2000]", "none"]
 
 
+def test_a_difference_of_few_seeds_is_not_claimed_but_of_long_fits():
+    def last_but_two(seeds, seconds):
+        ours = replace(row("ours", 0.4), seeds=tuple(range(seeds)))
+        ours.facts["fit.seconds"] = Figure(seconds)
+        rows = (ours, row("theirs", 0.3))
+        [line] = lines_of(compared("ours", "theirs", 0.1, 0.2, 0.3), rows=rows)
+        return line[5]
+
+    claimed = "theirs, +0.2000 [+0.1000, +0.3000]"
+    assert last_but_two(8, 12.0) == last_but_two(3, 301.0) == claimed
+    assert last_but_two(7, 299.0) == last_but_two(2, 301.0) == "too few seeds"
+
+
 def test_what_is_compared_with_nothing_or_is_of_no_people_has_no_line():
     rows = (row("ours", 0.4), row("theirs", 0.3))
     difference = compared("ours", "theirs", 0.1, 0.2, 0.3)

@@ -26,7 +26,8 @@ _MARKED = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- /results -->)", re.DO
 _OPENING = """# Results
 
 Made by `make results` of `results/*.json`: do not edit. Each table says the command that makes it.
-A difference is claimed only of eight seeds or more, where its interval leaves 0 out.
+A difference is claimed where its interval leaves 0 out, of eight seeds or more; of three where a
+fit takes more than five minutes.
 """
 
 

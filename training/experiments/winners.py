@@ -16,6 +16,8 @@ _COLUMNS = (
     "seeds",
     "fit, s",
 )
+SEEDS, FEWER, LONG = 8, 3, 300.0
+"""Of 8 fits a difference is claimed, of 3 where one takes more than 300 seconds."""
 _OF_A_BLEND = "fit.weight"
 """A fact that only rows of two models have."""
 
@@ -55,20 +57,28 @@ def _line_of(result: Result, best: RowResult, *others: RowResult) -> Iterator[st
             f"{metric} {best.metrics[metric].mean:.4f}",
             following.name,
             difference_text(by),
-            _told(surely),
+            _told(surely) if _is_claimed(result, best) else "too few seeds",
             str(len(best.seeds)),
-            _seconds(result, best),
+            f"{sum(seconds):.0f}" if (seconds := _seconds(result, best)) else "–",
         ]
     )
 
 
-def _seconds(result: Result, best: RowResult) -> str:
-    """Of a fit; of a blend those of its parts, too, whose names its own is made of."""
+def _is_claimed(result: Result, best: RowResult) -> bool:
+    enough = FEWER if max(_seconds(result, best), default=0.0) > LONG else SEEDS
+    return len(best.seeds) >= enough
+
+
+def _seconds(result: Result, best: RowResult) -> list[float]:
+    """Of a fit; of a blend those of its parts, too, whose names its own is made of.
+
+    Empty where one of them is not known.
+    """
     named = {best.name, *best.name.split(" + ")}
     facts = [row.facts for row in result.rows if row.name in named]
     if not all("fit.seconds" in each for each in facts):
-        return "–"
-    return f"{sum(each['fit.seconds'].mean for each in facts):.0f}"
+        return []
+    return [each["fit.seconds"].mean for each in facts]
 
 
 def _told(surely: Sequence[tuple[RowResult, Interval]]) -> str:
