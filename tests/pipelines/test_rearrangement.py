@@ -20,7 +20,7 @@ from pipelines.transforms.rearrangement import (
     Rearrangement,
     asked_for_diversity,
 )
-from pipelines.transforms.shown_slates import _STEP, KINDS, PRIME
+from pipelines.transforms.shown_slates import KINDS, PRIME, STEP
 
 DAY = date(2024, 5, 7)
 NOON = datetime(2024, 5, 7, 12, tzinfo=UTC)
@@ -85,7 +85,7 @@ def by_loops(rows, config):
             key=lambda entry: (
                 -entry[1],
                 inf if isnan(entry[2]) else -entry[2],
-                ((entry[0] + 1) * row["number"] % PRIME + _STEP) ** 2 % PRIME,
+                ((entry[0] + 1) * row["number"] % PRIME + STEP) ** 2 % PRIME,
             )
         )
         chosen = [entry[0] for entry in engaged]
@@ -108,7 +108,7 @@ def by_loops(rows, config):
             draw = row["number"] / PRIME
             lists = []
             for pair in range(ceil(end * per_share - draw) - ceil(start * per_share - draw)):
-                power = pow(_STEP, 1 + pair * len(KINDS) + KINDS.index(kind), PRIME)
+                power = pow(STEP, 1 + pair * len(KINDS) + KINDS.index(kind), PRIME)
                 key = row["number"] * power % PRIME
                 if kind == "ranking":
                     attempt = one_permutation(engaged, key, row)
