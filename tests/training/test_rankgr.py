@@ -137,7 +137,7 @@ def test_own_candidates_are_the_nearest_that_were_not_seen(world, batch):
     with torch.no_grad():
         y_BLD = model.expected(batch)
         row, column = torch.tensor([0, 3]), torch.tensor([0, 9])
-        own = model._own_candidates(batch, row, column, y_BLD[row, column])
+        own, _ = model._own_candidates(batch, row, column, y_BLD[row, column])
         near = model.head.logits(y_BLD[row, column], model.items)
     for place, (r, c) in enumerate([(0, 0), (3, 9)]):
         seen = set(batch.items_BL[r, :c].tolist()) - {int(batch.items_BL[r, c])}

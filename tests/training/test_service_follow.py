@@ -319,6 +319,19 @@ def test_a_file_of_withheld_items_that_breaks_leaves_what_it_said(task, versions
     assert counted(follower, 'sidereal_watch_failures_total{what="withheld"} 2.0')
 
 
+def test_nothing_serves_before_what_is_withheld_is_known(task, versions, tmp_path):
+    promote(task, versions["item_knn"])
+    path = tmp_path / "withheld.csv"
+    path.write_text("sku\nitem-4\n")
+    follower = follower_of(task, withheld=path)
+    follower.look()
+    assert follower.served is None
+    assert follower.trouble == "withheld could not be read; the log says why"
+    withhold(path, ["item-3"])
+    follower.look()
+    assert [ITEM_IDS[index] for index in follower.served.predictor.unlisted] == ["item-3"]
+
+
 def test_items_that_the_catalogue_no_longer_lists_are_in_no_list(task, versions):
     promote(task, versions["item_knn"])
     follower = follower_of(task)

@@ -99,9 +99,15 @@ class Follower:
         self._ends.set()
 
     def look(self) -> None:
-        """Look once at everything; nothing that goes wrong stops what serves."""
-        self._tried("tables", self._look_at_tables)
-        self._tried("withheld", self._look_at_withheld)
+        """Look once at everything; nothing that goes wrong stops what serves.
+
+        Nothing begins to serve before it is known which items nobody may be answered.
+        """
+        looks = (("tables", self._look_at_tables), ("withheld", self._look_at_withheld))
+        failed = [what for what, look_at in looks if not self._tried(what, look_at)]
+        if failed and self.served is None:
+            self.trouble = f"{' and '.join(failed)} could not be read; the log says why"
+            return
         self._tried("registry", self._look_at_registry)
 
     def _follow(self) -> None:
@@ -113,7 +119,8 @@ class Follower:
             if self._ends.wait(SECONDS_BETWEEN):
                 return
 
-    def _tried(self, what: str, look_at: Callable[[], None]) -> None:
+    def _tried(self, what: str, look_at: Callable[[], None]) -> bool:
+        """Look at something; whether that went well."""
         try:
             look_at()
         except Exception as error:  # the storage's, the database's, the file's: any of them
@@ -122,8 +129,9 @@ class Follower:
             if self._last_lines.get(what) != line:
                 LOG.error("%s; what was read before goes on", line)
             self._last_lines[what] = line
-        else:
-            self._last_lines.pop(what, None)
+            return False
+        self._last_lines.pop(what, None)
+        return True
 
     def _look_at_registry(self) -> None:
         if self._view is None:

@@ -77,9 +77,14 @@ class Reader(nn.Module):
 
     def embed(self, items: ItemVectors, items_BL: Tensor, strengths_BL: Tensor) -> Tensor:
         """What goes into the backbone, [B, 1 + L, D]."""
-        x_BLD = items.of(items_BL) + self.strengths(strengths_BL.long() + 1)
+        x_BLD = self.events(items, items_BL, strengths_BL)
         start_B1D = self.start_D.expand(len(items_BL), 1, -1)
         return self.dropout(torch.cat([start_B1D, x_BLD], 1) * self.scale)
+
+    def events(self, items: ItemVectors, items_BL: Tensor, strengths_BL: Tensor) -> Tensor:
+        """What is read of each event, [B, L, D]."""
+        x_BLD: Tensor = items.of(items_BL) + self.strengths(strengths_BL.long() + 1)
+        return x_BLD
 
 
 def started(times_BL: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class Rankgr(Tiger):
         config = self.config
         row_G, column_G = drawn(batch, config.contexts_per_step)
         y_GD = y_BLD[row_G, column_G]
-        own_Gk = self._own_candidates(batch, row_G, column_G, y_GD)
+        own_Gk, by_item_Gk = self._own_candidates(batch, row_G, column_G, y_GD)
         contexts = contexts_of(batch, row_G, column_G, own_Gk, self._lists)
         log_probs_GCQ = self._code_log_probs(y_GD, contexts.items_GC)
         loss = y_GD.new_zeros(())
@@ -103,19 +103,23 @@ class Rankgr(Tiger):
                 batch, contexts, log_probs_GCQ
             )
         if self.scorer is not None:
-            by_code_Gk = log_probs_GCQ.sum(-1)[:, contexts.own]
+            log_probs_Gk = log_probs_GCQ.sum(-1)[:, contexts.own] + by_item_Gk
             loss = loss + config.refinement_weight * self._refinement(
-                batch, contexts, y_BLD, by_code_Gk
+                batch, contexts, y_BLD, log_probs_Gk
             )
         return loss
 
     @torch.no_grad()
     def _own_candidates(
         self, batch: Batch, row_G: Tensor, column_G: Tensor, y_GD: Tensor
-    ) -> Tensor:
-        """The items with the largest cosines, but those of the row that came before; [G, k]."""
+    ) -> tuple[Tensor, Tensor]:
+        """The items with the largest cosines, but those of the row that came before.
+
+        Returns:
+            Items, [G, k], `PAD` beyond those there are; and η log P(v | y) of each.
+        """
         assert self.head is not None
-        near_GV = self.head.logits(y_GD, self.items).float()
+        near_GV = self.head.logits(y_GD, self.items).float().log_softmax(-1)
         items_GL = batch.items_BL[row_G]
         target_G1 = items_GL.gather(1, column_G[:, None])
         target_value_G1 = near_GV.gather(1, target_G1)
@@ -126,7 +130,9 @@ class Rankgr(Tiger):
         near_GV.scatter_(1, target_G1, target_value_G1)
         near_GV[:, self.codes_VQ[:, 0] < 0] = -torch.inf
         near = near_GV.topk(min(self.config.candidates, near_GV.shape[1]))
-        return near.indices.masked_fill(near.values.isneginf(), PAD)
+        is_none_Gk = near.values.isneginf()
+        by_item_Gk = near.values.masked_fill(is_none_Gk, 0.0) * self.config.item_weight
+        return near.indices.masked_fill(is_none_Gk, PAD), by_item_Gk
 
     def _code_log_probs(self, y_GD: Tensor, items_GC: Tensor) -> Tensor:
         """Log-probability of each code of each candidate, nats, [G, C, Q]."""
@@ -165,15 +171,12 @@ class Rankgr(Tiger):
         return other._code_log_probs(y_GD, contexts.items_GC)
 
     def _refinement(
-        self, batch: Batch, contexts: Contexts, y_BLD: Tensor, by_code_Gk: Tensor
+        self, batch: Batch, contexts: Contexts, y_BLD: Tensor, log_probs_Gk: Tensor
     ) -> Tensor:
         assert self.scorer is not None
         row_G, column_G = contexts.row_G, contexts.column_G
         items_Gk = contexts.items_GC[:, contexts.own]
         y_GD = y_BLD[row_G, column_G]
-        with torch.no_grad():
-            by_item_GV = self._log_probs_of_items(y_GD)
-            log_probs_Gk = by_code_Gk + by_item_GV.gather(1, items_Gk.clamp(min=0))
         vectors_GkD = self.items.of(items_Gk)
         events_BLD = self._event_vectors(batch.items_BL[:, :-1], batch.strengths_BL[:, :-1])
         if not self.config.refines_reader:
@@ -187,7 +190,7 @@ class Rankgr(Tiger):
 
     def _event_vectors(self, items_BL: Tensor, strengths_BL: Tensor) -> Tensor:
         """What is read of the events, after a start of zeros, [B, 1 + L, D]."""
-        x_BLD = self.items.of(items_BL) + self.reader.strengths(strengths_BL.long() + 1)
+        x_BLD = self.reader.events(self.items, items_BL, strengths_BL)
         start_B1D = x_BLD.new_zeros((len(x_BLD), 1, x_BLD.shape[2]))
         return torch.cat([start_B1D, x_BLD], 1)
 
