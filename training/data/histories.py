@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from training.data.arrow_columns import columns_of
+
 SECOND = 1_000_000
 """Microseconds of a second."""
 DAY = 86_400 * SECOND
@@ -55,11 +57,7 @@ class Histories:
         Raises:
             ValueError: a column is missing, or the lists of a user differ in length.
         """
-        table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches(rows)
-        missing = [name for name in COLUMNS if name not in table.column_names]
-        if missing:
-            raise ValueError(f"histories need the columns {list(COLUMNS)}; missing: {missing}")
-        table = table.select(list(COLUMNS)).cast(pa.schema(COLUMNS.items()))
+        table = columns_of(rows, COLUMNS, "histories")
         table = _by_user_id(table).combine_chunks()
         lists = {name: _one_array(table.column(name)) for name in list(COLUMNS)[1:]}
         offsets = _same_offsets(lists)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from training.data.arrow_columns import columns_of
 from training.data.histories import Histories
 from training.data.slates import numbers_of
 
@@ -59,13 +60,7 @@ class PreferenceLists:
             ValueError: a column is missing, a user has no history, or items and tiers of a list
                 differ in number.
         """
-        table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches(rows)
-        missing = [name for name in COLUMNS if name not in table.column_names]
-        if missing:
-            raise ValueError(
-                f"preference lists need the columns {list(COLUMNS)}; missing: {missing}"
-            )
-        table = table.select(list(COLUMNS)).cast(pa.schema(COLUMNS.items())).combine_chunks()
+        table = columns_of(rows, COLUMNS, "preference lists").combine_chunks()
         columns = {name: table.column(name).combine_chunks() for name in COLUMNS}
         lengths, others = (
             pc.fill_null(pc.list_value_length(columns[name]), 0).to_numpy().astype(np.int64)

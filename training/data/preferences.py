@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from training.data.arrow_columns import columns_of
 from training.data.histories import Histories
 from training.data.queries import PAD
 from training.data.slate_batches import SlateBatch, SlatePlan, share, slate_batch
@@ -60,11 +61,7 @@ class Pairs:
             ValueError: a column is missing, a user has no history, or the slates of a pair differ
                 in length or are empty.
         """
-        table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches(rows)
-        missing = [name for name in COLUMNS if name not in table.column_names]
-        if missing:
-            raise ValueError(f"pairs need the columns {list(COLUMNS)}; missing: {missing}")
-        table = table.select(list(COLUMNS)).cast(pa.schema(COLUMNS.items()))
+        table = columns_of(rows, COLUMNS, "pairs")
         order = ("user_id", "context_until", "slate_id", "kind")
         table = table.sort_by([(name, "ascending") for name in order]).combine_chunks()
         columns = {name: table.column(name).combine_chunks() for name in COLUMNS}

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from training.data.arrow_columns import columns_of
 from training.data.histories import Histories
 
 SHORTEST = 2
@@ -76,11 +77,7 @@ class Slates:
             ValueError: a column is missing, a user has no history, lists of a slate differ in
                 length, a slate has fewer than 2 items or ends before it starts.
         """
-        table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches(rows)
-        missing = [name for name in COLUMNS if name not in table.column_names]
-        if missing:
-            raise ValueError(f"slates need the columns {list(COLUMNS)}; missing: {missing}")
-        table = table.select(list(COLUMNS)).cast(pa.schema(COLUMNS.items()))
+        table = columns_of(rows, COLUMNS, "slates")
         table = table.sort_by([(name, "ascending") for name in ("user_id", "started_at")])
         table = table.combine_chunks()
         columns = {name: table.column(name).combine_chunks() for name in COLUMNS}

@@ -15,8 +15,8 @@ from training.settings.bounds import (
 
 
 @dataclass(frozen=True)
-class TigerConfig:
-    """Shape of the model."""
+class CodedConfig:
+    """What families share that say the next item by its codes and by itself."""
 
     backbone: Literal["llama", "hstu"] = "hstu"
     """A key of `training.backbones.BACKBONES`."""
@@ -32,10 +32,6 @@ class TigerConfig:
     """Share of what each block adds that is dropped in training."""
     max_history: AtLeastOne = 50
     """Events of context; set by the loop's `max_history`."""
-    learns: Literal["both", "codes", "items"] = "both"
-    """To say an item's codes, the item by its vector, or both with one reader."""
-    answer: Literal["both", "codes", "items"] = "both"
-    """By which of them a list is ordered; it must have been learnt."""
     item_weight: NotNegative = 4.0
     """Of the item's log-probability, where that of its codes counts once."""
     temperature: AboveZero = 0.05
@@ -45,6 +41,16 @@ class TigerConfig:
     beam_width: AtLeastOne = 50
     """Semantic IDs kept per step, and items by their vectors beside them; never fewer than the
     items asked for. A catalogue whose IDs have few prefixes has no need of a beam."""
+
+
+@dataclass(frozen=True)
+class TigerConfig(CodedConfig):
+    """Shape of the model."""
+
+    learns: Literal["both", "codes", "items"] = "both"
+    """To say an item's codes, the item by its vector, or both with one reader."""
+    answer: Literal["both", "codes", "items"] = "both"
+    """By which of them a list is ordered; it must have been learnt."""
 
     def __post_init__(self) -> None:
         if self.learns not in ("both", self.answer):

@@ -19,6 +19,7 @@ from training.fit.fitting import FitReport, Fitting
 from training.fit.loop import fit_objective
 from training.fit.objective import Curves, NextItems
 from training.fit.validation import CUTOFF, ndcg, standard_error
+from training.models.coded.fit import begun
 from training.models.rankgr.contexts import EventLists
 from training.models.rankgr.model import Rankgr
 from training.settings.rankgr import RankgrConfig
@@ -83,29 +84,18 @@ def fit(
     Raises:
         ValueError: the vocabulary has no semantic IDs, or not what they were made of.
     """
-    level_sizes, codes_VQ = vocabulary.level_sizes, vocabulary.require_codes()
-    content_VE = torch.from_numpy(vocabulary.require_vectors())
-    config = replace(config, max_history=fitting.settings.max_history)
-    is_known_V = codes_VQ[:, 0] >= 0
-    known = split.keeping(lambda histories: is_known_V[histories.items])
-    torch.manual_seed(fitting.settings.seed)
-    model = Rankgr(config, torch.from_numpy(codes_VQ), content_VE, level_sizes)
+    model, known, facts = begun(Rankgr, split, config, fitting, vocabulary)
+    is_known_V = vocabulary.require_codes()[:, 0] >= 0
     lists: PreferenceLists | None = data.get("preference_lists")
     listed = None
     if lists is not None:
         listed = EventLists.of(lists, lists.of_events(known.train), is_known_V)
-    if fitting.first_weights is not None:
+    if fitting.first_weights is not None:  # before the loop does it: a reference is made of them
         begin_with(model, fitting.first_weights)
     model.prepare(listed)
     objective = BothPhases(known, fitting.settings, model.positions_per_event)
     report = fit_objective(model, objective, fitting)
-    facts = {
-        "generation": vocabulary.generation,
-        "level_sizes": list(level_sizes),
-        "train_events_without_code": split.train.num_events - known.train.num_events,
-        "validation_targets_without_code": len(split.validation) - len(known.validation),
-        "preference_lists": 0 if listed is None else len(listed.items_SM),
-    }
+    facts["preference_lists"] = 0 if listed is None else len(listed.items_SM)
     added = phases(model, known.validation, fitting)
     alarms = [*report.facts["alarms"], *_alarms(added)]
     return model, replace(report, facts={**report.facts, **facts, **added, "alarms": alarms})
