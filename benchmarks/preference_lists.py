@@ -18,9 +18,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from benchmarks.preference_pairs import DAYS, FIRST_DAY, ITEMS, LAST_DAY, generate
-from benchmarks.turns import CORES, take_turns
-from feature_store.arrow import arrow_schema, conform
-from feature_store.content_hash import Digest, digest
+from benchmarks.turns import CORES
+from benchmarks.two_sizes import TwoSizes
 from feature_store.settings import Settings
 from feature_store.storage import Folder
 from feature_store.tables.preference_lists import PREFERENCE_LISTS
@@ -29,8 +28,6 @@ from pipelines.config import PreferenceLists
 
 ROWS = 2_000_000
 """`measure(…, rows=20_000_000)` is the size that the job's goal speaks of."""
-SMALLER = 4
-"""How many times fewer exposures the second size has."""
 CONFIG = PreferenceLists(most_per_tier=3, window_days=3)
 GOAL = 2.0
 _PRIME, _STEP = 2**31 - 1, 48_271
@@ -39,47 +36,17 @@ _TRIES, _MOST = 19, 128
 
 
 def measure(settings: Settings, *, quick: bool = False, rows: int = ROWS) -> dict[str, Any]:
-    """Median seconds of ours and of DuckDB on the same files, at two sizes.
-
-    Args:
-        settings: where the files go.
-        quick: 20,000 exposures, one round.
-        rows: exposures of the larger size.
-    Returns:
-        The measure; `growth` is the seconds per exposure at the larger size over those at the
-        smaller one, by contender: 1 is linear.
-    Raises:
-        RuntimeError: a contender failed, or its rows differ from ours.
-    """
-    rows = 20_000 if quick else rows
-    rounds = 1 if quick else 3
-    smaller = _seconds(settings, rows // SMALLER, rounds)
-    larger = _seconds(settings, rows, rounds)
-    return {
-        "name": "preference_lists",
-        "work": f"{rows:,} exposures in slates of {DAYS} days, {CONFIG.pseudo_exposures} of "
-        f"{ITEMS:,} items drawn for each, {CORES} cores, warm",
-        "unit": "s",
-        "ours": larger["ours"],
-        "peers": {"duckdb": larger["duckdb"]},
-        "ratio": larger["ours"] / larger["duckdb"],
-        "goal": GOAL,
-        "smaller": smaller,
-        "growth": {name: larger[name] / smaller[name] / SMALLER for name in CONTENDERS},
-    }
+    """What `TwoSizes.measure` says of so many exposures."""
+    work = (
+        f"exposures in slates of {DAYS} days, {CONFIG.pseudo_exposures} of {ITEMS:,} items drawn "
+        f"for each, {CORES} cores, warm"
+    )
+    return COMPARED.measure(settings, rows=rows, quick=quick, work=work, goal=GOAL)
 
 
-def _seconds(settings: Settings, rows: int, rounds: int) -> dict[str, float]:
-    folder = settings.home.absolute() / "bench" / "preference_lists"
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        generate(folder, exposures=rows)
-        generate_items(folder)
-        seconds = take_turns(__name__, CONTENDERS, folder, rounds=rounds)
-        _refuse_differences(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return seconds
+def _generate(folder: Path, exposures: int) -> None:
+    generate(folder, exposures)
+    generate_items(folder)
 
 
 def generate_items(folder: Path) -> None:
@@ -227,18 +194,4 @@ _QUERY = """
     ORDER BY user_id, context_until, slate_id"""
 
 CONTENDERS = {"ours": ours, "duckdb": duckdb}
-
-
-def _refuse_differences(folder: Path) -> None:
-    found = {name: _digest(folder / name) for name in CONTENDERS}
-    if len(set(found.values())) > 1:
-        raise RuntimeError(f"the contenders' rows differ: {found}")
-
-
-def _digest(folder: Path) -> Digest:
-    schema = arrow_schema(PREFERENCE_LISTS)
-    total = Digest()
-    for path in sorted(folder.rglob("*.parquet")):
-        batches = pq.ParquetFile(path).iter_batches(65_536)
-        total += digest(conform(batch, schema) for batch in batches)
-    return total
+COMPARED = TwoSizes(__name__, CONTENDERS, PREFERENCE_LISTS, _generate)

@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import preference_pairs
-from benchmarks.preference_pairs import CONTENDERS, SMALLER, generate, measure
+from benchmarks.preference_pairs import CONTENDERS, generate, measure
+from benchmarks.two_sizes import SMALLER
 from pipelines.transforms import shown_slates
 
 
@@ -30,7 +31,7 @@ def test_rows_that_differ_are_refused(tmp_path):
         (tmp_path / name).mkdir()
         pq.write_table(rows.slice(1), tmp_path / name / "a.parquet")
     with pytest.raises(RuntimeError, match="the contenders' rows differ"):
-        preference_pairs._refuse_differences(tmp_path)
+        preference_pairs.COMPARED.refuse_differences(tmp_path)
 
 
 def test_both_draw_with_the_same_generator():
