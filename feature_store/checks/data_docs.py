@@ -21,6 +21,7 @@ from great_expectations.render.view import DefaultJinjaPageView
 
 from feature_store.checks.interface import RuleResult
 from feature_store.contract import Contract
+from feature_store.steps import producer_of
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
@@ -63,6 +64,7 @@ def write_page(
         template="validation_page.j2",
         preset=preset,
         contract=contract,
+        producer=producer_of(contract.name),
         day=day.isoformat(),
         results=results,
         refused=refused,

@@ -50,6 +50,7 @@ def test_every_page_says_in_its_title_and_text_whose_it_is(site, passed):
     assert "<h1>Data Docs of shop</h1>" in index
     assert f"<title>shop · interactions {DAY} · validation</title>" in passed
     assert '<a href="../index.html">Data Docs of shop</a>' in passed
+    assert "Written by <code>ingest_interactions</code>" in passed
 
 
 def test_every_column_is_explained_in_the_contracts_words(passed):

@@ -82,6 +82,7 @@ def test_the_first_ten_people_are_shown_and_no_more_is_read(store):
 def test_strengths_are_those_of_the_day_alone():
     volume = {"days": ["1998-04-19", "1998-04-20"], "counts": {3: [1, 2], -1: [4, 0]}}
     assert report_rows.strengths_of(volume, DAY) == {3: 2}
+    assert report_rows.strengths_of(volume, DAY - timedelta(days=1)) == {3: 1, -1: 4}
     assert report_rows.strengths_of(volume, DAY + timedelta(days=1)) == {}
     assert report_rows.strengths_of(None, DAY) == {}
 

@@ -50,6 +50,15 @@ def test_failed_rules_come_with_their_examples_and_the_others_are_folded():
     assert checks({"build_items": {}}, []) is None
 
 
+def test_the_share_of_the_rules_is_of_the_steps_that_worked():
+    record = {"seconds": 10.0, "validation": {"seconds": 2.0, "rules": [RULE]}}
+    before = {**record, "seconds": 0.1, "status": "unchanged"}
+    section = checks({"build_slates": before, "ingest_interactions": record}, [])
+    assert facts_of(section)["share of the steps' time"] == "20%"
+    assert facts_of(section)["seconds added"] == "2.0"
+    assert facts_of(checks({"build_slates": before}, []))["share of the steps' time"] == "–"
+
+
 def test_the_checks_lead_to_the_days_data_docs():
     docs = [Entry("items", address="../x.html")]
     record = {"validation": {"seconds": 0.0, "rules": [RULE]}}

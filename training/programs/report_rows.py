@@ -31,10 +31,12 @@ def volume(store: FeatureStore, day: date) -> dict[str, Any] | None:
 
 
 def strengths_of(volume_of_days: Mapping[str, Any] | None, day: date) -> dict[int, int]:
-    """The day's own events by strength; empty where it has none."""
-    if volume_of_days is None or volume_of_days["days"][-1] != day.isoformat():
+    """A day's events by strength; empty where it has none, or is none of those days."""
+    if volume_of_days is None or day.isoformat() not in volume_of_days["days"]:
         return {}
-    return {strength: rows[-1] for strength, rows in volume_of_days["counts"].items() if rows[-1]}
+    place = volume_of_days["days"].index(day.isoformat())
+    counts: Mapping[int, list[int]] = volume_of_days["counts"]
+    return {strength: rows[place] for strength, rows in counts.items() if rows[place]}
 
 
 def people(store: FeatureStore, day: date) -> list[Person]:

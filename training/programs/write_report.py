@@ -5,7 +5,10 @@ Reads the day's run records, a few rows of tables, the registry's moves, and of 
 ran.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
 
 from feature_store.run_record import read_steps
 from training.evaluation.record import Evaluation, RecordError, evaluation_of
@@ -75,7 +78,7 @@ def _day(
     is_refused = outcome.kind == "data_refused"
     strengths = {} if is_refused else report_rows.strengths_of(volume, task.day)
     brief = brief_of(task.day, steps, outcome, evaluation, strengths)
-    earlier = [each for each in read_briefs(task.runs) if each.day < day]
+    earlier = [_counted(each, volume) for each in read_briefs(task.runs) if each.day < day]
     briefs = [*earlier, brief]
     first = opening(
         steps,
@@ -98,6 +101,13 @@ def _day(
     ]
     sections = [card for card in cards if card is not None]
     return day_page(name, day, task.config.description, first, sections), brief
+
+
+def _counted(brief: Brief, volume: Mapping[str, Any] | None) -> Brief:
+    """A day that was filled in, and never had a report, with what the table says of it."""
+    if brief.strengths or brief.kind == "data_refused":
+        return brief
+    return replace(brief, strengths=report_rows.strengths_of(volume, date.fromisoformat(brief.day)))
 
 
 def _served(task: Task, steps: Steps, briefs: Sequence[Brief]) -> Sequence[Section | None]:
