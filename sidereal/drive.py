@@ -108,7 +108,7 @@ def _run_day(
     )
     path = write_summary(settings, facts)
     if progress.failed:
-        line = report_stopped(settings, plan.preset, plan.overrides, progress)
+        line = report_stopped(settings, plan.preset, plan.overrides, progress, filled)
         console.print(line, markup=False, highlight=False, soft_wrap=True)
         code = exit_code(settings, plan.name, progress, filled)
         raise RunFailed(explain(api, progress), code)

@@ -1,6 +1,8 @@
 """The report of a day that stopped: its own step is the last of the chain and never ran."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from datetime import date
 
 from feature_store.run_record import read_steps
 from feature_store.settings import Settings
@@ -10,7 +12,11 @@ _SAID = ("failed", "refused")
 
 
 def report_stopped(
-    settings: Settings, preset: str, overrides: Collection[str], progress: Progress
+    settings: Settings,
+    preset: str,
+    overrides: Collection[str],
+    progress: Progress,
+    filled: Iterable[date] = (),
 ) -> str:
     """Write the report of the half that ran; returns the line that tells where it is.
 
@@ -19,6 +25,7 @@ def report_stopped(
         preset: name, or path of a YAML, as the steps were given it.
         overrides: `section.key=value` texts.
         progress: the day as it ended.
+        filled: days that were filled in before it: where one of them failed, it is that one's.
     """
     from feature_store.preset import load
     from training.config import PART
@@ -27,11 +34,22 @@ def report_stopped(
 
     try:
         config = load(PART, preset, folder=settings.presets, overrides=tuple(overrides))
+        progress = replace(progress, day=_day_of(settings, config.name, progress, filled))
         task = Task(settings, config, progress.day, step="write_report")
         facts = write_report.run(task, stopped_at(settings, config.name, progress))
     except Exception as error:  # what failed before is what has to be told
         return f"no report of {progress.day} could be written: {error}"
     return f"report {facts['path']}"
+
+
+def _day_of(settings: Settings, preset: str, progress: Progress, filled: Iterable[date]) -> date:
+    """The first day that was filled in and whose record tells of the failure, else the day."""
+    failed = {step for task in progress.failures for step in task.steps}
+    for day in filled:
+        records = read_steps(settings.runs_of(preset), day)
+        if any(records[step].get("status") in _SAID for step in failed & records.keys()):
+            return day
+    return progress.day
 
 
 def stopped_at(settings: Settings, preset: str, progress: Progress) -> str:

@@ -53,6 +53,20 @@ def test_a_day_that_stopped_gets_a_report_of_the_half_that_ran(settings):
     assert (settings.runs_of(PRESET) / "index.html").is_file()
 
 
+def test_where_a_day_that_was_filled_in_was_refused_the_report_is_of_that_one(settings):
+    days = [date(1998, 4, 18), date(1998, 4, 19)]
+    for day, status in zip(days, ("done", "refused"), strict=True):
+        facts = {"status": status, "seconds": 1.0, "message": "146 of 2,651 rows were refused"}
+        write_step(settings.runs_of(PRESET), day, "ingest_interactions", facts)
+    failed = progress("build_items", "ingest_interactions")
+    line = report_stopped(settings, PRESET, (), failed, days)
+    assert line == f"report {settings.runs_of(PRESET) / '1998-04-19' / 'report.html'}"
+    assert (
+        "146 of 2,651 rows were refused"
+        in (settings.runs_of(PRESET) / "1998-04-19" / "report.html").read_text()
+    )
+
+
 def test_a_report_that_cannot_be_written_hides_nothing(settings):
     line = report_stopped(settings, PRESET, (), progress("build_items"))
     assert line.startswith(f"no report of {DAY} could be written: no step has run for {DAY}")
