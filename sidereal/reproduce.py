@@ -115,17 +115,20 @@ def reproduce(
     last = day or _last_day(preset_name, source)
     _require_data(table, preset_name)
     home = outer.home.absolute() / "reproduce" / preset_name
-    here = {"home": home / last.isoformat(), "data": outer.data_path, "device": device}
-    settings = outer.model_copy(update={**ELSEWHERE, **here})
+    here = {"data": outer.data_path, "device": device}
     request = Request(
         table=table,
-        settings=settings,
+        settings=outer.model_copy(update={**ELSEWHERE, **here}),
         preset=preset,
         name=preset_name,
         day=last,
         cells=home / "cells",
         overrides=overrides,
     )
+    with RUNNER.exits("reproduce"):
+        held_out = request.config().evaluation.protocol
+    # Vectors and tokenizers know all but what is held out.
+    request = request.below(home / f"{last}-{held_out}")
     _fetch(source, outer)
     _build(request, tables_read(table, rows))
     with RUNNER.exits("reproduce"):
@@ -198,7 +201,7 @@ def _fetch(source: Mapping[str, Any], outer: "Settings") -> None:
 def _build(request: "Request", tables: Sequence[str]) -> None:
     """Run the steps that make the tables; one whose work is done says so in seconds."""
     names = steps_making(tables)
-    changes = [part for change in request.overrides for part in ("--set", change)]
+    changes = [part for change in request.changes for part in ("--set", change)]
     command = [
         *(sys.executable, "-m", "sidereal.cli", "step", *names),
         *("--preset", request.preset, "--day", request.day.isoformat(), *changes),

@@ -20,9 +20,11 @@ from tests.training.test_semantic_id_programs import (
     vectors,
 )
 from training.config import TrainingConfig
+from training.models import MODELS
 from training.programs import build_semantic_ids, train_tokenizer
 from training.programs.errors import ProgramError
 from training.programs.interface import Task
+from training.programs.training_data import day_training_data, training_data_for
 
 WIDTH = 4
 deployments, settings = small.deployments, small.settings
@@ -201,3 +203,23 @@ def test_vectors_that_are_all_equal_make_a_generation(settings):
     assert trained["alarms"]
     assert build(settings, MONDAY)["rows"] == 30
     assert len(set(ids(settings, trained["generation"]).values())) == 30
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "known"),
+    [
+        ({"protocol": "leave_last_out"}, "knows what evaluation.protocol leave_last_out holds out"),
+        ({"holdout_days": 12}, "are held out now"),
+    ],
+)
+def test_nothing_is_fitted_with_semantic_ids_that_know_of_what_it_is_asked(
+    settings, evaluation, known
+):
+    publish_day(settings, MONDAY)
+    train(settings, MONDAY)
+    build(settings, MONDAY)
+    same = task(settings, "train_recommender", MONDAY)
+    assert training_data_for(same, MODELS["tiger"], day_training_data(same)).semantic_ids.num_rows
+    other = task(settings, "train_recommender", MONDAY, evaluation=evaluation)
+    with pytest.raises(ProgramError, match=rf"{known}; run train_tokenizer for that day first"):
+        training_data_for(other, MODELS["tiger"], day_training_data(other))

@@ -36,10 +36,14 @@ class Request:
     cells: Path
     overrides: tuple[str, ...] = ()
 
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The experiment's settings, and the caller's: under them tables are built and read."""
+        return (*self.table.settings_for(self.name), *self.overrides)
+
     def config(self, *changes: str) -> TrainingConfig:
-        """The preset under the experiment's settings, the caller's, and then these."""
-        settings = (*self.table.settings_for(self.name), *self._budgeted())
-        overrides = (*settings, *self.overrides, *changes)
+        """The preset under the experiment's budget and settings, the caller's, and then these."""
+        overrides = (*self._budgeted(), *self.changes, *changes)
         return load(PART, self.preset, folder=self.settings.presets, overrides=overrides)
 
     def config_of(self, fit: Fit, seed: int) -> TrainingConfig:
@@ -56,6 +60,10 @@ class Request:
     def task(self, config: TrainingConfig) -> Task:
         """The preset on the tables; a step of no list, which may read everything."""
         return Task(self.settings, config, self.day, step="reproduce")
+
+    def below(self, home: Path) -> "Request":
+        """The same of tables in another home."""
+        return replace(self, settings=self.settings.model_copy(update={"home": home}))
 
     def with_table(self, table: Table) -> "Request":
         """The same of another experiment."""

@@ -27,7 +27,7 @@ from training.programs.errors import ProgramError
 from training.programs.interface import Facts, Task
 from training.programs.item_vectors import ItemVectors
 from training.programs.tokenizer_input import read_under
-from training.programs.train_tokenizer import FACTS
+from training.registry.records import TOKENIZER_FACTS
 from training.tokenizers import load_tokenizer
 from training.tokenizers.collisions import (
     CodesExhaustedError,
@@ -80,7 +80,7 @@ def run(task: Task) -> Facts:
         )
     prepare()
     generation = current.generation
-    trained = task.registry.read_json(current.run_id, FACTS)
+    trained = task.registry.read_json(current.run_id, TOKENIZER_FACTS)
     tokenizer = load_tokenizer(task.registry.fetch_tokenizer(generation))
     stage = task.store.stage(TABLE, day=task.day, job=task.step)
     policy = task.config.tokenizer.collisions

@@ -118,6 +118,19 @@ def why_stale(task: Task, vectors: Facts) -> str:
             return ""
         return "it was made of content alone for want of events, and there are some now"
     split = split_histories(task.tables.histories(), task.day, task.config.evaluation)
+    return what_it_may_not_know(task, split, vectors)
+
+
+def what_it_may_not_know(task: Task, split: Split, vectors: Facts) -> str:
+    """What a generation knows of events that a split holds out; empty where nothing.
+
+    Args:
+        task: preset and tables.
+        split: of the day's histories.
+        vectors: facts of the generation's input.
+    """
+    if vectors["border"] is None:
+        return ""
     today, then = border(task, split), vectors["border"]
     if today["protocol"] != then["protocol"]:
         return f"it knows what evaluation.protocol {today['protocol']} holds out"

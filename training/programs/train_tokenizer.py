@@ -30,13 +30,11 @@ from training.programs.item_pairs import ItemPairs
 from training.programs.item_vectors import ItemVectors
 from training.programs.tokenizer_input import tokenizer_input, why_stale
 from training.registry.bundle import digest_of, generation_digest
-from training.registry.records import TokenizerRecord
+from training.registry.records import TOKENIZER_FACTS, TokenizerRecord
 from training.tokenizers import TOKENIZERS
 from training.tokenizers.interface import Tokenizer
 
 LOG = logging.getLogger(__name__)
-FACTS = "tokenizer_facts.json"
-"""The run's file that holds what the fit found."""
 _UNSEEN_SHARE = 0.1
 _WORTH_THREADS = 1_000_000_000
 _LEAST_TO_HOLD_OUT = 20
@@ -52,7 +50,7 @@ def run(task: Task) -> Facts:
     config = _configured(task)[1]
     content = task.tables.vectors()
     current = task.registry.find_tokenizer(until=task.day.isoformat())
-    known = task.registry.read_json(current.run_id, FACTS) if current else {}
+    known = task.registry.read_json(current.run_id, TOKENIZER_FACTS) if current else {}
     reason = _why_due(task, config, content, current, known)
     if current is not None and not reason:
         return {**known, "status": "unchanged", "message": _still_serves(task, current)}
@@ -144,7 +142,7 @@ def _kept(
         facts["run_id"] = tracked.run_id
         tracked.describe({"kind": tokenizer.kind, "encoder": encoder, **facts["config"]})
         tracked.log(_headline(quality["quality"]))
-        tracked.log_json(FACTS, facts)
+        tracked.log_json(TOKENIZER_FACTS, facts)
         tracked.log_tokenizer(Path(scratch), generation)
     share = quality["quality"]["collision"]["share"]
     told = f"{generation}: {share:.1%} of items not told apart before collisions are resolved"

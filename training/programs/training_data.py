@@ -26,7 +26,9 @@ from training.models.weights import Kept
 from training.programs.day_inputs import Inputs, split_histories, split_slates
 from training.programs.errors import ProgramError, TooLittleData
 from training.programs.interface import Facts, Task
+from training.programs.tokenizer_input import what_it_may_not_know
 from training.registry.bundle import Bundle, Origin, write_bundle
+from training.registry.records import TOKENIZER_FACTS
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,12 @@ def _with_semantic_ids(task: Task, plain: TrainingData) -> TrainingData:
     current = task.registry.find_tokenizer(until=task.day.isoformat())
     if current is None:
         raise ProgramError(f"no tokenizer for {task.day}; {run_first('tokenizer')}")
+    facts = task.registry.read_json(current.run_id, TOKENIZER_FACTS)
+    if leak := what_it_may_not_know(task, plain.split, facts["vectors"]):
+        raise ProgramError(
+            f"semantic IDs of {current.generation} can't be learnt with: {leak};"
+            f" {run_first('tokenizer')}"
+        )
     rows = task.tables.semantic_ids(current.generation)
     rows = rows.filter(pc.less(rows["item_index"], plain.items.num_rows))
     vocabulary = Vocabulary.with_semantic_ids(plain.items.num_rows, rows)

@@ -12,6 +12,8 @@ CHAMPION = "champion"
 """The alias of the version that serves."""
 BUNDLE = "model/artifacts/bundle"
 """Where a run keeps its bundle."""
+TOKENIZER_FACTS = "tokenizer_facts.json"
+"""The file of a tokenizer's run that holds what the fit found."""
 Tags = Mapping[str, str]
 
 
