@@ -5,6 +5,7 @@ source of truth. A record is replaced as a whole: write beside, then rename.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -27,7 +28,8 @@ def write_step(runs: Path, day: date, step: str, facts: Facts) -> Path:
     folder = runs / day.isoformat() / "steps"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{step}.json"
-    beside = path.with_suffix(".json.tmp")
+    # Two processes may write one record: each has a file of its own beside it.
+    beside = path.with_suffix(f".json.{os.getpid()}.tmp")
     beside.write_text(json.dumps(facts, indent=1, sort_keys=True, default=str), encoding="utf-8")
     beside.replace(path)
     return path
