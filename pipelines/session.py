@@ -51,6 +51,9 @@ _LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.shuffle.partitions": "16",
+    # A year of days: the driver lists its own disk's files in milliseconds. As a job of one task a
+    # folder, which Spark makes of more than 32, it took a second each time a table is read.
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "400",
     # Without Hadoop's native library, its checksummed local files cost two more processes (chmod)
     # and one more file for each file; a stage is read and hashed before its commit anyway.
     "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
