@@ -18,7 +18,12 @@ HSTU = Fit(
 )
 """The same next-item model on the backbone that tiger has: one vector per item, told the times."""
 
-BLENDED = (("tiger", "sasrec"), ("tiger", "hstu"), ("tiger", "item_knn"))
+BLENDED = (
+    ("tiger", "sasrec"),
+    ("tiger", "hstu"),
+    ("tiger", "item_knn"),
+    ("tiger", "popularity"),
+)
 """Rows that answer together, by the weights that validation chose."""
 
 
