@@ -102,7 +102,7 @@ class Throttle(logging.Filter):
 
 
 class Progress:
-    """How far long work is, with the seconds that are left if it goes on as it did.
+    """How far long work is, how fast, and what time is left if it goes on as it did.
 
     Args:
         log: of the module that works.
@@ -130,15 +130,16 @@ class Progress:
         self._log.info("%s", _Told(self, done, self._clock()), extra=PROGRESS)
 
     def told(self, done: int, now: float) -> str:
-        """The line: `recommend: 4,096 of 120,000 users, 31 s left`."""
+        """The line: `recommend: users: 4,096 of 120,000, 3,700 a second, 31 s left`."""
         if self._total is None:
             return f"{self._work}: {done:,}"
         told = f"{self._work}: {done:,} of {self._total:,}"
         newly = done - self._first
         if newly <= 0 or done >= self._total:
             return told
-        left = (now - self._started) / newly * (self._total - done)
-        return f"{told}, {in_words(left)} left"
+        seconds_each = (now - self._started) / newly
+        speed = f", {_rate(1 / seconds_each)} a second" if seconds_each else ""
+        return f"{told}{speed}, {in_words(seconds_each * (self._total - done))} left"
 
 
 class _Told:
@@ -149,6 +150,10 @@ class _Told:
 
     def __str__(self) -> str:
         return self._progress.told(self._done, self._now)
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
 
 
 def in_words(seconds: float) -> str:

@@ -27,17 +27,20 @@ def test_one_line_of_progress_in_ten_seconds_is_shown_and_all_others():
     assert not throttle.filter(record("training.other"))  # has a time of its own
 
 
-def test_progress_says_what_is_left(caplog):
+def test_progress_says_how_fast_it_is_and_what_is_left(caplog):
     caplog.set_level("INFO")
     now = [0.0]
     progress = Progress(logging.getLogger("x"), "recommend: users", 10_000, clock=lambda: now[0])
     progress.begin_at(2_000)
     now[0] = 4.0
     progress.at(4_000)
+    now[0] = 404.0
+    progress.at(4_020)
     progress.at(10_000)
     Progress(logging.getLogger("x"), "rows", None).at(5_000)
     assert [line.getMessage() for line in caplog.records] == [
-        "recommend: users: 4,000 of 10,000, 12 s left",
+        "recommend: users: 4,000 of 10,000, 500 a second, 12 s left",
+        "recommend: users: 4,020 of 10,000, 5.0 a second, 20 min left",
         "recommend: users: 10,000 of 10,000",
         "rows: 5,000",
     ]

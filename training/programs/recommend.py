@@ -1,9 +1,11 @@
 """recommend: the champion continues every user's history into the table `recommendations`.
 
 Histories are read, answered and staged batch by batch, so memory is bounded whatever the number of
-users; the day's partition is replaced in one commit.
+users; the day's partition is replaced in one commit. What is answered is kept until then: a step
+that was killed asks the rest (`kept_answers`).
 """
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
@@ -14,6 +16,7 @@ import pyarrow.compute as pc
 
 from feature_store.arrow import arrow_schema
 from feature_store.checks.check import prepare
+from feature_store.errors import TableRefused
 from feature_store.log_lines import Progress
 from feature_store.rules import RuleInputs
 from feature_store.steps import run_first
@@ -24,13 +27,15 @@ from training.data.queries import NO_ITEMS
 from training.models.interface import PAD, TopK
 from training.programs.errors import ProgramError
 from training.programs.interface import Facts, Task
+from training.programs.kept_answers import KeptAnswers
+from training.programs.training_data import checkpoints_of
 from training.registry.predictor import BundlePredictor
 from training.registry.records import Version
 
 LOG = logging.getLogger(__name__)
 _TABLE = "recommendations"
 _USERS = 4096
-"""Users answered at once."""
+"""Users answered at once, whose answers are one file until all are published."""
 
 
 def run(task: Task) -> Facts:
@@ -59,10 +64,15 @@ def run(task: Task) -> Facts:
             f"the champion, {champion.family} version {champion.number}, ranks and does not"
             " recommend; `sidereal models promote` a version that does"
         )
+    kept = KeptAnswers(
+        checkpoints_of(task, task.step),
+        _determining(task, predictor, champion),
+        arrow_schema(CATALOG[_TABLE]),
+    )
     stage = store.stage(_TABLE, day=task.day, job=task.step)
-    counts = {"users": 0, "users_left_out": 0, "places_empty": 0}
+    counts = {"users": 0, "users_answered_before": 0, "users_left_out": 0, "places_empty": 0}
     try:
-        stage.write(_batches(task, predictor, champion, counts))
+        stage.write(_batches(task, predictor, champion, kept, counts))
         # A champion of a later day may know items of later days: the newest catalogue counts.
         published = publish_checked(
             task,
@@ -79,9 +89,14 @@ def run(task: Task) -> Facts:
                 "bundle": f"models:/{task.config.name}/{champion.number}#{champion.digest}",
             },
         )
+    except TableRefused:
+        kept.remove()
+        store.discard(stage)
+        raise
     except BaseException:
         store.discard(stage)
         raise
+    kept.remove()
     return {
         **published,
         "inputs": {source: store.snapshot_id(source), "items": store.snapshot_id("items")},
@@ -92,16 +107,40 @@ def run(task: Task) -> Facts:
         "is_ranked": bool(task.config.recommendations.ranked_candidates)
         and "feedback" in predictor.answers,
         **counts,
-        "message": f"{published['rows']:,} users, {champion.family} version {champion.number}",
+        "message": _told(published["rows"], champion, counts["users_answered_before"]),
+    }
+
+
+def _told(rows: int, champion: Version, answered_before: int) -> str:
+    told = f"{rows:,} users, {champion.family} version {champion.number}"
+    if answered_before:
+        told += f"; a run that was stopped had answered {answered_before:,} of them"
+    return told
+
+
+def _determining(task: Task, predictor: BundlePredictor, champion: Version) -> Facts:
+    """All that decides an answer besides the history."""
+    return {
+        "bundle": champion.digest,
+        "version": champion.number,
+        "day": task.day.isoformat(),
+        "moment": task.config.evaluation.moment,
+        "recommendations": task.config.recommendations.model_dump(),
+        "unlisted": hashlib.sha256(predictor.unlisted.tobytes()).hexdigest(),
+        # Another code may answer otherwise, and another device rounds otherwise.
+        "code_revision": task.settings.resolved_code_revision,
+        "device": task.device,
     }
 
 
 def _batches(
-    task: Task, predictor: BundlePredictor, champion: Version, counts: dict[str, int]
+    task: Task,
+    predictor: BundlePredictor,
+    champion: Version,
+    kept: KeptAnswers,
+    counts: dict[str, int],
 ) -> Iterator[pa.RecordBatch]:
     """Rows of the table, some thousand users at a time."""
-    wanted = task.config.recommendations
-    schema = arrow_schema(CATALOG[_TABLE])
     total = task.store.row_count("user_sequences", partition=task.day)
     progress = Progress(LOG, "recommend: users", total)
     reader = task.store.scan("user_sequences", partition=task.day, columns=list(COLUMNS))
@@ -111,19 +150,41 @@ def _batches(
             counts["users_left_out"] += min(_USERS, batch.num_rows - start) - rows.num_rows
             if not rows.num_rows:
                 continue
-            histories = Histories.from_arrow([rows])
-            top = predictor.next_items(
-                histories,
-                wanted.num_items,
-                exclude_seen=wanted.exclude_seen,
-                ranked_candidates=wanted.ranked_candidates,
-                asked_at=_asked_at(task),
-            )
-            require_promises(top, predictor.num_items, unlisted=predictor.unlisted)
-            counts["users"] += histories.num_users
-            counts["places_empty"] += int((top.items_Bk == PAD).sum())
-            progress.at(counts["users"] + counts["users_left_out"])
-            yield _rows(task, predictor, champion, histories, top, schema)
+            answer = kept.of(rows)
+            was_kept = answer is not None
+            if answer is None:
+                answer = _answer(task, predictor, champion, rows)
+                kept.keep(rows, answer)
+            counts["users"] += rows.num_rows
+            counts["users_answered_before"] += rows.num_rows if was_kept else 0
+            counts["places_empty"] += _places_empty(answer, task)
+            done = counts["users"] + counts["users_left_out"]
+            if was_kept:
+                progress.begin_at(done)
+            progress.at(done)
+            yield answer
+
+
+def _answer(
+    task: Task, predictor: BundlePredictor, champion: Version, rows: pa.RecordBatch
+) -> pa.RecordBatch:
+    """The table's rows of these histories."""
+    wanted = task.config.recommendations
+    histories = Histories.from_arrow([rows])
+    top = predictor.next_items(
+        histories,
+        wanted.num_items,
+        exclude_seen=wanted.exclude_seen,
+        ranked_candidates=wanted.ranked_candidates,
+        asked_at=_asked_at(task),
+    )
+    require_promises(top, predictor.num_items, unlisted=predictor.unlisted)
+    return _rows(task, predictor, champion, histories, top)
+
+
+def _places_empty(answer: pa.RecordBatch, task: Task) -> int:
+    places = answer.num_rows * task.config.recommendations.num_items
+    return int(places - len(answer["item_indices"].flatten()))
 
 
 def _end_of(task: Task) -> datetime:
@@ -178,8 +239,8 @@ def _rows(
     champion: Version,
     histories: Histories,
     top: TopK,
-    schema: pa.Schema,
 ) -> pa.RecordBatch:
+    schema = arrow_schema(CATALOG[_TABLE])
     filled_Bk = top.items_Bk != PAD
     offsets = pa.array(np.concatenate([[0], filled_Bk.sum(axis=1).cumsum()]), pa.int32())
     items = pa.array(top.items_Bk[filled_Bk], pa.int32())

@@ -148,7 +148,7 @@ def training_document(report: FitReport, seconds: float) -> Facts:
 
 
 def checkpoints_of(task: Task, name: str) -> Path:
-    """Where a fit of the day leaves its checkpoint."""
+    """Where a fit of the day, or another step, leaves what it goes on from."""
     home = task.settings.home.absolute()
     return home / "checkpoints" / task.config.name / task.day.isoformat() / name
 
