@@ -20,6 +20,7 @@ HELD: dict[str, str] = {
     "blend": "the day's bundle of `models.blend`, in MLflow, where the preset blends",
     "evaluation": "what every entrant of the day is worth, in MLflow",
     "champion": "MLflow's alias of the version that recommends",
+    "agreement": "that table, service and evaluation say the same, in the day's run records",
     "report": "the day's `report.html`, beside its run records",
 }
 """What steps read and write and is no table of the catalogue, with where it is."""

@@ -60,9 +60,9 @@ def serve(
     """Answer requests with a preset's champion, and follow promotions and rollbacks.
 
     Lists at /v1/recommend, probabilities at /v1/rank, probes at /health and /ready, Prometheus at
-    /metrics, the page of all that at /docs. SIDEREAL_SERVE_TOKEN is the token that requests carry
-    (Authorization: Bearer); without one it listens on loopback only. Ctrl-C or SIGTERM ends it
-    when what waits is answered.
+    /metrics, what all of them take at /openapi.json. SIDEREAL_SERVE_TOKEN is the token that
+    requests carry (Authorization: Bearer); without one it listens on loopback only. Ctrl-C or
+    SIGTERM ends it when what waits is answered.
 
     Exit codes: 0 ended, 1 the address is taken, 2 usage or preset.
     """
@@ -98,7 +98,7 @@ def serve(
             make_app(service, token),
             host,
             port,
-            lambda at: click.echo(f"listening on http://{host}:{at}, its page is /docs"),
+            lambda at: click.echo(f"listening on http://{host}:{at}, described at /openapi.json"),
         )
     except OSError as error:
         click.echo(f"serve: can't listen on {host}:{port}: {error.strerror}", err=True)

@@ -120,7 +120,7 @@ def test_training_steps_that_follow_each_other_share_a_process_where_that_is_ask
         "evaluate_to_report": set(),
     }
     after = together["evaluate_to_report"]
-    judged = ["evaluate_recommender", "promote_recommender", "recommend", "write_report"]
+    judged = ["evaluate_recommender", "promote_recommender", "recommend", "compare_answers"]
     assert after.argv[:7] == ["sidereal", "step", "blend_recommenders", *judged]
     assert [asset.name for asset in after.outlets] == ["movielens-100k/recommendations"]
     environment(TASK_PER="hour")

@@ -33,6 +33,7 @@ TAIL = [
     "evaluate_recommender",
     "promote_recommender",
     "recommend",
+    "compare_answers",
     "write_report",
 ]
 """Steps of one task, after the fits."""

@@ -71,7 +71,7 @@ def test_a_failed_step_is_told_before_what_an_earlier_run_decided():
     assert outcome.reason == "OutOfMemory: 9 GB"
     kept = of_this_run(steps, outcome)
     assert set(steps) - set(kept) == {
-        "evaluate_recommender", "promote_recommender", "recommend"
+        "evaluate_recommender", "promote_recommender", "recommend", "compare_answers"
     }  # fmt: skip
 
 

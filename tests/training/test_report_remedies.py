@@ -54,6 +54,13 @@ def test_a_failed_step_is_run_again_and_its_words_are_cut():
     assert remedy.wrong.endswith("word …")
 
 
+def test_answers_that_differ_are_no_reason_to_run_the_day_again():
+    facts = {"status": "failed", "error": "tiger version 3 is not heard alike"}
+    [remedy] = found(compare_answers=facts)
+    assert remedy.wrong == "tiger version 3 is not heard alike"
+    assert remedy.command.startswith("sidereal models rollback --preset")
+
+
 def test_a_day_that_stopped_is_run_again():
     steps = ("blend_recommenders", "evaluate_recommender", "promote_recommender", "recommend")
     [remedy] = found(**dict.fromkeys(steps))

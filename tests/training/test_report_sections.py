@@ -250,11 +250,13 @@ def test_people_see_what_they_did_beside_what_they_get():
     person = Person(
         user_id="7", num_events=1200, last=[("A", 3), ("B", -1)], recommended=["C", "D"]
     )
-    [table] = tables_of(people([person], "tiger 2"))
+    [table] = tables_of(people([person], "tiger 2", ""))
     assert table.rows[0].cells == ["7", "1,200", "A · − B", "C · D"]
-    many = tables_of(people([person] * 10, "tiger 2"))
+    many = tables_of(people([person] * 10, "tiger 2", ""))
     assert [len(block.rows) for block in many] == [3, 7]
-    assert people([], "tiger 2") is None
+    assert people([], "tiger 2", "") is None
+    asked_again = people([person], "tiger 2", "table, service and evaluation agree: 1 people")
+    assert asked_again.say.endswith("Asked again, table, service and evaluation agree: 1 people.")
 
 
 def test_a_trend_begins_with_the_second_run():

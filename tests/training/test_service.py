@@ -153,6 +153,15 @@ def test_a_list_ends_where_the_catalogue_does(champion):
     assert sorted(rest["item_ids"]) == sorted(ITEM_IDS[100:NUM_ITEMS])
 
 
+def test_what_describes_it_loads_nothing_from_another_host(champion):
+    _, _, client = champion
+    page = client.get("/openapi.json")
+    assert page.status_code == 200 and "://" not in page.text
+    assert {"/v1/recommend", "/v1/rank", "/ready"} <= set(page.json()["paths"])
+    for path in ("/docs", "/docs/oauth2-redirect", "/redoc"):
+        assert client.get(path).status_code == 404
+
+
 def test_probes_say_what_serves(champion):
     _, version, client = champion
     ready, health = client.get("/ready"), client.get("/health")
@@ -163,5 +172,4 @@ def test_probes_say_what_serves(champion):
     assert "lists" in state["answers"]
     page = client.get("/metrics").text
     assert f'digest="{version.digest}"' in page and "sidereal_batch_rows_count" in page
-    assert client.get("/docs").status_code == 200
     assert datetime.fromtimestamp(MIDNIGHT, UTC).isoformat() == "2024-04-02T00:00:00+00:00"

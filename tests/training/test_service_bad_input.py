@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -138,6 +139,16 @@ def test_ten_thousand_events_are_read_and_all_their_items_left_out(client):
     assert answer.status_code == 200
     assert sorted(answer.json()["item_ids"]) == sorted(ITEM_IDS[100:])
     assert answer.json()["num_events"] == MOST_EVENTS
+
+
+def test_more_candidates_than_the_catalogue_has_are_all_of_it(follower, monkeypatch):
+    ordering = follower.served.config.recommendations.model_copy(update={"ranked_candidates": 9000})
+    config = follower.served.config.model_copy(update={"recommendations": ordering})
+    monkeypatch.setattr(follower, "served", replace(follower.served, config=config))
+    with asking(follower) as client:
+        answer = client.post("/v1/recommend", json={"item_ids": ITEM_IDS[:5], "k": 200})
+    assert answer.status_code == 200 and answer.json()["is_ranked"]
+    assert sorted(answer.json()["item_ids"]) == sorted(ITEM_IDS[5:])
 
 
 def test_unknown_items_are_counted_and_named(client):

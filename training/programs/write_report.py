@@ -118,6 +118,8 @@ def _served(task: Task, steps: Steps, briefs: Sequence[Brief]) -> Sequence[Secti
     model = f"{record.get('model_family')} {record.get('model_version')}"
     cards = [champions(moves, view.versions(), briefs, task.config.gate.reference_budget)]
     if "rows" in record:  # those that an earlier run of the day wrote are none of this one's
-        cards.insert(0, people(report_rows.people(task.store, task.day), model))
+        compared = steps.get("compare_answers", {})
+        agreement = compared["message"] if "largest_difference" in compared else ""
+        cards.insert(0, people(report_rows.people(task.store, task.day), model, agreement))
         cards.append(lineage(report_rows.lineage(task.store, task.day), task.config.name))
     return cards

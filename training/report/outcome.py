@@ -16,7 +16,7 @@ STEP_ORDER = tuple(name for name in chain.steps() if name != "write_report")
 """The day's chain, as its tasks run."""
 OF_THE_DATA = ("build_items", "ingest_interactions")
 """Steps that bring a delivery in."""
-_NEED_ALL = ("evaluate_recommender", "promote_recommender", "recommend")
+_NEED_ALL = ("evaluate_recommender", "promote_recommender", "recommend", "compare_answers")
 _DECISIONS: dict[str, tuple[Kind, Tone]] = {
     "promote": ("promoted", "good"),
     "promote_baseline": ("baseline", "warn"),

@@ -53,6 +53,10 @@ def remedies(
             what = "Look at the rows that the rules name" if rules else "Change what it names"
             advice = f"{what}, then run the day again."
             found.append(_because(outcome, advice, again, ""))
+    elif outcome.step == "compare_answers":
+        advice = "Serve neither before it is known why. If the version is new, roll it back."
+        page = "docs/operations.md, section Models"
+        found.append(_because(outcome, advice, rollback_of(preset), page))
     elif outcome.kind == "failed":
         advice = "Run the day again: it goes on where it ended."
         found.append(_because(outcome, advice, again, "docs/production.md"))

@@ -175,6 +175,8 @@ def make_app(service: Service, token: str) -> FastAPI:
         "a slate of k, where the family says slates.",
         version="1",
         lifespan=lifespan,
+        # Pages that people read would load their scripts from another host.
+        docs_url=None,
         redoc_url=None,
     )
     defaults = service.follower.defaults

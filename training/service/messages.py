@@ -1,4 +1,4 @@
-"""What is sent and what comes back, as JSON; the page at `/docs` is made of these."""
+"""What is sent and what comes back, as JSON; `/openapi.json` is made of these."""
 
 import itertools
 from datetime import date

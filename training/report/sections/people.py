@@ -26,12 +26,14 @@ class Person:
     recommended: Sequence[str]
 
 
-def people(found: Sequence[Person], model: str) -> Section | None:
+def people(found: Sequence[Person], model: str, agreement: str) -> Section | None:
     """What some people did last and what they are recommended.
 
     Args:
         found: the first people of the table.
         model: who recommends, for a person.
+        agreement: what the comparison with the service and the evaluation came to; empty where
+            nothing was compared.
     """
     if not found:
         return None
@@ -47,7 +49,7 @@ def people(found: Sequence[Person], model: str) -> Section | None:
         anchor="people",
         title="What people get",
         say=f"The first {len(rows)} people of the table recommendations, written by {model}. "
-        "A minus marks what a person disliked.",
+        f"A minus marks what a person disliked.{agreement and f' Asked again, {agreement}.'}",
         blocks=blocks,
     )
 
