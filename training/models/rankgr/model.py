@@ -140,7 +140,7 @@ class Rankgr(Tiger):
         G, C = items_GC.shape
         codes_NQ = self.items.codes(items_GC).flatten(0, 1)
         log_probs_NQ = self.decoder.log_probs(y_GD.repeat_interleave(C, 0), codes_NQ, self.items)
-        return log_probs_NQ.view(G, C, -1)
+        return log_probs_NQ.view(G, C, len(self.level_sizes))
 
     def _preference(self, batch: Batch, contexts: Contexts, log_probs_GCQ: Tensor) -> Tensor:
         config = self.config
@@ -153,8 +153,8 @@ class Rankgr(Tiger):
         reward_GCQ = config.preference_scale * reward_GCQ
         if config.each_prefix:
             codes_GCQ = self.items.codes(contexts.items_GC)
-            return each_prefix_loss(reward_GCQ, codes_GCQ, tiers_GC).mean()
-        return tiered_loss(reward_GCQ.sum(-1), tiers_GC).mean()
+            return _mean(each_prefix_loss(reward_GCQ, codes_GCQ, tiers_GC))
+        return _mean(tiered_loss(reward_GCQ.sum(-1), tiers_GC))
 
     @torch.no_grad()
     def _of_reference(self, batch: Batch, contexts: Contexts) -> Tensor:
@@ -186,7 +186,7 @@ class Rankgr(Tiger):
         columns_L = torch.arange(y_BLD.shape[1], device=y_BLD.device)
         is_read_GL = columns_L <= column_G[:, None]
         score_Gk = self.scorer(memory, is_read_GL, y_GD, vectors_GkD, log_probs_Gk)
-        return tiered_loss(score_Gk, contexts.tiers_GC[:, contexts.own]).mean()
+        return _mean(tiered_loss(score_Gk, contexts.tiers_GC[:, contexts.own]))
 
     def _event_vectors(self, items_BL: Tensor, strengths_BL: Tensor) -> Tensor:
         """What is read of the events, after a start of zeros, [B, 1 + L, D]."""
@@ -262,8 +262,25 @@ class Rankgr(Tiger):
             return offered
         device = state.is_read_BT.device
         items_BC = torch.from_numpy(offered.items_Bk).long().to(device)
+        score_BC = self.refine(state, items_BC, torch.from_numpy(offered.scores_Bk).to(device))
+        return best_of(score_BC, k, items_BC)
+
+    def assess(self, state: RankgrState, k: int) -> TopK:
+        """The k best by the first phase alone."""
+        top: TopK = super().recommend(state.expected, k)
+        return top
+
+    @torch.inference_mode()
+    def refine(self, state: RankgrState, items_BC: Tensor, log_probs_BC: Tensor) -> Tensor:
+        """What the second phase makes of candidates, [B, C]; -inf where there is none.
+
+        Args:
+            state: of histories.
+            items_BC: the candidates, int64; `PAD` for none.
+            log_probs_BC: what the first phase says of them; read where there is a candidate.
+        """
+        assert self.scorer is not None  # who is asked has a second phase
         is_none_BC = items_BC == PAD
-        log_probs_BC = torch.from_numpy(offered.scores_Bk).to(device)
         score_BC = self.scorer(
             state.memory,
             state.is_read_BT,
@@ -271,12 +288,12 @@ class Rankgr(Tiger):
             self.items.of(items_BC),
             log_probs_BC.masked_fill(is_none_BC, 0.0),
         )
-        return best_of(score_BC.masked_fill(is_none_BC, -torch.inf), k, items_BC)
-
-    def assess(self, state: RankgrState, k: int) -> TopK:
-        """The k best by the first phase alone."""
-        top: TopK = super().recommend(state.expected, k)
-        return top
+        return score_BC.masked_fill(is_none_BC, -torch.inf)
 
     def _looked_at(self, k: int) -> int:
         return max(k, self.config.candidates) if self.scorer is not None else k
+
+
+def _mean(loss_G: Tensor) -> Tensor:
+    """Of no contexts 0, which has gradients: a process may have a row without a target."""
+    return loss_G.sum() / max(1, len(loss_G))

@@ -73,9 +73,9 @@ class RefinedScorer(nn.Module):
         B, C, D = vectors_BCD.shape
         q_BCD = _normed(self.candidate(vectors_BCD * D**0.5))
         keys, values = memory.unbind(1)
-        queries = self.queries(q_BCD).view(B, C, self.num_heads, -1).transpose(1, 2)
+        queries = self.queries(q_BCD).view(B, C, self.num_heads, D // self.num_heads)
         a = F.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=is_read_BT[:, None, None]
+            queries.transpose(1, 2), keys, values, attn_mask=is_read_BT[:, None, None]
         )
         a_BCD = a.transpose(1, 2).reshape(B, C, D)
         x = torch.cat([q_BCD, a_BCD, q_BCD * a_BCD, q_BCD * _normed(y_BD)[:, None]], -1)
