@@ -93,7 +93,7 @@ _STEPS = (
         dag="features_daily",
         says="Put each slate's items in tiers of feedback, above items not shown.",
         reads=("slates", "items"),
-        looks_back=("preference_lists",),
+        looks_back=("preference_lists", "sampled_beams"),
         writes=("preference_lists",),
         shared_task="spark_jobs",
     ),
@@ -208,6 +208,18 @@ _STEPS = (
         says="Write the champion's recommendations of the day.",
         reads=("champion", "user_sequences", "items"),
         writes=("recommendations",),
+        shared_task="evaluate_to_report",
+    ),
+    Step(
+        name="sample_beams",
+        kind="training",
+        dag="recommender_daily",
+        says="Write what the champion would have shown in the day's slates, if the preset asks.",
+        reads=(
+            *("champion", "challenger", "aligned_challenger", "tokenizer"),
+            *("user_sequences", "slates", "items"),
+        ),
+        writes=("sampled_beams",),
         shared_task="evaluate_to_report",
     ),
     Step(
