@@ -21,7 +21,8 @@ is engaged with together); of the last two nothing that is held out is a part.
   when the slate began. The log counts them by rule. Almost always `slates` of the day is wrong:
   run `build_slates` again, then this. Nothing was published; models align on the days before.
 * `build_preference_lists` **exit code 3, the audit**: the same of lists, or a tier would hold what
-  is of another. The remedy is the same.
+  is of another. The remedy is the same. Where it names beams, `sampled_beams` of the day before is
+  wrong: run `sample_beams` of that day again.
 * `build_collaborative_vectors` **exit code 3, leakage audit**: vectors would know of events that
   are held out. Almost always `user_sequences` of the day is wrong: run `build_user_sequences`
   again, then this. Nothing was published; `semantic_ids_weekly` waits.

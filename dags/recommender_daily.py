@@ -1,7 +1,8 @@
 """Trains and aligns the day's challenger, lets the gate decide, and serves the champion.
 
 **Makes** a registered bundle per family (MLflow), the alias `champion` where the gate agrees,
-the `recommendations` of the day, and the run's report (`runs/<preset>/<day>/report.html`).
+the `recommendations` of the day, `sampled_beams` where the preset asks for them, and the run's
+report (`runs/<preset>/<day>/report.html`).
 
 **Runs** when `preference_pairs`, `preference_lists` and `semantic_ids` of the same day have been
 published, which come after `user_sequences`; the day is the partition key.
@@ -26,6 +27,8 @@ published, which come after `user_sequences`; the day is the partition key.
 * `recommend` **failed at once, exit code 3**: the champion's lists break rules of the table; the
   report and the Data Docs name the rule with users. Yesterday's recommendations stay. Roll back
   (below), then clear the task.
+* `sample_beams` **says that there are no beams**: no model reads the current semantic IDs, or the
+  day has no slates. `build_preference_lists` of the next day draws items instead.
 * **A bad champion got through**: `sidereal models rollback` moves the alias back to `previous`,
   with your reason; then clear the day's task that runs `recommend`. The gate does not promote
   again what a person rolled back.

@@ -93,7 +93,7 @@ _STEPS = (
         dag="features_daily",
         says="Put each slate's items in tiers of feedback, above items not shown.",
         reads=("slates", "items"),
-        looks_back=("preference_lists",),
+        looks_back=("preference_lists", "sampled_beams"),
         writes=("preference_lists",),
         shared_task="spark_jobs",
     ),
@@ -217,6 +217,18 @@ _STEPS = (
         says="Ask the service and the evaluation what the table says, and fail where they differ.",
         reads=("champion", "recommendations", "user_sequences", "items"),
         writes=("agreement",),
+        shared_task="evaluate_to_report",
+    ),
+    Step(
+        name="sample_beams",
+        kind="training",
+        dag="recommender_daily",
+        says="Write what the champion would have shown in the day's slates, if the preset asks.",
+        reads=(
+            *("champion", "challenger", "aligned_challenger", "tokenizer"),
+            *("user_sequences", "slates", "items"),
+        ),
+        writes=("sampled_beams",),
         shared_task="evaluate_to_report",
     ),
     Step(

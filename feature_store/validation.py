@@ -25,13 +25,15 @@ class ValidationRule(Section):
         "item_cooccurrence",
         "semantic_ids",
         "recommendations",
+        "sampled_beams",
     ]
     """The table that it is about."""
     condition: str
     """Spark SQL over the table's columns, a function of the row alone. A row for which it is false
-    or fails breaks the rule; null breaks nothing. `semantic_ids` and `recommendations` are checked
-    without Spark: their rules compare (`AND`, `OR`, `NOT`, `IN`, `BETWEEN`, `CASE`) and call
-    functions of lists and texts (`size`, `array_min`, `length`, …), without arithmetic."""
+    or fails breaks the rule; null breaks nothing. `semantic_ids`, `recommendations` and
+    `sampled_beams` are checked without Spark: their rules compare (`AND`, `OR`, `NOT`, `IN`,
+    `BETWEEN`, `CASE`) and call functions of lists and texts (`size`, `array_min`, `length`, …),
+    without arithmetic."""
     share: float = Field(default=0.0, ge=0, lt=1)
     """Of the rows, how many may break it; with more nothing is published."""
 

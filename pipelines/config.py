@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from feature_store.held_out import HeldOutOnly
 from feature_store.preset import Part, Section
+from feature_store.pseudo_exposures import PseudoExposures
 from feature_store.validation import Validation
 from pipelines.preset_rules import RULES
 
@@ -214,7 +215,7 @@ class Preferences(Section):
         return self
 
 
-class PreferenceLists(Section):
+class PreferenceLists(PseudoExposures):
     """The items of a slate in tiers of feedback, above pseudo-exposures: items not shown."""
 
     first_strength: int = Field(default=2, ge=-1, le=3)
@@ -224,7 +225,7 @@ class PreferenceLists(Section):
     most_per_tier: int = Field(default=8, ge=1)
     """Items of each of these tiers, the strongest, that a list keeps."""
     pseudo_exposures: int = Field(default=16, ge=0)
-    """Items of tier 4 in a list, drawn from the catalogue of the slate's day; 0: none."""
+    """Items of tier 4 in a list; 0: none."""
     window_days: int = Field(default=7, ge=1)
     """How far back slates are read: what they had shown the user before is no pseudo-exposure."""
     seed: int = 0

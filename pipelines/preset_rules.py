@@ -112,8 +112,18 @@ def _words(catalogue: "CatalogueMapping") -> bool:
     return bool(catalogue.text or catalogue.title)
 
 
+def _beams(config: "PipelineConfig") -> Found:
+    """Beams are of weights that end before the slate, which leave_last_out can't say."""
+    asks = config.preference_lists.pseudo_exposures_from
+    if asks == "beams" and config.evaluation.protocol != "rolling":
+        said = f"found {shown(asks)} under evaluation.protocol {config.evaluation.protocol}"
+        problem = Problem(path="", found=said, expected="sampled, or the protocol rolling")
+        yield ("preference_lists", "pseudo_exposures_from"), problem
+
+
 RULES = (
     Rule(("validation.rules",), _own_rules),
     Rule(("source",), _strength_rules),
     Rule(("source",), _paths),
+    Rule(("preference_lists", "evaluation"), _beams),
 )

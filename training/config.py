@@ -6,6 +6,7 @@ from pydantic import Field
 
 from feature_store.held_out import HeldOut
 from feature_store.preset import Part, Section
+from feature_store.pseudo_exposures import PseudoExposuresOnly
 from feature_store.validation import Validation
 from training.evaluation.metrics import ValidationMetric
 from training.preset_rules import RULES
@@ -263,6 +264,7 @@ class TrainingConfig(Section):
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
     recommendations: Recommendations = Recommendations()
+    preference_lists: PseudoExposuresOnly = PseudoExposuresOnly()
     validation: Validation = Validation()
 
     def training_for(self, family: str) -> Training:

@@ -14,6 +14,7 @@ from feature_store.tables.preference_lists import PREFERENCE_LISTS
 from feature_store.tables.preference_pairs import PREFERENCE_PAIRS
 from feature_store.tables.quarantine import QUARANTINE
 from feature_store.tables.recommendations import RECOMMENDATIONS
+from feature_store.tables.sampled_beams import SAMPLED_BEAMS
 from feature_store.tables.semantic_ids import SEMANTIC_IDS
 from feature_store.tables.slates import SLATES
 from feature_store.tables.user_sequences import USER_SEQUENCES
@@ -45,6 +46,7 @@ _OURS = {
         ITEM_COOCCURRENCE,
         SEMANTIC_IDS,
         RECOMMENDATIONS,
+        SAMPLED_BEAMS,
     )
 }
 CATALOG: dict[str, Contract] = Registry(TABLES_GROUP, _OURS, _table).loaded()

@@ -2,9 +2,12 @@
 
 Days before that have slates and no lists yet are built with the day. What is read are the slates
 of these days and, where pseudo-exposures are asked for, of `preference_lists.window_days` before.
+
+Where they come from beams, the day before is built once more: its beams were sampled after its
+lists were built, by a model that nobody knew when the day began.
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from pyspark.sql import Observation
@@ -25,12 +28,16 @@ def build(run: JobRun) -> JobOutput:
     """
     config = run.config.preference_lists
     days = missing_days(run, of="slates", built="preference_lists")
+    beams = None
+    if config.pseudo_exposures_from == "beams":
+        days = with_the_day_before(run, days)
+        beams = run.table("sampled_beams", partitions=days)
     back = range(1, config.window_days if config.pseudo_exposures else 1)
     slates = run.table("slates", partitions=[*(days[0] - timedelta(n) for n in back), *days])
     files = run.store.files("items", at=run.snapshot("items"))
     items = TableFiles(run.store.folder("items"), tuple(files))
     counted = Observation()
-    attempts = tiered(slates, items, config, days=(days[0], days[-1]))
+    attempts = tiered(slates, items, config, days=(days[0], days[-1]), beams=beams)
     lists = made(attempts.observe(counted, *counts()))
 
     def account(rows: Counts) -> dict[str, Any]:
@@ -41,13 +48,20 @@ def build(run: JobRun) -> JobOutput:
         replace={"preference_lists": days},
         audits={
             "preference_lists": lambda staged: refusal(
-                audit(staged, slates, items, config, day=run.day)
+                audit(staged, slates, items, config, day=run.day, beams=beams)
             )
         },
         known_items=run.table("items"),
         facts={"days_built": len(days)},
         account=account,
     )
+
+
+def with_the_day_before(run: JobRun, days: list[date]) -> list[date]:
+    """The days, and before them the last day that has lists."""
+    built = run.store.partitions("preference_lists")
+    before = [day for day in built if isinstance(day, date) and day < days[0]]
+    return [*before[-1:], *days]
 
 
 def _facts(counted: dict[str, int]) -> dict[str, Any]:
@@ -58,6 +72,8 @@ def _facts(counted: dict[str, int]) -> dict[str, Any]:
         "items_by_tier": {f"{tier}": counted[f"tier {tier}"] for tier in range(1, PSEUDO + 1)},
         "items_cut": counted["cut"],
         "pseudo_exposures_missing": counted["missing"],
+        "lists_of_beams": counted["of beams"],
+        "lists_of_drawn_items": counted["made"] - counted["of beams"],
     }
 
 

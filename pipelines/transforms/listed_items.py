@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_store.storage import Folder
-from pipelines.transforms.ragged import Longs, longs
+from pipelines.transforms.ragged import Flags, Longs, longs
 
 ITEMS_AT_ONCE = 8_192
 _EVER = np.iinfo(np.int32).min
@@ -89,6 +89,28 @@ class ListedItems:
         arrived = self._arrived(day)
         listed: Longs = self.items_N[:arrived][self.until_N[:arrived] >= day]
         return listed
+
+    def hold(self, items_W: Longs, day_W: Longs) -> Flags:
+        """Whether the catalogue held some items, each on a day of its own.
+
+        Example:
+            >>> items = ListedItems(np.array([1, 0]), np.array([0, 9]), np.array([99, 9]))
+            >>> items.hold(np.array([0, 0, 1, 2]), np.array([8, 9, 8, 8])).tolist()
+            [False, True, True, False]
+        """
+        since_N, until_N = self._by_index
+        known_W = (items_W >= 0) & (items_W < len(since_N))
+        place_W = np.where(known_W, items_W, 0)
+        held_W: Flags = known_W & (since_N[place_W] <= day_W) & (until_N[place_W] >= day_W)
+        return held_W
+
+    @cached_property
+    def _by_index(self) -> tuple[Longs, Longs]:
+        """First and last day by item_index; an index that is no item's never comes."""
+        since_N = np.full(int(self.items_N.max(initial=0)) + 1, _FOR_EVER, np.int64)
+        until_N = np.full(len(since_N), _EVER, np.int64)
+        since_N[self.items_N], until_N[self.items_N] = self.since_N, self.until_N
+        return since_N, until_N
 
     def _arrived(self, day: int) -> int:
         return int(np.searchsorted(self.since_N, day, side="right"))

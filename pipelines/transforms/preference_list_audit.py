@@ -27,6 +27,7 @@ RULES = (
     "the slate ends before it starts, or after the run's day",
     "the context goes on after the slate's start",
     "the list doesn't end with its slate",
+    "the slate's beam is of weights that may know of it",
     "an item of tiers 1 to 3 isn't in the slate",
     "an item's strength is of another tier",
     "a pseudo-exposure is in the slate",
@@ -37,7 +38,13 @@ _BITS = 32
 
 
 def audit(
-    lists: DataFrame, slates: DataFrame, items: TableFiles, config: PreferenceLists, *, day: date
+    lists: DataFrame,
+    slates: DataFrame,
+    items: TableFiles,
+    config: PreferenceLists,
+    *,
+    day: date,
+    beams: DataFrame | None = None,
 ) -> dict[str, int]:
     """Lists that break a rule, by rule.
 
@@ -48,6 +55,7 @@ def audit(
         items: files of `items`.
         config: strengths of tiers.
         day: the run's; nothing may be of later.
+        beams: rows of `sampled_beams` that pseudo-exposures may be of; None: they are of none.
     Returns:
         Rule in plain words → number of lists; every rule is there, also those that hold.
     """
@@ -60,6 +68,11 @@ def audit(
         ["day", "slate_id", "user_id"],
         "left",
     )
+    if beams is None:
+        beside = beside.withColumn("weights_until", F.lit(None).cast("timestamp"))
+    else:
+        told = beams.select("day", "slate_id", "weights_until")
+        beside = beside.join(told, ["day", "slate_id"], "left")
     counted = (
         beside.mapInArrow(_Audit(items, config, day).run, "rule int, lists bigint")
         .groupBy("rule")
@@ -111,6 +124,7 @@ class _Audit:
             _flags(pc.or_(pc.less(ended, started), late)),
             _flags(pc.greater(batch["context_until"], started)),
             _flags(pc.not_equal(batch["ended_at"], ended)),
+            _flags(pc.greater(batch["weights_until"], started)),
         )
 
     def _of_tiers(self, entries: "_Entries", catalogue: "_Catalogue") -> tuple[Flags, ...]:

@@ -1,4 +1,4 @@
-"""Items that weren't shown, drawn from the catalogue of a slate's day.
+"""Items that weren't shown: of a model's beam, or drawn from the catalogue of a slate's day.
 
 A slate goes through its day's catalogue in an order by chance and takes the first items that its
 user hadn't been shown. The order is a permutation that its slate's number keys (a Feistel network):
@@ -125,6 +125,17 @@ class Drawn:
     turns_W: Longs
     items_W: Longs
 
+    def beside(self, others: "Drawn", rows_L: Longs) -> "Drawn":
+        """The same with what was drawn for slates that have none yet, given by their rows."""
+        count_A = self.count_A.copy()
+        count_A[rows_L] = others.count_A
+        return Drawn(
+            count_A,
+            np.append(self.rows_W, rows_L[others.rows_W]),
+            np.append(self.turns_W, others.turns_W),
+            np.append(self.items_W, others.items_W),
+        )
+
 
 @dataclass(frozen=True)
 class PseudoExposures:
@@ -168,6 +179,28 @@ class PseudoExposures:
             np.concatenate([part.rows_W for part in parts]),
             np.concatenate([part.turns_W for part in parts]),
             np.concatenate([part.items_W for part in parts]),
+        )
+
+    def of_beams(self, so_far: ShownSoFar, slate_A: Longs, beam_A: pa.ListArray) -> Drawn:
+        """The first `wanted` items of each slate's beam that its user hadn't been shown.
+
+        Args:
+            so_far: of the batch; what is in the slate itself was shown, the chosen items among it.
+            slate_A: rows of the batch.
+            beam_A: items, best first; null: there is no beam.
+        """
+        layout = Layout(longs(pc.list_value_length(beam_A).fill_null(0)))
+        items_W = longs(beam_A.flatten())
+        slate_W = slate_A[layout.rows_V]
+        shown_W = so_far.shown(slate_W, items_W[:, None], days=self.window_days)[:, 0]
+        free_W = ~shown_W & self.listed.hold(items_W, so_far.day_S[slate_W])
+        free = layout.kept(free_W)
+        keep_W = free.places_V < self.wanted
+        return Drawn(
+            np.minimum(free.lengths_R, self.wanted),
+            free.rows_V[keep_W],
+            free.places_V[keep_W],
+            items_W[free_W][keep_W],
         )
 
     def _of_one(self, items: Longs, so_far: ShownSoFar, slate_A: Longs, number_A: Longs) -> Drawn:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipelines.config import PreferenceLists
 from pipelines.transforms.listed_items import ListedItems, TableFiles
-from pipelines.transforms.pseudo_exposures import Carried, PseudoExposures, ShownSoFar
+from pipelines.transforms.pseudo_exposures import Carried, Drawn, PseudoExposures, ShownSoFar
 from pipelines.transforms.ragged import Flags, Layout, Longs, longs
 from pipelines.transforms.shown_slates import by_feedback
 
@@ -24,6 +24,8 @@ ONE_TIER = "all shown are of one tier, and no pseudo-exposures are asked for"
 NOTHING_TO_DRAW = "all shown are of one tier, and the user had been shown all that was drawn"
 PSEUDO = 4
 """The tier of what wasn't shown."""
+BEAM = "beam"
+"""Column of a model's beam, where there are beams."""
 COLUMNS = ("day", "slate_id", "user_id", "started_at", "ended_at")
 """What a list repeats of its slate."""
 
@@ -48,10 +50,11 @@ class Tiers:
 
         Args:
             batches: rows of `slates`, all of a user together, by started_at and slate_id, and
-                number: by what each slate's chance is decided, from 1 to `PRIME` - 1.
+                number: by what each slate's chance is decided, from 1 to `PRIME` - 1, and, where
+                beams are asked for, beam: items of the slate's beam, best first, or null.
         Yields:
             The columns of `COLUMNS`, item_indices, tiers, reason (null: there is a list),
-            num_in_tiers, num_cut, num_missing.
+            num_in_tiers, num_cut, num_missing, is_of_beam.
         """
         listed = ListedItems.read(self.items)
         pseudo = PseudoExposures(listed, self.config.pseudo_exposures, self.config.window_days)
@@ -72,7 +75,7 @@ class Tiers:
     def _lists(self, so_far: ShownSoFar, slate_A: Longs, pseudo: PseudoExposures) -> pa.RecordBatch:
         asked = so_far.batch.take(pa.array(slate_A))
         items_V, tiers_V, rows_V, num_cut_A = self._shown(asked)
-        drawn = pseudo.draw(so_far, slate_A, longs(asked["number"]))
+        drawn, is_of_beam_A = _drawn(so_far, slate_A, asked, pseudo)
         kept = Layout.of(rows_V, asked.num_rows)
         lists = Layout(kept.lengths_R + drawn.count_A)
         items_X = np.empty(len(lists.rows_V), np.int64)
@@ -93,6 +96,7 @@ class Tiers:
                 "num_in_tiers": Layout(np.full(len(num_in_AT), PSEUDO)).lists(num_in_AT.ravel()),
                 "num_cut": pa.array(num_cut_A, pa.int32()),
                 "num_missing": pa.array(pseudo.wanted - drawn.count_A, pa.int32()),
+                "is_of_beam": pa.array(is_of_beam_A),
             }
         )
 
@@ -114,6 +118,19 @@ class Tiers:
         keep_V = in_tiers.places_V < self.config.most_per_tier
         num_cut_A = layout.lengths_R - layout.kept(keep_V).lengths_R
         return items_V[keep_V], tiers_V[keep_V], layout.rows_V[keep_V], num_cut_A
+
+
+def _drawn(
+    so_far: ShownSoFar, slate_A: Longs, asked: pa.RecordBatch, pseudo: PseudoExposures
+) -> tuple[Drawn, Flags]:
+    """Items that weren't shown, and for which slates they are of a beam; for the rest by chance."""
+    number_A = longs(asked["number"])
+    if BEAM not in asked.schema.names:
+        return pseudo.draw(so_far, slate_A, number_A), np.zeros(len(slate_A), np.bool_)
+    drawn = pseudo.of_beams(so_far, slate_A, asked[BEAM])
+    is_of_beam_A = drawn.count_A > 0
+    rest = np.flatnonzero(~is_of_beam_A)
+    return drawn.beside(pseudo.draw(so_far, slate_A[rest], number_A[rest]), rest), is_of_beam_A
 
 
 _FEEDBACK = ("item_indices", "strengths")

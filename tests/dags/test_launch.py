@@ -120,9 +120,13 @@ def test_training_steps_that_follow_each_other_share_a_process_where_that_is_ask
         "evaluate_to_report": set(),
     }
     after = together["evaluate_to_report"]
-    judged = ["evaluate_recommender", "promote_recommender", "recommend", "compare_answers"]
-    assert after.argv[:7] == ["sidereal", "step", "blend_recommenders", *judged]
-    assert [asset.name for asset in after.outlets] == ["movielens-100k/recommendations"]
+    judged = ["evaluate_recommender", "promote_recommender"]
+    served = ["recommend", "compare_answers", "sample_beams", "write_report"]
+    assert after.argv[:9] == ["sidereal", "step", "blend_recommenders", *judged, *served]
+    assert {asset.name for asset in after.outlets} == {
+        "movielens-100k/recommendations",
+        "movielens-100k/sampled_beams",
+    }
     environment(TASK_PER="hour")
     with pytest.raises(ValueError, match="TASK_PER is 'hour'; expected 'step' or 'dag'"):
         tasks_of("recommender_daily")

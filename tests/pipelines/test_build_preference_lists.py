@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 
+from feature_store.arrow import arrow_schema
 from feature_store.settings import Settings
 from feature_store.tables.preference_lists import PREFERENCE_LISTS
 from pipelines.config import PreferenceLists
@@ -16,6 +17,7 @@ from pipelines.submit import step
 from pipelines.transforms.listed_items import TableFiles
 from pipelines.transforms.preference_lists import made, tiered
 from pipelines.transforms.tiers import NOTHING_TO_DRAW, ONE_TIER
+from pipelines.unchanged import unchanged
 from tests.pipelines.slate_world import World, at, day, events
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
@@ -82,6 +84,70 @@ def test_what_is_cut_and_what_a_small_catalogue_lacks_is_counted(spark, settings
     assert sorted(row["item_indices"][2:]) == [4, 5] and row["tiers"] == [2, 2, 4, 4]
 
 
+BEAMS = {
+    "slates": {"maximum_items": 6},
+    "preference_lists": {"pseudo_exposures": 5, "pseudo_exposures_from": "beams"},
+}
+
+
+def publish_beams(world, number, *, until=None, every=2):
+    """A beam of items 0 to 29 for every second slate of a day, as `sample_beams` writes them."""
+    slates = [row for n, row in enumerate(world.rows("slates", number)) if n % every == 0]
+    rows = {
+        **{name: [row[name] for row in slates] for name in ("day", "slate_id", "user_id")},
+        "context_until": [row["started_at"] for row in slates],
+        "item_indices": [list(range(30))] * len(slates),
+        "scores": [[-float(n) for n in range(30)]] * len(slates),
+        **dict.fromkeys(("model_family", "bundle_digest", "generation"), ["x"] * len(slates)),
+        "weights_until": [until or at(number)] * len(slates),
+    }
+    schema = arrow_schema(world.store.contract("sampled_beams"))
+    world.publish("sampled_beams", pa.table(rows, schema=schema), day(number))
+    return {row["slate_id"]: row for row in slates}
+
+
+def test_beams_of_a_day_are_in_its_lists_once_the_next_day_is_built(spark, settings):
+    world = World(settings, BEAMS)
+    world.publish_items()
+    world.publish_events(EVENTS)
+    for number in (1, 2):
+        world.run("build_slates", number)
+    first = world.run("build_preference_lists", 1)
+    assert (first["lists_of_beams"], first["lists_of_drawn_items"]) == (0, first["lists_made"])
+    before = world.rows("preference_lists", 1)
+    beams = publish_beams(world, 1)
+    again = unchanged("build_preference_lists", world.config, world.settings, day(1))
+    assert again is not None, "its own night again"
+
+    second = world.run("build_preference_lists", 2)
+    assert second["days_built"] == 2 and second["lists_of_beams"] == len(beams) > 10
+    for row, drawn in zip(world.rows("preference_lists", 1), before, strict=True):
+        if row["slate_id"] not in beams:
+            assert row == drawn
+            continue
+        shown = set(beams[row["slate_id"]]["item_indices"])
+        items = [i for i, t in zip(row["item_indices"], row["tiers"], strict=True) if t == 4]
+        assert items == sorted(items) and max(items) < 30 and not shown & set(items)
+    hashes = world.hashes("preference_lists")
+    assert world.run("build_preference_lists", 2)["status"] == "unchanged"
+    world.run("build_preference_lists", 1)
+    assert world.hashes("preference_lists") == hashes, "an old day again"
+
+
+def test_a_beam_of_weights_that_know_of_its_slate_fails_the_run(spark, settings):
+    world = World(settings, BEAMS)
+    world.publish_items()
+    world.publish_events(EVENTS)
+    for number in (1, 2):
+        world.run("build_slates", number)
+    world.run("build_preference_lists", 1)
+    hashes = world.hashes("preference_lists")
+    beams = publish_beams(world, 1, until=at(2))
+    with pytest.raises(DataRefused, match=f"{len(beams)} lists: the slate's beam is of weights"):
+        world.run("build_preference_lists", 2)
+    assert world.hashes("preference_lists") == hashes
+
+
 @pytest.mark.exhaustive
 def test_days_one_by_one_and_all_at_once_are_the_same_rows(world, tmp_path):
     at_once = World(Settings(home=tmp_path / "other"), SECTIONS)
@@ -103,11 +169,15 @@ def test_rows_follow_from_the_seed_however_the_input_is_partitioned(world, spark
     slates = spark.read.schema(spark_schema(world.store.contract("slates"))).parquet(
         *world.store.files("slates")
     )
+    publish_beams(world, 2)
+    beams = spark.read.parquet(*world.store.files("sampled_beams"))
     found = []
     for partitions, rows_at_once, seed in ((1, 7, 0), (5, 10_000, 0), (1, 10_000, 1)):
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", rows_at_once)
         frame = slates.repartition(partitions)
-        lists = made(tiered(frame, items, PreferenceLists(seed=seed), days=(day(1), day(3))))
+        config = PreferenceLists(seed=seed)
+        asked = beams.repartition(6 - partitions)
+        lists = made(tiered(frame, items, config, days=(day(1), day(3)), beams=asked))
         found.append(sorted(map(tuple, conform(lists, PREFERENCE_LISTS).collect())))
     spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
     assert found[0] == found[1] != found[2] and len(found[0]) == world.store.row_count("slates")

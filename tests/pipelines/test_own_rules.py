@@ -19,7 +19,7 @@ def rule(condition, *, name="mine", table="interactions", **more):
     return {"name": name, "table": table, "condition": condition, **more}
 
 
-def problems(*rules, strength="TRUE"):
+def problems(*rules, strength="TRUE", **sections):
     """What the check without Spark says, by path."""
     config = PipelineConfig.model_validate(
         {
@@ -30,6 +30,7 @@ def problems(*rules, strength="TRUE"):
                 "strength": [{"strength": 1, "when": strength}],
             },
             "validation": {"rules": rules},
+            **sections,
         }
     )
     found = [one for each in RULES for one in each.problems(config)]
@@ -169,3 +170,16 @@ class TestOnRows:
         config = Validation.model_validate({"rules": [rule("TRUE", name="a"), rule(condition)]})
         with pytest.raises(PresetError, match=rf"validation\.rules\.1 .*{says}"):
             check_own_rules(spark, [INTERACTIONS], config)
+
+
+def test_beams_want_weights_that_end_somewhere():
+    beams = {"pseudo_exposures_from": "beams"}
+    for protocol in ("rolling", "leave_last_out"):
+        found = problems(preference_lists=beams, evaluation={"protocol": protocol})
+        if protocol == "rolling":
+            assert found == {}
+        else:
+            [(path, text)] = found.items()
+            assert path == "preference_lists.pseudo_exposures_from"
+            assert "found the text 'beams' under evaluation.protocol leave_last_out" in text
+            assert "sampled, or the protocol rolling" in text

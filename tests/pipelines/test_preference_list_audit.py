@@ -6,6 +6,7 @@ from math import nan
 import pytest
 
 from feature_store.tables.preference_lists import PREFERENCE_LISTS
+from feature_store.tables.sampled_beams import SAMPLED_BEAMS
 from feature_store.tables.slates import SLATES
 from pipelines.config import PreferenceLists
 from pipelines.schema import spark_schema
@@ -42,7 +43,7 @@ def listed(items=(0, 1, 2, 7), tiers=(1, 2, 3, 4), **changes):
 def look(spark, tmp_path):
     """Rules that are broken, with how many lists break them."""
 
-    def look(*lists, slates=None, config=None):
+    def look(*lists, slates=None, config=None, beams=None):
         items = [
             (
                 DAY + timedelta(days=1 if n == NEW_ITEM else -3),
@@ -56,6 +57,7 @@ def look(spark, tmp_path):
             items_at(tmp_path / "items.parquet", items),
             config or PreferenceLists(),
             day=DAY,
+            beams=beams and spark.createDataFrame(beams, spark_schema(SAMPLED_BEAMS)),
         )
         return {rule: number for rule, number in found.items() if number}
 
@@ -102,6 +104,17 @@ def test_a_list_that_breaks_a_rule_is_found(look, broken, rule):
 def test_a_slate_of_an_impossible_time_is_found(look, wrong):
     rule = "the slate ends before it starts, or after the run's day"
     assert look(listed(ended_at=wrong[4]), slates=[wrong]) == {rule: 1}
+
+
+def test_a_beam_of_weights_that_may_know_of_the_slate_is_found(look):
+    def beam(until, slate_id="s"):
+        # What the beam says of its context is not believed.
+        context = START + timedelta(days=1)
+        return (DAY, slate_id, "u", context, [7], [-1.0], "tiger", "d", "g", until)
+
+    assert look(listed(), beams=[beam(START), beam(END, "another")]) == {}
+    found = look(listed(), beams=[beam(START + timedelta(microseconds=1))])
+    assert found == {"the slate's beam is of weights that may know of it": 1}
 
 
 def test_tiers_are_judged_as_the_preset_has_them(look):

@@ -22,7 +22,9 @@ DAY = date(2024, 5, 7)
 NOON = datetime(2024, 5, 7, 12, tzinfo=UTC)
 
 
-def slate(name, strengths, *, items=None, user="u", day=DAY, hour=0, dwell=None, number=None):
+def slate(
+    name, strengths, *, items=None, user="u", day=DAY, hour=0, dwell=None, number=None, **beam
+):
     start = NOON + timedelta(days=(day - DAY).days, hours=hour)
     return {
         "day": day,
@@ -34,7 +36,7 @@ def slate(name, strengths, *, items=None, user="u", day=DAY, hour=0, dwell=None,
         "strengths": strengths,
         "dwell_seconds": dwell or [nan] * len(strengths),
         "number": number or sum(map(ord, name)) * 7919 % PRIME,
-    }
+    } | beam
 
 
 TYPES = pa.schema(
@@ -52,6 +54,9 @@ TYPES = pa.schema(
 )
 
 
+WITH_BEAMS = TYPES.append(pa.field("beam", pa.list_(pa.int32())))
+
+
 @pytest.fixture
 def lists(tmp_path):
     """Lists and their accounts, by slate_id."""
@@ -61,7 +66,8 @@ def lists(tmp_path):
         files = items_at(tmp_path / "items.parquet", rows)
         tiers = Tiers(PreferenceLists.model_validate(config), files, first, last)
         ordered = sorted(slates, key=lambda row: (row["user_id"], row["started_at"]))
-        batches = pa.Table.from_pylist(ordered, TYPES).to_batches(max_chunksize=rows_at_once)
+        types = WITH_BEAMS if any("beam" in row for row in ordered) else TYPES
+        batches = pa.Table.from_pylist(ordered, types).to_batches(max_chunksize=rows_at_once)
         found = [row for batch in tiers.run(iter(batches)) for row in batch.to_pylist()]
         return {row["slate_id"]: row for row in found}
 
@@ -247,3 +253,51 @@ def test_a_small_catalogue_gives_all_that_it_has(lists, size):
 def test_tiers_that_would_be_empty_are_refused():
     with pytest.raises(ValueError, match="second_strength 2 is not below first_strength 2: no it"):
         PreferenceLists(second_strength=2)
+
+
+def test_a_beam_gives_what_was_not_shown_in_its_order_and_never_a_chosen_item(lists):
+    earlier = slate("before", [1] * 3, items=[20, 21, 22], hour=-5, beam=None)
+    later = slate("after", [1] * 2, items=[30, 31], hour=5, beam=[])
+    beam = [1, 40, 21, 30, 0, 39, 2, 41]
+    asked = slate("s", [0, 3, 1], beam=beam)
+    found = lists(earlier, asked, later, pseudo_exposures=3)
+    assert found["s"]["item_indices"][:3] == [1, 2, 0] and drawn(found["s"]) == [40, 30, 39]
+    assert found["s"]["is_of_beam"] and found["s"]["num_missing"] == 0
+    wide = lists(earlier, asked, later, pseudo_exposures=16)["s"]
+    assert drawn(wide) == [40, 30, 39, 41] and wide["num_missing"] == 12
+
+
+def test_without_a_beam_or_with_nothing_left_of_it_items_are_drawn(lists):
+    names = ("none", "empty", "all shown")
+    plain = lists(*(slate(name, [3, 0], user=name) for name in names))
+    beams = dict(zip(names, (None, [], [1, 0]), strict=True))
+    beside = slate("s", [3, 0], user="z", beam=[7])
+    found = lists(*(slate(name, [3, 0], user=name, beam=beams[name]) for name in names), beside)
+    assert {name: found[name] for name in names} == plain
+    assert [found[name]["is_of_beam"] for name in (*names, "s")] == [False] * 3 + [True]
+    assert drawn(found["s"]) == [7]
+
+
+def test_of_a_beam_only_what_the_catalogue_held_on_the_day_is_taken(lists):
+    catalogue = [(DAY - timedelta(days=9), None)] * 5
+    catalogue += [(DAY + timedelta(days=1), None), (DAY, None)]
+    catalogue += [(DAY - timedelta(days=9), DAY - timedelta(days=n)) for n in (0, 1)]
+    row = lists(slate("s", [3, 0], beam=[8, 7, 6, 5, 4, 9, 99]), catalogue=catalogue)["s"]
+    assert drawn(row) == [7, 6, 4]
+
+
+def test_beams_are_the_same_whatever_lies_in_one_batch(lists):
+    draw = np.random.default_rng(4)
+    slates = [
+        slate(
+            f"{n}",
+            draw.integers(-1, 4, 5).tolist(),
+            user=f"{n % 7}",
+            hour=n // 7,
+            items=draw.choice(60, 5, replace=False).tolist(),
+            beam=None if n % 4 == 0 else draw.choice(60, 12, replace=False).tolist(),
+        )
+        for n in range(70)
+    ]
+    whole, small = (lists(*slates, rows_at_once=rows, pseudo_exposures=6) for rows in (1000, 3))
+    assert whole == small and {row["is_of_beam"] for row in whole.values()} == {True, False}

@@ -138,6 +138,21 @@ def listed(slate_id, **changes):
     } | changes
 
 
+def beam(slate_id, **changes):
+    return {
+        "day": DAY,
+        "slate_id": slate_id,
+        "user_id": "u1",
+        "context_until": NOON,
+        "item_indices": [1, 0, 2],
+        "scores": [-0.5, -0.75, -2.0],
+        "model_family": "tiger",
+        "bundle_digest": "d",
+        "generation": "g1",
+        "weights_until": BEFORE,
+    } | changes
+
+
 def beside(item, other, **changes):
     return {
         "day": DAY,
@@ -363,6 +378,27 @@ DIRTY = {
             "key_is_unique": 1,
         },
     ),
+    "sampled_beams": (
+        [beam("good"), beam("not aligned", scores=[-1.0]), beam("none", item_indices=[], scores=[])]
+        + [beam("repeated", item_indices=[1, 1, 2]), beam("rising", scores=[-2.0, -1.0, -0.5])]
+        + [beam("unknown", item_indices=[0, 1, NUM_ITEMS])]
+        + [beam("knows", weights_until=NOON.replace(hour=13))]
+        + [beam("future", context_until=datetime(2024, 5, 8, tzinfo=UTC))]
+        + [beam("yesterday's", day=DAY_BEFORE)]
+        + [beam("of another generation", generation="g2")]
+        + [beam("twice")] * 2,
+        {
+            "lists_are_aligned": 2,
+            "item_indices_are_distinct": 1,
+            "scores_never_increase": 1,
+            "items_are_known": 1,
+            "weights_end_before_the_context": 1,
+            "context_is_within_the_run": 1,
+            "day_is_the_runs": 1,
+            "beams_are_of_one_model": None,
+            "key_is_unique": 1,
+        },
+    ),
     "collaborative_vectors": (
         [taken_to(0), taken_to(1, embedding=[1.0, 1.0]), taken_to(2, embedding=[1.0])]
         + [taken_to(NUM_ITEMS), taken_to(3, num_users=0), taken_to(4, day=DAY_BEFORE)]
@@ -419,6 +455,7 @@ GOOD = {
     "slates": [shown("s1"), shown("s2", dwell_seconds=[math.nan] * 3)],
     "preference_pairs": [pair("s1"), pair("s1", kind="interest", rejected=[3, 0])],
     "preference_lists": [listed("s1"), listed("s2", item_indices=[3, 0], tiers=[2, 3])],
+    "sampled_beams": [beam("s1"), beam("s2", item_indices=[3], scores=[-1.0])],
     "collaborative_vectors": [taken_to(0), taken_to(1, num_users=1)],
     "item_cooccurrence": [beside(0, 1), beside(1, 0, score=1.0)],
     "quarantine": [refused_row(0), refused_row(1)],

@@ -120,6 +120,8 @@ CHANGES_NEITHER = {
     "recommendations.exclude_seen": False,
     "recommendations.ranked_candidates": 5,
     "recommendations.active_days": 3,
+    "preference_lists.pseudo_exposures_from": "beams",
+    "preference_lists.beam_items": 8,
     **dict.fromkeys((f"validation.{name}" for name in Validation.model_fields), None),
 }
 """How a fit runs, what is decided from the measurement, what is checked and written in the end."""

@@ -79,3 +79,21 @@ def test_bad_rows_are_refused_in_words():
         PreferenceLists.from_arrow(rows(("u000", 0, 1, [0, 1], [1])), histories)
     with pytest.raises(ValueError, match="1 users have slates and no history, first u9"):
         PreferenceLists.from_arrow(rows(("u9", 0, 1, [0], [1])), histories)
+
+
+def test_pseudo_exposures_that_the_user_took_to_later_are_left_out():
+    histories = histories_of([[5, 1, 2, 7, 8], [7, 9]])
+    lists = PreferenceLists.from_arrow(
+        rows(
+            ("u000", 1, 2, [1, 2, 7, 5, 9], [1, 3, 4, 4, 4]),
+            ("u000", 3, 4, [8, 7, 1], [1, 2, 4]),
+            ("u001", 0, 0, [7, 8, 9, 50], [1, 4, 4, 4]),
+        ),
+        histories,
+    )
+    kept = lists.without_wanted_later(histories)
+    found = [part.tolist() for part in np.split(kept.items, kept.offsets[1:-1])]
+    assert found == [[1, 2, 5, 9], [8, 7, 1], [7, 8, 50]]
+    assert kept.tiers.tolist() == [1, 3, 4, 4, 1, 2, 4, 1, 4, 4]
+    nobody = PreferenceLists.from_arrow(rows(("u000", 0, 0, [], [])), histories)
+    assert len(nobody.without_wanted_later(histories).items) == 0

@@ -15,7 +15,7 @@ from feature_store.rules import RowRule
 from feature_store.tables import CATALOG
 from feature_store.validation import Validation, ValidationRule
 
-TABLES = ("semantic_ids", "recommendations")
+TABLES = ("semantic_ids", "recommendations", "sampled_beams")
 FUNCTIONS = (
     *("abs", "array_contains", "array_max", "array_min", "array_sort", "arrays_zip", "coalesce"),
     *("greatest", "if", "least", "length", "lower", "nullif", "size", "sort_array", "upper"),

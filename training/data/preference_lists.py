@@ -4,7 +4,7 @@ S lists, N items of all of them, E events, U users.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,8 @@ from training.data.arrow_columns import columns_of
 from training.data.histories import Histories
 from training.data.slates import numbers_of
 
+PSEUDO = 4
+"""The tier of what was not shown."""
 COLUMNS = {
     "user_id": pa.string(),
     "context_until": pa.timestamp("us", tz="UTC"),
@@ -109,6 +111,30 @@ class PreferenceLists:
         at = known.offsets[:-1][is_known_U] + train.lengths[is_known_U]
         first_U[is_known_U] = known.times[at]
         return self.where(self.ended_at < first_U[self.user])
+
+    def without_wanted_later(self, histories: Histories) -> "PreferenceLists":
+        """The lists without pseudo-exposures that the user took to afterwards.
+
+        A model's own beam holds them often: what it says comes next may come a little later.
+
+        Args:
+            histories: of the users that the lists number; what weights may see.
+        """
+        num_items = int(max(self.items.max(initial=0), histories.items.max(initial=0))) + 1
+        key_E = histories.users * num_items + histories.items
+        order = np.lexsort((histories.times, key_E))
+        key_E, time_E = key_E[order], histories.times[order]
+        list_V = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        key_V = self.user[list_V] * num_items + self.items
+        # An item's latest event.
+        place_V = np.searchsorted(key_E, key_V, side="right") - 1
+        found_V = np.append(key_E, -1)[place_V] == key_V
+        is_later_V = found_V & (np.append(time_E, 0)[place_V] >= self.started_at[list_V])
+        keep_V = ~(is_later_V & (self.tiers == PSEUDO))
+        kept = np.concatenate([[0], np.cumsum(keep_V)])
+        return replace(
+            self, offsets=kept[self.offsets], items=self.items[keep_V], tiers=self.tiers[keep_V]
+        )
 
     def of_events(self, histories: Histories) -> np.ndarray:
         """The list that each event lies in, by user and time: int64, [E]; -1 where it is in none.

@@ -39,7 +39,15 @@ def config_document(task: Task, family: Family, shape: Any, training: Training) 
             "minimum_strength": training.minimum_strength,
         },
         "evaluation": {name: getattr(evaluation, name) for name in OF_VALIDATION},
+        **_of_lists(task, family),
     }
+
+
+def _of_lists(task: Task, family: Family) -> Facts:
+    """What decides beside the table which pseudo-exposures a fit reads."""
+    if "preference_lists" not in family.reads:
+        return {}
+    return {"pseudo_exposures_from": task.config.preference_lists.pseudo_exposures_from}
 
 
 def fit_digest(config: Facts, training_data: TrainingData, **begins_with: Any) -> str:

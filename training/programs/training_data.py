@@ -238,6 +238,8 @@ def _with_preference_lists(task: Task, plain: TrainingData) -> TrainingData:
     if lists is None:
         raise ProgramError(f"no preference lists up to {task.day}; {run_first('preference_lists')}")
     lists = lists.over_before(plain.split.train, known)
+    if task.config.preference_lists.pseudo_exposures_from == "beams":
+        lists = lists.without_wanted_later(plain.split.train)
     return replace(plain, data={**plain.data, "preference_lists": lists})
 
 
