@@ -143,11 +143,17 @@ class BatchPlan:
         base = histories.offsets[user]
         return Windows(base + starts, base + targets_from, base + stops)
 
+    def questions(self, targets: Targets) -> Windows:
+        """A window for each target, which ends with it: what a model is asked with."""
+        starts = targets.events - np.minimum(targets.position, self.max_history)
+        return Windows(starts, targets.events, targets.events + 1)
+
     def batches(
         self,
         histories: Histories,
         epoch: int,
         *,
+        only: Targets | None = None,
         first_step: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -156,8 +162,16 @@ class BatchPlan:
 
         Every process gets at least one row of every batch: one without targets where rows are
         fewer than processes.
+
+        Args:
+            histories: whose events are targets.
+            epoch: from 0.
+            only: events of them that alone are targets, each in a row of its own; None: all are.
+            first_step: from 0.
+            rank: of this process.
+            world_size: processes.
         """
-        windows = self.windows(histories, epoch)
+        windows = self.windows(histories, epoch) if only is None else self.questions(only)
         for rows in self._groups(windows, epoch)[first_step:]:
             num_targets = int((windows.stops[rows] - windows.targets_from[rows]).sum())
             own = rows[rank::world_size]
@@ -167,9 +181,10 @@ class BatchPlan:
                 batch = replace(batch, is_target_BL=torch.zeros_like(batch.is_target_BL))
             yield batch
 
-    def num_batches(self, histories: Histories, epoch: int) -> int:
-        """Steps of an epoch."""
-        return len(self._groups(self.windows(histories, epoch), epoch))
+    def num_batches(self, histories: Histories, epoch: int, *, only: Targets | None = None) -> int:
+        """Steps of an epoch; arguments as of `batches`."""
+        windows = self.windows(histories, epoch) if only is None else self.questions(only)
+        return len(self._groups(windows, epoch))
 
     def only(self, targets: Targets, *, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
         """Batches in which only the given targets count, each once, with context as in training."""

@@ -11,6 +11,7 @@ BOTH, NEXT = "both phases", "next item alone"
 _SHAPE = "models.settings.rankgr"
 _NO_PREFERENCES = f"{_SHAPE}.preference_weight=0"
 _NO_REFINEMENT = f"{_SHAPE}.refinement_weight=0"
+_BY_ITSELF = f"{_SHAPE}.refines_reader=false"
 _NEXT = Fit(of="rankgr", like="tiger", changes=(_NO_PREFERENCES, _NO_REFINEMENT))
 
 
@@ -28,7 +29,8 @@ _PARTS = (
     _row("each prefix", _NO_REFINEMENT, f"{_SHAPE}.each_prefix=true"),
     _row("against an average", _NO_REFINEMENT, f"{_SHAPE}.reference=average"),
     _row("against a checkpoint", _NO_REFINEMENT, f"{_SHAPE}.reference=start", after=_NEXT),
-    _row("scorer by itself", _NO_PREFERENCES, f"{_SHAPE}.refines_reader=false"),
+    _row("scorer by itself", _NO_PREFERENCES, _BY_ITSELF),
+    _row("and on events left out", _NO_PREFERENCES, _BY_ITSELF, f"{_SHAPE}.refinement_share=0.1"),
 )
 _ALPHAS = tuple(
     _row(f"alpha {weight}", _NO_REFINEMENT, f"{_SHAPE}.preference_weight={weight}")

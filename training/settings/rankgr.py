@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from training.settings.bounds import AboveZero, AtLeastOne, NotNegative
+from training.settings.bounds import AboveZero, AtLeastOne, NotNegative, ShareBelowOne
 from training.settings.families import CodedConfig
 
 
@@ -39,3 +39,13 @@ class RankgrConfig(CodedConfig):
     refines_reader: bool = True
     """Whether the second phase's gradients reach the reader and the items, or its own weights
     alone."""
+    refinement_share: ShareBelowOne = 0.0
+    """Of each person's training events, the last, which the second phase learns by itself, before
+    the first has learnt them; 0: both learn all events, together."""
+
+    def __post_init__(self) -> None:
+        if self.refinement_share and (self.refines_reader or not self.refinement_weight):
+            raise ValueError(
+                f"refinement_share is {self.refinement_share}, of a second phase that learns by"
+                " itself: expected refines_reader: false, and a refinement_weight above 0"
+            )

@@ -72,6 +72,26 @@ class EventLists:
 
 
 @dataclass(frozen=True)
+class Offered:
+    """What the first phase has answered in the place of some events, on a device.
+
+    Attributes:
+        place_E: of each event that trains, int64; -1: it was not asked for.
+        items_Tλ: candidates, best first, int64, `PAD` beyond those there are.
+        log_probs_Tλ: what it says of them; 0 beside `PAD`.
+    """
+
+    place_E: Tensor
+    items_Tλ: Tensor
+    log_probs_Tλ: Tensor
+
+    def at(self, event_G: Tensor) -> tuple[Tensor, Tensor]:
+        """Candidates of some events that were asked for, and what is said of them, [G, λ] both."""
+        place_G = self.place_E[event_G]
+        return self.items_Tλ[place_G], self.log_probs_Tλ[place_G]
+
+
+@dataclass(frozen=True)
 class Contexts:
     """Some of a batch's targets, and what is compared in the place of each.
 

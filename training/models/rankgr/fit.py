@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from training import inference
+from training.data.histories import Histories
 from training.data.preference_lists import PreferenceLists
 from training.data.queries import queries_of
 from training.data.splits import NO_DATA, Data, Split, Targets
@@ -20,6 +21,7 @@ from training.fit.loop import fit_objective
 from training.fit.objective import Curves, NextItems
 from training.fit.validation import CUTOFF, ndcg, standard_error
 from training.models.coded.fit import begun
+from training.models.rankgr.apart import fit_apart
 from training.models.rankgr.contexts import EventLists
 from training.models.rankgr.model import Rankgr
 from training.settings.rankgr import RankgrConfig
@@ -87,14 +89,26 @@ def fit(
     model, known, facts = begun(Rankgr, split, config, fitting, vocabulary)
     is_known_V = vocabulary.require_codes()[:, 0] >= 0
     lists: PreferenceLists | None = data.get("preference_lists")
-    listed = None
-    if lists is not None:
-        listed = EventLists.of(lists, lists.of_events(known.train), is_known_V)
+
+    def lists_of(train: Histories) -> EventLists | None:
+        """The lists of events that are over before anything else of their person happened."""
+        if lists is None:
+            return None
+        over = lists.over_before(train, known.train)
+        return EventLists.of(over, over.of_events(train), is_known_V)
+
     if fitting.first_weights is not None:  # before the loop does it: a reference is made of them
         begin_with(model, fitting.first_weights)
-    model.prepare(listed)
-    objective = BothPhases(known, fitting.settings, model.positions_per_event)
-    report = fit_objective(model, objective, fitting)
+
+    def objective_of(part: Split) -> BothPhases:
+        return BothPhases(part, fitting.settings, model.positions_per_event)
+
+    listed = lists_of(known.train)
+    if config.refinement_share:
+        report = fit_apart(model, objective_of, lists_of, known, fitting)
+    else:
+        model.prepare(listed)
+        report = fit_objective(model, objective_of(known), fitting)
     facts["preference_lists"] = 0 if listed is None else len(listed.items_SM)
     added = phases(model, known.validation, fitting)
     alarms = [*report.facts["alarms"], *_alarms(added)]

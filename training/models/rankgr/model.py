@@ -13,6 +13,7 @@ B rows, L events, D width, G contexts, C candidates, N targets, Q levels.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from training.data.batches import Batch
 from training.data.queries import PAD
 from training.losses.tiered import tiered_loss
 from training.models.interface import Queries, TopK
-from training.models.rankgr.contexts import Contexts, EventLists, contexts_of, drawn
+from training.models.rankgr.contexts import Contexts, EventLists, Offered, contexts_of, drawn
 from training.models.rankgr.prefixes import each_prefix_loss
 from training.models.rankgr.reference import Reference
 from training.models.rankgr.scorer import RefinedScorer
@@ -72,6 +73,7 @@ class Rankgr(Tiger):
         self.watch = Watch()
         self._lists: EventLists | None = None
         self._reference: Reference | None = None
+        self._offered: Offered | None = None
 
     def prepare(self, lists: EventLists | None) -> None:
         """Before a fit: the lists of its events, and the reference, of the weights as they are."""
@@ -79,16 +81,45 @@ class Rankgr(Tiger):
             self._reference = Reference(self, follows=self.config.reference == "average")
         self._lists = lists
 
+    def learn(self, phase: Literal["first", "second"], offered: Offered | None = None) -> None:
+        """Hold one phase fixed in the next fit.
+
+        Args:
+            phase: that learns.
+            offered: what the first has answered, where the second learns.
+        """
+        assert self.scorer is not None  # who learns by itself is there
+        self.requires_grad_(phase == "first")
+        self.scorer.requires_grad_(phase == "second")
+        self._offered = offered
+
     def forward(self, batch: Batch) -> Tensor:
         """Loss of the batch's targets in nats, summed; in training that of lists, too."""
+        if self.training and self._offered is not None:
+            return self._second_phase(batch, self._offered)
         y_BLD = self.expected(batch)
         target_N = batch.items_BL[batch.is_target_BL]
         loss = self.next_item_loss(y_BLD[batch.is_target_BL], target_N)
         config = self.config
-        if not self.training or not (config.preference_weight or config.refinement_weight):
+        if not self.training or not (config.preference_weight or self._refines):
             return loss
         # A mean over contexts, as often as there are targets: all losses are per target.
         return loss + len(target_N) * self._list_losses(batch, y_BLD)
+
+    @property
+    def _refines(self) -> bool:
+        """Whether the second phase learns."""
+        return self.scorer is not None and self.scorer.trust.requires_grad
+
+    def _second_phase(self, batch: Batch, offered: Offered) -> Tensor:
+        """Loss of the second phase alone on what the first has answered, nats, summed."""
+        row_G, column_G = batch.is_target_BL.nonzero(as_tuple=True)
+        assert batch.events_BL is not None
+        own_Gk, log_probs_Gk = offered.at(batch.events_BL[row_G, column_G])
+        contexts = contexts_of(batch, row_G, column_G, own_Gk, self._lists)
+        self.reader.eval()  # as it answered
+        y_BLD = self.expected(batch)
+        return len(row_G) * self._refinement(batch, contexts, y_BLD, log_probs_Gk)
 
     def _list_losses(self, batch: Batch, y_BLD: Tensor) -> Tensor:
         config = self.config
@@ -102,7 +133,7 @@ class Rankgr(Tiger):
             loss = loss + config.preference_weight * self._preference(
                 batch, contexts, log_probs_GCQ
             )
-        if self.scorer is not None:
+        if self._refines:
             log_probs_Gk = log_probs_GCQ.sum(-1)[:, contexts.own] + by_item_Gk
             loss = loss + config.refinement_weight * self._refinement(
                 batch, contexts, y_BLD, log_probs_Gk
