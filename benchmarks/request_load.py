@@ -45,8 +45,8 @@ async def load(port: int, bodies: Sequence[bytes], clients: int, seconds: float)
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while (started := time.perf_counter()) < begins + seconds:
-            writer.write(_request(bodies[next(turn) % len(bodies)]))
-            status = await _answer(reader)
+            writer.write(request(bodies[next(turn) % len(bodies)]))
+            status, _ = await answer(reader)
             if started >= begins:
                 taken.append(time.perf_counter() - started)
                 failed[0] += status != 200
@@ -57,7 +57,8 @@ async def load(port: int, bodies: Sequence[bytes], clients: int, seconds: float)
     return Rung(clients, len(taken) / seconds, float(p50), float(p99), failed[0])
 
 
-def _request(body: bytes) -> bytes:
+def request(body: bytes) -> bytes:
+    """A list that is asked for, as it goes over a connection."""
     head = (
         "POST /v1/recommend HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -65,12 +66,11 @@ def _request(body: bytes) -> bytes:
     return head.encode() + body
 
 
-async def _answer(reader: asyncio.StreamReader) -> int:
-    """The status of an answer that was read to its end."""
+async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Status and body."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
-    await reader.readexactly(length)
-    return int(head.split()[1])
+    return int(head.split()[1]), await reader.readexactly(length)
 
 
 def histories(count: int, num_items: int, seed: int) -> list[bytes]:

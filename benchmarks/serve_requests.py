@@ -27,6 +27,7 @@ from training.models import weights
 from training.models.tiger.model import Tiger
 from training.registry.bundle import Bundle, Origin, generation_digest, write_bundle
 from training.registry.client import Registry
+from training.registry.records import Version
 from training.settings.families import TigerConfig
 from training.tokenizers.rq_kmeans import RqKMeans
 
@@ -77,12 +78,12 @@ def measure(settings: "Settings", *, quick: bool = False) -> dict[str, Any]:
     }
 
 
-def bundle_in(directory: Path) -> Bundle:
-    """Tiger with random weights, as a bundle."""
+def bundle_in(directory: Path, seed: int = 0) -> Bundle:
+    """Tiger with random weights, as a bundle; the same semantic IDs, whatever the seed."""
     draw = np.random.default_rng(0)
     codes_VQ = draw.integers(0, CODES, (NUM_ITEMS, LEVELS), dtype=np.int32)
     content_VE = torch.from_numpy(draw.standard_normal((NUM_ITEMS, CONTENT)).astype(np.float32))
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = Tiger(TigerConfig(), torch.from_numpy(codes_VQ), content_VE, (CODES,) * LEVELS)
     tokenizer = RqKMeans.fit(torch.eye(4), RqKMeans.config_from({"codebook_size": 2}))
     tokenizer.save(directory.with_name("tokenizer"))
@@ -115,13 +116,19 @@ def bundle_in(directory: Path) -> Bundle:
     )
 
 
-def _promote(settings: "Settings", folder: Path) -> None:
-    registry = Registry.open(settings, PRESET)
+def registered(registry: Registry, bundle: Bundle) -> Version:
+    """The version of a bundle; nobody promotes it."""
     with registry.run(day=DAY, step="train_recommender", family="tiger") as run:
-        run.log_candidate(bundle_in(folder / "bundle"))
+        run.log_candidate(bundle)
     candidate = registry.find_candidate(DAY, "tiger")
     assert candidate is not None
-    registry.promote(registry.register(candidate), day=DAY, reason="a benchmark")
+    return registry.register(candidate)
+
+
+def _promote(settings: "Settings", folder: Path) -> None:
+    registry = Registry.open(settings, PRESET)
+    version = registered(registry, bundle_in(folder / "bundle"))
+    registry.promote(version, day=DAY, reason="a benchmark")
 
 
 def _run(
@@ -131,23 +138,23 @@ def _run(
 
     Which number that is, one load says; what it is worth, another one.
     """
-    with _serving(home, options) as port:
+    with serving(home, options) as (port, _):
         rungs = _load(port, histories, 0, seconds, clients)
         by_rate = sorted(rungs, key=lambda rung: float(rung["per_second"]), reverse=True)
         in_time = [rung["clients"] for rung in by_rate if rung["p99_ms"] <= MOST_P99_MS]
         for count in in_time or [clients[0]]:
-            before = _page(port, "metrics")
+            before = page(port, "metrics")
             # Kept answers are those of the first load's histories.
             seed = 0 if histories == AGAIN else 1
             [best] = _load(port, histories, seed, 2 * seconds, [count])
             if best["p99_ms"] <= MOST_P99_MS:
                 break
-        after = _page(port, "metrics")
+        after = page(port, "metrics")
     rows, batches, model = (
-        _value(after, f"batch_{name}") - _value(before, f"batch_{name}")
+        value(after, f"batch_{name}") - value(before, f"batch_{name}")
         for name in ("rows_sum", "rows_count", "seconds_sum")
     )
-    requests = _value(after, REQUESTS) - _value(before, REQUESTS)
+    requests = value(after, REQUESTS) - value(before, REQUESTS)
     batch_ms = 1000 * model / requests
     return {
         **best,
@@ -179,8 +186,8 @@ def _load(
 
 
 @contextmanager
-def _serving(home: Path, options: tuple[str, ...]) -> Iterator[int]:
-    """The command in a process; its port."""
+def serving(home: Path, options: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The command in a process, once it is ready; its port and its process."""
     command = [sys.executable, "-P", "-m", "sidereal.cli", "serve", "--preset", PRESET]
     process = subprocess.Popen(
         [*command, "--port", "0", *options],
@@ -194,19 +201,21 @@ def _serving(home: Path, options: tuple[str, ...]) -> Iterator[int]:
         if listening is None:
             raise RuntimeError("the service did not start; its messages are above")
         port = int(listening[1])
-        while json.loads(_page(port, "health"))["status"] != "ready":
+        while json.loads(page(port, "health"))["status"] != "ready":
             time.sleep(0.1)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.communicate()
 
 
-def _page(port: int, name: str) -> str:
+def page(port: int, name: str) -> str:
+    """What an address says to GET."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=30) as answer:
         return str(answer.read().decode())
 
 
-def _value(page: str, name: str) -> float:
-    line = re.search(rf"^sidereal_{re.escape(name)} (\S+)$", page, re.M)
+def value(text: str, name: str) -> float:
+    """Of a line of /metrics; 0 where there is none."""
+    line = re.search(rf"^sidereal_{re.escape(name)} (\S+)$", text, re.M)
     return float(line[1]) if line else 0.0

@@ -36,6 +36,7 @@ BENCHMARKS = (
     "encode_once",
     "batch_recommend",
     "serve_requests",
+    "serve_soak",
 )
 """Modules of `benchmarks`, each with `measure(settings, *, quick) -> dict`."""
 
@@ -57,8 +58,8 @@ def bench(names: tuple[str, ...], quick: bool, as_json: bool) -> None:
     NAME is one of sequence_building, preference_pairs, preference_lists, collaborative_vectors,
     sasrec_epoch, hstu_epoch, mfalcon_256, constrained_beam_step, slate_epoch, slate_fork,
     slate_decode_latent, slate_decode_item, orpo_step_memory, validation_share, ingestion,
-    slow_drift, rsp_share, encode_once, batch_recommend, serve_requests; all of them without one.
-    ratio = ours / best peer: below 1 is faster where the unit is time.
+    slow_drift, rsp_share, encode_once, batch_recommend, serve_requests, serve_soak; all of them
+    without one. ratio = ours / best peer: below 1 is faster where the unit is time.
     """
     settings = Settings()
     console = Console(stderr=as_json)

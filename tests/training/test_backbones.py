@@ -24,6 +24,23 @@ def test_every_backbone_continues_rows_as_it_runs_them(name):
     torch.testing.assert_close(whole.square().mean(-1), torch.ones(2, 8), rtol=0.01, atol=0.0)
 
 
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("asked_after", [None, 0, 1])
+@pytest.mark.parametrize("name", BACKBONES)
+@torch.no_grad()
+def test_every_backbone_says_one_position_as_it_says_all(name, asked_after, num_layers):
+    """`asked_after`: None: no times; else how many columns of times there are beyond the rows."""
+    torch.manual_seed(0)
+    model = make_backbone(name, **SHAPE | {"num_layers": num_layers}).eval()
+    x_BLD, place_B = torch.randn(4, 9, 16), torch.tensor([0, 8, 3, 7])
+    times_BL = None
+    if asked_after is not None:
+        times_BL = torch.randint(0, 10_000, (4, 9 + asked_after)).cumsum(1)
+    whole_BLD = model(x_BLD, times_BL)
+    found_BD = model.at(x_BLD, place_B, times_BL)
+    torch.testing.assert_close(found_BD, whole_BLD[torch.arange(4), place_B])
+
+
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("has_times", [True, False])
 @pytest.mark.parametrize("name", BACKBONES)

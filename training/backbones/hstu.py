@@ -15,6 +15,7 @@ B rows, L positions, D width, H heads, E width of a head, G = H E gates, n = `ma
 queries of a block and C positions that they may see; of continuations: W per row, S positions each.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -115,8 +116,22 @@ class Layer(nn.Module):
         """Gates, [B, L, G]; queries, keys, and values that are divided by n, each [B, H, L, E]."""
         x_BLD = F.layer_norm(x_BLD, x_BLD.shape[-1:], eps=1e-6)
         gate_BLG, *others = F.silu(self.gate_value_query_key(x_BLD)).chunk(4, -1)
-        v, q, k = (x.unflatten(-1, (self.config.num_heads, -1)).transpose(1, 2) for x in others)
+        v, q, k = (self._by_head(x) for x in others)
         return gate_BLG, q, k, v / self.config.max_positions
+
+    def at(self, x_BLD: Tensor, place_B: Tensor, sight: Sight) -> Tensor:
+        """What the block makes of one position of each row, [B, 1, D]."""
+        row_B = torch.arange(len(place_B), device=place_B.device)
+        normed_BLD = F.layer_norm(x_BLD, x_BLD.shape[-1:], eps=1e-6)
+        gate, value, query, key = self.gate_value_query_key.weight.chunk(4)
+        of_all = F.silu(F.linear(normed_BLD, torch.cat([value, key])))
+        of_one = F.silu(F.linear(normed_BLD[row_B, place_B, None], torch.cat([gate, query])))
+        v, k = (self._by_head(x) for x in of_all.chunk(2, -1))
+        gate_B1G, query_B1G = of_one.chunk(2, -1)
+        scores_BH1L = self._by_head(query_B1G) @ k.mT
+        weights = _weights(scores_BH1L, self.bias(sight)[:, None])
+        attended_BH1E = weights @ (v / self.config.max_positions)
+        return self.mix(x_BLD[row_B, place_B, None], gate_B1G, attended_BH1E)
 
     def bias(self, sight: Sight) -> Tensor:
         """What distance and time add to scores; `HIDDEN` where a query may not look. [B, R, C]."""
@@ -125,6 +140,9 @@ class Layer(nn.Module):
         if sight.gap_BRC is not None:
             bias_BRC = bias_BRC + _looked_up(self.gap_G, sight.gap_BRC)
         return bias_BRC
+
+    def _by_head(self, x_BLG: Tensor) -> Tensor:
+        return x_BLG.unflatten(-1, (self.config.num_heads, -1)).transpose(1, 2)
 
     def mix(self, x_BLD: Tensor, gate_BLG: Tensor, attended_BHLE: Tensor) -> Tensor:
         """Add what attention found, as far as the gates let it through."""
@@ -155,25 +173,19 @@ class Hstu(nn.Module):
             ValueError: rows are longer than `max_positions`.
         """
         L = x_BLD.shape[1]
-        self._require_room(L)
-        # Written so that a compiled graph depends on how many blocks there are, not on L.
-        ends = [QUERIES * number for number in range(1, -(-L // QUERIES))] + [L]
-        sights = [
-            self._sight(start, stop, times_BL, x_BLD.device)
-            for start, stop in zip([0, *ends], ends, strict=False)
-        ]
-        keys_values = []
-        for layer in self.layers:
-            gate_BLG, q, k, v = layer.heads(x_BLD)
-            attended = []
-            for sight in sights:
-                R, C = sight.distance_BRC.shape[1:]
-                scores_BHRC = q[:, :, C - R : C] @ k[:, :, :C].mT
-                attended.append(_weights(scores_BHRC, layer.bias(sight)[:, None]) @ v[:, :, :C])
-            x_BLD = layer.mix(x_BLD, gate_BLG, torch.cat(attended, 2))
-            keys_values.append((k, v))
+        x_BLD, keys_values = self._run(self.layers, x_BLD, times_BL)
         known_BL = None if times_BL is None else times_BL[:, :L]
         return self._scaled(x_BLD), Memory(keys_values, known_BL)
+
+    def at(self, x_BLD: Tensor, place_B: Tensor, times_BL: Tensor | None = None) -> Tensor:
+        """The vector of one position of each row: the last layer asks about no other.
+
+        Raises:
+            ValueError: rows are longer than `max_positions`.
+        """
+        x_BLD, _ = self._run(self.layers[:-1], x_BLD, times_BL)
+        sight = self._sight_at(place_B, x_BLD.shape[1], times_BL)
+        return self._scaled(self.layers[-1].at(x_BLD, place_B, sight))[:, 0]
 
     def extend(
         self, memory: Memory, lengths_B: Tensor, x_BWSD: Tensor, time_B: Tensor | None = None
@@ -230,6 +242,30 @@ class Hstu(nn.Module):
         keys_values = [(selected(k, rows), selected(v, rows)) for k, v in memory.keys_values]
         return Memory(keys_values, None if memory.times_BL is None else memory.times_BL[rows])
 
+    def _run(
+        self, layers: Iterable[Layer], x_BLD: Tensor, times_BL: Tensor | None
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """What layers make of all positions, and their keys and values."""
+        L = x_BLD.shape[1]
+        self._require_room(L)
+        # Written so that a compiled graph depends on how many blocks there are, not on L.
+        ends = [QUERIES * number for number in range(1, -(-L // QUERIES))] + [L]
+        sights = [
+            self._sight(start, stop, times_BL, x_BLD.device)
+            for start, stop in zip([0, *ends], ends, strict=False)
+        ]
+        keys_values = []
+        for layer in layers:
+            gate_BLG, q, k, v = layer.heads(x_BLD)
+            attended = []
+            for sight in sights:
+                R, C = sight.distance_BRC.shape[1:]
+                scores_BHRC = q[:, :, C - R : C] @ k[:, :, :C].mT
+                attended.append(_weights(scores_BHRC, layer.bias(sight)[:, None]) @ v[:, :, :C])
+            x_BLD = layer.mix(x_BLD, gate_BLG, torch.cat(attended, 2))
+            keys_values.append((k, v))
+        return x_BLD, keys_values
+
     def _continue(
         self,
         memory: Memory,
@@ -274,6 +310,16 @@ class Hstu(nn.Module):
         after = (query + 1).clamp_(max=times_BL.shape[1] - 1)
         gap_BRC = gap_buckets(times_BL[:, after, None] - times_BL[:, None, :stop])
         return Sight(distance_RC[None], gap_BRC)
+
+    def _sight_at(self, place_B: Tensor, L: int, times_BL: Tensor | None) -> Sight:
+        """What one position of each row sees of itself and of all before it."""
+        distance_B1L = (place_B[:, None] - torch.arange(L, device=place_B.device))[:, None]
+        distance_B1L = distance_B1L.masked_fill_(distance_B1L < 0, self.config.max_positions)
+        if times_BL is None:
+            return Sight(distance_B1L, None)
+        after_B1 = (place_B[:, None] + 1).clamp_(max=times_BL.shape[1] - 1)
+        gap_B1L = gap_buckets(times_BL.gather(1, after_B1) - times_BL[:, :L])[:, None]
+        return Sight(distance_B1L, gap_B1L)
 
     def _sight_of_past(
         self, memory: Memory, lengths_B: Tensor, S: int, time_B: Tensor | None

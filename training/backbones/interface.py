@@ -34,6 +34,16 @@ class Backbone(Protocol):
         """
         ...
 
+    def at(self, x_BLD: Tensor, place_B: Tensor, times_BL: Tensor | None = None) -> Tensor:
+        """The vector of one position of each row, [B, D], for less than those of all.
+
+        Args:
+            x_BLD: what stands at each position.
+            place_B: which position, int64.
+            times_BL: as above.
+        """
+        ...
+
     def remember(self, x_BLD: Tensor, times_BL: Tensor | None = None) -> tuple[Tensor, Memory]:
         """The same vectors, and what `extend` needs to continue the rows."""
         ...

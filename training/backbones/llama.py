@@ -127,6 +127,10 @@ class Llama(nn.Module):
         """One vector per position from it and those before it; times are ignored."""
         return self.remember(x_BLD)[0]
 
+    def at(self, x_BLD: Tensor, place_B: Tensor, times_BL: Tensor | None = None) -> Tensor:
+        """The vector of one position of each row."""
+        return self(x_BLD, times_BL)[torch.arange(len(place_B), device=place_B.device), place_B]
+
     def remember(self, x_BLD: Tensor, times_BL: Tensor | None = None) -> tuple[Tensor, Memory]:
         """The vectors, and the keys and values of every layer."""
         turn = self.turn(torch.arange(x_BLD.shape[1], device=x_BLD.device))

