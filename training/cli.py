@@ -236,11 +236,12 @@ def _one_line_errors(who: str = "error") -> Iterator[None]:
 def _is_expected(error: Exception) -> bool:
     from training.fit.checkpoint import CheckpointError
     from training.fit.loop import TrainingDiverged
+    from training.models.weights import WeightsError
     from training.tokenizers.collisions import CodesExhaustedError
     from training.tokenizers.interface import TokenizerCorruptError
 
     of_training = CheckpointError | CodesExhaustedError | TokenizerCorruptError | TrainingDiverged
-    return isinstance(error, of_training)
+    return isinstance(error, of_training | WeightsError)
 
 
 def _as_json(facts: Any) -> str:

@@ -1,6 +1,7 @@
 """`sidereal reproduce`: what it refuses, what it says, and a table from raw rows to results."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -115,6 +116,15 @@ def test_a_table_from_raw_rows_to_results(shop, tmp_path):
     again = invoke("baselines", "--preset", str(shop), *rows, "--seed", "0")
     assert json.loads((tmp_path / "results" / "baselines-shop.json").read_text()) == kept
     assert "fitting" not in again.output
+    knn_cell = next((tmp_path / "home/reproduce/shop/cells").glob("item_knn-*"))
+    shutil.rmtree(next(knn_cell.glob("lists-*")))
+    weights = next((knn_cell / "model").glob("*.safetensors"))
+    kept_weights = weights.read_bytes()
+    weights.write_bytes(kept_weights[:100])
+    damaged = invoke("baselines", "--preset", str(shop), *rows, "--seed", "0")
+    assert damaged.exit_code == 1
+    assert "holds no weights that this code's item_knn can use" in damaged.output
+    weights.write_bytes(kept_weights)
     search = invoke("baselines", "--preset", str(shop), *rows, "--seed", "0", "--trials", "2")
     kept = json.loads((tmp_path / "results" / "baselines-shop.json").read_text())
     assert [row["searched"][0]["trials"] for row in kept["rows"]] == [2, 2]
