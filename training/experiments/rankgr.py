@@ -30,7 +30,7 @@ _PARTS = (
     _row("against an average", _NO_REFINEMENT, f"{_SHAPE}.reference=average"),
     _row("against a checkpoint", _NO_REFINEMENT, f"{_SHAPE}.reference=start", after=_NEXT),
     _row("scorer by itself", _NO_PREFERENCES, _BY_ITSELF),
-    _row("and on events left out", _NO_PREFERENCES, _BY_ITSELF, f"{_SHAPE}.refinement_share=0.1"),
+    _row("scorer afterwards", _NO_PREFERENCES, _BY_ITSELF, f"{_SHAPE}.refinement_share=0.1"),
 )
 _ALPHAS = tuple(
     _row(f"alpha {weight}", _NO_REFINEMENT, f"{_SHAPE}.preference_weight={weight}")

@@ -40,8 +40,8 @@ class RankgrConfig(CodedConfig):
     """Whether the second phase's gradients reach the reader and the items, or its own weights
     alone."""
     refinement_share: ShareBelowOne = 0.0
-    """Of each person's training events, the last, which the second phase learns by itself, before
-    the first has learnt them; 0: both learn all events, together."""
+    """Of each person's training events, the last: in the place of which the second phase learns, by
+    itself, what the fitted first answers; 0: both learn together, from all events."""
 
     def __post_init__(self) -> None:
         if self.refinement_share and (self.refines_reader or not self.refinement_weight):

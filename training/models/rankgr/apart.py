@@ -1,19 +1,15 @@
-"""Both phases by themselves: the second learns from events that the first has not learnt.
+"""Both phases by themselves: the first learns, then the second learns what the first answers.
 
-Of an event that it was fitted on the first phase says what came next with far too much certainty,
-so that the second would learn to trust it. So
+    1. the first phase learns all events;
+    2. it is held fixed, and the second learns to put in order what the first answers in the place
+       of each person's last training events, to the same questions as it is asked later: after the
+       history alone, without dropout, and with everything that was seen left out.
 
-    1. the first phase learns each person's events but the last of them;
-    2. the second learns to put in order what the first, held fixed, answers in the place of those,
-       to the same questions as it is asked later;
-    3. the first goes on over all events for a little while, the second held fixed.
-
-T events that the first has left out, E events that train.
+T events that are asked for, E events that train.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,20 +31,18 @@ EPOCHS, LEARNING_RATE = 5, 1e-3
 """Of the second phase: a few thousand lists are soon learnt by heart."""
 QUESTIONS = 256
 """Of its step; half of them hold what came next."""
-LAST_EPOCHS, LAST_LEARNING_RATE_SHARE = 3, 0.1
-"""In which the first phase goes on, as from the weights of a day before."""
 
 
-class LeftOut(NextItems):
+class Asked(NextItems):
     """The questions that some training events answer; there is no epoch to choose by validation."""
 
-    def __init__(self, split: Split, left_out: Targets, settings: LoopSettings) -> None:
+    def __init__(self, split: Split, asked: Targets, settings: LoopSettings) -> None:
         super().__init__(split, settings, 1)
-        self.left_out = left_out
+        self.asked = asked
 
     def num_batches(self, epoch: int, *, world_size: int) -> int:
         """Steps of an epoch."""
-        return self.plan(world_size).num_batches(self.split.train, epoch, only=self.left_out)
+        return self.plan(world_size).num_batches(self.split.train, epoch, only=self.asked)
 
     def batches(
         self, epoch: int, *, first_step: int, rank: int, world_size: int
@@ -57,7 +51,7 @@ class LeftOut(NextItems):
         return self.plan(world_size).batches(
             self.split.train,
             epoch,
-            only=self.left_out,
+            only=self.asked,
             first_step=first_step,
             rank=rank,
             world_size=world_size,
@@ -70,7 +64,7 @@ class LeftOut(NextItems):
     def content(self) -> Iterator[np.ndarray]:
         """What determines the losses: the events, and which of them are asked for."""
         yield from super().content()
-        yield self.left_out.events
+        yield self.asked.events
 
 
 def last_events(train: Histories, share: float) -> np.ndarray:
@@ -88,61 +82,44 @@ def last_events(train: Histories, share: float) -> np.ndarray:
 
 
 def fit_apart(
-    model: Rankgr,
-    objective_of: Callable[[Split], NextItems],
-    lists_of: Callable[[Histories], EventLists | None],
-    split: Split,
-    fitting: Fitting,
+    model: Rankgr, objective: NextItems, listed: EventLists | None, fitting: Fitting
 ) -> FitReport:
-    """Train a model in place, each phase by itself.
+    """Train a model in place, one phase after the other.
 
     Args:
         model: with its first weights.
-        objective_of: what the first phase goes through of a split.
-        lists_of: the preference lists of training events, over before what is not among them.
-        split: whose last training events the first phase leaves out at first.
+        objective: what the first phase goes through.
+        listed: the preference lists of the training events.
         fitting: of the first phase.
     Returns:
-        The report of the first phase's epochs, the last ones at the end; `refinement_loss` in its
-        facts is of each epoch of the second.
+        The report of the first phase; `refinement_loss` in its facts has the second's epochs.
     Raises:
-        ValueError: the share leaves nobody an event.
+        ValueError: the share holds no event.
     """
-    settings = fitting.settings
-    is_last_E = last_events(split.train, model.config.refinement_share)
+    train, settings = objective.split.train, fitting.settings
+    is_last_E = last_events(train, model.config.refinement_share)
     if not is_last_E.any():
         raise ValueError(
-            f"refinement_share is {model.config.refinement_share}, and leaves out none of"
-            f" {split.train.num_events} events of {split.train.num_users} people: raise it, or set"
-            " it to 0"
+            f"refinement_share is {model.config.refinement_share}, and of {train.num_events} events"
+            f" of {train.num_users} people that is none: raise it, or set it to 0"
         )
-    early = replace(split, train=split.train.where(~is_last_E))
+    model.prepare(listed)
     model.learn("first")
-    model.prepare(lists_of(early.train))
-    first = fit_objective(model, objective_of(early), _below(fitting, "first"))
+    report = fit_objective(model, objective, _below(fitting, "first"))
 
-    left_out = Targets(split.train, split.train.users[is_last_E], split.train.positions[is_last_E])
-    model.prepare(lists_of(split.train))
-    model.learn("second", offered(model, left_out, fitting))
+    asked = Targets(train, train.users[is_last_E], train.positions[is_last_E])
+    model.learn("second", offered(model, asked, fitting))
     alone = replace(
         settings,
         max_epochs=EPOCHS,
         learning_rate=LEARNING_RATE,
         tokens_per_batch=QUESTIONS * (settings.max_history + 1),
     )
-    objective = LeftOut(split, left_out, alone)
-    second = fit_objective(model, objective, replace(_below(fitting, "second"), settings=alone))
-
-    model.learn("first")
-    last = replace(
-        settings,
-        max_epochs=LAST_EPOCHS,
-        learning_rate=settings.learning_rate * LAST_LEARNING_RATE_SHARE,
-    )
-    going_on = replace(_below(fitting, "last"), settings=last)
-    report = fit_objective(model, objective_of(split), going_on)
-    model.requires_grad_(True)
-    return _one_report(first, second, report)
+    how = replace(_below(fitting, "second"), settings=alone, first_weights=None)
+    second = fit_objective(model, Asked(objective.split, asked, alone), how)
+    model.learn("both")
+    losses = [epoch["loss"] for epoch in second.epochs]
+    return replace(report, facts={**report.facts, "refinement_loss": losses})
 
 
 @torch.no_grad()
@@ -164,19 +141,5 @@ def offered(model: Rankgr, targets: Targets, fitting: Fitting) -> Offered:
 
 
 def _below(fitting: Fitting, name: str) -> Fitting:
-    """With checkpoints in a folder of their own; only a model's own weights are gone on with."""
-    folder: Path | None = fitting.checkpoints
-    return replace(fitting, checkpoints=folder and folder / name, first_weights=None)
-
-
-def _one_report(first: FitReport, second: FitReport, last: FitReport) -> FitReport:
-    before = len(first.epochs)
-    epochs = [*first.epochs, *({**one, "epoch": before + one["epoch"]} for one in last.epochs)]
-    facts = {
-        **last.facts,
-        **{name: first.facts[name] for name in ("settings", "stopped_because")},
-        "best_epoch": before + last.facts["best_epoch"],
-        "alarms": [*first.facts["alarms"], *last.facts["alarms"]],
-        "refinement_loss": [epoch["loss"] for epoch in second.epochs],
-    }
-    return FitReport(epochs, facts)
+    """With checkpoints in a folder of their own."""
+    return replace(fitting, checkpoints=fitting.checkpoints and fitting.checkpoints / name)

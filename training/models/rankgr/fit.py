@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from training import inference
-from training.data.histories import Histories
 from training.data.preference_lists import PreferenceLists
 from training.data.queries import queries_of
 from training.data.splits import NO_DATA, Data, Split, Targets
@@ -89,26 +88,17 @@ def fit(
     model, known, facts = begun(Rankgr, split, config, fitting, vocabulary)
     is_known_V = vocabulary.require_codes()[:, 0] >= 0
     lists: PreferenceLists | None = data.get("preference_lists")
-
-    def lists_of(train: Histories) -> EventLists | None:
-        """The lists of events that are over before anything else of their person happened."""
-        if lists is None:
-            return None
-        over = lists.over_before(train, known.train)
-        return EventLists.of(over, over.of_events(train), is_known_V)
-
+    listed = None
+    if lists is not None:
+        listed = EventLists.of(lists, lists.of_events(known.train), is_known_V)
     if fitting.first_weights is not None:  # before the loop does it: a reference is made of them
         begin_with(model, fitting.first_weights)
-
-    def objective_of(part: Split) -> BothPhases:
-        return BothPhases(part, fitting.settings, model.positions_per_event)
-
-    listed = lists_of(known.train)
+    objective = BothPhases(known, fitting.settings, model.positions_per_event)
     if config.refinement_share:
-        report = fit_apart(model, objective_of, lists_of, known, fitting)
+        report = fit_apart(model, objective, listed, fitting)
     else:
         model.prepare(listed)
-        report = fit_objective(model, objective_of(known), fitting)
+        report = fit_objective(model, objective, fitting)
     facts["preference_lists"] = 0 if listed is None else len(listed.items_SM)
     added = phases(model, known.validation, fitting)
     alarms = [*report.facts["alarms"], *_alarms(added)]

@@ -81,16 +81,18 @@ class Rankgr(Tiger):
             self._reference = Reference(self, follows=self.config.reference == "average")
         self._lists = lists
 
-    def learn(self, phase: Literal["first", "second"], offered: Offered | None = None) -> None:
-        """Hold one phase fixed in the next fit.
+    def learn(
+        self, phase: Literal["first", "second", "both"], offered: Offered | None = None
+    ) -> None:
+        """Say which phase the next fit moves; the other is held fixed.
 
         Args:
             phase: that learns.
-            offered: what the first has answered, where the second learns.
+            offered: what the first has answered, where the second learns by itself.
         """
         assert self.scorer is not None  # who learns by itself is there
-        self.requires_grad_(phase == "first")
-        self.scorer.requires_grad_(phase == "second")
+        self.requires_grad_(phase != "second")
+        self.scorer.requires_grad_(phase != "first")
         self._offered = offered
 
     def forward(self, batch: Batch) -> Tensor:
