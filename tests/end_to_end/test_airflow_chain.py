@@ -34,6 +34,7 @@ TAIL = [
     "promote_recommender",
     "recommend",
     "compare_answers",
+    "sample_beams",
     "write_report",
 ]
 """Steps of one task, after the fits."""
@@ -119,7 +120,7 @@ def test_a_day_goes_through_all_dags_by_what_each_publishes(airflow, good_day):
     # Both of its tables are waited for, whichever comes last.
     for earlier in ("build_user_sequences", "build_semantic_ids"):
         assert steps.index(earlier) < steps.index("train_recommender")
-    assert steps[-5:] == TAIL
+    assert steps[-len(TAIL) :] == TAIL
 
 
 def test_a_passing_failure_is_retried(airflow, good_day):

@@ -56,7 +56,7 @@ def test_a_day_that_stopped_gets_a_report_of_the_half_that_ran(settings):
 def test_where_a_day_that_was_filled_in_was_refused_the_report_is_of_that_one(settings):
     days = [date(1998, 4, 18), date(1998, 4, 19)]
     for day, status in zip(days, ("done", "refused"), strict=True):
-        facts = {"status": status, "seconds": 1.0, "message": "146 of 2,651 rows were refused"}
+        facts = {"status": status, "seconds": 1.0, "error": "146 of 2,651 rows were refused"}
         write_step(settings.runs_of(PRESET), day, "ingest_interactions", facts)
     failed = progress("build_items", "ingest_interactions")
     line = report_stopped(settings, PRESET, (), failed, days)

@@ -139,6 +139,7 @@ def test_a_day_without_slates_has_no_beams(task):
 
 
 def test_a_model_of_another_generation_is_not_asked(task):
+    run(task, sample_beams)
     kept = beams_of(task)
     tokenizer = task.config.tokenizer.model_copy(update={"codebook_size": 16})
     other = task.config.model_copy(update={"tokenizer": tokenizer})
