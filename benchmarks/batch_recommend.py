@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.constrained_beam_step import take_turns
-from benchmarks.rankgr_answers import LEVELS, device_of, model_of
+from benchmarks.rankgr_answers import LEVELS, device_of, model_of, two_ways
 from benchmarks.slate_decode import HISTORY, questions
 from feature_store.settings import Settings
 from training import inference
@@ -37,25 +36,19 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
     num_items, users, rounds = (10_000, 4, 1) if quick else (20_000, 256, 5)
     model, queries = model_of(num_items, device), questions(users, num_items)
     require_same(inference.recommend(model, queries, PLACES), one_by_one(model, queries))
-    seconds = take_turns(
+    return two_ways(
+        "batch_recommend",
+        f"lists of {PLACES} for {users} users after {HISTORY} events, {LEVELS} levels of"
+        f" codes, {num_items:,} items, {model.config.candidates} candidates; width"
+        f" {model.config.width}; {device}, {torch.get_num_threads()} threads",
         {
             "batches": lambda: inference.recommend(model, queries, PLACES),
             "one by one": lambda: one_by_one(model, queries),
         },
+        each=users,
         rounds=rounds,
+        goal=GOAL,
     )
-    parts = {name: 1000 * taken / users for name, taken in seconds.items()}
-    return {
-        "name": "batch_recommend",
-        "work": f"lists of {PLACES} for {users} users after {HISTORY} events, {LEVELS} levels of"
-        f" codes, {num_items:,} items, {model.config.candidates} candidates; width"
-        f" {model.config.width}; {device}, {torch.get_num_threads()} threads",
-        "unit": "ms",
-        "ours": parts["batches"],
-        "peers": {"one by one": parts["one by one"]},
-        "ratio": parts["batches"] / parts["one by one"],
-        "goal": GOAL,
-    }
 
 
 def one_by_one(model: Rankgr, queries: Queries) -> TopK:

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.constrained_beam_step import take_turns
-from benchmarks.rankgr_answers import LEVELS, device_of, model_of
+from benchmarks.rankgr_answers import LEVELS, device_of, model_of, two_ways
 from benchmarks.slate_decode import HISTORY, questions
 from feature_store.settings import Settings
 from training.data.queries import Queries
@@ -44,25 +43,19 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
     )
     if apart > TOLERANCE:
         raise AssertionError(f"two ways, two answers: they differ by {apart:.2g}")
-    seconds = take_turns(
-        {
-            "once": lambda: read_once(model, queries, items_BC),
-            "for each": lambda: read_for_each(model, queries, items_BC),
-        },
-        rounds=rounds,
-    )
-    parts = {name: 1000 * taken / rows for name, taken in seconds.items()}
-    return {
-        "name": "encode_once",
-        "work": f"{CANDIDATES} candidates of each of {rows} histories of {HISTORY} events, {LEVELS}"
+    return two_ways(
+        "encode_once",
+        f"{CANDIDATES} candidates of each of {rows} histories of {HISTORY} events, {LEVELS}"
         f" levels of codes, {num_items:,} items; width {model.config.width}; {device},"
         f" {torch.get_num_threads()} threads",
-        "unit": "ms",
-        "ours": parts["once"],
-        "peers": {"read for each": parts["for each"]},
-        "ratio": parts["once"] / parts["for each"],
-        "goal": GOAL,
-    }
+        {
+            "once": lambda: read_once(model, queries, items_BC),
+            "read for each": lambda: read_for_each(model, queries, items_BC),
+        },
+        each=rows,
+        rounds=rounds,
+        goal=GOAL,
+    )
 
 
 @torch.inference_mode()

@@ -3,11 +3,12 @@
 Four levels of codes, so that a catalogue of this size is answered by a beam.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.constrained_beam_step import CODES, CONTENT, uneven_codes
+from benchmarks.constrained_beam_step import CODES, CONTENT, take_turns, uneven_codes
 from training.models.rankgr.model import Rankgr
 from training.settings.rankgr import RankgrConfig
 
@@ -40,3 +41,35 @@ def model_of(num_items: int, device: str, **shape: Any) -> Rankgr:
     torch.nn.init.normal_(model.scorer.out.weight, std=0.1)  # it begins at zero
     model.to(device).eval()
     return model
+
+
+def two_ways(
+    name: str,
+    work: str,
+    ways: dict[str, Callable[[], object]],
+    *,
+    each: int,
+    rounds: int,
+    goal: float,
+) -> dict[str, Any]:
+    """The record of a measure of two ways to the same answers.
+
+    Args:
+        name: of the measure.
+        work: what is done, on what.
+        ways: ours, then the peer.
+        each: histories that a call answers; milliseconds are of one.
+        rounds: turns of each way.
+        goal: of the ratio.
+    """
+    seconds = take_turns(ways, rounds=rounds)
+    ours, peer = (1000 * seconds[way] / each for way in ways)
+    return {
+        "name": name,
+        "work": work,
+        "unit": "ms",
+        "ours": ours,
+        "peers": {list(ways)[1]: peer},
+        "ratio": ours / peer,
+        "goal": goal,
+    }

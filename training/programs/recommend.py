@@ -89,12 +89,10 @@ def run(task: Task) -> Facts:
                 "bundle": f"models:/{task.config.name}/{champion.number}#{champion.digest}",
             },
         )
-    except TableRefused:
-        kept.remove()
+    except BaseException as error:
         store.discard(stage)
-        raise
-    except BaseException:
-        store.discard(stage)
+        if isinstance(error, TableRefused):
+            kept.remove()
         raise
     kept.remove()
     return {
