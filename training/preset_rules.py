@@ -66,7 +66,7 @@ def _measured(config: "TrainingConfig") -> list[str]:
     evaluation = config.evaluation
     lists = names_of(LISTS, evaluation.cutoffs, READINGS)
     slates = names_of(SLATES, evaluation.slate_cutoffs)
-    if evaluation.protocol == "leave_last_out":
+    if evaluation.protocol != "rolling":
         slates = []
     return [*lists, *slates, *names_of(FEEDBACK)]
 
@@ -83,8 +83,8 @@ def _why_unmeasured(name: str, protocol: str) -> str:
         asked = parse(name)
     except ValueError:
         return ""
-    if asked.metric.board == SLATES and protocol == "leave_last_out":
-        return ", and no slate is held out whole under evaluation.protocol: leave_last_out"
+    if asked.metric.board == SLATES and protocol != "rolling":
+        return f", and no slate is held out whole under evaluation.protocol: {protocol}"
     cutoffs = {LISTS: "cutoffs", SLATES: "slate_cutoffs"}.get(asked.metric.board)
     if asked.cutoff is None or cutoffs is None:
         return ""
@@ -102,6 +102,17 @@ def _entrants(config: "TrainingConfig") -> Found:
     for place, name in enumerate(models.baselines):
         if name in models.baselines[:place]:
             yield ("models", "baselines", place), Problem(path="", found=f"{name!r} is there twice")
+
+
+def _chance(config: "TrainingConfig") -> Found:
+    """What answers lists is not measured by a split that knows the days after the question."""
+    if config.evaluation.protocol != "random":
+        return
+    for family in (config.models.challenger, *config.models.baselines):
+        if LISTS in _answers(config, family):
+            said = f"found 'random', and {family} answers lists"
+            expected = "rolling or leave_last_out, or families that answer feedback alone"
+            yield ("evaluation", "protocol"), Problem(path="", found=said, expected=expected)
 
 
 def _stopping(config: "TrainingConfig") -> Found:
@@ -181,6 +192,7 @@ RULES = (
     Rule(("evaluation", "gate"), _metrics),
     Rule(("models", "evaluation", "gate"), _metrics_of_challenger),
     Rule(("models.challenger", "models.baselines", "gate.floor"), _entrants),
+    Rule(("models", "evaluation"), _chance),
     Rule(("models", "training"), _stopping),
     Rule(("models", "training"), _blend),
     Rule(("models.settings",), _heads),

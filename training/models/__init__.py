@@ -3,7 +3,17 @@
 from typing import Any
 
 from feature_store.installed import MODELS_GROUP, Registry
-from training.models import flat_slate, higr, item_knn, popularity, rankgr, sasrec, tiger, unigrf
+from training.models import (
+    flat_slate,
+    higr,
+    item_knn,
+    popularity,
+    rankgr,
+    rates,
+    sasrec,
+    tiger,
+    unigrf,
+)
 from training.models.interface import Family
 from training.settings import spec_of
 
@@ -25,6 +35,7 @@ _OURS = (
     sasrec.FAMILY,
     item_knn.FAMILY,
     popularity.FAMILY,
+    rates.FAMILY,
 )
 MODELS: Registry[Family] = Registry(
     MODELS_GROUP, {family.name: family for family in _OURS}, _family_of
