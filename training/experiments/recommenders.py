@@ -13,9 +13,11 @@ import numpy as np
 from training.evaluation.boards import BOARDS, boards_of
 from training.evaluation.boards.interface import HeldOut, Terms
 from training.evaluation.boards.interface import Measured as Answered
-from training.evaluation.metrics import metric_of, parse
+from training.evaluation.metrics import FEEDBACK, metric_of, parse
+from training.evaluation.ranking import Predictions
 from training.evaluation.record import ALL
 from training.evaluation.record import VERSION as RECORD_VERSION
+from training.experiments import strata
 from training.experiments.cell_tables import CellTables
 from training.experiments.cells import (
     Measured,
@@ -25,6 +27,7 @@ from training.experiments.cells import (
     made,
     read_json,
     read_measured,
+    read_strata,
     write_json,
 )
 from training.experiments.cells import write_measured as keep_measured
@@ -54,7 +57,10 @@ class Recommenders:
 
     def __init__(self, request: Request) -> None:
         self._tables, self._metrics = CellTables(request), request.table.metrics
-        wanted = {metric_of(name).board for name in request.table.metrics}
+        wanted = {
+            FEEDBACK if name in strata.METRICS else metric_of(name).board
+            for name in request.table.metrics
+        }
         self._boards = tuple(name for name in BOARDS if name in wanted)
 
     @property
@@ -71,7 +77,8 @@ class Recommenders:
         """The first metric of the table that the fit's models can be asked for."""
         config = self._tables.request.config_of(fit, seed=0)
         answers = MODELS[fit.of].answers_with(config.models.settings.get(fit.of, {}))
-        return next(name for name in self._metrics if metric_of(name).board in answers)
+        named = (name for name in self._metrics if name not in strata.METRICS)
+        return next(name for name in named if metric_of(name).board in answers)
 
     def validate(self, fit: Fit, seed: int, metric: str) -> Validated:
         """What a cell is worth on validation targets; no test target is read."""
@@ -91,6 +98,9 @@ class Recommenders:
                     continue
                 cell.ask(board, model, answers)
             samples[board], numbers = read_measured(answers)
+            by_history = read_strata(answers)
+            if by_history is not None:
+                samples[f"{board} by history"] = by_history
             facts |= {f"{board}.{name}": value for name, value in numbers.items()}
         return Measured(samples, facts, document["machine"])
 
@@ -215,11 +225,15 @@ class RecommenderCell:
     def ask(self, board: str, model: Any, kept: Path) -> None:
         """Ask a board's questions, and keep the answers' worth."""
         held_out, _, unlisted = self._tables.held_out(self.task)
-        _, measured = self._asked(board, held_out, self._terms(), unlisted, model)
+        terms = self._terms()
+        _, measured = self._asked(board, held_out, terms, unlisted, model)
         LOG.info("%s: %s asked in %.0f s", self.folder.name, board, measured.seconds)
+        every, by_history = measured.samples[ALL], None
+        if isinstance(every, Predictions):
+            by_history = strata.gauc_by_history(every, held_out.train, terms.light_user_events)
         made(
             kept,
-            lambda folder: keep_measured(folder, measured.samples[ALL], dict(measured.facts)),
+            lambda folder: keep_measured(folder, every, dict(measured.facts), by_history),
         )
 
     def _asked(

@@ -17,7 +17,7 @@ from training.settings.spec import Question
 
 _CURVE_BINS = 10
 """Points of the calibration curve."""
-_MANY_EVENTS = 50
+MANY_EVENTS = 50
 """Training events above which a person is a frequent one."""
 
 
@@ -78,7 +78,7 @@ def _strata(targets: Targets, train: Histories, terms: Terms) -> dict[str, np.nd
     GroupCE's cold and warm people have up to 20, 20 to 50, and more than 50 events.
     """
     events_T = train.lengths[targets.user]
-    is_frequent_T = events_T > max(_MANY_EVENTS, terms.light_user_events)
+    is_frequent_T = events_T > max(MANY_EVENTS, terms.light_user_events)
     return {
         "middle_users": (events_T > terms.light_user_events) & ~is_frequent_T,
         "frequent_users": is_frequent_T,
