@@ -93,7 +93,7 @@ class Recommenders:
         for board in self._boards:
             answers = folder / f"{board}-{cell.asked_digest(board)[:12]}"
             if not answers.is_dir():
-                model = model or weights.load(folder / "model", cell.family, cell.task.device)
+                model = model or cell.model()
                 if BOARDS[board].question not in model.answers:
                     continue
                 cell.ask(board, model, answers)
@@ -140,6 +140,20 @@ class RecommenderCell:
         """The folder of the cell, which is made where it is not there."""
         return made(self.folder, self._make)
 
+    def model(self) -> Any:
+        """The fitted model; it is made where it is not there.
+
+        Raises:
+            ProgramError: what is kept of it can't be read.
+        """
+        folder = self.kept() / "model"
+        try:
+            return weights.load(folder, self.family, self.task.device)
+        except weights.WeightsError as error:
+            raise ProgramError(
+                f"{error}. It is a kept cell: remove {folder.parent}, and run the command again"
+            ) from error
+
     def _digest(self) -> str:
         document = config_document(self.task, self.family, self._shape, self.training)
         if self._fit.aligned:
@@ -153,10 +167,10 @@ class RecommenderCell:
         checkpoints = self._cells / "checkpoints" / self.folder.name
         observers = (LineObserver(),)
         if self._fit.aligned:
-            assert first is not None
+            assert self._before is not None
             model, document = align_model(
                 self.task,
-                weights.load(first, self.family, self.task.device),
+                self._before.model(),
                 self._how,
                 self.data,
                 self.training,
@@ -209,8 +223,9 @@ class RecommenderCell:
         terms = replace(self._terms(), cutoffs=cutoffs, slate_cutoffs=cutoffs)
 
         def make(partial: Path) -> None:
-            model = weights.load(folder / "model", self.family, self.task.device)
-            number, measured = self._asked(asked.metric.board, held_out, terms, unlisted, model)
+            number, measured = self._asked(
+                asked.metric.board, held_out, terms, unlisted, self.model()
+            )
             facts = {"targets": float(number), "seconds": measured.seconds}
             keep_measured(partial, measured.samples[ALL], facts)
 
@@ -304,10 +319,7 @@ class BlendCell(RecommenderCell):
         )
 
     def _make(self, folder: Path) -> None:
-        models = [
-            weights.load(part.kept() / "model", part.family, self.task.device)
-            for part in self._parts
-        ]
+        models = [part.model() for part in self._parts]
         LOG.info("%s: choosing the weight", self.folder.name)
         model, document = blend_models(self.task, models, self.data, self.training)
         weights.save(model, folder / "model")
