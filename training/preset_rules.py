@@ -152,7 +152,7 @@ def _heads(config: "TrainingConfig") -> Found:
 
 
 def _blend(config: "TrainingConfig") -> Found:
-    """A blend is of two entrants that answer lists from the same histories."""
+    """A blend is of an entrant that answers lists, and one that answers lists or feedback."""
     models = config.models
     if models.blend is None:
         return
@@ -162,19 +162,14 @@ def _blend(config: "TrainingConfig") -> Found:
         said = f"found {shown(absent[0])}, which is not trained"
         expected = f"two of {', '.join(entrants)} (models.challenger and models.baselines)"
         yield path, Problem(path="", found=said, expected=expected)
-    if models.blend[0] == models.blend[1]:
-        yield path, Problem(path="", found=f"{models.blend[0]!r} is there twice")
-    for name in models.blend:
-        if LISTS not in _answers(config, name):
-            yield path, Problem(path="", found=f"{name} does not recommend")
-    for key in ("max_history", "minimum_strength"):
-        values = [getattr(config.training_for(name), key) for name in models.blend]
-        if values[0] != values[1]:
-            first, second = models.blend
-            said = (
-                f"{first} and {second} read other histories: {key} is {values[0]} and {values[1]}"
-            )
-            yield path, Problem(path="", found=said, expected=f"one training.{key} for both")
+    first, second = models.blend
+    if first == second:
+        yield path, Problem(path="", found=f"{first!r} is there twice")
+    if LISTS not in _answers(config, first):
+        expected = "first a family that recommends; one that ranks alone comes second"
+        yield path, Problem(path="", found=f"{first} does not recommend", expected=expected)
+    elif not {LISTS, FEEDBACK} & _answers(config, second):
+        yield path, Problem(path="", found=f"{second} neither recommends nor ranks")
 
 
 def _answers(config: "TrainingConfig", family: str) -> frozenset[Question]:

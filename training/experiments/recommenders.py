@@ -40,7 +40,13 @@ from training.programs.day_inputs import Inputs
 from training.programs.errors import ProgramError
 from training.programs.fit_digest import OF_VALIDATION, config_document, fit_digest
 from training.programs.fit_observers import LineObserver
-from training.programs.fits import align_model, alignment_training, blend_models, fit_family
+from training.programs.fits import (
+    align_model,
+    alignment_training,
+    blend_models,
+    blend_training,
+    fit_family,
+)
 from training.registry.bundle import digest_of
 from training.registry.model_predictor import ModelPredictor
 from training.settings.alignment import AlignmentConfig
@@ -293,20 +299,11 @@ class BlendCell(RecommenderCell):
         self.task, self.family = tables.request.task(tables.request.config_of(fit, seed)), FAMILY
         with_codes = [part for part in self._parts if part.data.generation]
         self.data = (with_codes or self._parts)[0].data
-        self.training = self._parts[0].training
-        self._require_same_histories()
+        self._trainings = [part.training for part in self._parts]
+        self.training = blend_training(self._trainings)
         self.digest = self._digest()
         self._cells = tables.request.cells
         self.folder = self._cells / f"{fit.of}-{seed}-{self.digest[:12]}"
-
-    def _require_same_histories(self) -> None:
-        read = {(p.training.max_history, p.training.minimum_strength) for p in self._parts}
-        if len(read) > 1:
-            names = " and ".join(part.family.name for part in self._parts)
-            raise ProgramError(
-                f"{names} read other histories (max_history, minimum_strength: {sorted(read)}),"
-                " and can't be blended; set training.max_history and training.minimum_strength"
-            )
 
     def _digest(self) -> str:
         evaluation = self.task.config.evaluation
@@ -321,6 +318,6 @@ class BlendCell(RecommenderCell):
     def _make(self, folder: Path) -> None:
         models = [part.model() for part in self._parts]
         LOG.info("%s: choosing the weight", self.folder.name)
-        model, document = blend_models(self.task, models, self.data, self.training)
+        model, document = blend_models(self.task, models, self.data, self._trainings)
         weights.save(model, folder / "model")
         write_json(folder / "fit.json", {**document, "machine": machine(self.task.device)})
