@@ -3,7 +3,17 @@
 from typing import Any
 
 from feature_store.installed import MODELS_GROUP, Registry
-from training.models import flat_slate, higr, item_knn, popularity, rankgr, sasrec, tiger, unigrf
+from training.models import (
+    flat_slate,
+    groupce,
+    higr,
+    item_knn,
+    popularity,
+    rankgr,
+    sasrec,
+    tiger,
+    unigrf,
+)
 from training.models.interface import Family
 from training.settings import spec_of
 
@@ -22,6 +32,7 @@ _OURS = (
     tiger.FAMILY,
     rankgr.FAMILY,
     unigrf.FAMILY,
+    groupce.FAMILY,
     sasrec.FAMILY,
     item_knn.FAMILY,
     popularity.FAMILY,

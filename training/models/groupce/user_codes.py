@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.fit.average import LATEST_TENTH
 from training.fit.distributed import sum_over_processes
 from training.tokenizers.kmeans import residual_kmeans
 from training.tokenizers.quantize import cluster_sums, residual_quantize
@@ -42,7 +43,8 @@ class UserCodes(nn.Module):
         num_levels: Q.
         num_codes: K.
         width: D.
-        decay: γ of the moving averages, 0 to below 1.
+        decay: γ of the moving averages, 0 to below 1; of the first updates less, as users move
+            fast then and would all be next to one code that stayed behind (`training.fit.average`).
         expiry: a code with fewer users than `expiry` U / K is put on a user's residual.
     """
 
@@ -55,6 +57,7 @@ class UserCodes(nn.Module):
         self.register_buffer("count_QK", torch.zeros(num_levels, num_codes))
         self.register_buffer("sum_QKD", torch.zeros(num_levels, num_codes, width))
         self.register_buffer("has_begun", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("num_updates", torch.zeros(()))
         self._is_known_to_have_begun = False  # to ask the buffer makes a GPU wait
 
     @property
@@ -112,20 +115,23 @@ class UserCodes(nn.Module):
         residual_UD, expired = user_UD.detach().float(), []
         num_users = sum_over_processes(torch.tensor(float(len(user_UD))).to(user_UD.device))
         least = self.expiry * num_users / self.num_codes
+        self.num_updates += 1
+        share = (LATEST_TENTH + 1) / (LATEST_TENTH + self.num_updates)
+        share = share.clamp(min=1 - self.decay)
         for level, code_U in enumerate(codes_UQ.unbind(1)):
             word_UD = self.codebooks_QKD[level][code_U]
-            self._average(level, residual_UD, code_U)
+            self._average(level, residual_UD, code_U, share)
             expired.append(self._expire(level, residual_UD, least))
             residual_UD = residual_UD - word_UD
         return torch.stack(expired)
 
-    def _average(self, level: int, residual_UD: Tensor, code_U: Tensor) -> None:
-        """`N ← γN + (1−γ)n`, `M ← γM + (1−γ)m`, `C = M / Ñ`."""
+    def _average(self, level: int, residual_UD: Tensor, code_U: Tensor, share: Tensor) -> None:
+        """`N ← γN + (1−γ)n`, `M ← γM + (1−γ)m`, `C = M / Ñ`, `share` being 1 − γ."""
         sum_KD, count_K = (
             sum_over_processes(each) for each in cluster_sums(residual_UD, code_U, self.num_codes)
         )
-        self.count_QK[level].lerp_(count_K, 1 - self.decay)
-        self.sum_QKD[level].lerp_(sum_KD, 1 - self.decay)
+        self.count_QK[level].lerp_(count_K, share)
+        self.sum_QKD[level].lerp_(sum_KD, share)
         count_K = self.count_QK[level]
         total = count_K.sum()
         smoothed_K = (count_K + SMOOTHING) / (total + self.num_codes * SMOOTHING) * total
