@@ -142,7 +142,9 @@ class Rows:
             items_BL = last_items(self.histories, user_B, self.end_N[rows], self.max_history)
             history_BLF = torch.from_numpy(history_codes(of.features, items_BL))
         return ImpressionBatch(
-            *(torch.from_numpy(c[rows]) for c in (of.user_NF, of.item_NF, of.context_NF)),
+            user_BF=torch.from_numpy(of.user_NF[rows]),
+            item_BF=torch.from_numpy(of.item_NF[rows]),
+            context_BF=torch.from_numpy(of.context_NF[rows]),
             labels_B=torch.from_numpy(self.label_N[rows]),
             user_B=torch.from_numpy(user_B),
             place_B=torch.from_numpy(place_B.astype(np.int64)),
@@ -180,7 +182,8 @@ def ends_before(histories: Histories, user_N: np.ndarray, time_N: np.ndarray) ->
     # A user's events are ascending: all users' are once each has a stretch of time to itself.
     span = int(max(histories.times.max(initial=0), time_N.max(initial=0))) // SECOND + 2
     key_M = histories.users * span + histories.times // SECOND
-    return np.searchsorted(key_M, user_N * span + time_N // SECOND, "left")
+    end_N: np.ndarray = np.searchsorted(key_M, user_N * span + time_N // SECOND, "left")
+    return end_N
 
 
 def last_items(

@@ -68,9 +68,9 @@ class Groupce(nn.Module):
     def __init__(self, config: GroupceConfig, features: Features) -> None:
         super().__init__()
         self.config, self.features = config, features
-        self.table = FieldTable(features.fields, config.field_width)
+        table = FieldTable(features.fields, config.field_width)
         num_logits = 2 if config.ranking_loss == "jrc" else 1
-        self.backbone = NETWORKS[config.network](config, self.table, num_logits)
+        self.backbone = NETWORKS[config.network](config, table, num_logits)
         self.ranking = None if config.ranking_loss == "none" else RankingLoss(config)
         self.codes: UserCodes | None = None
         if config.has_codes:
@@ -85,6 +85,12 @@ class Groupce(nn.Module):
         self.kept = _Kept(features)
         self.roster: Roster | None = None
         self._sums = torch.zeros(len(TERMS) + 1)
+
+    @property
+    def table(self) -> FieldTable:
+        """The vectors of all fields' values."""
+        table: FieldTable = self.backbone.table
+        return table
 
     def prepare(self, user_UF: np.ndarray, present_U: np.ndarray) -> None:
         """Say who trains, so that their codes are watched, and kept for the next epoch.
