@@ -32,7 +32,7 @@ CANNOT = {
 """What is said of a model that a board can't ask."""
 HEADLINE_CUTOFF = 10
 """The cut-off that stands for all of them where there is room for one."""
-ValidationMetric = Literal["ndcg@10", "auc", "loss"]
+ValidationMetric = Literal["ndcg@10", "auc", "gauc", "logloss", "loss"]
 """What can stop a fit."""
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-_LATEST_TENTH = 9
+LATEST_TENTH = 9
 """With it the average of n steps is one over the last n / 10 of them, until `decay` says fewer."""
 
 
@@ -24,7 +24,7 @@ def share_of_step(step: int, decay: float) -> float:
         >>> [round(share_of_step(step, 0.99), 3) for step in (1, 11, 91, 991, 5000)]
         [1.0, 0.5, 0.1, 0.01, 0.01]
     """
-    return max(1 - decay, (_LATEST_TENTH + 1) / (_LATEST_TENTH + step))
+    return max(1 - decay, (LATEST_TENTH + 1) / (LATEST_TENTH + step))
 
 
 class WeightAverage:

@@ -1,5 +1,6 @@
 """The number that stops a training: measured on events that the weights did not see."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from training.data.batches import BatchPlan
 from training.data.queries import Queries, queries_of
 from training.data.splits import Targets
 from training.evaluation.metrics import FEEDBACK, FIT, LISTS, parse
-from training.evaluation.ranking import auc, auc_influences, log_loss
+from training.evaluation.ranking import auc, auc_influences, log_loss, user_auc
 from training.fit.distributed import Processes
 from training.fit.fitting import Fitting
 
@@ -39,12 +40,12 @@ def validate(
         fitting: the metric and whether seen items are filtered.
         group: the processes.
     Returns:
-        `validation`, the metric that decides: mean NDCG@10 over targets or AUC (larger is better),
-        or mean loss in nats (smaller is better). Beside the first two `validation_error`, the
-        standard error over people (none of one), and `validation_floor`, what the most popular
-        items are worth on the same targets, or a coin. Of a model that can rank `validation_auc`,
-        `validation_auc_error` and `validation_logloss`, too: that one task gets worse while the
-        other decides must be seen.
+        `validation`, the metric that decides: mean NDCG@10 over targets, AUC or GAUC (larger is
+        better), mean LogLoss or loss in nats (smaller is better). Beside NDCG and AUC
+        `validation_error`, the standard error over people (none of one); beside all but the loss
+        `validation_floor`, what the most popular items are worth on the same targets, a coin, or
+        the share of positives. Of a model that can rank, what
+        `feedback_points` says, too: that one task gets worse while the other decides must be seen.
         Nothing without targets, no AUC without both kinds of feedback.
     """
     settings = fitting.settings
@@ -73,10 +74,8 @@ def validate(
         found |= {} if np.isnan(error) else {"validation_error": error}
     if ranks:
         found |= _feedback(prediction_T, own, fitting, group)
-    if asked.metric.board == FEEDBACK and "validation_auc" in found:
-        found |= {"validation": found["validation_auc"], "validation_floor": COIN}
-        if "validation_auc_error" in found:
-            found["validation_error"] = found["validation_auc_error"]
+    if asked.metric.board == FEEDBACK:
+        found |= deciding(found, asked.metric.name)
     return found
 
 
@@ -203,14 +202,64 @@ def ndcg(items_Bk: np.ndarray, item_B1: np.ndarray) -> np.ndarray:
 def _feedback(
     prediction_T: np.ndarray, targets: Targets, fitting: Fitting, group: Processes
 ) -> dict[str, float]:
-    """AUC and mean LogLoss of all processes' targets; no AUC without both kinds of feedback."""
+    """What `feedback_points` says of all processes' targets."""
     positive_T = targets.histories.strengths[targets.events] >= fitting.positive_strength
     answers = [prediction_T.astype(np.float64), positive_T, targets.user]
     prediction_T, positive_T, user_T = group.gather(np.stack(answers))
-    label_T = positive_T > 0
-    found = {"validation_logloss": float(log_loss(prediction_T, label_T).mean())}
-    if label_T.any() and not label_T.all():
-        found["validation_auc"] = auc(prediction_T, label_T)
-        error = standard_error(auc_influences(prediction_T, label_T), user_T)
-        found |= {} if np.isnan(error) else {"validation_auc_error": error}
+    return feedback_points(prediction_T, positive_T > 0, user_T)
+
+
+def feedback_points(
+    prediction_T: np.ndarray, label_T: np.ndarray, user_T: np.ndarray
+) -> dict[str, float]:
+    """What probabilities of feedback are worth, as points of a fit's curves.
+
+    Args:
+        prediction_T: probabilities.
+        label_T: whether feedback was positive, bool; at least one.
+        user_T: whose it was.
+    Returns:
+        `validation_logloss`, a mean over events, and `validation_logloss_floor`, that of the share
+        of positives; and of events with both labels `validation_auc` with its standard error over
+        people, and `validation_gauc`, if somebody has both.
+    Example:
+        >>> said, happened = np.array([0.8, 0.2]), np.array([True, False])
+        >>> {name: round(value, 3) for name, value in
+        ...  feedback_points(said, happened, np.array([0, 0])).items()}
+        {'validation_logloss': 0.223, 'validation_logloss_floor': 0.693, 'validation_auc': 1.0,
+         'validation_gauc': 1.0}
+    """
+    share_T = np.full(len(label_T), label_T.mean())
+    found = {
+        "validation_logloss": float(log_loss(prediction_T, label_T).mean()),
+        "validation_logloss_floor": float(log_loss(share_T, label_T).mean()),
+    }
+    if not label_T.any() or label_T.all():
+        return found
+    found["validation_auc"] = auc(prediction_T, label_T)
+    error = standard_error(auc_influences(prediction_T, label_T), user_T)
+    found |= {} if np.isnan(error) else {"validation_auc_error": error}
+    by_user = user_auc(np.unique(user_T, return_inverse=True)[1], prediction_T, label_T)
+    if len(by_user.row):
+        found["validation_gauc"] = float(np.average(by_user.auc, weights=by_user.num_events))
+    return found
+
+
+def deciding(points: Mapping[str, float], metric: str) -> dict[str, float]:
+    """The point that stops a fit by feedback, what knows nothing gets, and its standard error.
+
+    Args:
+        points: of `feedback_points`.
+        metric: `auc`, `gauc` or `logloss`.
+    Returns:
+        `validation`, `validation_floor` and, of AUC, `validation_error`; nothing where the metric
+        is not defined.
+    """
+    if f"validation_{metric}" not in points:
+        return {}
+    found = {"validation": points[f"validation_{metric}"], "validation_floor": COIN}
+    if metric == "logloss":
+        found["validation_floor"] = points["validation_logloss_floor"]
+    if metric == "auc" and "validation_auc_error" in points:
+        found["validation_error"] = points["validation_auc_error"]
     return found

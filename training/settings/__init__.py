@@ -17,6 +17,7 @@ from training.settings.families import (
     SasrecConfig,
     TigerConfig,
 )
+from training.settings.groupce import GroupceConfig
 from training.settings.higr import HigrConfig
 from training.settings.rankgr import RankgrConfig
 from training.settings.spec import LISTS, FamilySpec
@@ -80,6 +81,12 @@ _OURS = (
         reads=("user_sequences", "preference_lists", "semantic_ids"),
     ),
     FamilySpec(name="unigrf", config_class=UnigrfConfig, answers=LISTS | {"feedback"}),
+    FamilySpec(
+        name="groupce",
+        config_class=GroupceConfig,
+        reads=("user_sequences", "impressions"),
+        answers=frozenset({"feedback"}),
+    ),
     FamilySpec(name="sasrec", config_class=SasrecConfig),
     FamilySpec(name="item_knn", config_class=ItemKnnConfig, by_epochs=False),
     FamilySpec(name="popularity", config_class=PopularityConfig, by_epochs=False),

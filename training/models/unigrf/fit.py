@@ -49,7 +49,8 @@ def fit(
         ValueError: the fit is to stop by what the model does not learn.
     """
     settings = fitting.settings
-    learnt = {"ndcg@10": config.retrieves, "auc": config.ranks, "loss": True}
+    learnt = {"ndcg@10": config.retrieves, "loss": True}
+    learnt |= dict.fromkeys(("auc", "gauc", "logloss"), config.ranks)
     if not learnt[settings.validation_metric]:
         wanted = " or ".join(metric for metric, is_learnt in learnt.items() if is_learnt)
         raise ValueError(
