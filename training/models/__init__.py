@@ -5,26 +5,12 @@ from typing import Any
 from feature_store.installed import MODELS_GROUP, Registry
 from training.models import (
     flat_slate,
-from training.models import (
-    flat_slate,
     groupce,
     higr,
     item_knn,
     popularity,
     rankgr,
     rates,
-    sasrec,
-    tiger,
-    unigrf,
-)
-    higr,
-    item_knn,
-    popularity,
-    rankgr,
-<<<<<<< HEAD
-    rates,
-=======
->>>>>>> groupce
     sasrec,
     tiger,
     unigrf,
