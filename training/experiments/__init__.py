@@ -1,6 +1,14 @@
 """Experiments whose tables this repository quotes; a new one is one file and a line."""
 
-from training.experiments import baselines, higr, higr_tokenizers, rankgr, semantic_ids, unigrf
+from training.experiments import (
+    baselines,
+    groupce,
+    higr,
+    higr_tokenizers,
+    rankgr,
+    semantic_ids,
+    unigrf,
+)
 from training.experiments.table import Table
 
 EXPERIMENTS: dict[str, Table] = {
@@ -13,6 +21,7 @@ EXPERIMENTS: dict[str, Table] = {
         higr.ALIGNMENT,
         higr_tokenizers.TABLE,
         rankgr.TABLE,
+        groupce.TABLE,
     )
 }
 """Name → table."""

@@ -103,6 +103,15 @@ SPACES: Mapping[str, Space] = {
         loop=_LOOP,
     ),
     "unigrf": _neural("num_layers"),
+    "groupce": Space(
+        shape={
+            "dropout": _DROPOUT,
+            "field_width": Among((4, 8, 16)),
+            "cross_layers": _LAYERS,
+            "hidden_width": Among((32, 64, 128)),
+        },
+        loop=_LOOP,
+    ),
     "sasrec": _neural("num_layers"),
     "item_knn": Space(
         shape={

@@ -16,7 +16,7 @@ from training.data.features import Features
 from training.data.histories import DAY, SECOND, Histories
 from training.data.impressions import Impressions
 from training.data.queries import PAD
-from training.data.splits import Split
+from training.data.splits import Split, Targets
 
 
 @dataclass(frozen=True)
@@ -201,9 +201,18 @@ def last_items(
 def split_impressions(impressions: Impressions, split: Split) -> tuple[Impressions, Impressions]:
     """Impressions that train, and those that stop the fit, by the borders of a split.
 
-    Of a rolling split: those before its validation days, and those of these days. Else each user's
+    Of a rolling split: those before its validation days, and those of these days. Of a random one:
+    those of events that are not held out, and those of events that validate. Else each user's
     before the event that validates, and from it on until the one that tests.
     """
+    if split.facts["protocol"] == "random":
+        is_validated_N, is_tested_N = (
+            _are_among(impressions, targets) for targets in (split.validation, split.test)
+        )
+        return (
+            impressions.where(~is_validated_N & ~is_tested_N),
+            impressions.where(is_validated_N),
+        )
     if "train_until" in split.facts:
         until, end = (_midnight(split.facts[f"{name}_until"]) for name in ("train", "validation"))
         return impressions.until(until), impressions.where(
@@ -218,6 +227,18 @@ def split_impressions(impressions: Impressions, split: Split) -> tuple[Impressio
     return impressions.where(time_N < until_N), impressions.where(
         (time_N >= until_N) & (time_N < test_U[impressions.user])
     )
+
+
+def _are_among(impressions: Impressions, targets: Targets) -> np.ndarray:
+    """Which impressions are targets: of the same user, time and item; bool, [N]."""
+    ours = (impressions.user, impressions.time, impressions.item.astype(np.int64))
+    theirs = (targets.user, targets.times, targets.items.astype(np.int64))
+    key = np.zeros(len(impressions) + len(targets), dtype=np.int64)
+    for our_N, their_T in zip(ours, theirs, strict=True):
+        # Numbers from 0 without gaps: the product of two of them is no overflow.
+        values, part = np.unique(np.concatenate([our_N, their_T]), return_inverse=True)
+        key = np.unique(key * len(values) + part, return_inverse=True)[1]
+    return np.isin(key[: len(impressions)], key[len(impressions) :])
 
 
 def order_of(seed: int, epoch: int, num_rows: int, groups_N: np.ndarray | None) -> np.ndarray:
