@@ -35,6 +35,8 @@ class Queries:
         excluded_offsets: int64, shape [B + 1].
         unlisted: items that nobody may be answered, because the catalogue no longer lists them;
             int32, each once, ascending.
+        user_ids_B: who asks, the source's own ids, text; empty where it isn't known; None: nobody
+            says.
     """
 
     items_BL: np.ndarray
@@ -45,6 +47,7 @@ class Queries:
     excluded: np.ndarray
     excluded_offsets: np.ndarray
     unlisted: np.ndarray = field(default_factory=lambda: NO_ITEMS)
+    user_ids_B: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.lengths_B)
@@ -97,6 +100,7 @@ class Queries:
             lengths_B,
             histories.items[events],
             offsets,
+            user_ids_B=histories.user_ids[user],
         )
 
     @classmethod
@@ -127,6 +131,7 @@ class Queries:
             self.excluded[first:last],
             self.excluded_offsets[start : stop + 1] - first,
             self.unlisted,
+            None if self.user_ids_B is None else self.user_ids_B[start:stop],
         )
 
     def where(self, rows: np.ndarray) -> "Queries":
@@ -144,6 +149,7 @@ class Queries:
             self.excluded[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)],
             offsets,
             self.unlisted,
+            None if self.user_ids_B is None else self.user_ids_B[chosen],
         )
 
     def of_known(self, is_known_V: np.ndarray) -> "Queries":

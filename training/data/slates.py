@@ -193,9 +193,13 @@ class Slates:
         return items_BM
 
 
-def numbers_of(user_ids: pa.Array, histories: Histories) -> np.ndarray:
+def numbers_of(user_ids: pa.Array, histories: Histories, what: str = "slates") -> np.ndarray:
     """The number of each user in histories, int64.
 
+    Args:
+        user_ids: of some rows.
+        histories: of all of them.
+        what: the rows are, in the message.
     Raises:
         ValueError: a user has none.
     """
@@ -203,7 +207,7 @@ def numbers_of(user_ids: pa.Array, histories: Histories) -> np.ndarray:
     if number.null_count:
         unknown = user_ids.filter(pc.is_null(number)).unique()
         raise ValueError(
-            f"{len(unknown)} users have slates and no history, first {unknown[0]};"
+            f"{len(unknown)} users have {what} and no history, first {unknown[0]};"
             " read both tables as of the same day"
         )
     user: np.ndarray = number.to_numpy().astype(np.int64)
