@@ -24,10 +24,10 @@ def _rules(inputs: RuleInputs) -> tuple[Rule, ...]:
             maximum=0,
         ),
         RowRule(
-            name="first_day_is_past",
+            name="counts_once_it_was_met",
             column="first_day",
-            description="No code counts from later than the day after what was met.",
-            condition="first_day <= date_add(met_day, 1) AND met_day <= first_day",
+            description="No code counts before its value was met.",
+            condition="met_day <= first_day",
         ),
     )
 
@@ -58,13 +58,14 @@ FEATURE_VOCABULARIES = Contract(
             name="met_day",
             type="date",
             meaning="day of the first event of somebody or something with the value, in the sense "
-            "of `impressions.day`; of bins the log's first",
+            "of `impressions.day`; of bins the first day of impressions",
         ),
         Column(
             name="first_day",
             type="date",
             meaning="the first day whose impressions have the code: the day after `met_day`, so "
-            "that no row knows of its own day; what the log's first day knew counts at once",
+            "that no row knows of its own day, and never before that of a smaller code; what the "
+            "first day of impressions met counts at once",
         ),
     ),
     rules=_rules,

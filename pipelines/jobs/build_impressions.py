@@ -105,6 +105,7 @@ class _Made:
             met(self.sequences, shift_seconds(self.offset)),
             **tables,
             bounds=bin_bounds(self.known, bins, **tables),
+            start=self.days[0] if self.days else self.run.day,
         )
         written = write_staged(
             rows.repartitionByRange("field", "code"), FEATURE_VOCABULARIES, stage.directory

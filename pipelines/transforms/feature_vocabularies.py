@@ -5,6 +5,7 @@ Codes are given by field, the day a value was first met, and its text: rows depe
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -84,6 +85,7 @@ def extend_vocabularies(
     items: DataFrame,
     users: DataFrame,
     bounds: DataFrame,
+    start: date,
 ) -> DataFrame:
     """The vocabularies, and after them what was met for the first time.
 
@@ -94,30 +96,30 @@ def extend_vocabularies(
         items: rows of `items`.
         users: rows of `users`.
         bounds: as `bin_bounds` makes them.
+        start: the first day of impressions.
     Returns:
-        Rows of `feature_vocabularies`. What was first met on a day counts from the next; what the
-        log's first day knew counts at once, where the field is new.
+        Rows of `feature_vocabularies`. What was first met on a day counts from the next; where the
+        field is new, what the first day of impressions met counts at once, or it would know
+        nobody. No code counts from an earlier
+        day than a smaller one, so that what counts on a day are the codes up to one.
     """
-    log = found.users.agg(F.min("met_day").alias("_log_day"))
     values = _values(fields, found, items=items, users=users).unionByName(
-        bounds.crossJoin(F.broadcast(log)).withColumnRenamed("_log_day", "met_day")
+        bounds.withColumn("met_day", F.lit(start))
     )
     new = values.join(known.select("field", "value"), ["field", "value"], "left_anti")
-    last = known.groupBy("field").agg(F.max("code").alias("_last"))
-    place = F.row_number().over(Window.partitionBy("field").orderBy("_place", "met_day", "value"))
-    numbered = (
-        new.withColumn("_row", place)
-        .join(F.broadcast(last), "field", "left")
-        .crossJoin(F.broadcast(log))
+    last = known.groupBy("field").agg(
+        F.max("code").alias("_last"), F.max("first_day").alias("_newest")
     )
-    is_of_the_first_day = F.col("_last").isNull() & (F.col("met_day") == F.col("_log_day"))
+    place = F.row_number().over(Window.partitionBy("field").orderBy("_place", "met_day", "value"))
+    numbered = new.withColumn("_row", place).join(F.broadcast(last), "field", "left")
+    is_of_the_first_day = F.col("_last").isNull() & (F.col("met_day") == F.lit(start))
     first_day = F.when(is_of_the_first_day, F.col("met_day")).otherwise(F.date_add("met_day", 1))
     appended = numbered.select(
         "field",
         "value",
         typed(F.col("_row") + F.coalesce("_last", F.lit(0)), FEATURE_VOCABULARIES, "code"),
         "met_day",
-        first_day.alias("first_day"),
+        F.greatest(first_day, "_newest").alias("first_day"),
     )
     return known.unionByName(appended).select(*FEATURE_VOCABULARIES.column_names)
 

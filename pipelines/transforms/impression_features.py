@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_store.feature_codes import Vocabulary, attribute_of
@@ -24,6 +25,8 @@ _THURSDAY = 3
 """1 January 1970 was one; Monday is 0."""
 USER_CODE, USER_SINCE = "user_code", "user_since"
 """Columns of the code of each user's id, and of the first day whose rows have it."""
+ATTRIBUTES = "user_attributes"
+"""Column of the attributes of each user, a struct; null for who is in no table of users."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ class OfUser:
         """0 where the value was first met on the day, or never."""
         batch = moments.batch
         if self.field.attribute:
-            codes_R, since_R = known.of_users(self.field, batch[_column(self.field.attribute)])
+            texts = pc.struct_field(batch[ATTRIBUTES], [self.field.attribute])
+            codes_R, since_R = known.of_users(self.field, texts)
         else:
             codes_R, since_R = (longs(batch[name].fill_null(0)) for name in (USER_CODE, USER_SINCE))
         return _as_of(codes_R[moments.rows_A], since_R[moments.rows_A], moments.day_A)
@@ -184,15 +188,6 @@ def count_codes(counts: Longs) -> Longs:
     """`count_code` of each count."""
     codes = [count_code(count) for count in range(int(counts.max(initial=0)) + 1)]
     return np.array(codes, np.int64)[counts]
-
-
-def user_columns(attributes: Sequence[str]) -> dict[str, str]:
-    """Columns of the attributes of users that a batch has, by attribute."""
-    return {name: _column(name) for name in attributes}
-
-
-def _column(attribute: str) -> str:
-    return f"user.{attribute}"
 
 
 def _as_of(values_A: Longs, since_A: Longs, day_A: Longs) -> Longs:

@@ -17,11 +17,11 @@ from pyspark.sql import functions as F
 from feature_store.features import GROUPS, Feature, features, vocabularies
 from pipelines.config import Impressions
 from pipelines.transforms.impression_features import (
+    ATTRIBUTES,
     USER_CODE,
     USER_SINCE,
     Known,
     computed,
-    user_columns,
 )
 from pipelines.transforms.impression_moments import DAY, Moments, parts
 from pipelines.transforms.listed_items import TableFiles
@@ -128,8 +128,8 @@ def coded(sequences: DataFrame, users: DataFrame, user_ids: DataFrame, coding: C
     )
     attributes = _attributes(coding.fields)
     if attributes:
-        columns = user_columns(attributes).items()
-        told = users.select("user_id", *(F.col("attributes")[n].alias(c) for n, c in columns))
+        told = F.struct(*(F.col("attributes")[name].alias(name) for name in attributes))
+        told = users.select("user_id", told.alias(ATTRIBUTES))
         asked = asked.join(told, "user_id", "left")
     if any(each.name == _USER_ID for each in coding.fields):
         ids = user_ids.select(
