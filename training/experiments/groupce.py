@@ -68,7 +68,6 @@ TABLE = Table(
     ),
     compared=("gauc", "logloss", "ece", COLD_GAP),
     facts={
-        "feedback.gauc_covered_share": "events that GAUC covers",
         "fit.informative_share_1": "rows in mixed groups, level 1",
         "fit.informative_share_2": "level 2",
         "fit.informative_share_3": "level 3",
