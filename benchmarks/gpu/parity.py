@@ -52,7 +52,7 @@ def _parity(
     family = MODELS[configuration.family]
     config = configuration.config(**({} if configuration.is_counted else SHAPE))
     fitting = Fitting(loop, device=device)
-    data = {"slates": world.slates}
+    data = {"slates": world.slates, "impressions": world.impressions}
     fitted, report = family.fit(world.split, config, fitting, world.vocabulary, data)
     with tempfile.TemporaryDirectory() as folder:
         weights.save(fitted, Path(folder))
@@ -76,28 +76,27 @@ def compare(
         loop: whose first batch is learnt from.
         learns: whether losses are compared, of a model that has one.
     Returns:
-        Shares by which losses and gradients differ (None where they aren't compared), the share of
-        lists that are equal, the largest difference of scores at a place, of probabilities where
-        the model ranks, and whether the two agree.
+        Shares by which losses and gradients differ (None where they aren't compared); where the
+        model recommends, the share of lists that are equal, and the largest difference of scores at
+        a place; of probabilities where it ranks; and whether the two agree.
     """
     loss = gradient = None
     if learns and isinstance(one, nn.Module):
         loss, gradient = _difference_of_learning(one, other, world, loop)
     queries = questions(world, loop.max_history)
-    lists = [inference.recommend(model, queries, PLACES) for model in (one, other)]
-    equal = float((lists[0].items_Bk == lists[1].items_Bk).all(1).mean())
-    figures = {
-        "loss_difference": loss,
-        "gradient_difference": gradient,
-        "equal_lists": equal,
-        "score_difference": _difference_of_scores(*lists),
-        "agrees": (loss or 0.0) <= LOSS_GOAL and equal >= LISTS_GOAL,
-    }
+    figures: dict[str, Any] = {"loss_difference": loss, "gradient_difference": gradient}
+    is_close, items_BC = (loss or 0.0) <= LOSS_GOAL, np.tile(np.arange(5), (len(queries), 1))
+    if "lists" in one.answers:
+        lists = [inference.recommend(model, queries, PLACES) for model in (one, other)]
+        equal = float((lists[0].items_Bk == lists[1].items_Bk).all(1).mean())
+        figures |= {"equal_lists": equal, "score_difference": _difference_of_scores(*lists)}
+        is_close, items_BC = is_close and equal >= LISTS_GOAL, lists[0].items_Bk[:, :5]
     if "feedback" in one.answers:
-        items_BC = lists[0].items_Bk[:, :5]
         p_BC, q_BC = (inference.rank(model, queries, items_BC) for model in (one, other))
         figures["probability_difference"] = float(np.nanmax(np.abs(p_BC - q_BC)))
-    return figures
+        if "lists" not in one.answers:
+            is_close = is_close and figures["probability_difference"] <= LOSS_GOAL
+    return figures | {"agrees": is_close}
 
 
 def questions(world: World, max_history: int) -> Queries:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.impressions_world import features_of, impressions_of, world
+from benchmarks.clicks import features_of, impressions_of
+from tests.impressions_world import world
 from tests.suites.ranker import RankerSuite
 from tests.worlds import histories_of
 from training import inference

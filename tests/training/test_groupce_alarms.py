@@ -99,7 +99,7 @@ def test_users_who_are_alike_collapse_into_one_code(tribes):
 
 
 def test_too_many_codes_for_a_batch_are_said_before_and_after(tribes, caplog):
-    many = world(num_users=400, each=6)
+    many = world(num_users=600, each=4)
     said, curves, facts = fitted(many, levels=3, codes=16)
     assert curves[-1]["informative_share_3"] < 0.2
     assert [s for s in said if "groups of level 3 are too sparse" in s]
