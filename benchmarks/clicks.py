@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from training.data.features import Counting, Features, Field
+from training.data.features import Counting, Features, Field, Group
 from training.data.histories import SECOND, Histories
 from training.data.impressions import Impressions
 from training.data.queries import Queries
@@ -38,12 +38,7 @@ def features_of(
     }
     places = [np.arange(num_users) + 1, tribe_U + 1, np.zeros(num_users, int)]
     return Features(
-        fields=tuple(
-            Field(
-                name, "user" if name.startswith("user") else _group(name), sizes.get(name, counts)
-            )
-            for name in NAMES
-        ),
+        fields=tuple(Field(name, _group(name), sizes.get(name, counts)) for name in NAMES),
         counting=Counting(history_events=history_events, engaged_strength=1, utc_offset_hours=0.0),
         item_VF=np.stack([np.arange(num_items) + 1, kind_V + 1], 1).astype(np.int32),
         alike_VF=(kind_V + 1)[:, None].astype(np.int32),
@@ -75,7 +70,7 @@ def impressions_of(histories: Histories, features: Features) -> Impressions:
     )
 
 
-def drawn(num_rows: int, sizes: Sequence[tuple[str, int]], *, num_users: int) -> Impressions:
+def drawn(num_rows: int, sizes: Sequence[tuple[Group, int]], *, num_users: int) -> Impressions:
     """Impressions of drawn codes by user, of any fields; the second of users and items decide.
 
     Args:
@@ -85,8 +80,7 @@ def drawn(num_rows: int, sizes: Sequence[tuple[str, int]], *, num_users: int) ->
     """
     draw = np.random.default_rng(0)
     fields = tuple(
-        Field(f"{group}_{place}", group, size)  # type: ignore[arg-type]
-        for place, (group, size) in enumerate(sizes)
+        Field(f"{group}_{place}", group, size) for place, (group, size) in enumerate(sizes)
     )
     user_N = np.sort(draw.integers(0, num_users, num_rows))
     codes = {
@@ -115,5 +109,7 @@ def drawn(num_rows: int, sizes: Sequence[tuple[str, int]], *, num_users: int) ->
     )
 
 
-def _group(name: str) -> str:
+def _group(name: str) -> Group:
+    if name.startswith("user"):
+        return "user"
     return "item" if name.startswith("item") else "context"

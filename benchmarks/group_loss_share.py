@@ -16,6 +16,7 @@ from benchmarks.clicks import drawn
 from benchmarks.constrained_beam_step import take_turns
 from benchmarks.rankgr_answers import device_of
 from feature_store.settings import Settings
+from training.data.features import Group
 from training.fit.clip import GradientClip
 from training.fit.fitting import LoopSettings
 from training.fit.optimizer import make_optimizer
@@ -27,7 +28,7 @@ GOAL = 0.25
 ROWS, LEVELS, CODES = 8192, 3, 16
 USERS, ITEMS = 27_285, 7_551
 """KuaiRand-Pure's."""
-SIZES = (
+SIZES: tuple[tuple[Group, int], ...] = (
     ("user", USERS + 1),
     *(("user", size) for size in (3, 9, 7, 8, 9, 8, 3, 8, 51, 6, 12, 17, 6)),
     ("item", ITEMS + 1),
@@ -49,7 +50,12 @@ def measure(settings: Settings, *, quick: bool = False) -> dict[str, Any]:
     batch = batch_of(rows).to(device)
     whole, alone = (step_of(model_of(loss, device), batch) for loss in ("groupce", "none"))
     of_loss, of_quantised = _parts(model_of("groupce", device), batch)
-    work = {"step": whole, "without": alone, "loss": of_loss, "quantised": of_quantised}
+    work: dict[str, Callable[[], object]] = {
+        "step": whole,
+        "without": alone,
+        "loss": of_loss,
+        "quantised": of_quantised,
+    }
     parts = {name: 1000 * taken for name, taken in take_turns(work, rounds=rounds).items()}
     return {
         "name": "group_loss_share",

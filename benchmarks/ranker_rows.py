@@ -146,7 +146,7 @@ def columns_of(impressions: Impressions) -> dict[str, np.ndarray]:
     return dict(zip(names, joined_NF.T.copy(), strict=True))
 
 
-class OneByOne(Dataset):  # type: ignore[type-arg]
+class OneByOne(Dataset):
     """Rows as dicts of numbers."""
 
     def __init__(self, impressions: Impressions) -> None:

@@ -1,17 +1,23 @@
 """groupce: three networks and eight ranking losses, fitted, kept and asked."""
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from benchmarks.clicks import features_of, impressions_of
 from tests.impressions_world import world
 from tests.suites.ranker import RankerSuite
+from tests.training import groupce_processes
 from tests.worlds import histories_of
 from training import inference
 from training.data.histories import DAY, SECOND
@@ -406,6 +412,16 @@ def test_a_batch_of_one_label_teaches_the_log_loss(tribes):
         assert math.isfinite(float(model.table.rows_NE.grad.abs().max()))
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_process_without_rows_goes_on_with_the_others(tribes, loss):
+    model = model_of(tribes, ranking_loss=loss).train()
+    model(batch_of(model, tribes, range(0, 2400, 30)))
+    nothing = model(batch_of(model, tribes, np.empty(0, dtype=np.int64)))
+    nothing.backward()
+    assert float(nothing.detach()) == 0.0
+    assert model.table.rows_NE.grad is not None and not model.table.rows_NE.grad.any()
+
+
 def test_a_level_that_no_row_informs_counts_nothing(tribes):
     # As many codes as people, or more: the deepest groups hold one user with one row.
     model = model_of(tribes, levels=3, codes=64).train()
@@ -494,3 +510,30 @@ class TestRefusals:
     def test_prefixes_without_codes(self):
         with pytest.raises(ValueError, match=r"'by_prefix', and ranking_loss 'listce' gives users"):
             GroupceConfig(batches="by_prefix", ranking_loss="listce")
+
+
+def test_two_processes_fit_one_model(tmp_path):
+    script = Path(groupce_processes.__file__)
+    root = script.parents[2]
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    done = subprocess.run(
+        [*torchrun, str(script), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for loss in groupce_processes.LOSSES:
+        first, second = (load_file(tmp_path / f"{loss}-{rank}.safetensors") for rank in (0, 1))
+        for name, value in first.items():
+            if name != "points":  # the loop's own losses are summed, ours of an epoch, too
+                assert torch.equal(value, second[name]), (loss, name)
+    one, report = groupce_processes.fit("none", 128)
+    two = load_file(tmp_path / "none-0.safetensors")
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=5e-4)
+    losses = [epoch["loss_click"] for epoch in report.epochs]
+    torch.testing.assert_close(two["points"][:, 0], torch.tensor(losses), rtol=1e-3, atol=1e-4)

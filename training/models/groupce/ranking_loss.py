@@ -95,7 +95,7 @@ class RankingLoss(nn.Module):
                         (size_G * is_mixed_G).sum(),
                         is_mixed_G.sum().float(),
                         (users_G * is_mixed_G).sum(),
-                        size_G.where(size_G > 0, torch.nan).nanmedian(),
+                        size_G.where(size_G > 0, torch.nan).nanmedian().nan_to_num(),
                         hardness(logits_B, groups),
                         loss.float(),
                         weight.float(),
