@@ -146,7 +146,9 @@ class ImpressionWorld:
 def _files(folder, rows):
     folder.mkdir(exist_ok=True)
     pq.write_table(rows, folder / "rows.parquet", row_group_size=7)
-    return TableFiles(Folder(str(folder), str(folder), fs.LocalFileSystem()), (str(folder / "rows.parquet"),))
+    return TableFiles(
+        Folder(str(folder), str(folder), fs.LocalFileSystem()), (str(folder / "rows.parquet"),)
+    )
 
 
 def random_world(seed=0, *, users=9, events=90, offset=0.0, **config):
