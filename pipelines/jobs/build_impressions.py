@@ -1,7 +1,9 @@
 """build_impressions: user_sequences × users × items → feature_vocabularies and impressions.
 
-Days before that have events and no impressions yet are built with the day. Where `impressions` of
-the preset says something else than when the table was built, all of its days are built anew.
+Days before that have events and no impressions yet are built with the day, and so is, once more,
+the last day that has some: a log that is cut at midnight brings the end of a day a night later.
+Where `impressions` of the preset says something else than when the table was built, all of its days
+are built anew.
 """
 
 import json
@@ -152,14 +154,20 @@ def _built_with(run: JobRun) -> str | None:
 
 def _days(run: JobRun, is_anew: bool) -> list[date]:
     days = missing_days(run, of="interactions", built="impressions", anew=is_anew)
+    if not is_anew:
+        days = [*_built(run, before=days[0])[-1:], *days]
     since = run.config.impressions.since
     return [day for day in days if since is None or day >= since]
 
 
 def _others(run: JobRun, days: list[date]) -> list[date]:
     """Days of codes that mean something else: those after the run's are built by their own runs."""
+    return [day for day in _built(run, before=date.max) if day not in days]
+
+
+def _built(run: JobRun, *, before: date) -> list[date]:
     built = run.store.partitions("impressions")
-    return [day for day in built if isinstance(day, date) and day not in days]
+    return [day for day in built if isinstance(day, date) and day < before]
 
 
 def _counts(fields: tuple[Feature, ...]) -> list[Column]:

@@ -181,7 +181,8 @@ def test_other_fields_build_all_days_anew_and_codes_stay(world):
     assert (facts["days_built"], facts["built_anew"]) == (2, True)
     assert world.store.partitions("impressions") == [day(1), day(2)]
     assert before <= set(map(tuple, _codes(world)))
-    assert world.build(3)["days_built"] == 1
+    # The day before is built once more.
+    assert world.build(3)["days_built"] == 2
     for number in (1, 2, 3):
         rows = world.store.read("impressions", partition=day(number))
         assert {len(codes) for codes in rows["context_codes"].to_pylist()} == {6}
@@ -215,6 +216,16 @@ def test_a_later_build_appends_what_is_new(world):
     world.build(3)
     [row] = world.rows("impressions", 3)
     assert row["user_codes"][:3] == [2, 2, age] and row["item_codes"][:2] == [2, 2]
+
+
+def test_what_comes_a_night_late_is_there_the_night_after(world):
+    world.publish_events([("u1", 1, at(1), 1)])
+    world.build(1)
+    world.publish_events([("u1", 1, at(1), 1), ("u1", 2, at(1, 5), 1)])
+    world.publish_events([("u1", 3, at(2), 0)])
+    assert world.build(2)["days_built"] == 2
+    found = [row["item_index"] for n in (1, 2) for row in world.rows("impressions", n)]
+    assert found == [1, 2, 3]
 
 
 def test_a_night_without_an_event_builds_no_row(world):
