@@ -91,7 +91,7 @@ def ours(folder: Path) -> Callable[[], object]:
     """
     from pyspark.sql import functions as F
 
-    from pipelines.runner import write_staged
+    from pipelines.files import write_staged
     from pipelines.schema import spark_schema
     from pipelines.session import build_session
     from pipelines.transforms.preferences import made, rearranged

@@ -4,10 +4,12 @@
 items are encoded), `user_sequences` of the day (every user's history as of the day's end), `slates`
 (what was shown together), and from these `preference_pairs` (each slate that was wanted beside
 worse ones), `preference_lists` (each slate's items in tiers of feedback, above items that weren't
-shown), `collaborative_vectors` (a vector per item, by who took to it) and `item_cooccurrence` (what
-is engaged with together); of the last two nothing that is held out is a part.
+shown), `impressions` with `feature_vocabularies` (each exposure with what was known before it, as
+codes, where the preset names `impressions.fields`), `collaborative_vectors` (a vector per item,
+by who took to it) and `item_cooccurrence` (what is engaged with together); of the last two nothing
+that is held out is a part.
 
-**Runs** when `interactions` of a day has been published; the day is the partition key.
+**Runs** when `interactions` and `users` of a day have been published; the day is the partition key.
 
 ## Triage
 
@@ -23,6 +25,11 @@ is engaged with together); of the last two nothing that is held out is a part.
 * `build_preference_lists` **exit code 3, the audit**: the same of lists, or a tier would hold what
   is of another. The remedy is the same. Where it names beams, `sampled_beams` of the day before is
   wrong: run `sample_beams` of that day again.
+* `build_impressions` **exit code 3, the audit**: codes of the named fields would say more, or less,
+  than what was known before the exposures. Run `build_user_sequences` again, then this. Nothing was
+  published; rankers learn from the days before.
+* `build_impressions` **built all days anew**: `impressions` of the preset, or
+  `slates.utc_offset_hours`, says something else than the day before; the record says `built_anew`.
 * `build_collaborative_vectors` **exit code 3, leakage audit**: vectors would know of events that
   are held out. Almost always `user_sequences` of the day is wrong: run `build_user_sequences`
   again, then this. Nothing was published; `semantic_ids_weekly` waits.

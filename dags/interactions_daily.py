@@ -1,8 +1,8 @@
 """Brings a day's raw feedback into the tables. Everything later waits for what this DAG emits.
 
-**Makes** `items` (the catalogue, with its dense item index), then `interactions` and
-`quarantine` of the day. Rows in = rows published + duplicates dropped + rows quarantined,
-always.
+**Makes** `items` (the catalogue, with its dense item index), `users` (what the source says of
+people, if it does), then `interactions` and `quarantine` of the day. Rows in = rows published +
+duplicates dropped + rows quarantined, always.
 
 **Runs** each night for the day before (UTC). A past day: trigger it with that day as the
 partition key (`%Y-%m-%d`), in the UI or by
@@ -27,6 +27,8 @@ starts once, for the last of them.
   column `reasons`: a renamed column or a new unit at the source shows as one reason for all rows.
 * `build_items` **failed with exit code 2**: the preset's `source:` does not fit the files; the
   message has the path of each wrong key or column.
+* `build_users` **exit code 3**: the file on people has other columns, broken lines, or nobody in
+  it; the message names them. Nothing of people changed. Deliver it again, then clear the task.
 * **Exit code 1**: infrastructure (disk, catalog, Spark). Retries come by themselves; a crash
   before the commit changed nothing that a reader sees, so clearing the task is always safe.
 """

@@ -4,8 +4,8 @@
 the `recommendations` of the day, `sampled_beams` where the preset asks for them, and the run's
 report (`runs/<preset>/<day>/report.html`).
 
-**Runs** when `preference_pairs`, `preference_lists` and `semantic_ids` of the same day have been
-published, which come after `user_sequences`; the day is the partition key.
+**Runs** when `preference_pairs`, `preference_lists`, `impressions` and `semantic_ids` of the same
+day have been published, which come after `user_sequences`; the day is the partition key.
 
 ## Triage
 

@@ -13,8 +13,6 @@ from feature_store.features import NUMBER, Feature
 Codes = np.ndarray[Any, np.dtype[np.int32]]
 Days = np.ndarray[Any, np.dtype[np.int32]]
 Places = np.ndarray[Any, np.dtype[np.int64]]
-EVER = np.iinfo(np.int32).min
-"""Stands for the first day of a code that counts since ever."""
 _EPOCH = date(1970, 1, 1)
 
 
@@ -26,7 +24,7 @@ class Vocabulary:
         values: text of each value, or the lower bound of each bin, ascending; by code where values
             are no bins.
         codes: of each, from 1.
-        since: the day since which each counts, since 1970; `EVER` for those of the first day.
+        since: the first day whose rows have the code, days since 1970.
         is_binned: whether values are bounds.
     """
 
@@ -45,15 +43,11 @@ class Vocabulary:
         """
         own = rows.filter(pc.equal(rows["field"], field.name)).combine_chunks()
         own = own.sort_by("code")
-        values, first = own["value"].combine_chunks(), own["first_day"].cast(pa.int32())
-        first = first.to_numpy()
-        # A code counts from the day after; those of the first day at once: nothing was before.
-        since = np.where(first == first.min(initial=np.iinfo(np.int32).max), EVER, first + 1)
-        is_binned = field.kind == "bin"
+        values, is_binned = own["value"].combine_chunks(), field.kind == "bin"
         return cls(
-            values.cast(pa.float64()) if is_binned else values,
+            values.cast(pa.float64() if is_binned else pa.string()),
             own["code"].to_numpy().astype(np.int32),
-            since.astype(np.int32),
+            own["first_day"].cast(pa.int32()).to_numpy().astype(np.int32),
             is_binned,
         )
 
@@ -74,10 +68,10 @@ class Vocabulary:
         return self.codes_and_since(texts)[0]
 
     def codes_and_since(self, texts: pa.Array) -> tuple[Codes, Days]:
-        """The code of each text, and the day since which it counts."""
+        """The code of each text, and the first day whose rows have it; both 0 where it has none."""
         places = self._places(texts)
         codes: Codes = np.append(self.codes, np.int32(0))[places].astype(np.int32)
-        return codes, np.append(self.since, np.int32(EVER))[places]
+        return codes, np.append(self.since, np.int32(0))[places]
 
     def _places(self, texts: pa.Array) -> Places:
         """Where each text is among the values; behind them where it is not."""

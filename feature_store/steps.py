@@ -23,6 +23,7 @@ from feature_store.tables import CATALOG
 
 _FITTED_ON = (
     *("user_sequences", "items", "slates", "preference_lists", "semantic_ids", "tokenizer"),
+    *("users", "feature_vocabularies", "impressions"),
 )
 """What a family may learn from; which of these it does, the family says."""
 
@@ -35,6 +36,16 @@ _STEPS = (
         reads=("raw_files",),
         looks_back=("items", "interactions", "deliveries"),
         writes=("items",),
+        shared_task="spark_jobs",
+    ),
+    Step(
+        name="build_users",
+        kind="spark",
+        dag="interactions_daily",
+        says="Bring in what the source says of people, if it does.",
+        reads=("raw_files",),
+        looks_back=("users",),
+        writes=("users",),
         shared_task="spark_jobs",
     ),
     Step(
@@ -95,6 +106,16 @@ _STEPS = (
         reads=("slates", "items"),
         looks_back=("preference_lists", "sampled_beams"),
         writes=("preference_lists",),
+        shared_task="spark_jobs",
+    ),
+    Step(
+        name="build_impressions",
+        kind="spark",
+        dag="features_daily",
+        says="Write each exposure with what was known before it, as codes, if the preset asks.",
+        reads=("interactions", "user_sequences", "items", "users"),
+        looks_back=("feature_vocabularies", "impressions"),
+        writes=("feature_vocabularies", "impressions"),
         shared_task="spark_jobs",
     ),
     Step(

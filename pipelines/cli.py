@@ -58,6 +58,8 @@ def fetch(dataset: str) -> None:
 def describe(facts: Mapping[str, Any], given: str = "") -> str:
     """A run in a line or two, for people; `given` is how the command was told the preset."""
     head = f"{facts['step']} {facts['day']}: {facts['status']} in {facts['seconds']:.1f} s"
+    if "message" in facts:
+        return f"{head}: {facts['message']}"
     rows = f"{facts['rows']:,} rows in the partitions of this run"
     lines = [head, f"  {facts['table']}: {rows}, snapshot {facts['snapshot_id']}"]
     if "rows_in" in facts:
@@ -117,13 +119,15 @@ def _changes(facts: Mapping[str, Any], given: str) -> list[str]:
 def _run(request: Request) -> dict[str, Any]:
     from feature_store.preset import load
     from pipelines.config import PART
+    from pipelines.idle import idle
     from pipelines.unchanged import unchanged
 
     name, settings = request.step.name, Settings()
     config = load(PART, request.preset, folder=settings.presets, overrides=request.overrides)
     # Only now: the JVM and Spark cost seconds, which neither a misspelt key should cost nor a run
     # that could change nothing.
-    known = unchanged(name, config, settings, request.day)
+    known = idle(name, config, settings, request.day)
+    known = known or unchanged(name, config, settings, request.day)
     if known is not None:
         return known
     from pipelines.runner import run_job

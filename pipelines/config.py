@@ -3,8 +3,9 @@
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from feature_store.features import features
 from feature_store.held_out import HeldOutOnly
 from feature_store.preset import Part, Section
 from feature_store.pseudo_exposures import PseudoExposures
@@ -107,6 +108,21 @@ class CatalogueMapping(Section):
     """Columns kept as attributes (brand, category): what the categorical encoder reads."""
 
 
+class UsersMapping(Section):
+    """Raw columns of what a person's own source says of people."""
+
+    path: str
+    """As of `catalogue`."""
+    format: Literal["parquet", "csv", "json"] = "csv"
+    """Of its files."""
+    separator: Separator = ","
+    """Between two fields of a CSV's line."""
+    user_id: str
+    """As the events name it."""
+    attributes: tuple[str, ...]
+    """Columns kept as attributes (city, age): what `impressions.fields` may name as `user.city`."""
+
+
 class TableSource(Section):
     """Anyone's own Parquet, CSV or JSON lines: a folder per day, a file per day, or one file."""
 
@@ -124,6 +140,8 @@ class TableSource(Section):
     """Signals → strength; the first rule that holds wins, a row without one is refused."""
     catalogue: CatalogueMapping | None = None
     """The items; null: items are known from events alone."""
+    users: UsersMapping | None = None
+    """People; null: they are known from events alone."""
 
 
 Source = Annotated[MovieLensSource | KuaiRandSource | TableSource, Field(discriminator="layout")]
@@ -241,6 +259,28 @@ class PreferenceLists(PseudoExposures):
         return self
 
 
+class Impressions(Section):
+    """What was shown, with what was known before as integer codes: what a ranker is fitted on."""
+
+    fields: tuple[str, ...] = ()
+    """Features by name: `user_id`, `user.NAME`, `user_events`, `user_engagements`; `item_id`,
+    `item.NAME`; `hour`, `weekday`, `met.item_id`, `met.item.NAME`, `engaged.item_id`,
+    `engaged.item.NAME`; NAME is an attribute, whose number has bins with `binned.` before `user.`
+    or `item.`. Empty: no impressions are built."""
+    since: date | None = None
+    """The first day of impressions; what was before is history alone. null: the log's first."""
+    history_events: int = Field(default=200, ge=1)
+    """Events before an impression that are counted, the last ones."""
+    engaged_strength: int = Field(default=1, ge=-1, le=3)
+    """Events with at least this are counted as engagements."""
+
+    @field_validator("fields")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        features(names)
+        return names
+
+
 class Cooccurrence(Section):
     """Items engaged with in the same slates."""
 
@@ -269,6 +309,7 @@ class PipelineConfig(Section):
     slates: Slates = Slates()
     preferences: Preferences = Preferences()
     preference_lists: PreferenceLists = PreferenceLists()
+    impressions: Impressions = Impressions()
     cooccurrence: Cooccurrence = Cooccurrence()
     evaluation: HeldOutOnly = HeldOutOnly()
     validation: Validation = Validation()

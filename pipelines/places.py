@@ -33,8 +33,9 @@ def absent_places(config: PipelineConfig, settings: Settings) -> list[str]:
     What lies elsewhere, and what `sidereal fetch` gets, isn't looked for.
     """
     named = {"source.path": config.source.path}
-    if isinstance(config.source, TableSource) and config.source.catalogue is not None:
-        named["source.catalogue.path"] = config.source.catalogue.path
+    if isinstance(config.source, TableSource):
+        beside = {"catalogue": config.source.catalogue, "users": config.source.users}
+        named |= {f"source.{key}.path": each.path for key, each in beside.items() if each}
     places = {key: _local(path, settings) for key, path in named.items()}
     return [
         f"{key}: there is nothing at {place}{_hint(place)}; put your data there, or correct the "

@@ -70,8 +70,9 @@ def _paths(config: "PipelineConfig") -> Found:
     """A path has `{day}` for its day, and no other word that somebody may take for one."""
     source = config.source
     paths: dict[tuple[str | int, ...], str] = {("source", "path"): source.path}
-    if source.layout == "table" and source.catalogue is not None:
-        paths["source", "catalogue", "path"] = source.catalogue.path
+    if source.layout == "table":
+        beside = {"catalogue": source.catalogue, "users": source.users}
+        paths |= {("source", key, "path"): each.path for key, each in beside.items() if each}
     for place, path in paths.items():
         if other := _OTHER_DAY.search(path):
             expected = "{day}, which stands for a day such as 2024-03-01"

@@ -13,9 +13,6 @@ from datetime import date
 from time import perf_counter
 from typing import Any
 
-from pyspark.sql import DataFrame, Observation
-from pyspark.sql import functions as F
-
 from feature_store.checks.check import prepare
 from feature_store.checks.interface import check_facts
 from feature_store.contract import Contract
@@ -25,10 +22,9 @@ from feature_store.steps import steps
 from feature_store.store import FeatureStore, Published, Stage
 from pipelines.config import PipelineConfig
 from pipelines.errors import DataRefused
-from pipelines.files import write_folders
+from pipelines.files import write_staged
 from pipelines.jobs import JOBS
 from pipelines.jobs.interface import Job, JobOutput, JobRun
-from pipelines.schema import conform
 from pipelines.session import build_session
 from pipelines.sources.raw_files import readable
 from pipelines.unchanged import RawFiles, digest, raw_files
@@ -144,34 +140,6 @@ def _write(output: JobOutput, contract: Contract, stage: Stage) -> int:
     partitions = len(output.replace.get(contract.name, ()))
     frame = output.frames[contract.name]
     return write_staged(frame, contract, stage.directory, num_partitions=partitions or None)
-
-
-def write_staged(
-    frame: DataFrame, contract: Contract, directory: str, *, num_partitions: int | None = None
-) -> int:
-    """Write a job's frame as Parquet below a stage, and count its rows on the way.
-
-    Each file holds one value of the contract's partition column, which also stays in the file
-    (Spark drops the column that it partitions by, so a copy is what names the folders), sorted
-    by the contract's order.
-
-    Args:
-        frame: the rows.
-        contract: the table's.
-        directory: of the stage.
-        num_partitions: the most values that the partition column has; None: nobody knows.
-
-    Raises:
-        ContractViolation: the frame's columns or types aren't the contract's.
-    """
-    counted = Observation()
-    frame = conform(frame, contract).observe(counted, F.count(F.lit(1)).alias("rows"))
-    if contract.partition is None:
-        frame.sortWithinPartitions(*contract.order).write.mode("append").parquet(directory)
-    else:
-        folders = frame.withColumn("folder", F.col(contract.partition))
-        write_folders(folders, "folder", contract.order, directory, num_folders=num_partitions)
-    return int(counted.get["rows"])
 
 
 def _refuse_if(reason: str | None) -> None:

@@ -154,8 +154,8 @@ def _places(config: PipelineConfig) -> list[str]:
         return [source.path or f"movielens-{source.dataset}"]
     if source.layout == "kuairand":
         return [source.path, *([source.history] if source.history else [])]
-    catalogue = [source.catalogue.path] if source.catalogue else []
-    return [_before_day(path) for path in (source.path, *catalogue)]
+    beside = [each.path for each in (source.catalogue, source.users) if each]
+    return [_before_day(path) for path in (source.path, *beside)]
 
 
 def _before_day(path: str) -> str:

@@ -6,6 +6,8 @@ from feature_store.contract import Contract
 from feature_store.installed import TABLES_GROUP, Registry
 from feature_store.tables.collaborative_vectors import COLLABORATIVE_VECTORS
 from feature_store.tables.deliveries import DELIVERIES
+from feature_store.tables.feature_vocabularies import FEATURE_VOCABULARIES
+from feature_store.tables.impressions import IMPRESSIONS
 from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.item_cooccurrence import ITEM_COOCCURRENCE
 from feature_store.tables.item_embeddings import ITEM_EMBEDDINGS
@@ -18,6 +20,7 @@ from feature_store.tables.sampled_beams import SAMPLED_BEAMS
 from feature_store.tables.semantic_ids import SEMANTIC_IDS
 from feature_store.tables.slates import SLATES
 from feature_store.tables.user_sequences import USER_SEQUENCES
+from feature_store.tables.users import USERS
 
 
 def _table(name: str, thing: Any) -> Contract:
@@ -37,11 +40,14 @@ _OURS = {
         QUARANTINE,
         DELIVERIES,
         ITEMS,
+        USERS,
         ITEM_EMBEDDINGS,
         USER_SEQUENCES,
         SLATES,
         PREFERENCE_PAIRS,
         PREFERENCE_LISTS,
+        FEATURE_VOCABULARIES,
+        IMPRESSIONS,
         COLLABORATIVE_VECTORS,
         ITEM_COOCCURRENCE,
         SEMANTIC_IDS,

@@ -14,13 +14,18 @@ ROWS_PER_FILE = 2_000_000
 """A day with more rows of its source is written as several files, by user."""
 
 
-def missing_days(run: JobRun, *, of: str, built: str) -> list[date]:
+def missing_days(run: JobRun, *, of: str, built: str, anew: bool = False) -> list[date]:
     """The run's day, and the days before it that came after the last one built.
 
     To begin with these are all days since the first one of `of`; from then on it is the day
     alone, unless a day was left out. A day has the same rows whether it is built alone or with
     others.
 
+    Args:
+        run: the run.
+        of: the table that the rows are made from.
+        built: the table that they are of.
+        anew: whether nothing counts as built.
     Raises:
         DataRefused: nothing was ever published to `of`.
     """
@@ -29,7 +34,7 @@ def missing_days(run: JobRun, *, of: str, built: str) -> list[date]:
         raise DataRefused(f"{of} was never published; {run_first(of)}")
     known = _days(run.store.partitions(of, at=at), run.day) or [run.day]
     # The table that is written isn't one that its rows are made from: no input.
-    before = _days(run.store.partitions(built), run.day - timedelta(days=1))
+    before = [] if anew else _days(run.store.partitions(built), run.day - timedelta(days=1))
     first = before[-1] + timedelta(days=1) if before else known[0]
     return [first + timedelta(days=number) for number in range((run.day - first).days + 1)]
 

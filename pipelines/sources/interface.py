@@ -108,6 +108,21 @@ class Catalogue:
     left_out: tuple[LeftOut, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """What a source says of people, as a run for a day sees it.
+
+    Args:
+        rows: user_id in the form of events' ids, attributes; any number of rows of a person.
+        files: addresses of what they are read from.
+        left_out: what lies beside the files and isn't read.
+    """
+
+    rows: DataFrame
+    files: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
 class Source(Protocol):
     """One raw layout."""
 
@@ -138,5 +153,17 @@ class Source(Protocol):
         Raises:
             DataRefused: it can't be read as a catalogue.
             DeliveryUnreadable: the catalogue should be there and isn't.
+        """
+        ...
+
+    def users(self, day: date) -> People | None:
+        """The newest file on people of up to a day; None where the source has none.
+
+        Args:
+            day: the run's day.
+
+        Raises:
+            DataRefused: it can't be read as one, or its columns are others.
+            DeliveryUnreadable: the file should be there and isn't.
         """
         ...

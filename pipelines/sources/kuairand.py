@@ -15,10 +15,14 @@ from pyspark.sql import functions as F
 from feature_store.settings import Settings
 from pipelines.config import ColumnMapping, EventTime, KuaiRandSource
 from pipelines.errors import DeliveryUnreadable
+from pipelines.sources.described import LONGEST_ROW, refuse_broken
 from pipelines.sources.discovery import days_in, deliveries
 from pipelines.sources.file_names import is_never_data
-from pipelines.sources.interface import Catalogue, Delimited, RawLog
+from pipelines.sources.interface import Catalogue, Delimited, People, RawLog
+from pipelines.sources.parts import Parts
+from pipelines.sources.raw_columns import Needs
 from pipelines.sources.raw_files import RawFiles, literal
+from pipelines.sources.raw_rows import one_split_per_task, read_parts
 from pipelines.transforms.identifiers import present_text
 
 SIGNALS = (
@@ -45,6 +49,14 @@ _COLUMNS = ColumnMapping(
     dwell_unit="milliseconds",
     signals=SIGNALS,
 )
+_ONE_HOT = tuple(f"onehot_feat{number}" for number in range(18))
+PERSON = (
+    *("user_active_degree", "is_lowactive_period", "is_live_streamer", "is_video_author"),
+    *("follow_user_num", "follow_user_num_range", "fans_user_num", "fans_user_num_range"),
+    *("friend_user_num", "friend_user_num_range", "register_days", "register_days_range"),
+    *_ONE_HOT,
+)
+"""Attributes of people: all columns of their file but the id."""
 _CATEGORIES = {
     "author": "author_id",
     "music": "music_id",
@@ -88,6 +100,25 @@ class KuaiRand:
         """Videos without title or text; author, music, tag and kinds as attributes."""
         files = self._feature_files("video_features_basic_*")
         return Catalogue(rows=self._videos(self._features(files)), files=tuple(files))
+
+    def users(self, day: date) -> People | None:
+        """People with all that their file says of them; None where there is no such file."""
+        names = self._names("user_features_")
+        if not names:
+            return None
+        files = tuple(f"{self._folder}/{name}" for name in names)
+        columns = {"user_id": "the layout kuairand"} | dict.fromkeys(PERSON, "the layout kuairand")
+        parts = Parts(
+            files=files,
+            names=dict(zip(files, names, strict=True)),
+            format=Delimited(),
+            needs=Needs(columns=columns, rows=frozenset({"user_id"})),
+            longest=LONGEST_ROW,
+        )
+        rows = read_parts(self._spark, self._files, parts).frame
+        with one_split_per_task(self._spark):
+            refuse_broken(rows, what="user features", key="source.path", first_line=2)
+        return People(rows=_people(rows), files=files)
 
     def _videos(self, rows: DataFrame) -> DataFrame:
         tags = F.array_join(F.array_sort(F.split(F.regexp_replace("tag", r"\s", ""), ",")), "|")
@@ -140,6 +171,14 @@ class KuaiRand:
 
     def _features(self, files: list[str]) -> DataFrame:
         return self._spark.read.csv([literal(file) for file in files], header=True, escape='"')
+
+
+def _people(rows: DataFrame) -> DataFrame:
+    pairs = [part for name in PERSON for part in (F.lit(name), _whole(name))]
+    return rows.select(
+        present_text(F.col("user_id")).alias("user_id"),
+        F.map_filter(F.create_map(*pairs), lambda _, v: v.isNotNull()).alias("attributes"),
+    )
 
 
 def _whole(column: str) -> Column:

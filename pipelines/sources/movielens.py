@@ -102,6 +102,9 @@ class MovieLens:
         rows = _described(layout.read_films(self._spark, literal(address)))
         return Catalogue(rows=rows, files=(address,))
 
+    def users(self, day: date) -> None:
+        """Nothing is read of people."""
+
     def _layout(self) -> _Layout:
         names = self._files.names(self._folder)
         for layout in _LAYOUTS:

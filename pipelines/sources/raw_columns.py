@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from pipelines.config import CatalogueMapping, ColumnMapping, StrengthRule
+from pipelines.config import CatalogueMapping, ColumnMapping, StrengthRule, UsersMapping
 from pipelines.errors import DataRefused
 
 OURS = "_"
@@ -74,6 +74,13 @@ def needs_of_catalogue(mapping: CatalogueMapping) -> Needs:
     columns |= {mapping.title: f"{key}.title"} if mapping.title else {}
     columns |= {mapping.item_id: f"{key}.item_id"}
     return Needs(columns=columns, rows=frozenset({mapping.item_id}))
+
+
+def needs_of_users(mapping: UsersMapping) -> Needs:
+    """What a mapping of people needs."""
+    columns = dict.fromkeys(mapping.attributes, "source.users.attributes")
+    columns |= {mapping.user_id: "source.users.user_id"}
+    return Needs(columns=columns, rows=frozenset({mapping.user_id}))
 
 
 def named(name: str) -> Column:

@@ -8,12 +8,17 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
-from feature_store.preset_problems import near
 from feature_store.settings import Settings
-from pipelines.config import CatalogueMapping, TableSource
+from pipelines.config import CatalogueMapping, TableSource, UsersMapping
 from pipelines.errors import DataRefused, DeliveryUnreadable
+from pipelines.sources.described import (
+    LONGEST_ROW,
+    Described,
+    described,
+    nothing_at,
+    refuse_broken,
+)
 from pipelines.sources.discovery import (
-    Contents,
     Days,
     contents,
     days_in,
@@ -21,9 +26,9 @@ from pipelines.sources.discovery import (
     deliveries,
 )
 from pipelines.sources.file_names import Format
-from pipelines.sources.interface import ROW, Catalogue, Delimited, LeftOut, RawLog
+from pipelines.sources.interface import Catalogue, Delimited, LeftOut, People, RawLog
 from pipelines.sources.parts import Parts
-from pipelines.sources.raw_columns import named, needs_of_catalogue
+from pipelines.sources.raw_columns import Needs, named, needs_of_catalogue, needs_of_users
 from pipelines.sources.raw_files import RawFile, RawFiles
 from pipelines.sources.raw_rows import one_split_per_task, read_parts
 from pipelines.transforms.identifiers import (
@@ -32,10 +37,6 @@ from pipelines.transforms.identifiers import (
     identifier,
     refuse_id_column,
 )
-
-LONGEST_ITEM = 1 << 24
-"""Characters of a catalogue's row of text."""
-_SHOWN = 5
 
 
 class Table:
@@ -73,68 +74,73 @@ class Table:
         mapping = self._config.catalogue
         if mapping is None:
             return None
-        if "{day}" not in mapping.path:
-            address = self._files.resolve(mapping.path)
-            if not self._files.exists(address):
-                raise self._nothing_at("source.catalogue.path", address)
-            root = address.rpartition("/")[0]
-            there = contents(self._files, address, mapping.format, root=root)
-            return self._catalogue(mapping, there, root, None)
-        days = days_of_pattern(self._files, mapping.path, mapping.format)
-        newest = max((each for each in days.forms if each <= day), default=None)
-        if newest is None:
-            raise DeliveryUnreadable(
-                f"source.catalogue.path: no catalogue of {day} or before it at "
-                f"{self._files.resolve(mapping.path)}. Run the day again when it has arrived"
-            )
-        files, left_out = deliveries(self._files, days, [newest], mapping.format)
-        there = Contents(files=files[newest], left_out=left_out)
-        return self._catalogue(mapping, there, days.folder, newest)
-
-    def _catalogue(
-        self, mapping: CatalogueMapping, there: Contents, root: str, day: date | None
-    ) -> Catalogue:
-        if not there.files:
-            raise DataRefused(
-                f"source.catalogue: {', '.join(file.file for file in there.left_out)} has zero "
-                "bytes; a catalogue lists at least one item. Deliver it again"
-            )
-        names = {file.address: file.address.removeprefix(f"{root}/") for file in there.files}
-        parts = Parts(
-            files=tuple(names),
-            names=names,
-            format=_text_or_columns(mapping.format, mapping.separator),
-            needs=needs_of_catalogue(mapping),
-            longest=LONGEST_ITEM,
-        )
-        rows = read_parts(self._spark, self._files, parts).frame
-        with one_split_per_task(self._spark):
-            _refuse_broken(rows, first_line=2 if mapping.format == "csv" else 1)
-            _refuse_floats(rows, mapping)
+        there = described(self._files, mapping, day, key="source.catalogue", what="catalogue")
+        rows = self._rows(mapping, there, needs_of_catalogue(mapping))
+        self._refuse(rows, mapping, mapping.item_id, "source.catalogue.item_id", "catalogue")
         return Catalogue(
             rows=_mapped_catalogue(rows, mapping),
-            files=tuple(names),
-            holds="one" if day is None else "day",
-            day=day,
-            left_out=there.left_out,
+            files=tuple(there.names),
+            holds="one" if there.day is None else "day",
+            day=there.day,
+            left_out=there.there.left_out,
         )
+
+    def users(self, day: date) -> People | None:
+        """What the mapped file says of people; None where the preset names none."""
+        mapping = self._config.users
+        if mapping is None:
+            return None
+        there = described(self._files, mapping, day, key="source.users", what="file on users")
+        rows = self._rows(mapping, there, needs_of_users(mapping))
+        self._refuse(rows, mapping, mapping.user_id, "source.users.user_id", "file on users")
+        return People(
+            rows=_mapped_users(rows, mapping),
+            files=tuple(there.names),
+            left_out=there.there.left_out,
+        )
+
+    def _rows(
+        self, mapping: CatalogueMapping | UsersMapping, there: Described, needs: Needs
+    ) -> DataFrame:
+        parts = Parts(
+            files=tuple(there.names),
+            names=there.names,
+            format=_text_or_columns(mapping.format, mapping.separator),
+            needs=needs,
+            longest=LONGEST_ROW,
+        )
+        return read_parts(self._spark, self._files, parts).frame
+
+    def _refuse(
+        self,
+        rows: DataFrame,
+        mapping: CatalogueMapping | UsersMapping,
+        column: str,
+        key: str,
+        what: str,
+    ) -> None:
+        """Refuse broken lines, and ids that are fractions.
+
+        Raises:
+            DataRefused: with what is wrong.
+        """
+        with one_split_per_task(self._spark):
+            refuse_broken(
+                rows,
+                what=what,
+                key=key.rpartition(".")[0],
+                first_line=2 if mapping.format == "csv" else 1,
+            )
+            _refuse_floats(rows, key, column)
 
     def _whole(self, address: str) -> RawLog:
         """The log that one file or a folder without days is."""
         if not self._files.exists(address):
-            raise self._nothing_at("source.path", address)
+            raise nothing_at(self._files, "source.path", address)
         is_folder = self._files.is_folder(address)
         root = address if is_folder else address.rpartition("/")[0]
         there = contents(self._files, address, self._config.format, root=root)
         return self._log(there.files, there.left_out, root=root)
-
-    def _nothing_at(self, key: str, address: str) -> DeliveryUnreadable:
-        folder, _, name = address.rpartition("/")
-        nearest = near(name, self._files.names(folder))
-        hint = f" (did you mean {folder}/{nearest}?)" if nearest else ""
-        return DeliveryUnreadable(
-            f"{key}: nothing at {address}{hint}. Put the data there, or correct the preset"
-        )
 
     def _log(
         self,
@@ -168,50 +174,37 @@ def _text_or_columns(kind: Format, separator: str) -> Delimited | Literal["json"
     return Delimited(separator=separator) if kind == "csv" else kind
 
 
-def _refuse_broken(rows: DataFrame, *, first_line: int) -> None:
-    """Refuse a catalogue with a line that is no item's; there is no quarantine for it.
-
-    Raises:
-        DataRefused: with the file, the line and what is wrong with it.
-    """
-    place = F.struct(f"{ROW}.source_file", f"{ROW}.line", f"{ROW}.problem")
-    broken = rows.where(F.col(f"{ROW}.problem").isNotNull())
-    counted = broken.agg(
-        F.count(F.lit(1)).alias("rows"),
-        F.slice(F.array_sort(F.collect_list(place)), 1, _SHOWN).alias("first"),
-    ).collect()[0]
-    if counted["rows"]:
-        listed = "; ".join(
-            f"{each['source_file']} line {each['line'] + first_line}: {each['problem']}"
-            for each in counted["first"]
-        )
-        rest = counted["rows"] - len(counted["first"])
-        more = f"; and {rest:,} more" if rest else ""
-        raise DataRefused(
-            f"source.catalogue: {listed}{more}. No item was published; correct the catalogue, then "
-            "run the day again"
-        )
-
-
-def _refuse_floats(rows: DataFrame, mapping: CatalogueMapping) -> None:
-    kind = rows.schema[mapping.item_id].dataType
-    refuse_id_column("source.catalogue.item_id", mapping.item_id, kind)
-    is_float = holds_floats(named(mapping.item_id), kind)
+def _refuse_floats(rows: DataFrame, key: str, column: str) -> None:
+    kind = rows.schema[column].dataType
+    refuse_id_column(key, column, kind)
+    is_float = holds_floats(named(column), kind)
     if is_float is not None and not rows.where(is_float).isEmpty():
-        raise DataRefused(floats_refused("source.catalogue.item_id", mapping.item_id))
+        raise DataRefused(floats_refused(key, column))
 
 
 def _mapped_catalogue(rows: DataFrame, mapping: CatalogueMapping) -> DataFrame:
-    pairs = [p for name in mapping.attributes for p in (F.lit(name), _text(rows, name))]
-    attributes = F.create_map(*pairs) if pairs else F.create_map().cast("map<string,string>")
     title = _text(rows, mapping.title) if mapping.title else F.lit(None).cast("string")
     body = F.concat_ws("\n", *(_text(rows, name) for name in mapping.text))
     return rows.select(
         identifier(named(mapping.item_id), rows.schema[mapping.item_id].dataType).alias("item_id"),
         title.alias("title"),
         F.when(body != "", body).alias("text"),
-        F.map_filter(attributes, lambda _, value: value.isNotNull()).alias("attributes"),
+        _attributes(rows, mapping.attributes).alias("attributes"),
     )
+
+
+def _mapped_users(rows: DataFrame, mapping: UsersMapping) -> DataFrame:
+    return rows.select(
+        identifier(named(mapping.user_id), rows.schema[mapping.user_id].dataType).alias("user_id"),
+        _attributes(rows, mapping.attributes).alias("attributes"),
+    )
+
+
+def _attributes(rows: DataFrame, names: Sequence[str]) -> Column:
+    """Columns as a map of text, without those that are null or empty."""
+    pairs = [part for name in names for part in (F.lit(name), _text(rows, name))]
+    attributes = F.create_map(*pairs) if pairs else F.create_map().cast("map<string,string>")
+    return F.map_filter(attributes, lambda _, value: value.isNotNull())
 
 
 def _text(rows: DataFrame, name: str) -> Column:

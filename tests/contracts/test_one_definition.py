@@ -8,7 +8,7 @@ from feature_store.checks.check import check
 from feature_store.rules import RuleInputs
 from feature_store.tables import CATALOG
 from feature_store.validation import Validation
-from pipelines.runner import write_staged
+from pipelines.files import write_staged
 from pipelines.schema import contract_types, spark_schema
 from pipelines.validation.spark_engine import SparkEngine
 from tests.suites.engines import spark_catalogue

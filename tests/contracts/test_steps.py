@@ -53,7 +53,7 @@ def test_the_steps_of_a_dag_are_what_its_order_is_made_of():
     assert steps_before("build_preference_pairs") == ("embed_items", "build_slates")
     assert steps_before("build_items") == ()
     assert tables_that_start("interactions_daily", CATALOG) == ()
-    assert tables_that_start("features_daily", CATALOG) == ("interactions",)
+    assert tables_that_start("features_daily", CATALOG) == ("users", "interactions")
 
 
 def test_a_message_about_an_absent_input_names_the_step_that_writes_it():

@@ -94,12 +94,18 @@ def test_every_table_is_emitted_by_the_task_that_writes_it(dags):
 @pytest.mark.parametrize(
     ("dag_id", "waits_for"),
     [
-        ("features_daily", {"interactions"}),
+        ("features_daily", {"interactions", "users"}),
         (
             "semantic_ids_weekly",
             {"item_embeddings", "collaborative_vectors", "item_cooccurrence"},
         ),
-        ("recommender_daily", {"preference_pairs", "preference_lists", "semantic_ids"}),
+        (
+            "recommender_daily",
+            {
+                *("preference_pairs", "preference_lists", "semantic_ids"),
+                *("feature_vocabularies", "impressions"),
+            },
+        ),
     ],
 )
 def test_a_dag_is_started_by_the_tables_it_reads(dags, dag_id, waits_for):
@@ -137,9 +143,13 @@ def test_tasks_within_a_dag_keep_their_order(dags):
     }
     assert downstream == {
         "build_items": {"ingest_interactions"},
+        "build_users": set(),
         "ingest_interactions": set(),
         "embed_items": {"build_preference_pairs"},
-        "build_user_sequences": {"build_collaborative_vectors", "build_item_cooccurrence"},
+        "build_user_sequences": {
+            *("build_impressions", "build_collaborative_vectors", "build_item_cooccurrence"),
+        },
+        "build_impressions": set(),
         "build_collaborative_vectors": set(),
         "build_slates": {
             *("build_preference_pairs", "build_preference_lists", "build_item_cooccurrence"),

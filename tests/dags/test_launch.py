@@ -99,7 +99,7 @@ def test_spark_steps_of_a_dag_share_an_application_where_that_is_asked_for(envir
     assert task.application_args[: len(names) + 1] == [*names, "--preset"]
     assert {asset.name.removeprefix("movielens-100k/") for asset in task.outlets} == {
         *("user_sequences", "slates", "preference_pairs", "preference_lists", "item_embeddings"),
-        *("collaborative_vectors", "item_cooccurrence"),
+        *("collaborative_vectors", "item_cooccurrence", "feature_vocabularies", "impressions"),
     }
 
 

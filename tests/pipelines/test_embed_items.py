@@ -8,9 +8,9 @@ import pytest
 from feature_store.store import FeatureStore
 from pipelines.config import PipelineConfig
 from pipelines.errors import DataRefused
+from pipelines.files import write_staged
 from pipelines.jobs.embed_items import JOB
 from pipelines.jobs.interface import JobRun
-from pipelines.runner import write_staged
 from tests.pipelines.sequence_world import catalogue_rows
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]

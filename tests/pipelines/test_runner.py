@@ -13,8 +13,9 @@ from feature_store.tables.interactions import INTERACTIONS
 from feature_store.tables.items import ITEMS
 from pipelines import runner
 from pipelines.errors import DataRefused
+from pipelines.files import write_staged
 from pipelines.jobs.interface import Job, JobOutput
-from pipelines.runner import run_job, write_staged
+from pipelines.runner import run_job
 from pipelines.schema import spark_schema
 from tests.pipelines.raw_worlds import DAY, table_config
 

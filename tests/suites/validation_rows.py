@@ -111,6 +111,39 @@ def shown(slate_id, **changes):
     } | changes
 
 
+def person(user, **changes):
+    return {
+        "user_id": user,
+        "first_day": DAY_BEFORE,
+        "changed_day": DAY,
+        "attributes": {"city": "Bern"},
+    } | changes
+
+
+def code_of(value, code, **changes):
+    return {
+        "field": "item.author",
+        "value": value,
+        "code": code,
+        "met_day": DAY,
+        "first_day": DAY_AFTER,
+    } | changes
+
+
+def impression(impression_id, **changes):
+    return {
+        "day": DAY,
+        "impression_id": impression_id,
+        "user_id": "u1",
+        "item_index": 1,
+        "event_time": NOON,
+        "strength": 0,
+        "user_codes": [1, 0],
+        "item_codes": [2],
+        "context_codes": [],
+    } | changes
+
+
 def pair(slate_id, **changes):
     return {
         "day": DAY,
@@ -399,6 +432,48 @@ DIRTY = {
             "key_is_unique": 1,
         },
     ),
+    "users": (
+        [person("u1"), person("u2", first_day=DAY_AFTER), *[person("u3")] * 2],
+        {"first_day_is_not_after_the_change": 1, "key_is_unique": 1},
+    ),
+    "feature_vocabularies": (
+        [
+            *(code_of("A", 1), code_of("B", 2), code_of("C", 2), code_of("D", 0)),
+            *(code_of("E", 3, first_day=DAY_BEFORE), code_of("F", 4), code_of("F", 5)),
+            code_of("G", 2, field="item.tag"),
+        ],
+        {
+            "code_is_unique": 1,
+            "codes_begin_at_one": None,
+            "counts_once_it_was_met": 1,
+            "code_is_in_range": 1,
+            "key_is_unique": 1,
+        },
+    ),
+    "impressions": (
+        [impression("good"), impression("long", user_codes=[1, 0, 2])]
+        + [impression("two items", item_codes=[1, 1]), impression("moment", context_codes=[1])]
+        + [impression("negative", user_codes=[-1, 0])]
+        + [impression("null inside", user_codes=[None, 0])]
+        + [impression("unknown", item_index=NUM_ITEMS), impression("strong", strength=4)]
+        + [impression("future", event_time=datetime(2024, 5, 8, tzinfo=UTC))]
+        + [impression("tomorrow's", day=DAY_AFTER)]
+        + [impression("long ago", day=DAY_BEFORE.replace(day=1))]
+        + [impression("twice")] * 2,
+        {
+            "user_codes_have_equal_size": None,
+            "item_codes_have_equal_size": None,
+            "context_codes_have_equal_size": None,
+            "user_codes_is_in_range": 1,
+            "user_codes_has_no_null_inside": 1,
+            "items_are_known": 1,
+            "strength_is_in_range": 1,
+            "event_time_is_within_the_run": 1,
+            "impression_is_on_its_day": 2,
+            "day_is_past": 1,
+            "key_is_unique": 1,
+        },
+    ),
     "collaborative_vectors": (
         [taken_to(0), taken_to(1, embedding=[1.0, 1.0]), taken_to(2, embedding=[1.0])]
         + [taken_to(NUM_ITEMS), taken_to(3, num_users=0), taken_to(4, day=DAY_BEFORE)]
@@ -456,6 +531,9 @@ GOOD = {
     "preference_pairs": [pair("s1"), pair("s1", kind="interest", rejected=[3, 0])],
     "preference_lists": [listed("s1"), listed("s2", item_indices=[3, 0], tiers=[2, 3])],
     "sampled_beams": [beam("s1"), beam("s2", item_indices=[3], scores=[-1.0])],
+    "users": [person("u1"), person("u2", attributes={})],
+    "feature_vocabularies": [code_of("A", 1), code_of("B|C", 2, first_day=DAY)],
+    "impressions": [impression("u1:1:0"), impression("u1:1:1", user_codes=[0, 0])],
     "collaborative_vectors": [taken_to(0), taken_to(1, num_users=1)],
     "item_cooccurrence": [beside(0, 1), beside(1, 0, score=1.0)],
     "quarantine": [refused_row(0), refused_row(1)],

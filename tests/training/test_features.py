@@ -23,12 +23,12 @@ NOON = 1_715_083_200
 
 
 def _vocabularies() -> pa.Table:
-    """Beside what the first day knew there is what came on the 7th, and on the 8th."""
+    """Beside what the first day knew there is what has a code from the 8th on, and the 9th."""
     rows = [
-        ("user_id", "ada", 1, 1), ("user_id", "bob", 2, 7), ("user_id", "late", 3, 8),
-        ("user.city", "Bern", 1, 1), ("user.city", "Oslo", 2, 7),
+        ("user_id", "ada", 1, 1), ("user_id", "bob", 2, 8), ("user_id", "late", 3, 9),
+        ("user.city", "Bern", 1, 1), ("user.city", "Oslo", 2, 8),
         ("binned.user.age", "-inf", 1, 1), ("binned.user.age", "30.0", 2, 1),
-        ("item_id", "x", 1, 1), ("item_id", "y", 2, 1), ("item_id", "z", 3, 8),
+        ("item_id", "x", 1, 1), ("item_id", "y", 2, 1), ("item_id", "z", 3, 9),
         ("item.author", "A", 1, 1), ("item.author", "B|C", 2, 1),
     ]  # fmt: skip
     columns = list(zip(*rows, strict=True))

@@ -30,6 +30,7 @@ from training.models.groupce.batches import (
     Rows,
     ends_before,
     last_items,
+    of_known_values,
     order_of,
     split_impressions,
 )
@@ -365,6 +366,26 @@ def test_impressions_are_split_where_events_are(tribes):
     held = tribes.split.test.times.min()
     assert validation.time.max() < held
     assert len(train) + len(validation) + len(tribes.split.test) == len(tribes.impressions)
+
+
+def test_values_that_are_met_too_late_for_training_validate_as_unknown(tribes):
+    """As a model that serves sees them: features are those of the day that training ends with."""
+    item_NF = tribes.impressions.item_NF.copy()
+    until = (date.fromisoformat(tribes.split.facts["train_until"]) - date(1970, 1, 1)).days * DAY
+    is_late_N = tribes.impressions.time >= until
+    item_NF[is_late_N, 0] = 77
+    late = replace(tribes.impressions, item_NF=item_NF)
+    known = of_known_values(late)
+    assert not known.item_NF[is_late_N, 0].any()
+    np.testing.assert_array_equal(known.item_NF[~is_late_N], item_NF[~is_late_N])
+    np.testing.assert_array_equal(known.user_NF, late.user_NF)
+    config = family_of("groupce").configure(SMALL | {"ranking_loss": "none"})
+    loop = replace(LOOP, max_epochs=1)
+    data = {"impressions": late}
+    _, report = family_of("groupce").fit(
+        tribes.split, config, Fitting(loop), tribes.vocabulary, data
+    )
+    assert math.isfinite(report.epochs[0]["validation_gauc"])
 
 
 def test_impressions_of_the_last_events_are_held_out():

@@ -77,6 +77,11 @@ def test_what_is_read_of_histories_changes_nothing() -> None:
     assert impressions.keeping(lambda histories: histories.strengths > 3) is impressions
 
 
+def test_codes_that_came_after_the_features_are_unknown() -> None:
+    impressions = _read(user_codes=[[8], [9], [70]])
+    assert impressions.user_NF.tolist() == [[0], [0], [8]]
+
+
 def test_no_impression() -> None:
     assert len(Impressions.from_arrow(_rows().slice(0, 0), _histories(), _features())) == 0
 

@@ -63,7 +63,7 @@ class Impressions:
         Args:
             rows: a table, or batches, with at least the columns of `COLUMNS`.
             histories: of all users of the rows.
-            features: what the codes are of.
+            features: what the codes are of; codes that they don't have yet are 0.
         Raises:
             ValueError: a column is missing, a user has no history, or a row has not one code for
                 each field.
@@ -106,5 +106,8 @@ def _codes(lists: pa.ListArray, features: Features, group: Group) -> np.ndarray:
             f"preset's fields ask for {width}; run build_impressions for their days again"
         )
     flat = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
-    codes: np.ndarray = flat.reshape(len(lists), width)
-    return codes
+    codes_NF = flat.reshape(len(lists), width)
+    sizes_F = np.array([field.size for field in features.of_group(group)], dtype=np.int32)
+    # Codes are appended: those of later days than the features' are the largest.
+    known: np.ndarray = np.where(codes_NF < sizes_F, codes_NF, 0)
+    return known

@@ -4,7 +4,9 @@ The catalogue and the semantic IDs are read as the day's own run left them, so t
 old day does not see items of later days; histories are a partition of the day itself.
 """
 
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import date
 from typing import Any
 
@@ -12,11 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_store.arrow import arrow_schema
 from feature_store.held_out import rolling_windows
 from feature_store.steps import run_first
 from feature_store.store import FeatureStore
 from training.config import Evaluation
+from training.data.features import Counting, Features
 from training.data.histories import COLUMNS, Histories
+from training.data.impressions import COLUMNS as IMPRESSION_COLUMNS
+from training.data.impressions import Impressions
 from training.data.preference_lists import COLUMNS as LIST_COLUMNS
 from training.data.preference_lists import PreferenceLists
 from training.data.preferences import COLUMNS as PAIR_COLUMNS
@@ -30,6 +36,8 @@ from training.programs.item_halves import CollaborativeVectors
 from training.programs.item_pairs import ItemPairs
 from training.programs.item_vectors import ItemVectors, choose_encoder
 
+CODED_AS = "sidereal.impressions"
+"""Snapshot property of impressions: what their codes are, as JSON."""
 Inputs = Mapping[str, Mapping[str, Any]]
 """Per table read: `snapshot_id` and `content_hash`."""
 
@@ -99,6 +107,48 @@ class DayTables:
         """
         rows = self._up_to_the_day("preference_lists", LIST_COLUMNS)
         return None if rows is None else PreferenceLists.from_arrow(rows, histories)
+
+    def impressions(self, histories: Histories, *, on: date) -> Impressions | None:
+        """Every impression up to the end of the day; None where there is none.
+
+        Args:
+            histories: of all users of the impressions.
+            on: codes that count on a later day alone are unknown.
+        Raises:
+            ProgramError: the impressions don't say what their codes are.
+        """
+        rows = self._up_to_the_day("impressions", IMPRESSION_COLUMNS)
+        if rows is None:
+            return None
+        at = version_of_day(self.store, "impressions", self.day)
+        said = self.store.describe("impressions", at).properties.get(CODED_AS)
+        if said is None:
+            raise ProgramError(
+                f"the impressions of {self.day} don't say what their codes are; "
+                f"{run_first('impressions')}"
+            )
+        return Impressions.from_arrow(rows, histories, self._features(json.loads(said), on))
+
+    def _features(self, said: Mapping[str, Any], on: date) -> Features:
+        columns = ["item_index", "item_id", "attributes"]
+        items = self.store.read("items", at=version_of_day(self.store, "items", self.day),
+                                columns=columns)  # fmt: skip
+        return Features.of_tables(
+            tuple(said["fields"]),
+            Counting(**{field.name: said[field.name] for field in fields(Counting)}),
+            vocabularies=self._of_the_day("feature_vocabularies"),
+            items=items,
+            users=self._of_the_day("users"),
+            on=on,
+        )
+
+    def _of_the_day(self, name: str) -> pa.Table:
+        """All rows of a table as the day's run left it; none where nothing was published."""
+        at = version_of_day(self.store, name, self.day)
+        if self.store.snapshot_id(name, at=at) is None:
+            return arrow_schema(self.store.contract(name)).empty_table()
+        self._note(name, at, None)
+        return self.store.read(name, at=at)
 
     def items(self) -> pa.Table:
         """The catalogue of the day: `item_index`, `item_id`, by index.

@@ -6,7 +6,7 @@ was trained on.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +104,8 @@ def training_data_for(task: Task, family: Family, plain: TrainingData) -> Traini
     for name in family.reads:
         training_data = READERS[name](task, training_data)
     # Other families of this run may have read more.
-    return replace(training_data, inputs=task.tables.inputs_of(*plain.inputs, *family.reads))
+    reads = [name for each in family.reads for name in (each, *BESIDE.get(each, ()))]
+    return replace(training_data, inputs=task.tables.inputs_of(*plain.inputs, *reads))
 
 
 def loop_settings(training: Training) -> LoopSettings:
@@ -243,11 +244,27 @@ def _with_preference_lists(task: Task, plain: TrainingData) -> TrainingData:
     return replace(plain, data={**plain.data, "preference_lists": lists})
 
 
+def _with_impressions(task: Task, plain: TrainingData) -> TrainingData:
+    # A code that counts from later than what trains has no weights of its own.
+    until = plain.split.facts.get("train_until")
+    on = task.day + timedelta(days=1) if until is None else date.fromisoformat(until)
+    impressions = task.tables.impressions(plain.split.test.histories, on=on)
+    if impressions is None:
+        raise ProgramError(
+            f"no impressions up to {task.day}; name their fields in the preset's "
+            f"impressions.fields, and {run_first('impressions')}"
+        )
+    return replace(plain, data={**plain.data, "impressions": impressions})
+
+
 READERS: dict[str, Callable[[Task, TrainingData], TrainingData]] = {
     "user_sequences": _plain,
     "slates": _with_slates,
     "semantic_ids": _with_semantic_ids,
     "preference_pairs": with_pairs,
     "preference_lists": _with_preference_lists,
+    "impressions": _with_impressions,
 }
 """What a family may read, by the table's name: each adds its rows to what there is."""
+BESIDE = {"impressions": ("users", "feature_vocabularies")}
+"""Tables that rows of a table aren't understood without."""

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from training.config import TrainingConfig
-from training.data.histories import SECOND
+from training.data.histories import SECOND, Histories
 from training.inference import require
 from training.models.interface import PAD
 from training.registry.bundle import Bundle, BundleError
@@ -134,7 +134,7 @@ class Served:
         if not read:
             return [person for person in people if isinstance(person, UnknownUser)]
         top = self.predictor.next_items(
-            together([person.events for person in read]),
+            _histories(read),
             min(k, self.predictor.num_items),
             exclude_seen=exclude_seen,
             ranked_candidates=ranked,
@@ -166,7 +166,7 @@ class Served:
         is_gone_BC = np.isin(items_BC, self.predictor.unlisted)
         items_BC[is_gone_BC] = PAD
         probability_BC = self.predictor.next_feedback(
-            together([person.events for person in read]),
+            _histories(read),
             items_BC,
             asked_at=np.asarray([person.asked_at for person in read]),
         )
@@ -213,7 +213,7 @@ class Served:
             "unknown_items": unknown[:NAMED],
         }
         asked_at = asked_at if request.asked_at is None else request.asked_at
-        return _Person(events, asked_at, candidates, facts)
+        return _Person(request.user_id or "", events, asked_at, candidates, facts)
 
     def _sent(self, request: Request, item_ids: Sequence[str]) -> Events:
         count, get = len(item_ids), self.names.numbers.get
@@ -260,10 +260,15 @@ class Served:
 class _Person:
     """Who is asked about, and what an answer says of it whatever the model says."""
 
+    user_id: str
     events: Events
     asked_at: int
     candidates: Sequence[str]
     facts: Mapping[str, Any]
+
+
+def _histories(people: Sequence[_Person]) -> Histories:
+    return together([person.events for person in people], [person.user_id for person in people])
 
 
 def _ranking(person: _Person, probability_C: np.ndarray, is_gone_C: np.ndarray) -> Ranking:

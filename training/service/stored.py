@@ -62,11 +62,11 @@ def end_of(day: date) -> int:
     return int((datetime.combine(day, time(), UTC) + timedelta(days=1)).timestamp())
 
 
-def together(some: Sequence[Events]) -> Histories:
-    """Histories of people who have no names here, in the given order."""
+def together(some: Sequence[Events], user_ids: Sequence[str]) -> Histories:
+    """Histories of people in the given order; an id is empty where nobody says whose it is."""
     offsets = np.cumsum([0, *map(len, some)], dtype=np.int64)
     return Histories(
-        user_ids=np.full(len(some), "", dtype=object),
+        user_ids=np.array(user_ids, dtype=object),
         offsets=offsets,
         items=np.concatenate([each.items for each in some]),
         strengths=np.concatenate([each.strengths for each in some]),

@@ -220,6 +220,16 @@ def split_impressions(impressions: Impressions, split: Split) -> tuple[Impressio
     )
 
 
+def of_known_values(impressions: Impressions) -> Impressions:
+    """The same with code 0 for values that the features don't know: they were met too late."""
+    known = {}
+    for group, name in (("user", "user_NF"), ("item", "item_NF"), ("context", "context_NF")):
+        codes_NF = getattr(impressions, name)
+        size_F = np.array([f.size for f in impressions.features.fields if f.group == group])
+        known[name] = np.where(codes_NF < size_F, codes_NF, 0).astype(np.int32)
+    return replace(impressions, **known)
+
+
 def order_of(seed: int, epoch: int, num_rows: int, groups_N: np.ndarray | None) -> np.ndarray:
     """All rows in the order of an epoch: drawn, or group by group in a drawn order of groups.
 
