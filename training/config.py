@@ -71,7 +71,8 @@ class Models(Section):
     """Families that are trained beside it; a challenger that one of them beats is not promoted."""
     blend: tuple[Family, Family] | None = None
     """Two of these that answer together, too (`[tiger, sasrec]`): a weighted sum of their scores,
-    the weight chosen on validation targets. One more baseline, named `blend`."""
+    the weight chosen on validation targets. A second that ranks and lists nothing
+    (`[tiger, rates]`) scores the first's candidates again. One more baseline, named `blend`."""
     settings: FamilySettings = Field(default_factory=dict)
     """Per family, fields of its own frozen config dataclass (`tiger: {width: 64}`)."""
 

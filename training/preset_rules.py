@@ -66,7 +66,7 @@ def _measured(config: "TrainingConfig") -> list[str]:
     evaluation = config.evaluation
     lists = names_of(LISTS, evaluation.cutoffs, READINGS)
     slates = names_of(SLATES, evaluation.slate_cutoffs)
-    if evaluation.protocol == "leave_last_out":
+    if evaluation.protocol != "rolling":
         slates = []
     return [*lists, *slates, *names_of(FEEDBACK)]
 
@@ -83,8 +83,8 @@ def _why_unmeasured(name: str, protocol: str) -> str:
         asked = parse(name)
     except ValueError:
         return ""
-    if asked.metric.board == SLATES and protocol == "leave_last_out":
-        return ", and no slate is held out whole under evaluation.protocol: leave_last_out"
+    if asked.metric.board == SLATES and protocol != "rolling":
+        return f", and no slate is held out whole under evaluation.protocol: {protocol}"
     cutoffs = {LISTS: "cutoffs", SLATES: "slate_cutoffs"}.get(asked.metric.board)
     if asked.cutoff is None or cutoffs is None:
         return ""
@@ -102,6 +102,17 @@ def _entrants(config: "TrainingConfig") -> Found:
     for place, name in enumerate(models.baselines):
         if name in models.baselines[:place]:
             yield ("models", "baselines", place), Problem(path="", found=f"{name!r} is there twice")
+
+
+def _chance(config: "TrainingConfig") -> Found:
+    """What answers lists is not measured by a split that knows the days after the question."""
+    if config.evaluation.protocol != "random":
+        return
+    for family in (config.models.challenger, *config.models.baselines):
+        if LISTS in _answers(config, family):
+            said = f"found 'random', and {family} answers lists"
+            expected = "rolling or leave_last_out, or families that answer feedback alone"
+            yield ("evaluation", "protocol"), Problem(path="", found=said, expected=expected)
 
 
 def _stopping(config: "TrainingConfig") -> Found:
@@ -141,7 +152,7 @@ def _heads(config: "TrainingConfig") -> Found:
 
 
 def _blend(config: "TrainingConfig") -> Found:
-    """A blend is of two entrants that answer lists from the same histories."""
+    """A blend is of an entrant that answers lists, and one that answers lists or feedback."""
     models = config.models
     if models.blend is None:
         return
@@ -151,19 +162,14 @@ def _blend(config: "TrainingConfig") -> Found:
         said = f"found {shown(absent[0])}, which is not trained"
         expected = f"two of {', '.join(entrants)} (models.challenger and models.baselines)"
         yield path, Problem(path="", found=said, expected=expected)
-    if models.blend[0] == models.blend[1]:
-        yield path, Problem(path="", found=f"{models.blend[0]!r} is there twice")
-    for name in models.blend:
-        if LISTS not in _answers(config, name):
-            yield path, Problem(path="", found=f"{name} does not recommend")
-    for key in ("max_history", "minimum_strength"):
-        values = [getattr(config.training_for(name), key) for name in models.blend]
-        if values[0] != values[1]:
-            first, second = models.blend
-            said = (
-                f"{first} and {second} read other histories: {key} is {values[0]} and {values[1]}"
-            )
-            yield path, Problem(path="", found=said, expected=f"one training.{key} for both")
+    first, second = models.blend
+    if first == second:
+        yield path, Problem(path="", found=f"{first!r} is there twice")
+    if LISTS not in _answers(config, first):
+        expected = "first a family that recommends; one that ranks alone comes second"
+        yield path, Problem(path="", found=f"{first} does not recommend", expected=expected)
+    elif not {LISTS, FEEDBACK} & _answers(config, second):
+        yield path, Problem(path="", found=f"{second} neither recommends nor ranks")
 
 
 def _answers(config: "TrainingConfig", family: str) -> frozenset[Question]:
@@ -181,6 +187,7 @@ RULES = (
     Rule(("evaluation", "gate"), _metrics),
     Rule(("models", "evaluation", "gate"), _metrics_of_challenger),
     Rule(("models.challenger", "models.baselines", "gate.floor"), _entrants),
+    Rule(("models", "evaluation"), _chance),
     Rule(("models", "training"), _stopping),
     Rule(("models", "training"), _blend),
     Rule(("models.settings",), _heads),

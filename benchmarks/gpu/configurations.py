@@ -72,6 +72,7 @@ CONFIGURATIONS = {
     "sasrec, hstu": Configuration("sasrec", _HSTU),
     "item_knn": Configuration("item_knn"),
     "popularity": Configuration("popularity"),
+    "rates": Configuration("rates"),
 }
 
 

@@ -19,10 +19,13 @@ from training import inference
 from training.data.queries import Queries, TopK
 from training.fit.fitting import Fitting, LoopSettings
 from training.models import MODELS, weights
+from training.settings.spec import LISTS
 
 PLACES = 10
 LOSS_GOAL = 1e-4
 """Largest share by which the losses may differ."""
+PROBABILITY_GOAL = 1e-5
+"""Largest difference of probabilities that agree."""
 LISTS_GOAL = 0.99
 """Least share of lists that have to be equal, place by place."""
 SHAPE = {"width": 32, "num_heads": 2, "dropout": 0.0}
@@ -76,27 +79,32 @@ def compare(
         loop: whose first batch is learnt from.
         learns: whether losses are compared, of a model that has one.
     Returns:
-        Shares by which losses and gradients differ (None where they aren't compared); where the
-        model recommends, the share of lists that are equal, and the largest difference of scores at
-        a place; of probabilities where it ranks; and whether the two agree.
+        Shares by which losses and gradients differ (None where they aren't compared), of a model
+        that recommends the share of lists that are equal and the largest difference of scores at a
+        place, of one that ranks that of probabilities, and whether the two agree.
     """
     loss = gradient = None
     if learns and isinstance(one, nn.Module):
         loss, gradient = _difference_of_learning(one, other, world, loop)
     queries = questions(world, loop.max_history)
-    figures: dict[str, Any] = {"loss_difference": loss, "gradient_difference": gradient}
-    is_close, items_BC = (loss or 0.0) <= LOSS_GOAL, np.tile(np.arange(5), (len(queries), 1))
-    if "lists" in one.answers:
+    figures: dict[str, Any] = {
+        "loss_difference": loss,
+        "gradient_difference": gradient,
+        "agrees": (loss or 0.0) <= LOSS_GOAL,
+    }
+    items_BC = np.tile(np.arange(5, dtype=np.int32), (len(queries), 1))
+    if LISTS & one.answers:
         lists = [inference.recommend(model, queries, PLACES) for model in (one, other)]
         equal = float((lists[0].items_Bk == lists[1].items_Bk).all(1).mean())
         figures |= {"equal_lists": equal, "score_difference": _difference_of_scores(*lists)}
-        is_close, items_BC = is_close and equal >= LISTS_GOAL, lists[0].items_Bk[:, :5]
+        figures["agrees"] &= equal >= LISTS_GOAL
+        items_BC = lists[0].items_Bk[:, :5]
     if "feedback" in one.answers:
         p_BC, q_BC = (inference.rank(model, queries, items_BC) for model in (one, other))
-        figures["probability_difference"] = float(np.nanmax(np.abs(p_BC - q_BC)))
-        if "lists" not in one.answers:
-            is_close = is_close and figures["probability_difference"] <= LOSS_GOAL
-    return figures | {"agrees": is_close}
+        difference = float(np.nanmax(np.abs(p_BC - q_BC)))
+        figures["probability_difference"] = difference
+        figures["agrees"] &= difference <= PROBABILITY_GOAL
+    return figures
 
 
 def questions(world: World, max_history: int) -> Queries:

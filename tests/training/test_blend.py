@@ -14,6 +14,7 @@ from tests.suites.recommender import RecommenderSuite
 from tests.training.grid_world import SASREC, TABLE, request_on_a_world
 from tests.training.test_train_recommender import publish_world
 from training.config import PART, TrainingConfig
+from training.data.queries import Queries, queries_of
 from training.data.vocabulary import Vocabulary
 from training.evaluation.record import Evaluation
 from training.experiments.cell_tables import CellTables
@@ -22,8 +23,9 @@ from training.experiments.recommenders import cell_of
 from training.experiments.search import Effort
 from training.experiments.table import Fit, Row
 from training.models import MODELS, blend
+from training.models.blend import Reads
 from training.models.blend.fit import WEIGHTS
-from training.models.blend.model import BlendConfig, blended
+from training.models.blend.model import CANDIDATES, Blend, BlendConfig, blended
 from training.models.interface import PAD, TopK
 from training.programs import (
     blend_recommenders,
@@ -47,15 +49,30 @@ def part(world, fitting, family):
     ]
 
 
+def alike(parts):
+    """What a fit of a blend is given: parts that read the same."""
+    return {"parts": parts, "reads": (Reads(50, -1),) * 2}
+
+
 class TestBlend(RecommenderSuite):
     family = "blend"
 
     def fit(self, world, **changes):
         parts = tuple(part(world, self.fitting, name) for name in ("item_knn", "popularity"))
         config = BlendConfig(**changes)
-        return blend.FAMILY.fit(
-            world.split, config, self.fitting, world.vocabulary, {"parts": parts}
-        )[0]
+        return blend.FAMILY.fit(world.split, config, self.fitting, world.vocabulary, alike(parts))[
+            0
+        ]
+
+
+class TestRescored(TestBlend):
+    """A second part that ranks alone, of a history of which the first reads the strong events."""
+
+    def fit(self, world, **changes):
+        first, second = (part(world, self.fitting, name) for name in ("item_knn", "rates"))
+        config, histories = BlendConfig(**changes), (Reads(5, 1), Reads(20, -1))
+        data = {"parts": (first, second), "reads": histories}
+        return blend.FAMILY.fit(world.split, config, self.fitting, world.vocabulary, data)[0]
 
 
 def top(items, scores):
@@ -99,7 +116,7 @@ def test_the_weight_is_the_best_on_validation_targets():
     world = worlds.chain(num_users=60)
     parts = tuple(part(world, TestBlend.fitting, name) for name in ("popularity", "item_knn"))
     model, report = blend.FAMILY.fit(
-        world.split, BlendConfig(), TestBlend.fitting, world.vocabulary, {"parts": parts}
+        world.split, BlendConfig(), TestBlend.fitting, world.vocabulary, alike(parts)
     )
     alone = report.facts["validation_of_parts"]
     assert alone[1] > alone[0]  # neighbours know what comes next
@@ -114,9 +131,7 @@ def test_without_validation_targets_the_weight_stays():
     parts = tuple(part(world, TestBlend.fitting, name) for name in ("item_knn", "popularity"))
     split = replace(world.split, validation=nobody)
     given = BlendConfig(0.3)
-    model, report = blend.FAMILY.fit(
-        split, given, TestBlend.fitting, Vocabulary(30), {"parts": parts}
-    )
+    model, report = blend.FAMILY.fit(split, given, TestBlend.fitting, Vocabulary(30), alike(parts))
     assert model.config == given
     assert report.facts["best_validation"] is None
 
@@ -211,8 +226,11 @@ def test_a_preset_without_a_blend_makes_none(task):
         (["models.blend=[sasrec, blend]"], "blend"),
         (["models.blend=[sasrec]"], "blend"),
         (
-            ["models.blend=[higr, sasrec]", "training.overrides.sasrec.max_history=9"],
-            "higr and sasrec read other histories: max_history is 50 and 9",
+            [
+                "models.baselines=[rates, popularity]",
+                "models.blend=[rates, popularity]",
+            ],
+            "rates does not recommend, expected first a family that recommends",
         ),
         (
             [
@@ -270,9 +288,51 @@ def test_a_search_chooses_for_the_parts_and_blends_what_it_chose(settings, tmp_p
     assert alone.rows[0].metrics == result.rows[0].metrics
 
 
-def test_a_row_of_parts_that_read_other_histories_is_refused(settings, tmp_path):
+def test_parts_that_read_other_histories_are_asked_each_its_own(settings, tmp_path):
     short = replace(SASREC, changes=("training.overrides.sasrec.max_history=5",))
     fit = Fit(of="blend", parts=(KNN, short))
     request = request_on_a_world(settings, tmp_path / "cells", blend_table(fit))
-    with pytest.raises(ProgramError, match="item_knn and sasrec read other histories"):
-        cell_of(CellTables(request), fit, 0)
+    cell = cell_of(CellTables(request), fit, 0)
+    assert cell.training.max_history == cell.model().reads[0].max_history == 20
+    assert [reads.max_history for reads in cell.model().reads] == [20, 5]
+
+
+def test_what_a_part_reads_is_what_it_would_have_read_alone():
+    strengths = [[3, 0, 2, -1, 3, 0, 2, 1]]
+    histories = worlds.histories_of([[0, 1, 2, 3, 4, 5, 6, 7]], strengths=strengths)
+    whole = Queries.at(histories, np.array([0]), np.array([8]), max_history=99, exclude_seen=True)
+    for reads in (Reads(2, 1), Reads(3, -1), Reads(99, 3), Reads(1, 4)):
+        strong = histories.where(histories.strengths >= reads.minimum_strength)
+        alone = Queries.at(
+            strong,
+            np.array([0]),
+            strong.lengths,
+            max_history=reads.max_history,
+            exclude_seen=False,
+            asked_at=whole.asked_at_B,
+        )
+        narrowed = whole.narrowed(**reads._asdict())
+        for name in ("items_BL", "strengths_BL", "times_BL", "lengths_B"):
+            np.testing.assert_array_equal(getattr(narrowed, name), getattr(alone, name))
+        assert narrowed.excluded.tolist() == list(range(8))
+
+
+def test_a_ranker_puts_the_candidates_of_the_first_into_its_order():
+    world = worlds.chain(num_users=60)
+    first, second = (part(world, TestBlend.fitting, name) for name in ("item_knn", "rates"))
+    model = Blend(BlendConfig(0.0), (first, second), (Reads(50, -1),) * 2)
+    assert model.answers == {"lists", "slates", "feedback"}
+    [queries] = queries_of(world.split.test, max_history=50, exclude_seen=True)
+    state = model.read(queries)
+    top, candidates = model.recommend(state, 5), first.recommend(state[0], CANDIDATES)
+    said_BC = second.rank(state[1], candidates.items_Bk)
+    for row, said_C in enumerate(said_BC):
+        named = {
+            item: said
+            for item, said in zip(candidates.items_Bk[row], said_C, strict=True)
+            if item != PAD
+        }
+        chosen = [named[item] for item in top.items_Bk[row] if item != PAD]
+        assert chosen == sorted(named.values(), reverse=True)[: len(chosen)]
+    items_BC = world.split.test.items[:, None]
+    np.testing.assert_array_equal(model.rank(state, items_BC), second.rank(state[1], items_BC))

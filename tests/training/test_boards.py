@@ -10,6 +10,7 @@ from training.data.histories import DAY, SECOND, Histories
 from training.data.queries import Queries, TopK
 from training.data.splits import Targets, split_leave_last_out
 from training.evaluation.boards import BOARDS, boards_of
+from training.evaluation.boards.feedback import FeedbackBoard
 from training.evaluation.boards.interface import HeldOut, Terms
 from training.evaluation.metrics import METRICS, metric_of, names_of
 
@@ -183,4 +184,22 @@ def test_feedback_is_asked_without_a_filter_and_kept(held_out):
     assert measured.samples["all"].points()["auc"] == 0.5
     assert measured.rows["probability"].to_pylist() == [0.75] * 4
     assert measured.rows["strength"].to_pylist() == [3, 0, 3, 3]
-    assert measured.names == ("auc", "gauc", "logloss")
+    assert measured.names == ("auc", "gauc", "logloss", "ece")
+    assert [(each.said, each.events) for each in measured.calibration] == [(0.75, 4)]
+
+
+def test_feedback_of_people_with_few_some_and_many_events_is_told_apart():
+    events = [2, 20, 21, 50, 51, 70]
+    histories = Histories(
+        user_ids=np.array(list("abcdef"), dtype=object),
+        offsets=np.concatenate([[0], np.cumsum(events)]),
+        items=np.arange(sum(events), dtype=np.int32) % 6,
+        strengths=np.full(sum(events), 3, dtype=np.int8),
+        times=np.arange(sum(events)) * DAY,
+    )
+    last = Targets(histories, np.arange(6), np.array(events) - 1)
+    held_out = HeldOut(histories, last, last, None, None)
+    terms = replace(TERMS, light_user_events=20)
+    samples = FeedbackBoard.of(held_out, terms).measure(Parrot(), print_nothing).samples
+    users = {name: samples[name].user_T.tolist() for name in ("middle_users", "frequent_users")}
+    assert users == {"middle_users": [2, 3], "frequent_users": [4, 5]}

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from training.experiments.measure import measure, tables_read
 from training.experiments.recommenders import RecommenderCell, Recommenders
 from training.experiments.result import Result
 from training.experiments.table import Fit, Row
+from training.programs.errors import ProgramError
 
 SLATES = (
     "evaluation.holdout_days=8",
@@ -119,6 +121,18 @@ def test_a_fit_that_is_killed_leaves_no_cell(request_of, fitted, monkeypatch):
     monkeypatch.setattr(recommenders.weights, "save", save)
     result_of(request, ("knn",))
     assert [family for family, _ in fitted].count("item_knn") == 2
+
+
+def test_a_cell_whose_weights_are_cut_off_is_named_with_what_to_do(request_of):
+    request = request_of()
+    ground = Recommenders(request)
+    ground.measure(SASREC, 0)
+    [cell] = request.cells.glob("sasrec-0-*")
+    [path] = (cell / "model").glob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:-100])
+    shutil.rmtree(next(cell.glob("lists-*")))
+    with pytest.raises(ProgramError, match=f"remove {cell}, and run the command again"):
+        ground.measure(SASREC, 0)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from tests.worlds import histories_of
 from training import inference
 from training.data.histories import DAY, SECOND
 from training.data.queries import PAD, Queries
-from training.data.splits import split_leave_last_out
+from training.data.splits import split_leave_last_out, split_random
 from training.fit.fitting import Fitting, LoopSettings, Observer
 from training.models import weights
 from training.models.families import family_of
@@ -366,6 +366,16 @@ def test_impressions_are_split_where_events_are(tribes):
     held = tribes.split.test.times.min()
     assert validation.time.max() < held
     assert len(train) + len(validation) + len(tribes.split.test) == len(tribes.impressions)
+
+
+def test_impressions_of_a_random_split_are_where_their_events_are(tribes):
+    histories = tribes.split.test.histories
+    split = split_random(histories, positive_strength=2)
+    train, validation = split_impressions(tribes.impressions, split)
+    np.testing.assert_array_equal(train.time, split.train.times)
+    np.testing.assert_array_equal(train.item, split.train.items)
+    np.testing.assert_array_equal(validation.item, split.validation.items)
+    np.testing.assert_array_equal(validation.user, split.validation.user)
 
 
 def test_values_that_are_met_too_late_for_training_validate_as_unknown(tribes):

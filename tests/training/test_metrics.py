@@ -59,7 +59,11 @@ def test_every_metric_of_a_board_is_computed_and_no_other():
 
 
 def test_less_log_loss_is_better_and_chance_is_of_orders():
-    assert [m.name for m in METRICS.values() if not m.higher_is_better] == ["logloss", "loss"]
+    assert [m.name for m in METRICS.values() if not m.higher_is_better] == [
+        "logloss",
+        "ece",
+        "loss",
+    ]
     assert (metric_of("logloss").sign, metric_of("sid_ndcg@10").sign) == (-1, 1)
     assert order_of(FEEDBACK) is METRICS["auc"] and order_of(LISTS) is None
 

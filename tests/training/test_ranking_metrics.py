@@ -4,6 +4,8 @@ import pytest
 from training.evaluation.ranking import (
     Predictions,
     auc,
+    bins_of,
+    calibration_curve,
     calibration_error,
     log_loss,
     normalised_entropy,
@@ -90,9 +92,36 @@ def test_calibration_error_is_none_where_shares_come_true_and_large_where_not():
     came_true = np.tile([True, False, False, False], 100).tolist()
     came_true += np.tile([True, True, True, False], 100).tolist()
     came_true = np.array(came_true)
-    assert calibration_error(said, came_true) == pytest.approx(0, abs=1e-12)
-    assert calibration_error(said, came_true, equal_mass=False) == pytest.approx(0, abs=1e-12)
-    assert calibration_error(1 - said, came_true) == pytest.approx(0.5)
+    bin_T = bins_of(said, 20)
+    assert np.unique(bin_T).tolist() == [0, 10]
+    assert calibration_error(said, came_true, bin_T) == pytest.approx(0, abs=1e-12)
+    assert calibration_error(1 - said, came_true, bin_T) == pytest.approx(0.5)
+
+
+def test_a_constant_at_the_base_rate_is_calibrated_in_whatever_order_events_come():
+    label = np.repeat([True, False], [30, 70])
+    predictions = Predictions(np.arange(100), label, np.full(100, 0.3))
+    assert predictions.points()["ece"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_replicate_of_ece_is_that_of_the_users_drawn_in_the_bins_of_all(predictions):
+    counts = np.random.default_rng(2).integers(0, 4, (5, predictions.num_users)).astype(float)
+    found = predictions.replicates(counts)["ece"]
+    bin_T = bins_of(predictions.probability_T, 20)
+    for place, row in enumerate(counts):
+        again = np.repeat(np.arange(len(predictions)), row[predictions.row_T].astype(int))
+        probability, label = predictions.probability_T[again], predictions.label_T[again]
+        assert found[place] == pytest.approx(calibration_error(probability, label, bin_T[again]))
+
+
+def test_the_curve_holds_every_event_once_and_rises_with_what_was_said(predictions):
+    curve = calibration_curve(predictions, 10)
+    assert sum(each.events for each in curve) == len(predictions)
+    said = [each.said for each in curve]
+    assert said == sorted(said) and 5 < len(curve) <= 10  # equal ones stay together
+    happened = sum(each.happened * each.events for each in curve)
+    assert happened == pytest.approx(predictions.label_T.sum())
+    assert calibration_curve(predictions.where(np.zeros(len(predictions), bool)), 10) == ()
 
 
 def test_a_replicate_counts_a_users_events_as_often_as_the_user_is_drawn(predictions):
@@ -110,7 +139,7 @@ def test_a_replicate_counts_a_users_events_as_often_as_the_user_is_drawn(predict
 
 def test_what_one_label_does_not_define_is_left_out():
     predictions = Predictions(np.array([0, 1]), np.array([True, True]), np.array([0.5, 0.9]))
-    assert set(predictions.points()) == {"logloss"}
+    assert set(predictions.points()) == {"logloss", "ece"}
     assert "ne" not in predictions.facts()
 
 

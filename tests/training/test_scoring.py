@@ -162,8 +162,8 @@ def test_slices_of_events_are_measured_and_empty_ones_have_no_metric(judged):
 
 def test_a_slice_of_one_label_has_a_log_loss_and_no_order(judged):
     slices, rows = score(of_all(judged, liked=judged["unigrf"].label_T), RANKERS, HOW)
-    assert set(slices["unigrf"]["liked"].metrics) == {"logloss"}
-    assert {row.metric for row in rows if row.slice == "liked"} == {"logloss"}
+    assert set(slices["unigrf"]["liked"].metrics) == {"logloss", "ece"}
+    assert {row.metric for row in rows if row.slice == "liked"} == {"logloss", "ece"}
 
 
 def test_few_users_with_few_labels_still_have_an_interval():

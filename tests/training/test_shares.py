@@ -22,7 +22,7 @@ ENTROPY = -(0.2 * log(0.2) + 0.8 * log(0.8))
 @pytest.mark.parametrize(
     ("metric", "chance"),
     [("ndcg@10", 0.0), ("mrr", 0.0), ("slate_ndcg@5", 0.0), ("auc", 0.5), ("gauc", 0.5),
-     ("logloss", ENTROPY)],
+     ("logloss", ENTROPY), ("ece", 0.2)],
 )  # fmt: skip
 def test_chance_is_what_an_answer_gets_that_knows_nothing(metric, chance):
     assert chance_of(*measured(metric, (0, 0, 0), theirs_at=0.6)) == pytest.approx(chance)

@@ -158,8 +158,23 @@ class Queries:
         Args:
             is_known_V: which items a model can read, bool, for every item of the queries.
         """
-        kept_BL = (self.items_BL != PAD) & is_known_V[self.items_BL]
-        order_BL = np.argsort(~kept_BL, axis=1, kind="stable")
+        return self._keeping((self.items_BL != PAD) & is_known_V[self.items_BL])
+
+    def narrowed(self, *, max_history: int, minimum_strength: int) -> "Queries":
+        """The same questions as a model has them that reads less of a history.
+
+        Args:
+            max_history: most recent events that are left.
+            minimum_strength: weaker events are left out first.
+        """
+        kept_BL = (self.items_BL != PAD) & (self.strengths_BL >= minimum_strength)
+        until_end_BL = np.cumsum(kept_BL[:, ::-1], axis=1)[:, ::-1]
+        return self._keeping(kept_BL & (until_end_BL <= max_history))
+
+    def _keeping(self, kept_BL: np.ndarray) -> "Queries":
+        """The same questions with some of the events, right-padded again."""
+        lengths_B = kept_BL.sum(axis=1)
+        order_BL = np.argsort(~kept_BL, axis=1, kind="stable")[:, : lengths_B.max(initial=0)]
         items_BL = np.where(kept_BL, self.items_BL, PAD)
         strengths_BL = np.where(kept_BL, self.strengths_BL, 0)
         times_BL = np.where(kept_BL, self.times_BL, self.asked_at_B[:, None])
@@ -172,7 +187,7 @@ class Queries:
             items_BL=items_BL,
             strengths_BL=strengths_BL,
             times_BL=times_BL,
-            lengths_B=kept_BL.sum(axis=1),
+            lengths_B=lengths_B,
         )
 
     @property

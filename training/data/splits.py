@@ -1,10 +1,12 @@
-"""Which events train, and which are predicted: the two protocols of the evaluation.
+"""Which events train, and which are predicted: the protocols of the evaluation.
 
 rolling (production): the last days are held out; a held-out event is predicted from the events
 before it, or before its day, held-out ones included, by weights that saw nothing of those days.
 leave_last_out (papers): each user's last event is the test, the one before it the validation.
+random (papers on click models): a fifth of each user's events is the test, by chance.
 """
 
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -221,6 +223,75 @@ def split_leave_last_out(
         **_counts(train, validation, test),
     }
     return Split(train, validation, test, facts)
+
+
+def split_random(
+    histories: Histories,
+    *,
+    positive_strength: int,
+    target_minimum_strength: int = -1,
+    light_user_events: int = 20,
+) -> Split:
+    """Of each user's positive events, and of the others, 20 % test, 10 % validate and 70 % train.
+
+    Who has three or more of a kind tests and validates with at least one of it. Chance is a hash of
+    user, item and time: the same event falls to the same side in any order of the data. Weights
+    see events after those that they are asked about, which flatters every model.
+
+    Args:
+        histories: everything known.
+        positive_strength: feedback is positive from this strength on.
+        target_minimum_strength: weaker events train, and are never a target.
+        light_user_events: users with at most so many training events are `light_users`.
+    """
+    kind_N = 2 * histories.users + (histories.strengths >= positive_strength)
+    chance_N = _chances(histories)
+    order = np.lexsort((chance_N, kind_N))
+    count_N = np.bincount(kind_N)[kind_N]
+    place_N = np.empty(histories.num_events, dtype=np.int64)
+    first_N = np.cumsum(np.bincount(kind_N)) - np.bincount(kind_N)
+    place_N[order] = np.arange(histories.num_events) - first_N[kind_N[order]]
+    tests_N, validates_N = (_quota(count_N, share) for share in (0.2, 0.1))
+    is_few_N = count_N < 3
+    is_test = np.where(is_few_N, chance_N < 0.2, place_N < tests_N)
+    is_validation = ~is_test & np.where(is_few_N, chance_N < 0.3, place_N < tests_N + validates_N)
+    train = histories.where(~is_test & ~is_validation)
+    strong = histories.strengths >= target_minimum_strength
+    validation, test = (
+        _targets(histories, strong & held, train, light_user_events, "event")
+        for held in (is_validation, is_test)
+    )
+    facts = {
+        "protocol": "random",
+        "positive_strength": positive_strength,
+        "target_minimum_strength": target_minimum_strength,
+        "asked_at": "event",
+        **_counts(train, validation, test),
+    }
+    return Split(train, validation, test, facts)
+
+
+def _quota(count_N: np.ndarray, share: float) -> np.ndarray:
+    """How many of so many are held out: the share, and at least one."""
+    return np.asarray(np.maximum(np.rint(share * count_N), 1))
+
+
+def _chances(histories: Histories) -> np.ndarray:
+    """A number of each event, uniform in [0, 1), of its user's id, item and time; float64, [N]."""
+    user_U = np.fromiter((zlib.crc32(str(user).encode()) for user in histories.user_ids), np.uint64)
+    mixed_N = user_U[histories.users]
+    for part_N in (histories.items, histories.times):
+        mixed_N = _mixed(mixed_N ^ part_N.astype(np.uint64))
+    return np.asarray((mixed_N >> np.uint64(11)) / 2.0**53)
+
+
+def _mixed(number_N: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64: a bijection of 64 bits without a visible order."""
+    with np.errstate(over="ignore"):
+        number_N = number_N + np.uint64(0x9E3779B97F4A7C15)
+        number_N = (number_N ^ (number_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        number_N = (number_N ^ (number_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(number_N ^ (number_N >> np.uint64(31)))
 
 
 def _microseconds(day: date) -> int:

@@ -5,8 +5,9 @@ metric `ndcg` of the first 10 distinct semantic IDs. Imports nothing: presets ar
 file, and summaries are printed with it.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Literal
 
 LISTS = "lists"
@@ -46,6 +47,7 @@ class Metric:
         has_cutoff: whether it is taken of the first K places, and named `name@K`.
         higher_is_better: whether more of it is wanted.
         chance: what an answer that knows nothing gets; None where that depends on the data.
+        chance_at: the same, of the share of positives; None where it does not depend on it.
         headline: whether a short table shows it.
         may_be_undefined: whether a board that is there may lack it: an order of feedback needs
             both kinds of it.
@@ -57,6 +59,7 @@ class Metric:
     has_cutoff: bool = False
     higher_is_better: bool = True
     chance: float | None = None
+    chance_at: Callable[[float], float] | None = None
     headline: bool = False
     may_be_undefined: bool = False
 
@@ -85,6 +88,16 @@ def _of_lists(prefix: str = "", board: str = LISTS) -> tuple[Metric, ...]:
     )  # fmt: skip
 
 
+def _entropy(rate: float) -> float:
+    """LogLoss of who says the share of positives, and nothing else."""
+    return -sum(share * log(share) for share in (rate, 1 - rate) if share)
+
+
+def _off_by_all(rate: float) -> float:
+    """Calibration error of who says 0."""
+    return rate
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -98,8 +111,13 @@ METRICS: dict[str, Metric] = {
             explanation="AUC within each user, weighted by the user's events",
         ),
         Metric(
-            name="logloss", board=FEEDBACK, higher_is_better=False,
+            name="logloss", board=FEEDBACK, higher_is_better=False, chance_at=_entropy,
             explanation="negative log-likelihood of the feedback, nats",
+        ),
+        Metric(
+            name="ece", board=FEEDBACK, higher_is_better=False, chance_at=_off_by_all,
+            explanation="mean distance of what was said from what happened, over twenty bins of "
+            "like probability",
         ),
         Metric(
             name="slate_ndcg", board=SLATES, has_cutoff=True,

@@ -6,7 +6,8 @@ An event's label is whether its feedback was positive. Over all T events, and ti
     GAUC    = sum_u w_u AUC_u / sum_u w_u      over users with both labels; w_u: the user's events
     LogLoss = - y log p - (1 - y) log(1 - p)   averaged over a user's events, then over users
     NE      = LogLoss over all events / entropy of the share of positives   (He et al. 2014)
-    ECE     = sum_b |B_b| / T  |mean y of bin b - mean p of bin b|          (Naeini et al. 2015)
+    ECE     = sum_b |B_b| / T  |mean y of bin b - mean p of bin b|          (Naeini et al. 2015),
+              over B = 20 bins of as many events each, in the order of p
     COPC    = sum p / sum y
 
 The user is the unit of the bootstrap: a replicate draws users, and each metric is taken anew from
@@ -21,8 +22,12 @@ from functools import cached_property
 
 import numpy as np
 
+from training.evaluation.record import CalibrationBin
+
 _LEAST_PROBABILITY = 1e-7
 """Probabilities are read no closer to 0 and 1: one wrong certainty must not be the whole mean."""
+_BINS = 20
+"""Of the calibration error."""
 _CELLS = 4_000_000
 """Weights held at once while replicates are made."""
 
@@ -160,29 +165,52 @@ def normalised_entropy(probability_T: np.ndarray, label_T: np.ndarray) -> float:
     return float(log_loss(probability_T, label_T).mean() / entropy)
 
 
-def calibration_error(
-    probability_T: np.ndarray, label_T: np.ndarray, *, bins: int = 20, equal_mass: bool = True
-) -> float:
+def bins_of(probability_T: np.ndarray, bins: int) -> np.ndarray:
+    """The bin of each event: as many events each, in the order of what was said; int64, [T].
+
+    Events that were told the same are in one bin: cut through, they would fall into the order of
+    the data, and a constant would not be calibrated.
+
+    Example:
+        >>> bins_of(np.array([0.1, 0.9, 0.5, 0.5]), 4).tolist()
+        [0, 3, 1, 1]
+    """
+    ordered = np.sort(probability_T)
+    first_T = np.searchsorted(ordered, probability_T, side="left")
+    return np.asarray(first_T * bins // max(1, len(ordered)), dtype=np.int64)
+
+
+def calibration_error(probability_T: np.ndarray, label_T: np.ndarray, bin_T: np.ndarray) -> float:
     """Mean distance between what is said and what happens, over bins of like probability (ECE).
 
     Args:
         probability_T: in [0, 1].
         label_T: bool.
-        bins: how many.
-        equal_mass: bins of as many events each; else of equal width.
+        bin_T: of each event, int from 0.
     Example:
         >>> said, happened = np.array([0.1, 0.1, 0.9, 0.9]), np.array([False, False, True, False])
-        >>> round(calibration_error(said, happened, bins=2), 3)
+        >>> round(calibration_error(said, happened, bins_of(said, 2)), 3)
         0.25
     """
-    if equal_mass:
-        order = np.argsort(probability_T, kind="stable")
-        bin_T = np.empty(len(order), dtype=np.int64)
-        bin_T[order] = np.arange(len(order)) * bins // len(order)
-    else:
-        bin_T = np.minimum((probability_T * bins).astype(np.int64), bins - 1)
-    excess = np.bincount(bin_T, weights=label_T - probability_T.astype(np.float64), minlength=bins)
+    excess = np.bincount(bin_T, weights=label_T - probability_T.astype(np.float64))
     return float(np.abs(excess).sum() / len(label_T))
+
+
+def calibration_curve(predictions: "Predictions", bins: int) -> tuple[CalibrationBin, ...]:
+    """What was said and what happened, in bins of as many events each, lowest probability first."""
+    if not len(predictions):
+        return ()
+    bin_T = bins_of(predictions.probability_T, bins)
+    events_b = np.bincount(bin_T, minlength=bins)
+    said_b, happened_b = (
+        np.bincount(bin_T, weights=weights, minlength=bins)
+        for weights in (predictions.probability_T, predictions.label_T)
+    )
+    return tuple(
+        CalibrationBin(said=float(said / n), happened=float(happened / n), events=int(n))
+        for said, happened, n in zip(said_b, happened_b, events_b, strict=True)
+        if n
+    )
 
 
 @dataclass(frozen=True)
@@ -236,6 +264,18 @@ class Predictions:
         return losses / np.bincount(self.row_T)
 
     @cached_property
+    def _excess_UB(self) -> np.ndarray:
+        """Positives above what was said, summed over each user's events of each bin, [U, B]."""
+        cell_T = self.row_T * _BINS + bins_of(self.probability_T, _BINS)
+        excess_T = self.label_T - self.probability_T.astype(np.float64)
+        sums = np.bincount(cell_T, weights=excess_T, minlength=self.num_users * _BINS)
+        return sums.reshape(self.num_users, _BINS)
+
+    @property
+    def _equal_width_T(self) -> np.ndarray:
+        return np.minimum((self.probability_T * _BINS).astype(np.int64), _BINS - 1)
+
+    @cached_property
     def _points(self) -> dict[str, float]:
         return {
             name: float(values[0])
@@ -244,7 +284,7 @@ class Predictions:
         }
 
     def points(self) -> dict[str, float]:
-        """AUC, GAUC and LogLoss; those that the labels don't define are left out."""
+        """AUC, GAUC, LogLoss and ECE; those that the labels don't define are left out."""
         return self._points if len(self) else {}
 
     def point(self, name: str) -> float:
@@ -257,9 +297,8 @@ class Predictions:
         found = {
             "base_rate": float(self.label_T.mean()),
             "ne": normalised_entropy(self.probability_T, self.label_T),
-            "ece": calibration_error(self.probability_T, self.label_T),
             "ece_equal_width": calibration_error(
-                self.probability_T, self.label_T, equal_mass=False
+                self.probability_T, self.label_T, self._equal_width_T
             ),
             "copc": float(self.probability_T.sum() / max(1, self.label_T.sum())),
             "gauc_users": len(self.by_user.row),
@@ -268,9 +307,9 @@ class Predictions:
         return {name: value for name, value in found.items() if np.isfinite(value)}
 
     def replicates(self, counts_SU: np.ndarray) -> dict[str, np.ndarray]:
-        """AUC, GAUC and LogLoss with user u's events counted `counts_SU[s, u]` times, each [S].
+        """Each metric with user u's events counted `counts_SU[s, u]` times, each [S].
 
-        NaN where the users drawn have not both labels.
+        NaN where the users drawn have not both labels. The bins of ECE are those of all events.
         """
         weighted_U, weight_U = self._weighted_gauc
         with np.errstate(invalid="ignore"):
@@ -279,6 +318,8 @@ class Predictions:
             "auc": np.concatenate([*self._auc_replicates(counts_SU)]),
             "gauc": gauc_S,
             "logloss": (counts_SU @ self._log_loss) / counts_SU.sum(axis=1),
+            "ece": np.abs(counts_SU @ self._excess_UB).sum(axis=1)
+            / (counts_SU @ np.bincount(self.row_T)),
         }
 
     def _auc_replicates(self, counts_SU: np.ndarray) -> Iterator[np.ndarray]:

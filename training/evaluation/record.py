@@ -118,6 +118,21 @@ class Slice:
         return cls(found["num_users"], found["num_targets"], metrics, found["facts"])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationBin:
+    """Events that were given like probabilities.
+
+    Attributes:
+        said: mean probability.
+        happened: share of positive feedback.
+        events: how many.
+    """
+
+    said: float
+    happened: float
+    events: int
+
+
 @dataclass(frozen=True, slots=True)
 class BoardRow:
     """What one board found of one entrant.
@@ -127,18 +142,22 @@ class BoardRow:
         facts: numbers about all answers that are not compared, by name.
         contradictions: sentences on metrics that no answer could have scored.
         seconds: that the answers took.
+        calibration: of probabilities, the lowest first; empty of other answers.
     """
 
     slices: Mapping[str, Slice]
     facts: Mapping[str, float] = field(default_factory=dict)
     contradictions: tuple[str, ...] = ()
     seconds: float = 0.0
+    calibration: tuple[CalibrationBin, ...] = ()
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:
         """What `Evaluation.to_json` holds of it."""
         slices = {name: Slice.from_json(own) for name, own in found["slices"].items()}
-        return cls(slices, found["facts"], tuple(found["contradictions"]), found["seconds"])
+        curve = tuple(CalibrationBin(**each) for each in found.get("calibration", ()))
+        contradictions = tuple(found["contradictions"])
+        return cls(slices, found["facts"], contradictions, found["seconds"], curve)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,9 @@ def score_boards(
         slices, compared = score(measured, pairs, bootstrap, decisive=decisive)
         comparisons += compared
         for label, one in measured.items():
-            rows[label][board] = BoardRow(slices[label], one.facts, one.contradictions, one.seconds)
+            rows[label][board] = BoardRow(
+                slices[label], one.facts, one.contradictions, one.seconds, one.calibration
+            )
     return rows, comparisons
 
 

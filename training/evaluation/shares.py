@@ -2,11 +2,10 @@
 
 An AUC of 0.60 that falls to 0.57 has lost 5 % of its value and 30 % of what it knew. A share is
 therefore of what theirs has above an answer that knows nothing: 0.5 of an order; the entropy of the
-share of positives of LogLoss, whose best guess that is; nothing of lists and slates, where a target
-that isn't there counts 0 (in `mrr`, too).
+share of positives of LogLoss, whose best guess that is; the share itself of a calibration error, as
+of who says 0; nothing of lists and slates, where a target that isn't there counts 0 (in `mrr`,
+too).
 """
-
-from math import log
 
 from training.evaluation.record import ALL, Comparison, Evaluation, Interval
 
@@ -16,11 +15,10 @@ def chance_of(evaluation: Evaluation, row: Comparison) -> float:
     about = row.about
     if about.chance is not None:
         return about.chance
-    if about.higher_is_better:
+    if about.chance_at is None:
         return 0.0
     board = evaluation.entrants[row.theirs].boards[about.board]
-    rate = board.slices[row.slice].facts["base_rate"]
-    return -sum(share * log(share) for share in (rate, 1 - rate) if share)
+    return about.chance_at(board.slices[row.slice].facts["base_rate"])
 
 
 def share_of(evaluation: Evaluation, row: Comparison) -> Interval | None:

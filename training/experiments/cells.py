@@ -5,6 +5,7 @@
         fit.json          the document of the training
         <board>-<digest>/
             rows.parquet  a row per person, or per event where a metric is no mean
+            strata.parquet  of feedback: a row per person, for GAUC of people by their history
             facts.json    numbers that are not compared
 
 A digest names what determines a folder's content, so that a cell of other data, settings or code is
@@ -29,6 +30,7 @@ from training.evaluation.samples import Sample, UserMetrics
 from training.experiments.ratios import Ratios
 
 _PARTIAL = ".partial"
+_STRATA = "strata.parquet"
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_measured(folder: Path, sample: Sample, facts: Mapping[str, float]) -> None:
+def write_measured(
+    folder: Path, sample: Sample, facts: Mapping[str, float], strata: Ratios | None = None
+) -> None:
     """Keep what a board found."""
+    if strata is not None:
+        pq.write_table(rows_of(strata), folder / _STRATA, compression="zstd")
     pq.write_table(rows_of(sample), folder / "rows.parquet", compression="zstd")
     write_json(folder / "facts.json", facts)
 
@@ -116,6 +122,12 @@ def write_measured(folder: Path, sample: Sample, facts: Mapping[str, float]) -> 
 def read_measured(folder: Path) -> tuple[Sample, dict[str, float]]:
     """What a board found."""
     return sample_of(pq.read_table(folder / "rows.parquet")), read_json(folder / "facts.json")
+
+
+def read_strata(folder: Path) -> Ratios | None:
+    """GAUC of people by their history; None where it was not kept."""
+    path = folder / _STRATA
+    return Ratios.from_arrow(pq.read_table(path)) if path.is_file() else None
 
 
 def rows_of(sample: Sample) -> pa.Table:

@@ -3,13 +3,16 @@
 U units (items), M metrics, S replicates.
 """
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
 _OVER = " of"
+_DIFFERENCES = "differences"
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,14 @@ class Ratios:
         names: of the metrics, M of them.
         sums_UM: above the line, float64.
         counts_UM: below it, float64.
+        differences: further metrics, by name: the first of two others less the second.
     """
 
     units: np.ndarray
     names: tuple[str, ...]
     sums_UM: np.ndarray
     counts_UM: np.ndarray
+    differences: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.units)
@@ -44,8 +49,8 @@ class Ratios:
             >>> Ratios(np.arange(2), ("a",), sums_UM, counts_UM).points()
             {'a': 0.25}
         """
-        ratios_M = self.sums_UM.sum(axis=0) / self.counts_UM.sum(axis=0)
-        return dict(zip(self.names, ratios_M.tolist(), strict=True))
+        everybody = self.replicates(np.ones((1, self.num_users)))
+        return {name: float(values[0]) for name, values in everybody.items()}
 
     def point(self, name: str) -> float:
         """One of them."""
@@ -59,7 +64,11 @@ class Ratios:
         """Every metric with unit u counted `counts_SU[s, u]` times, each [S]; NaN of no pair."""
         with np.errstate(invalid="ignore"):
             ratios_SM = (counts_SU @ self.sums_UM) / (counts_SU @ self.counts_UM)
-        return dict(zip(self.names, ratios_SM.T, strict=True))
+        found = dict(zip(self.names, ratios_SM.T, strict=True))
+        return {
+            **found,
+            **{name: found[one] - found[other] for name, (one, other) in self.differences.items()},
+        }
 
     def to_arrow(self) -> pa.Table:
         """A row per unit."""
@@ -67,7 +76,8 @@ class Ratios:
         counts = {
             name + _OVER: column for name, column in zip(self.names, self.counts_UM.T, strict=True)
         }
-        return pa.table({"unit": self.units, **sums, **counts})
+        rows = pa.table({"unit": self.units, **sums, **counts})
+        return rows.replace_schema_metadata({_DIFFERENCES: json.dumps(self.differences)})
 
     @classmethod
     def from_arrow(cls, rows: pa.Table) -> Self:
@@ -79,4 +89,5 @@ class Ratios:
             names,
             np.stack([columns[name] for name in names], axis=1),
             np.stack([columns[name + _OVER] for name in names], axis=1),
+            json.loads((rows.schema.metadata or {}).get(_DIFFERENCES.encode(), b"{}")),
         )

@@ -13,9 +13,11 @@ import numpy as np
 from training.evaluation.boards import BOARDS, boards_of
 from training.evaluation.boards.interface import HeldOut, Terms
 from training.evaluation.boards.interface import Measured as Answered
-from training.evaluation.metrics import metric_of, parse
+from training.evaluation.metrics import FEEDBACK, metric_of, parse
+from training.evaluation.ranking import Predictions
 from training.evaluation.record import ALL
 from training.evaluation.record import VERSION as RECORD_VERSION
+from training.experiments import strata
 from training.experiments.cell_tables import CellTables
 from training.experiments.cells import (
     Measured,
@@ -25,6 +27,7 @@ from training.experiments.cells import (
     made,
     read_json,
     read_measured,
+    read_strata,
     write_json,
 )
 from training.experiments.cells import write_measured as keep_measured
@@ -37,7 +40,13 @@ from training.programs.day_inputs import Inputs
 from training.programs.errors import ProgramError
 from training.programs.fit_digest import OF_VALIDATION, config_document, fit_digest
 from training.programs.fit_observers import LineObserver
-from training.programs.fits import align_model, alignment_training, blend_models, fit_family
+from training.programs.fits import (
+    align_model,
+    alignment_training,
+    blend_models,
+    blend_training,
+    fit_family,
+)
 from training.registry.bundle import digest_of
 from training.registry.model_predictor import ModelPredictor
 from training.settings.alignment import AlignmentConfig
@@ -54,7 +63,10 @@ class Recommenders:
 
     def __init__(self, request: Request) -> None:
         self._tables, self._metrics = CellTables(request), request.table.metrics
-        wanted = {metric_of(name).board for name in request.table.metrics}
+        wanted = {
+            FEEDBACK if name in strata.METRICS else metric_of(name).board
+            for name in request.table.metrics
+        }
         self._boards = tuple(name for name in BOARDS if name in wanted)
 
     @property
@@ -71,7 +83,8 @@ class Recommenders:
         """The first metric of the table that the fit's models can be asked for."""
         config = self._tables.request.config_of(fit, seed=0)
         answers = MODELS[fit.of].answers_with(config.models.settings.get(fit.of, {}))
-        return next(name for name in self._metrics if metric_of(name).board in answers)
+        named = (name for name in self._metrics if name not in strata.METRICS)
+        return next(name for name in named if metric_of(name).board in answers)
 
     def validate(self, fit: Fit, seed: int, metric: str) -> Validated:
         """What a cell is worth on validation targets; no test target is read."""
@@ -86,11 +99,14 @@ class Recommenders:
         for board in self._boards:
             answers = folder / f"{board}-{cell.asked_digest(board)[:12]}"
             if not answers.is_dir():
-                model = model or weights.load(folder / "model", cell.family, cell.task.device)
+                model = model or cell.model()
                 if BOARDS[board].question not in model.answers:
                     continue
                 cell.ask(board, model, answers)
             samples[board], numbers = read_measured(answers)
+            by_history = read_strata(answers)
+            if by_history is not None:
+                samples[f"{board} by history"] = by_history
             facts |= {f"{board}.{name}": value for name, value in numbers.items()}
         return Measured(samples, facts, document["machine"])
 
@@ -130,6 +146,20 @@ class RecommenderCell:
         """The folder of the cell, which is made where it is not there."""
         return made(self.folder, self._make)
 
+    def model(self) -> Any:
+        """The fitted model; it is made where it is not there.
+
+        Raises:
+            ProgramError: what is kept of it can't be read.
+        """
+        folder = self.kept() / "model"
+        try:
+            return weights.load(folder, self.family, self.task.device)
+        except weights.WeightsError as error:
+            raise ProgramError(
+                f"{error}. It is a kept cell: remove {folder.parent}, and run the command again"
+            ) from error
+
     def _digest(self) -> str:
         document = config_document(self.task, self.family, self._shape, self.training)
         if self._fit.aligned:
@@ -143,10 +173,10 @@ class RecommenderCell:
         checkpoints = self._cells / "checkpoints" / self.folder.name
         observers = (LineObserver(),)
         if self._fit.aligned:
-            assert first is not None
+            assert self._before is not None
             model, document = align_model(
                 self.task,
-                weights.load(first, self.family, self.task.device),
+                self._before.model(),
                 self._how,
                 self.data,
                 self.training,
@@ -199,8 +229,9 @@ class RecommenderCell:
         terms = replace(self._terms(), cutoffs=cutoffs, slate_cutoffs=cutoffs)
 
         def make(partial: Path) -> None:
-            model = weights.load(folder / "model", self.family, self.task.device)
-            number, measured = self._asked(asked.metric.board, held_out, terms, unlisted, model)
+            number, measured = self._asked(
+                asked.metric.board, held_out, terms, unlisted, self.model()
+            )
             facts = {"targets": float(number), "seconds": measured.seconds}
             keep_measured(partial, measured.samples[ALL], facts)
 
@@ -215,11 +246,15 @@ class RecommenderCell:
     def ask(self, board: str, model: Any, kept: Path) -> None:
         """Ask a board's questions, and keep the answers' worth."""
         held_out, _, unlisted = self._tables.held_out(self.task)
-        _, measured = self._asked(board, held_out, self._terms(), unlisted, model)
+        terms = self._terms()
+        _, measured = self._asked(board, held_out, terms, unlisted, model)
         LOG.info("%s: %s asked in %.0f s", self.folder.name, board, measured.seconds)
+        every, by_history = measured.samples[ALL], None
+        if isinstance(every, Predictions):
+            by_history = strata.gauc_by_history(every, held_out.train, terms.light_user_events)
         made(
             kept,
-            lambda folder: keep_measured(folder, measured.samples[ALL], dict(measured.facts)),
+            lambda folder: keep_measured(folder, every, dict(measured.facts), by_history),
         )
 
     def _asked(
@@ -264,20 +299,11 @@ class BlendCell(RecommenderCell):
         self.task, self.family = tables.request.task(tables.request.config_of(fit, seed)), FAMILY
         with_codes = [part for part in self._parts if part.data.generation]
         self.data = (with_codes or self._parts)[0].data
-        self.training = self._parts[0].training
-        self._require_same_histories()
+        self._trainings = [part.training for part in self._parts]
+        self.training = blend_training(self._trainings)
         self.digest = self._digest()
         self._cells = tables.request.cells
         self.folder = self._cells / f"{fit.of}-{seed}-{self.digest[:12]}"
-
-    def _require_same_histories(self) -> None:
-        read = {(p.training.max_history, p.training.minimum_strength) for p in self._parts}
-        if len(read) > 1:
-            names = " and ".join(part.family.name for part in self._parts)
-            raise ProgramError(
-                f"{names} read other histories (max_history, minimum_strength: {sorted(read)}),"
-                " and can't be blended; set training.max_history and training.minimum_strength"
-            )
 
     def _digest(self) -> str:
         evaluation = self.task.config.evaluation
@@ -290,11 +316,8 @@ class BlendCell(RecommenderCell):
         )
 
     def _make(self, folder: Path) -> None:
-        models = [
-            weights.load(part.kept() / "model", part.family, self.task.device)
-            for part in self._parts
-        ]
+        models = [part.model() for part in self._parts]
         LOG.info("%s: choosing the weight", self.folder.name)
-        model, document = blend_models(self.task, models, self.data, self.training)
+        model, document = blend_models(self.task, models, self.data, self._trainings)
         weights.save(model, folder / "model")
         write_json(folder / "fit.json", {**document, "machine": machine(self.task.device)})

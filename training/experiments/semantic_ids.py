@@ -2,7 +2,8 @@
 
 `codes` and `items` learn one of the two heads; `… of both` answer by one of them, learnt together.
 Tokenizers read text, who engaged with what before the held-out events, or both; two items with the
-same codes are told apart by moving one to the nearest free code, or by a level more.
+same codes are told apart by moving one to the nearest free code, or by a level more. A fit keeps
+the average of its weights over the latest steps, or the weights of an epoch's last step.
 """
 
 from training.experiments.baselines import TABLE as BASELINES
@@ -26,11 +27,12 @@ _ROWS = (
     _row("collaborative", "tokenizer.vectors=collaborative"),
     _row("colliding codes get a level", "tokenizer.collisions=suffix"),
     _row("on Llama", f"{_SHAPE}.backbone=llama"),
+    _row("last weights, no average", "training.weight_average_decay=0"),
 )
 
 TABLE = Table(
     name="semantic_ids",
-    says="tiger with one part changed at a time: heads, what semantic IDs know, backbone",
+    says="tiger with one part changed at a time: heads, what semantic IDs know, backbone, average",
     rows=_ROWS,
     metrics=("ndcg@10", "hr@10", "ndcg@50", "hr@50"),
     comparisons=tuple((WHOLE, row.name) for row in _ROWS if row.name != WHOLE),

@@ -114,5 +114,6 @@ SPACES: Mapping[str, Space] = {
     "popularity": Space(
         shape={"half_life_days": Among((None, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0))}
     ),
+    "rates": Space(shape={"prior_events": Between(0.5, 500.0, is_logarithmic=True)}),
 }
 """Family → what is searched."""

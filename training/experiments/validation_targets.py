@@ -35,7 +35,7 @@ def _slates(task: Task, histories: Histories) -> Slates | None:
     evaluation = task.config.evaluation
     slates = task.tables.slates(histories)
     # The items of a slate whose user's last events are held out taught every model.
-    if slates is None or evaluation.protocol == "leave_last_out":
+    if slates is None or evaluation.protocol != "rolling":
         return None
     return _thinned(
         worth_asking(

@@ -10,6 +10,7 @@ from training.models import (
     item_knn,
     popularity,
     rankgr,
+    rates,
     sasrec,
     tiger,
     unigrf,
@@ -36,6 +37,7 @@ _OURS = (
     sasrec.FAMILY,
     item_knn.FAMILY,
     popularity.FAMILY,
+    rates.FAMILY,
 )
 MODELS: Registry[Family] = Registry(
     MODELS_GROUP, {family.name: family for family in _OURS}, _family_of

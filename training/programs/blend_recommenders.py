@@ -15,7 +15,7 @@ from training.models import MODELS, blend
 from training.models.weights import Kept
 from training.programs.errors import ProgramError
 from training.programs.fit_digest import OF_VALIDATION, fit_digest
-from training.programs.fits import blend_models
+from training.programs.fits import blend_models, blend_training
 from training.programs.interface import Facts, Task
 from training.programs.training_data import (
     TrainingData,
@@ -39,7 +39,8 @@ def run(task: Task) -> Facts:
         return {"status": "unchanged", "message": "the preset blends no families (models.blend)"}
     candidates = _candidates(task, families)
     training_data = _training_data(task, families)
-    training = task.config.training_for(families[0])
+    trainings = [task.config.training_for(family) for family in families]
+    training = blend_training(trainings)
     config: Facts = {
         "family": blend.FAMILY.name,
         "parts": {each.family: each.digest for each in candidates},
@@ -58,7 +59,7 @@ def run(task: Task) -> Facts:
     bundles = [task.registry.fetch(each) for each in candidates]
     predictors = [BundlePredictor.of(each, device=task.device) for each in bundles]
     models = [cast(Kept, each.model) for each in predictors]
-    model, document = blend_models(task, models, training_data, training)
+    model, document = blend_models(task, models, training_data, trainings)
     with task.registry.run(
         day=day, step=task.step, family=blend.FAMILY.name, inputs_digest=digest
     ) as tracked:

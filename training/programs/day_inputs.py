@@ -30,7 +30,7 @@ from training.data.preferences import Pairs
 from training.data.slate_splits import SlateSplit, split_slates_leave_last_out, split_slates_rolling
 from training.data.slates import COLUMNS as SLATE_COLUMNS
 from training.data.slates import Slates
-from training.data.splits import Split, has_days, split_leave_last_out, split_rolling
+from training.data.splits import Split, has_days, split_leave_last_out, split_random, split_rolling
 from training.programs.errors import ProgramError
 from training.programs.item_halves import CollaborativeVectors
 from training.programs.item_pairs import ItemPairs
@@ -279,7 +279,7 @@ def version_of_day(store: FeatureStore, table: str, day: date) -> date | None:
 
 def split_slates(slates: Slates, day: date, evaluation: Evaluation) -> SlateSplit:
     """The split of slates that the preset asks for."""
-    if evaluation.protocol == "leave_last_out":
+    if evaluation.protocol != "rolling":
         return split_slates_leave_last_out(slates)
     holdout_days, validation_days = rolling_windows(slates.histories.first_time, day, evaluation)
     return split_slates_rolling(
@@ -304,6 +304,13 @@ def split_histories(histories: Histories, day: date, evaluation: Evaluation) -> 
             target_minimum_strength=evaluation.target_minimum_strength,
             light_user_events=evaluation.light_user_events,
             asked_at=evaluation.moment,
+        )
+    if evaluation.protocol == "random":
+        return split_random(
+            histories,
+            positive_strength=evaluation.positive_strength,
+            target_minimum_strength=evaluation.target_minimum_strength,
+            light_user_events=evaluation.light_user_events,
         )
     holdout_days, validation_days = rolling_windows(histories.first_time, day, evaluation)
     return split_rolling(

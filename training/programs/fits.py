@@ -92,8 +92,17 @@ def align_model(
     return aligned, training_document(report, time.perf_counter() - started)
 
 
+def blend_training(trainings: Sequence[Training]) -> Training:
+    """How histories are read so that each part of a blend finds what it reads."""
+    reads = blend.reads_of_both([_reads(training) for training in trainings])
+    return trainings[0].model_copy(update=reads._asdict())
+
+
 def blend_models(
-    task: Task, parts: Sequence[Kept], training_data: TrainingData, training: Training
+    task: Task,
+    parts: Sequence[Kept],
+    training_data: TrainingData,
+    trainings: Sequence[Training],
 ) -> tuple[Kept, Facts]:
     """A blend of two fitted models, and the document of how its weight was chosen.
 
@@ -101,15 +110,21 @@ def blend_models(
         task: preset, device.
         parts: on the task's device.
         training_data: what both were fitted on, all events.
-        training: how both read histories.
+        trainings: how each reads histories.
     """
+    training = blend_training(trainings)
     fitting = fitting_of(task, training, None, ())
     read = read_by(training_data, training)
     started = time.perf_counter()
+    data = {"parts": tuple(parts), "reads": tuple(map(_reads, trainings))}
     model, report = blend.FAMILY.fit(
-        read.split, blend.FAMILY.config_class(), fitting, read.vocabulary, {"parts": tuple(parts)}
+        read.split, blend.FAMILY.config_class(), fitting, read.vocabulary, data
     )
     return model, training_document(report, time.perf_counter() - started)
+
+
+def _reads(training: Training) -> blend.Reads:
+    return blend.Reads(training.max_history, training.minimum_strength)
 
 
 def alignment_training(task: Task, training: Training) -> Training:

@@ -44,11 +44,11 @@ def feedback_targets(task: Task, histories: Histories) -> Targets:
 def slate_questions(task: Task, histories: Histories) -> Slates | None:
     """Held-out slates that are asked about; None where none are published, or none fits.
 
-    None, too, where each user's last events are left out: the other items of a last slate have
+    None, too, where no days are held out whole: the other items of a last slate have
     taught every model that would be asked for it.
     """
     evaluation = task.config.evaluation
-    if evaluation.protocol == "leave_last_out":
+    if evaluation.protocol != "rolling":
         return None
     slates = task.tables.slates(histories)
     if slates is None:

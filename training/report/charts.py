@@ -156,6 +156,31 @@ def metric_intervals(rows: Sequence[Mapping[str, Any]]) -> str:
         return svg(figure, f"{', '.join(metrics)} of each entrant, with intervals")
 
 
+def calibration(
+    curves: Mapping[str, Sequence[tuple[float, float]]], labels: Mapping[str, str]
+) -> str:
+    """What was said against what happened; on the diagonal the two are the same.
+
+    Args:
+        curves: family → mean probability and share of positives of bins of like probability.
+        labels: family → its name in the legend.
+    """
+    with figure_of(HALF, 2.6) as figure:
+        axes = figure.subplots()
+        axes.axline((0, 0), slope=1, color=MUTED, linewidth=0.9)
+        for family, points in curves.items():
+            axes.plot(
+                *zip(*points, strict=True), color=family_colour(family), marker=".",
+                label=labels[family],
+            )  # fmt: skip
+        furthest = max(value for points in curves.values() for point in points for value in point)
+        axes.set(xlim=(0, furthest * 1.05), ylim=(0, furthest * 1.05), aspect="equal")
+        axes.set_xlabel("probability that was given")
+        axes.set_ylabel("share of positive feedback")
+        axes.legend()
+        return svg(figure, "Calibration, in bins of as many events each")
+
+
 def paired_differences(rows: Sequence[Mapping[str, Any]], *, less_is_better: bool = False) -> str:
     """Challenger minus each opponent with its interval; green where the challenger wins.
 

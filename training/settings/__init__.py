@@ -13,6 +13,7 @@ from training.settings.families import (
     FlatSlateConfig,
     ItemKnnConfig,
     PopularityConfig,
+    RatesConfig,
     SasrecConfig,
     TigerConfig,
 )
@@ -89,6 +90,12 @@ _OURS = (
     FamilySpec(name="sasrec", config_class=SasrecConfig),
     FamilySpec(name="item_knn", config_class=ItemKnnConfig, by_epochs=False),
     FamilySpec(name="popularity", config_class=PopularityConfig, by_epochs=False),
+    FamilySpec(
+        name="rates",
+        config_class=RatesConfig,
+        answers=frozenset({"feedback"}),
+        by_epochs=False,
+    ),
 )
 FAMILIES: Registry[FamilySpec] = Registry(
     MODELS_GROUP, {spec.name: spec for spec in _OURS}, spec_of

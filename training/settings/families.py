@@ -135,6 +135,14 @@ class ItemKnnConfig:
 
 
 @dataclass(frozen=True)
+class RatesConfig:
+    """Shape of the shares of positive feedback."""
+
+    prior_events: AboveZero = 10.0
+    """Events at the share of all that stand before those of an item, and of a person."""
+
+
+@dataclass(frozen=True)
 class PopularityConfig:
     """Shape of the popularity list."""
 

@@ -10,10 +10,15 @@ from training.data.histories import Histories
 from training.data.splits import Targets
 from training.evaluation.boards.interface import HeldOut, Measured, Predictor, Terms
 from training.evaluation.metrics import FEEDBACK, names_of
-from training.evaluation.ranking import Predictions
+from training.evaluation.ranking import Predictions, calibration_curve
 from training.evaluation.record import ALL
 from training.evaluation.retrieval import slice_masks
 from training.settings.spec import Question
+
+_CURVE_BINS = 10
+"""Points of the calibration curve."""
+MANY_EVENTS = 50
+"""Training events above which a person is a frequent one."""
 
 
 class FeedbackBoard:
@@ -26,7 +31,7 @@ class FeedbackBoard:
     def __init__(self, targets: Targets, train: Histories, terms: Terms) -> None:
         self._targets, self._terms = targets, terms
         self._strengths = targets.histories.strengths[targets.events]
-        self._masks = slice_masks(targets, train)
+        self._masks = {**slice_masks(targets, train), **_strata(targets, train, terms)}
 
     @classmethod
     def of(cls, held_out: HeldOut, terms: Terms) -> Self | None:
@@ -53,6 +58,7 @@ class FeedbackBoard:
             samples={ALL: every, **{name: every.where(m) for name, m in self._masks.items()}},
             names=tuple(names_of(FEEDBACK)),
             rows=pa.table(rows),
+            calibration=calibration_curve(every, _CURVE_BINS),
         )
 
     def _probabilities(self, model: Predictor, progress: Callable[[int], None]) -> np.ndarray:
@@ -64,3 +70,16 @@ class FeedbackBoard:
             row += len(queries)
             progress(row)
         return np.concatenate(parts).astype(np.float64)
+
+
+def _strata(targets: Targets, train: Histories, terms: Terms) -> dict[str, np.ndarray]:
+    """Events of people who are neither light nor frequent, and of frequent ones, bool, [T].
+
+    GroupCE's cold and warm people have up to 20, 20 to 50, and more than 50 events.
+    """
+    events_T = train.lengths[targets.user]
+    is_frequent_T = events_T > max(MANY_EVENTS, terms.light_user_events)
+    return {
+        "middle_users": (events_T > terms.light_user_events) & ~is_frequent_T,
+        "frequent_users": is_frequent_T,
+    }

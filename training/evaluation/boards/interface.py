@@ -15,6 +15,7 @@ from training.data.queries import Queries, TopK
 from training.data.questions import Questions
 from training.data.slates import Slates
 from training.data.splits import Targets
+from training.evaluation.record import CalibrationBin
 from training.evaluation.samples import Sample
 from training.settings.spec import Question
 
@@ -106,6 +107,7 @@ class Measured:
         facts: numbers about all answers that are not compared.
         contradictions: sentences on metrics that no answer could have scored.
         seconds: that it took; 0 where nobody measured it.
+        calibration: of probabilities, the lowest first; empty of other answers.
     """
 
     samples: Mapping[str, Sample]
@@ -114,6 +116,7 @@ class Measured:
     facts: Mapping[str, float] = field(default_factory=dict)
     contradictions: tuple[str, ...] = ()
     seconds: float = 0.0
+    calibration: tuple[CalibrationBin, ...] = ()
 
 
 class Board(Protocol):

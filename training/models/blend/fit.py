@@ -34,9 +34,9 @@ def fit(
         config: kept where there is no such target.
         fitting: how histories are read, and whether seen items are filtered.
         vocabulary: the catalogue of both.
-        data: `parts`, the two models.
+        data: `parts`, the two models, and `reads`, what each reads of a history.
     """
-    model = Blend(config, data["parts"])
+    model = Blend(config, data["parts"], data["reads"])
     count = min(len(split.validation), MOST)
     chosen = np.linspace(0, len(split.validation) - 1, count).astype(np.int64)
     targets = split.validation.where(chosen)

@@ -2,6 +2,9 @@
 
     score(i) = w · z_1(i) + (1 - w) · z_2(i)
 
+A second model that ranks and lists nothing scores the candidates of the first again, by the
+log-odds of positive feedback; the blend then answers feedback as that model does.
+
 z is a model's score made comparable per query, over the candidates that it names. An item that one
 of them doesn't name has there what its last candidate has (`standardised`) or nothing (`softmax`).
 Models that know items by codes and by ids find other items (LIGER, arXiv:2411.18814, adds their
@@ -10,17 +13,20 @@ candidates up). B queries, C candidates of a part, k places in a list.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, NamedTuple, Self, cast
 
 import numpy as np
 from torch import Tensor, nn
 
 from training.models import MODELS
-from training.models.interface import PAD, Queries, Recommends, State, TopK
-from training.settings.spec import BLEND, LISTS
+from training.models.interface import PAD, Queries, Ranks, Recommends, State, TopK
+from training.settings.spec import BLEND, LISTS, Question
 
 CANDIDATES = 50
 """Of each part; never fewer than the items that are asked for."""
+READ_AHEAD = 4
+"""A part that leaves weak events out finds its own among so many times as many."""
+_LEAST_PROBABILITY = 1e-7
 Normalisation = Literal["standardised", "softmax"]
 
 
@@ -35,29 +41,62 @@ class BlendConfig:
     sum of exponentials over them, which is a probability where scores are logits."""
 
 
+class Reads(NamedTuple):
+    """What a part reads of a history."""
+
+    max_history: int
+    """Most recent events."""
+    minimum_strength: int
+    """Weaker ones are left out before."""
+
+
+def reads_of_both(parts: Sequence[Reads]) -> Reads:
+    """What has to be read so that every part finds what it reads.
+
+    Example:
+        >>> reads_of_both([Reads(50, 1), Reads(100, -1)])
+        Reads(max_history=200, minimum_strength=-1)
+    """
+    weakest = min(part.minimum_strength for part in parts)
+    lengths = (
+        part.max_history * (READ_AHEAD if part.minimum_strength > weakest else 1) for part in parts
+    )
+    return Reads(max(lengths), weakest)
+
+
 class Blend(nn.Module):
-    """Two models that read the same histories, and one list of both.
+    """Two models, and one list of both.
 
     Args:
         config: how their scores are added up.
-        parts: two fitted models that answer lists.
+        parts: two fitted models, of which the first answers lists and the second lists or feedback.
+        reads: what each reads of a history that is read as `reads_of_both` says.
     """
 
     family = BLEND
-    answers = LISTS
 
-    def __init__(self, config: BlendConfig, parts: Sequence[Any]) -> None:
+    def __init__(self, config: BlendConfig, parts: Sequence[Any], reads: Sequence[Reads]) -> None:
         super().__init__()
-        self.config, self.parts = config, tuple(parts)
+        self.config, self.parts, self.reads = config, tuple(parts), tuple(reads)
         self.neural = nn.ModuleList(part for part in parts if isinstance(part, nn.Module))
 
     @property
+    def answers(self) -> frozenset[Question]:
+        """Lists, and feedback where a part answers it."""
+        return LISTS | {"feedback"} if self._rankers else LISTS
+
+    @property
     def sizes(self) -> dict[str, Any]:
-        """Of each part its family, its config and its own sizes."""
+        """Of each part its family, its config, its own sizes, and what it reads."""
         return {
             "parts": [
-                {"family": part.family, "config": asdict(part.config), "sizes": dict(part.sizes)}
-                for part in self.parts
+                {
+                    "family": part.family,
+                    "config": asdict(part.config),
+                    "sizes": dict(part.sizes),
+                    "reads": reads._asdict(),
+                }
+                for part, reads in zip(self.parts, self.reads, strict=True)
             ]
         }
 
@@ -74,32 +113,56 @@ class Blend(nn.Module):
         cls, config: BlendConfig, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> Self:
         """The blend that had these parts."""
-        parts = []
+        parts, reads = [], []
         for number, each in enumerate(sizes["parts"]):
             family, start = MODELS[each["family"]], f"{number}."
             own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
             shape = family.config_class(**each["config"])
             parts.append(family.model_class.from_weights(shape, each["sizes"], own))
-        return cls(config, parts)
+            reads.append(Reads(**each["reads"]))
+        return cls(config, parts, reads)
 
     def rows_at_once(self, queries: Queries, k: int, num_candidates: int) -> int:
         """Rows that both have room for."""
         width = max(k, CANDIDATES)
-        return min(int(part.rows_at_once(queries, width, num_candidates)) for part in self.parts)
+        ranked = max(num_candidates, width)
+        return min(int(part.rows_at_once(queries, width, ranked)) for part in self.parts)
 
     def read(self, queries: Queries) -> tuple[State, ...]:
         """What each part makes of the histories."""
-        return tuple(part.read(queries) for part in self.parts)
+        if len(set(self.reads)) == 1:
+            return tuple(part.read(queries) for part in self.parts)
+        return tuple(
+            part.read(queries.narrowed(**reads._asdict()))
+            for part, reads in zip(self.parts, self.reads, strict=True)
+        )
 
     def select(self, state: tuple[State, ...], rows: np.ndarray) -> tuple[State, ...]:
         """Some of the rows."""
         return tuple(part.select(of, rows) for part, of in zip(self.parts, state, strict=True))
 
     def candidates(self, state: tuple[State, ...], k: int) -> list[TopK]:
-        """What each part would answer, at least k items."""
+        """What each part would answer, at least k items; a ranker scores those of the first."""
         width = max(k, CANDIDATES)
-        pairs = zip(self.parts, state, strict=True)
-        return [cast("Recommends", part).recommend(of, width) for part, of in pairs]
+        first, second = self.parts
+        top = cast("Recommends", first).recommend(state[0], width)
+        if LISTS & second.answers:
+            return [top, cast("Recommends", second).recommend(state[1], width)]
+        is_item_BC = top.items_Bk != PAD
+        said_BC = cast("Ranks", second).rank(state[1], top.items_Bk).astype(np.float64)
+        said_BC = np.where(is_item_BC, said_BC, 0.5)
+        said_BC = said_BC.clip(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+        odds_BC = np.log(said_BC) - np.log1p(-said_BC)
+        return [top, TopK(top.items_Bk, np.where(is_item_BC, odds_BC, -np.inf))]
+
+    def rank(self, state: tuple[State, ...], items_BC: np.ndarray) -> np.ndarray:
+        """Probability of positive feedback, as the last part says that answers it, [B, C]."""
+        number = self._rankers[-1]
+        return cast("Ranks", self.parts[number]).rank(state[number], items_BC)
+
+    @property
+    def _rankers(self) -> list[int]:
+        return [n for n, part in enumerate(self.parts) if "feedback" in part.answers]
 
     def recommend(self, state: tuple[State, ...], k: int) -> TopK:
         """The k best of both parts' candidates by the sum of their scores."""

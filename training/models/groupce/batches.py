@@ -16,7 +16,7 @@ from training.data.features import Features
 from training.data.histories import DAY, SECOND, Histories
 from training.data.impressions import Impressions
 from training.data.queries import PAD
-from training.data.splits import Split
+from training.data.splits import Split, Targets
 
 
 @dataclass(frozen=True)
@@ -201,9 +201,15 @@ def last_items(
 def split_impressions(impressions: Impressions, split: Split) -> tuple[Impressions, Impressions]:
     """Impressions that train, and those that stop the fit, by the borders of a split.
 
-    Of a rolling split: those before its validation days, and those of these days. Else each user's
-    before the event that validates, and from it on until the one that tests.
+    Of a rolling split: those before its validation days, and those of these days. Of a random one:
+    those that are no held-out event, and those that validate. Else each user's before the event
+    that validates, and from it on until the one that tests.
     """
+    if split.facts["protocol"] == "random":
+        validates_N, tests_N = (
+            _are_events(impressions, targets) for targets in (split.validation, split.test)
+        )
+        return impressions.where(~validates_N & ~tests_N), impressions.where(validates_N & ~tests_N)
     if "train_until" in split.facts:
         until, end = (_midnight(split.facts[f"{name}_until"]) for name in ("train", "validation"))
         return impressions.until(until), impressions.where(
@@ -246,6 +252,19 @@ def order_of(seed: int, epoch: int, num_rows: int, groups_N: np.ndarray | None) 
     groups, group_N = np.unique(groups_N, return_inverse=True)
     place_N = draw.permutation(len(groups))[group_N]
     return order_N[np.argsort(place_N[order_N], kind="stable")]
+
+
+def _are_events(impressions: Impressions, targets: Targets) -> np.ndarray:
+    """Which impressions are target events, by user, time and item; bool, [N]."""
+    events = (targets.user, targets.times, targets.items)
+    rows = (impressions.user, impressions.time, impressions.item)
+    user_M, time_M, item_M = (np.concatenate(pair) for pair in zip(events, rows, strict=True))
+    key_M = user_M
+    for part_M in (time_M, item_M):  # numbers of what there is, or a product would overflow
+        values, place_M = np.unique(part_M, return_inverse=True)
+        key_M = np.unique(key_M * len(values) + place_M, return_inverse=True)[1]
+    is_event_N: np.ndarray = np.isin(key_M[len(targets) :], key_M[: len(targets)])
+    return is_event_N
 
 
 def _midnight(day: str) -> int:

@@ -83,6 +83,7 @@ def board_section(evaluation: Evaluation, name: str) -> Section | None:
         _intervals(evaluation, rows, names),
         *slices.differences(evaluation, names[0]),
         metric_table(evaluation, rows, ALL, names, _beside(rows, board.beside)),
+        *_calibration(evaluation, rows),
         *slices.slices(evaluation, rows, names, board.units),
         _meanings(names),
     ]
@@ -114,6 +115,17 @@ def _intervals(evaluation: Evaluation, rows: Boards, names: Sequence[str]) -> Bl
         if (v := row.slices[ALL].metrics.get(name)) is not None
     ]  # fmt: skip
     return picture(charts.metric_intervals(intervals))
+
+
+def _calibration(evaluation: Evaluation, rows: Boards) -> list[Block]:
+    """What each entrant said against what happened; nothing where nobody gave probabilities."""
+    curves = {
+        label: [(each.said, each.happened) for each in row.calibration]
+        for label, row in rows.items()
+        if row.calibration
+    }
+    labels = {label: named(evaluation, label) for label in curves}
+    return [picture(charts.calibration(curves, labels))] if curves else []
 
 
 def _asked_at(evaluation: Evaluation, board: str) -> str:
@@ -152,7 +164,7 @@ def _beside(rows: Boards, wanted: Sequence[str]) -> dict[str, dict[str, str]]:
     }
 
 
-_TITLES = {"ne": "NE", "ece": "ECE", "copc": "COPC"}
+_TITLES = {"ne": "NE", "copc": "COPC"}
 
 
 def _summary(evaluation: Evaluation, rows: Boards, name: str) -> str:
@@ -233,11 +245,11 @@ _BOARDS = {
     FEEDBACK: _Board(
         title="Feedback",
         say="Each entrant gave the held-out events a probability of positive feedback. Models "
-        "that cannot rank are omitted. Less is better of NE, where 1 is the share of positives, "
-        "and of ECE; COPC is 1 where the sums agree.",
+        "that cannot rank are omitted. Less is better of NE, where 1 is the share of positives; "
+        "COPC is 1 where the sums agree.",
         units="events",
         names=lambda evaluation, there: names_of(FEEDBACK),
-        beside=("ne", "ece", "copc"),
+        beside=("ne", "copc"),
     ),
     SLATES: _Board(
         title="Slates",
