@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.features import Features
+from training.data.features import Features, Group
 from training.data.histories import DAY, SECOND, Histories
 from training.data.impressions import Impressions
 from training.data.queries import PAD
@@ -228,12 +228,17 @@ def split_impressions(impressions: Impressions, split: Split) -> tuple[Impressio
 
 def of_known_values(impressions: Impressions) -> Impressions:
     """The same with code 0 for values that the features don't know: they were met too late."""
-    known = {}
-    for group, name in (("user", "user_NF"), ("item", "item_NF"), ("context", "context_NF")):
-        codes_NF = getattr(impressions, name)
-        size_F = np.array([f.size for f in impressions.features.fields if f.group == group])
-        known[name] = np.where(codes_NF < size_F, codes_NF, 0).astype(np.int32)
-    return replace(impressions, **known)
+
+    def known(codes_NF: np.ndarray, group: Group) -> np.ndarray:
+        size_F = np.array([field.size for field in impressions.features.of_group(group)])
+        return np.where(codes_NF < size_F, codes_NF, 0).astype(np.int32)
+
+    return replace(
+        impressions,
+        user_NF=known(impressions.user_NF, "user"),
+        item_NF=known(impressions.item_NF, "item"),
+        context_NF=known(impressions.context_NF, "context"),
+    )
 
 
 def order_of(seed: int, epoch: int, num_rows: int, groups_N: np.ndarray | None) -> np.ndarray:
