@@ -1,17 +1,15 @@
 """People of some tribes who were shown items: whose clicks follow from tribe and item."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import date, timedelta
 
 import numpy as np
 
-from training.data.features import Counting, Features, Field
+from benchmarks.clicks import features_of, impressions_of
 from training.data.histories import DAY, SECOND, Histories
 from training.data.impressions import Impressions
-from training.data.queries import Queries
 from training.data.splits import Split, split_rolling
 from training.data.vocabulary import Vocabulary
-
-FIELDS = ("user_id", "user.tribe", "user_events", "item_id", "item.kind", "hour", "met.item.kind")
 
 
 @dataclass(frozen=True)
@@ -27,28 +25,6 @@ class World:
     def data(self):
         """What the family reads beside histories and catalogue."""
         return {"impressions": self.impressions}
-
-
-def features_of(tribe_U, kind_V, user_ids, *, history_events=20):
-    """Features of people by tribe and of items by kind; a code is the number and one more."""
-    num_users, num_items = len(tribe_U), len(kind_V)
-    counting = Counting(history_events=history_events, engaged_strength=1, utc_offset_hours=0.0)
-    counted = 3 + (history_events - 1).bit_length()
-    sizes = (num_users + 1, int(tribe_U.max()) + 2, counted, num_items + 1, int(kind_V.max()) + 2)
-    groups = ("user", "user", "user", "item", "item", "context", "context")
-    return Features(
-        fields=tuple(
-            Field(name, group, size)
-            for name, group, size in zip(FIELDS, groups, (*sizes, 25, counted), strict=True)
-        ),
-        counting=counting,
-        item_VF=np.stack([np.arange(num_items) + 1, kind_V + 1], 1).astype(np.int32),
-        alike_VF=(kind_V + 1)[:, None].astype(np.int32),
-        user_ids=user_ids,
-        user_UF=np.stack(
-            [np.arange(num_users) + 1, tribe_U + 1, np.zeros(num_users, int)], 1
-        ).astype(np.int32),
-    )
 
 
 def world(
@@ -88,8 +64,6 @@ def world(
     histories = Histories(ids, np.arange(num_users + 1) * each, item_N, strength_N, time_N)
     features = features_of(tribe_U, kind_V, ids)
     impressions = impressions_of(histories, features)
-    from datetime import date, timedelta
-
     split = split_rolling(
         histories,
         date(1970, 1, 1) + timedelta(days=days - 1),
@@ -97,26 +71,3 @@ def world(
         validation_days=2,
     )
     return World(split, impressions, Vocabulary(num_items), probability_N)
-
-
-def impressions_of(histories, features):
-    """Every event as an impression, with the codes that a query at its moment gets."""
-    queries = Queries.at(
-        histories,
-        histories.users,
-        histories.positions,
-        max_history=features.counting.history_events,
-        exclude_seen=False,
-    )
-    queries = replace(queries, asked_at_B=histories.times // SECOND)
-    item_N1 = histories.items[:, None]
-    return Impressions(
-        features=features,
-        user=histories.users,
-        item=histories.items,
-        strength=histories.strengths,
-        time=histories.times,
-        user_NF=features.user_codes(queries),
-        item_NF=features.item_codes(item_N1)[:, 0],
-        context_NF=features.context_codes(queries, item_N1)[:, 0],
-    )

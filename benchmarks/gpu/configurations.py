@@ -1,6 +1,6 @@
 """Every family as the parts ask it, and the way from a family to its model and its batches."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ from training.fit.fitting import LoopSettings
 from training.fit.objective import NextItems, Objective
 from training.models import MODELS
 from training.models.coded.model import CodedModel
+from training.models.groupce.batches import Rows
+from training.models.groupce.model import Groupce
+from training.models.groupce.objective import ImpressionObjective
 from training.models.slate.fit import SlateObjective, learnable
 from training.models.slate.model import SlateModel
 
@@ -34,8 +37,11 @@ class Configuration:
     draws: bool = False
 
     def config(self, **more: Any) -> Any:
-        """The family's config, with more of its fields set."""
-        return MODELS[self.family].configure(self.settings | more)
+        """The family's config, with more fields set: those that it has of them."""
+        family = MODELS[self.family]
+        known = {each.name for each in fields(family.config_class)}
+        more = {name: value for name, value in more.items() if name in known}
+        return family.configure(self.settings | more)
 
     @property
     def is_counted(self) -> bool:
@@ -60,6 +66,8 @@ CONFIGURATIONS = {
     "unigrf, llama": Configuration(
         "unigrf", {"num_negatives": 0, **_NO_ENHANCER, "backbone": "llama"}
     ),
+    "groupce": Configuration("groupce"),
+    "groupce, din": Configuration("groupce", {"network": "din", "ranking_loss": "jrc"}),
     "sasrec": Configuration("sasrec"),
     "sasrec, hstu": Configuration("sasrec", _HSTU),
     "item_knn": Configuration("item_knn"),
@@ -79,6 +87,9 @@ def fresh(configuration: Configuration, world: World, **shape: Any) -> nn.Module
     model_class, config = MODELS[configuration.family].model_class, configuration.config(**shape)
     vocabulary = world.vocabulary
     torch.manual_seed(0)
+    if issubclass(model_class, Groupce):
+        ranker: nn.Module = model_class(config, world.impressions.features)
+        return ranker
     if not issubclass(model_class, CodedModel):
         model: nn.Module = model_class(config, vocabulary.num_items)
         return model
@@ -90,6 +101,10 @@ def fresh(configuration: Configuration, world: World, **shape: Any) -> nn.Module
 
 def objective_of(model: Any, world: World, loop: LoopSettings) -> Objective:
     """What the loop would go through."""
+    if isinstance(model, Groupce):
+        reads = world.split.test.histories if model.backbone.reads_history else None
+        rows = Rows.of(world.impressions, model.config.positive_strength, reads, loop.max_history)
+        return ImpressionObjective(model, rows, rows, loop)
     if not isinstance(model, SlateModel):
         return NextItems(world.split, loop, model.positions_per_event)
     slates = learnable(world.slates, model.config, world.vocabulary.require_codes())

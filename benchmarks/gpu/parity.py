@@ -55,7 +55,7 @@ def _parity(
     family = MODELS[configuration.family]
     config = configuration.config(**({} if configuration.is_counted else SHAPE))
     fitting = Fitting(loop, device=device)
-    data = {"slates": world.slates}
+    data = {"slates": world.slates, "impressions": world.impressions}
     fitted, report = family.fit(world.split, config, fitting, world.vocabulary, data)
     with tempfile.TemporaryDirectory() as folder:
         weights.save(fitted, Path(folder))

@@ -22,7 +22,7 @@ from training.fit.fitting import LoopSettings
 from training.fit.objective import TrainingBatch
 from training.fit.optimizer import make_optimizer
 
-NEURAL = ("sasrec", "sasrec, hstu", "tiger", "rankgr", "unigrf", "higr", "flat_slate")
+NEURAL = ("sasrec", "sasrec, hstu", "tiger", "rankgr", "unigrf", "higr", "flat_slate", "groupce")
 COMPILED = ("sasrec, hstu", "tiger")
 """Two of them: to compile a backbone takes a minute."""
 

@@ -5,11 +5,14 @@ power law. Half of the people like what the other half dislikes. The last events
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from benchmarks.clicks import features_of, impressions_of
 from benchmarks.constrained_beam_step import CONTENT, uneven_codes
 from training.data.histories import SECOND, Histories
+from training.data.impressions import Impressions
 from training.data.slate_splits import SlateSplit, split_slates_leave_last_out
 from training.data.slates import Slates
 from training.data.splits import Split, split_leave_last_out
@@ -26,11 +29,19 @@ SLATES, SLATE = 4, 4
 
 @dataclass(frozen=True)
 class World:
-    """A split of events, the same people's slates, and a catalogue with semantic IDs."""
+    """A split of events, the same as impressions, slates, and a catalogue with semantic IDs."""
 
     split: Split
     slates: SlateSplit
     vocabulary: Vocabulary
+
+    @cached_property
+    def impressions(self) -> Impressions:
+        """Every event; people are of two tribes, and items of the kinds that these like."""
+        histories = self.split.test.histories
+        people, items = np.arange(histories.num_users), np.arange(self.vocabulary.num_items)
+        features = features_of(people % 2, items // 5 % 2, histories.user_ids)
+        return impressions_of(histories, features)
 
 
 def movielens_1m() -> World:

@@ -202,7 +202,7 @@ SAID = {
     "tokenizer.settings.rq_vae.epoch=3": "tokenizer.settings.rq_vae.epoch: is no key; did you mean",
     "tokenizer.settings.crq_vae.batch_size=1": "expected at least 2: the negatives of an item",
     "training.overrides.tiger.max_history=true": "found true, expected a whole number",
-    "training.validation_metric=aux": "expected one of ndcg@10, auc, loss; did you mean 'auc'?",
+    "training.validation_metric=aux": "expected one of ndcg@10, auc, gauc, logloss, loss; did",
     "training.max_epochs=5.5": "found 5.5, expected a whole number",
     "training.max_epochs='5'": "found the text '5' (in quotes, or it would be a number)",
     "training.learning_rate=.nan": "found nan, expected a finite number",
@@ -252,7 +252,7 @@ def test_stopping_by_what_a_family_does_not_learn_is_refused(problems):
     ranking = ["models.challenger=unigrf", "models.settings.unigrf.tasks=ranking"]
     lists, *_, stopping = map(str, problems(base, *ranking))
     assert "found the text 'ndcg@10', and unigrf does not recommend, expected one of auc" in lists
-    assert "is 'ndcg@10', which unigrf does not learn, expected one of auc, loss" in stopping
+    assert "is 'ndcg@10', which unigrf does not learn, expected one of auc, gauc, l" in stopping
     semantic = ["models.challenger=unigrf", "gate.primary_metric=sid_hr@10"]
     assert "and unigrf has no semantic IDs, expected 'hr@10'" in str(problems(base, *semantic)[0])
     ranks = ["models.challenger=unigrf", "gate.primary_metric=auc"]

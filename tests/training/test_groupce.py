@@ -1,21 +1,28 @@
 """groupce: three networks and eight ranking losses, fitted, kept and asked."""
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from tests.impressions_world import features_of, impressions_of, world
+from benchmarks.clicks import features_of, impressions_of
+from tests.impressions_world import world
 from tests.suites.ranker import RankerSuite
+from tests.training import groupce_processes
 from tests.worlds import histories_of
 from training import inference
 from training.data.histories import DAY, SECOND
 from training.data.queries import PAD, Queries
-from training.data.splits import split_leave_last_out
+from training.data.splits import split_leave_last_out, split_random
 from training.fit.fitting import Fitting, LoopSettings, Observer
 from training.models import weights
 from training.models.families import family_of
@@ -23,6 +30,7 @@ from training.models.groupce.batches import (
     Rows,
     ends_before,
     last_items,
+    of_known_values,
     order_of,
     split_impressions,
 )
@@ -360,6 +368,36 @@ def test_impressions_are_split_where_events_are(tribes):
     assert len(train) + len(validation) + len(tribes.split.test) == len(tribes.impressions)
 
 
+def test_impressions_of_a_random_split_are_where_their_events_are(tribes):
+    histories = tribes.split.test.histories
+    split = split_random(histories, positive_strength=2)
+    train, validation = split_impressions(tribes.impressions, split)
+    np.testing.assert_array_equal(train.time, split.train.times)
+    np.testing.assert_array_equal(train.item, split.train.items)
+    np.testing.assert_array_equal(validation.item, split.validation.items)
+    np.testing.assert_array_equal(validation.user, split.validation.user)
+
+
+def test_values_that_are_met_too_late_for_training_validate_as_unknown(tribes):
+    """As a model that serves sees them: features are those of the day that training ends with."""
+    item_NF = tribes.impressions.item_NF.copy()
+    until = (date.fromisoformat(tribes.split.facts["train_until"]) - date(1970, 1, 1)).days * DAY
+    is_late_N = tribes.impressions.time >= until
+    item_NF[is_late_N, 0] = 77
+    late = replace(tribes.impressions, item_NF=item_NF)
+    known = of_known_values(late)
+    assert not known.item_NF[is_late_N, 0].any()
+    np.testing.assert_array_equal(known.item_NF[~is_late_N], item_NF[~is_late_N])
+    np.testing.assert_array_equal(known.user_NF, late.user_NF)
+    config = family_of("groupce").configure(SMALL | {"ranking_loss": "none"})
+    loop = replace(LOOP, max_epochs=1)
+    data = {"impressions": late}
+    _, report = family_of("groupce").fit(
+        tribes.split, config, Fitting(loop), tribes.vocabulary, data
+    )
+    assert math.isfinite(report.epochs[0]["validation_gauc"])
+
+
 def test_impressions_of_the_last_events_are_held_out():
     histories = histories_of([[1, 2, 3, 4], [5, 6], [7, 8, 9]])
     user_ids = histories.user_ids
@@ -403,6 +441,16 @@ def test_a_batch_of_one_label_teaches_the_log_loss(tribes):
             alone = float(model.eval()(batch))
         assert float(total.detach()) == pytest.approx(alone, rel=1e-5)
         assert math.isfinite(float(model.table.rows_NE.grad.abs().max()))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_process_without_rows_goes_on_with_the_others(tribes, loss):
+    model = model_of(tribes, ranking_loss=loss).train()
+    model(batch_of(model, tribes, range(0, 2400, 30)))
+    nothing = model(batch_of(model, tribes, np.empty(0, dtype=np.int64)))
+    nothing.backward()
+    assert float(nothing.detach()) == 0.0
+    assert model.table.rows_NE.grad is not None and not model.table.rows_NE.grad.any()
 
 
 def test_a_level_that_no_row_informs_counts_nothing(tribes):
@@ -493,3 +541,30 @@ class TestRefusals:
     def test_prefixes_without_codes(self):
         with pytest.raises(ValueError, match=r"'by_prefix', and ranking_loss 'listce' gives users"):
             GroupceConfig(batches="by_prefix", ranking_loss="listce")
+
+
+def test_two_processes_fit_one_model(tmp_path):
+    script = Path(groupce_processes.__file__)
+    root = script.parents[2]
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    done = subprocess.run(
+        [*torchrun, str(script), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for loss in groupce_processes.LOSSES:
+        first, second = (load_file(tmp_path / f"{loss}-{rank}.safetensors") for rank in (0, 1))
+        for name, value in first.items():
+            if name != "points":  # the loop's own losses are summed, ours of an epoch, too
+                assert torch.equal(value, second[name]), (loss, name)
+    one, report = groupce_processes.fit("none", 128)
+    two = load_file(tmp_path / "none-0.safetensors")
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=5e-4)
+    losses = [epoch["loss_click"] for epoch in report.epochs]
+    torch.testing.assert_close(two["points"][:, 0], torch.tensor(losses), rtol=1e-3, atol=1e-4)

@@ -99,11 +99,11 @@ def test_users_who_are_alike_collapse_into_one_code(tribes):
 
 
 def test_too_many_codes_for_a_batch_are_said_before_and_after(tribes, caplog):
-    many = world(num_users=400, each=6)
-    said, curves, facts = fitted(many, levels=3, codes=16)
+    many = world(num_users=600, each=4)
+    said, curves, facts = fitted(many, levels=3, codes=16, tokens_per_batch=32, max_epochs=1)
     assert curves[-1]["informative_share_3"] < 0.2
     assert [s for s in said if "groups of level 3 are too sparse" in s]
-    [before] = [s for s in said if s.startswith("batches of 128 impressions and 16 codes")]
+    [before] = [s for s in said if s.startswith("batches of 32 impressions and 16 codes")]
     assert "4,096 possible groups" in before and before in caplog.text
     shares = facts["expected_informative_shares"]
     assert shares == sorted(shares, reverse=True) and shares[2] < 0.05

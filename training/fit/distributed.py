@@ -96,6 +96,14 @@ def sum_over_processes(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
+def of_first_process(values: torch.Tensor) -> torch.Tensor:
+    """The first process's numbers, of any shape, in all of them; for use in a step."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        values = values.clone()
+        dist.broadcast(values, 0)
+    return values
+
+
 @contextmanager
 def processes(device: str) -> Iterator[Processes]:
     """Join the others of a torchrun; they are left when the process ends.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.features import Features
+from training.data.features import Features, Group
 from training.data.histories import DAY, SECOND, Histories
 from training.data.impressions import Impressions
 from training.data.queries import PAD
@@ -202,17 +202,14 @@ def split_impressions(impressions: Impressions, split: Split) -> tuple[Impressio
     """Impressions that train, and those that stop the fit, by the borders of a split.
 
     Of a rolling split: those before its validation days, and those of these days. Of a random one:
-    those of events that are not held out, and those of events that validate. Else each user's
-    before the event that validates, and from it on until the one that tests.
+    those that are no held-out event, and those that validate. Else each user's before the event
+    that validates, and from it on until the one that tests.
     """
     if split.facts["protocol"] == "random":
-        is_validated_N, is_tested_N = (
-            _are_among(impressions, targets) for targets in (split.validation, split.test)
+        validates_N, tests_N = (
+            _are_events(impressions, targets) for targets in (split.validation, split.test)
         )
-        return (
-            impressions.where(~is_validated_N & ~is_tested_N),
-            impressions.where(is_validated_N),
-        )
+        return impressions.where(~validates_N & ~tests_N), impressions.where(validates_N & ~tests_N)
     if "train_until" in split.facts:
         until, end = (_midnight(split.facts[f"{name}_until"]) for name in ("train", "validation"))
         return impressions.until(until), impressions.where(
@@ -229,16 +226,19 @@ def split_impressions(impressions: Impressions, split: Split) -> tuple[Impressio
     )
 
 
-def _are_among(impressions: Impressions, targets: Targets) -> np.ndarray:
-    """Which impressions are targets: of the same user, time and item; bool, [N]."""
-    ours = (impressions.user, impressions.time, impressions.item.astype(np.int64))
-    theirs = (targets.user, targets.times, targets.items.astype(np.int64))
-    key = np.zeros(len(impressions) + len(targets), dtype=np.int64)
-    for our_N, their_T in zip(ours, theirs, strict=True):
-        # Numbers from 0 without gaps: the product of two of them is no overflow.
-        values, part = np.unique(np.concatenate([our_N, their_T]), return_inverse=True)
-        key = np.unique(key * len(values) + part, return_inverse=True)[1]
-    return np.isin(key[: len(impressions)], key[len(impressions) :])
+def of_known_values(impressions: Impressions) -> Impressions:
+    """The same with code 0 for values that the features don't know: they were met too late."""
+
+    def known(codes_NF: np.ndarray, group: Group) -> np.ndarray:
+        size_F = np.array([field.size for field in impressions.features.of_group(group)])
+        return np.where(codes_NF < size_F, codes_NF, 0).astype(np.int32)
+
+    return replace(
+        impressions,
+        user_NF=known(impressions.user_NF, "user"),
+        item_NF=known(impressions.item_NF, "item"),
+        context_NF=known(impressions.context_NF, "context"),
+    )
 
 
 def order_of(seed: int, epoch: int, num_rows: int, groups_N: np.ndarray | None) -> np.ndarray:
@@ -257,6 +257,19 @@ def order_of(seed: int, epoch: int, num_rows: int, groups_N: np.ndarray | None) 
     groups, group_N = np.unique(groups_N, return_inverse=True)
     place_N = draw.permutation(len(groups))[group_N]
     return order_N[np.argsort(place_N[order_N], kind="stable")]
+
+
+def _are_events(impressions: Impressions, targets: Targets) -> np.ndarray:
+    """Which impressions are target events, by user, time and item; bool, [N]."""
+    events = (targets.user, targets.times, targets.items)
+    rows = (impressions.user, impressions.time, impressions.item)
+    user_M, time_M, item_M = (np.concatenate(pair) for pair in zip(events, rows, strict=True))
+    key_M = user_M
+    for part_M in (time_M, item_M):  # numbers of what there is, or a product would overflow
+        values, place_M = np.unique(part_M, return_inverse=True)
+        key_M = np.unique(key_M * len(values) + place_M, return_inverse=True)[1]
+    is_event_N: np.ndarray = np.isin(key_M[len(targets) :], key_M[: len(targets)])
+    return is_event_N
 
 
 def _midnight(day: str) -> int:

@@ -13,7 +13,7 @@ from training.fit.distributed import processes
 from training.fit.fitting import FitReport, Fitting
 from training.fit.loop import fit_objective
 from training.models.groupce.alarms import alarms, too_small_batches
-from training.models.groupce.batches import Rows, split_impressions
+from training.models.groupce.batches import Rows, of_known_values, split_impressions
 from training.models.groupce.fields import begin_with_values, require_codes
 from training.models.groupce.model import Groupce
 from training.models.groupce.objective import ImpressionObjective
@@ -61,9 +61,11 @@ def fit(
     torch.manual_seed(settings.seed)
     model = Groupce(config, impressions.features)
     histories = split.test.histories if model.backbone.reads_history else None
+    learnt, held_out = split_impressions(impressions, split)
+    _require_known(learnt)
     train, validation = (
         Rows.of(part, config.positive_strength, histories, config.max_history)
-        for part in split_impressions(impressions, split)
+        for part in (learnt, of_known_values(held_out))
     )
     share = _positive_share(train)
     model.base_rate.fill_(share)
@@ -97,13 +99,14 @@ def _required(data: Data, metric: str) -> Impressions:
         raise ValueError(
             "groupce learns impressions, and there are none; run build_impressions for the day"
         )
-    require_codes(
-        impressions.features,
-        user=impressions.user_NF,
-        item=impressions.item_NF,
-        context=impressions.context_NF,
-    )
     return impressions
+
+
+def _require_known(learnt: Impressions) -> None:
+    """What trains has the codes that features have; what is held out may have later ones."""
+    require_codes(
+        learnt.features, user=learnt.user_NF, item=learnt.item_NF, context=learnt.context_NF
+    )
 
 
 def _positive_share(train: Rows) -> float:

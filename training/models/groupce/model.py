@@ -115,8 +115,9 @@ class Groupce(nn.Module):
         total, of_quantised, codes_BQ = of_click, torch.zeros_like(of_click), None
         if self.codes is not None:
             codes_BQ, quantised_BD = self._coded(self.codes, user_BD, batch)
-            of_quantised = self._quantised_loss(user_BD, quantised_BD, item_BD, label_B)
-            total = total + config.quantised_weight * of_quantised
+            if config.quantised_weight:
+                of_quantised = self._quantised_loss(user_BD, quantised_BD, item_BD, label_B)
+                total = total + config.quantised_weight * of_quantised
         if self.ranking is not None:
             compared = logits if config.ranking_loss == "jrc" else click(logits)
             # A mean over groups, not over rows: as often as there are rows, which the loop divides

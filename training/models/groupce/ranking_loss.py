@@ -95,7 +95,7 @@ class RankingLoss(nn.Module):
                         (size_G * is_mixed_G).sum(),
                         is_mixed_G.sum().float(),
                         (users_G * is_mixed_G).sum(),
-                        size_G.where(size_G > 0, torch.nan).nanmedian(),
+                        size_G.where(size_G > 0, torch.nan).nanmedian().nan_to_num(),
                         hardness(logits_B, groups),
                         loss.float(),
                         weight.float(),
@@ -152,7 +152,7 @@ def expected_informative_share(rows: int, groups: int, positive_share: float) ->
 
     Example:
         >>> [round(expected_informative_share(8192, 16**depth, 0.3), 2) for depth in (1, 2, 3, 4)]
-        [1.0, 1.0, 0.55, 0.05]
+        [1.0, 1.0, 0.54, 0.05]
     """
     other, pi = rows - 1, positive_share
     meets_negative = 1 - (1 - (1 - pi) / groups) ** other

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from training.fit.average import LATEST_TENTH
-from training.fit.distributed import sum_over_processes
+from training.fit.distributed import of_first_process, sum_over_processes
 from training.tokenizers.kmeans import residual_kmeans
 from training.tokenizers.quantize import cluster_sums, residual_quantize
 
@@ -83,22 +83,24 @@ class UserCodes(nn.Module):
         if self._is_known_to_have_begun:
             return
         self._is_known_to_have_begun = True
-        if bool(self.has_begun) or not len(user_UD):
-            self._is_known_to_have_begun = bool(self.has_begun)
+        if bool(self.has_begun):
             return
         vectors_UD = user_UD.detach().float()
         num_levels, num_codes, _ = self.codebooks_QKD.shape
-        found = residual_kmeans(
-            vectors_UD,
-            num_levels,
-            num_codes,
-            iterations=FIRST_PASSES,
-            generator=torch.Generator().manual_seed(torch.initial_seed() % (1 << 62)),
-            max_points=len(vectors_UD),
-        )
-        self.codebooks_QKD.copy_(found.codebooks_QKH)
+        codebooks_QKD = self.codebooks_QKD
+        if len(vectors_UD):  # the first process's count, which has rows if any has
+            codebooks_QKD = residual_kmeans(
+                vectors_UD,
+                num_levels,
+                num_codes,
+                iterations=FIRST_PASSES,
+                generator=torch.Generator().manual_seed(torch.initial_seed() % (1 << 62)),
+                max_points=len(vectors_UD),
+            ).codebooks_QKH
+        self.codebooks_QKD.copy_(of_first_process(codebooks_QKD))
         for level, code_U in enumerate(self.assign(vectors_UD).codes_BQ.unbind(1)):
-            self.count_QK[level] = torch.bincount(code_U, minlength=num_codes)
+            count_K = torch.bincount(code_U, minlength=num_codes).float()
+            self.count_QK[level] = sum_over_processes(count_K)
         self.sum_QKD.copy_(self.codebooks_QKD * self.count_QK[:, :, None])
         self.has_begun.fill_(True)
 
@@ -142,11 +144,12 @@ class UserCodes(nn.Module):
 
     def _expire(self, level: int, residual_UD: Tensor, least: Tensor) -> Tensor:
         """Put codes that fewer than `least` users have on residuals of users; how many were."""
-        is_expired_K = self.count_QK[level] < least
-        if not len(residual_UD):
-            return torch.zeros_like(is_expired_K.sum())
-        drawn_K = torch.randint(len(residual_UD), (self.num_codes,), device=residual_UD.device)
-        drawn_KD, is_expired_K1 = residual_UD[drawn_K], is_expired_K[:, None]
+        is_expired_K = self.count_QK[level] < least  # of no users none
+        drawn_KD = torch.zeros_like(self.codebooks_QKD[level])
+        if len(residual_UD):  # the first process's count, which has rows if any has
+            drawn_K = torch.randint(len(residual_UD), is_expired_K.shape, device=least.device)
+            drawn_KD = residual_UD[drawn_K]
+        drawn_KD, is_expired_K1 = of_first_process(drawn_KD), is_expired_K[:, None]
         self.codebooks_QKD[level] = torch.where(is_expired_K1, drawn_KD, self.codebooks_QKD[level])
         self.count_QK[level] = torch.where(is_expired_K, least, self.count_QK[level])
         self.sum_QKD[level] = torch.where(is_expired_K1, least * drawn_KD, self.sum_QKD[level])
