@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-PIPE_COLUMNS = 260
+PIPE_COLUMNS = 320
 
 
 def output(facts: Any, as_json: bool, human: Callable[[], None]) -> None:

@@ -90,7 +90,7 @@ def test_the_list_has_a_line_for_each_step_with_what_it_reads_and_writes():
 def test_the_list_is_json_where_json_is_asked_for(words):
     found = json.loads(call(*words).stdout)
     assert [each["step"] for each in found] == list(steps())
-    assert found[4] == {
+    assert found[5] == {
         "step": "build_slates",
         "kind": "spark",
         "dag": "features_daily",
