@@ -165,7 +165,10 @@ class RecommenderCell:
         if self._fit.aligned:
             document["alignment"] = asdict(self._how)
         before = self._before.digest if self._before else None
-        return fit_digest(document, self.data, warm_start=before, cells=VERSION)
+        # A GPU fits in bfloat16: another cell, or rows of a table would not be fitted alike.
+        device = self.task.device
+        cells = VERSION if device == "cpu" else f"{VERSION} on {device}"
+        return fit_digest(document, self.data, warm_start=before, cells=cells)
 
     def _make(self, folder: Path) -> None:
         first = self._before.kept() / "model" if self._before else None
