@@ -115,6 +115,21 @@ def _chance(config: "TrainingConfig") -> Found:
             yield ("evaluation", "protocol"), Problem(path="", found=said, expected=expected)
 
 
+def _all_events(config: "TrainingConfig") -> Found:
+    """Who learns impressions is asked with all events: features count the weak ones, too."""
+    for family in (config.models.challenger, *config.models.baselines):
+        minimum = config.training_for(family).minimum_strength
+        if "impressions" in FAMILIES[family].reads and minimum > -1:
+            yield (
+                ("training", "overrides", family, "minimum_strength"),
+                Problem(
+                    path="",
+                    found=f"is {minimum}, and {family} counts all events of a history",
+                    expected="-1",
+                ),
+            )
+
+
 def _stopping(config: "TrainingConfig") -> Found:
     """What stops a training is what its family learns."""
     for family in (config.models.challenger, *config.models.baselines):
@@ -188,6 +203,7 @@ RULES = (
     Rule(("models", "evaluation", "gate"), _metrics_of_challenger),
     Rule(("models.challenger", "models.baselines", "gate.floor"), _entrants),
     Rule(("models", "evaluation"), _chance),
+    Rule(("models", "training"), _all_events),
     Rule(("models", "training"), _stopping),
     Rule(("models", "training"), _blend),
     Rule(("models.settings",), _heads),

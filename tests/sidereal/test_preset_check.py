@@ -347,6 +347,29 @@ def test_no_slate_decides_where_last_events_are_left_out(problems):
     assert "no slate is held out whole under evaluation.protocol: leave_last_out" in problem.found
 
 
+RANKS = {
+    "models": {"challenger": "groupce", "baselines": ["rates"]},
+    "gate": {"primary_metric": "gauc", "guard_metrics": ["logloss", "ece"], "floor": "rates"},
+    "training": {"validation_metric": "gauc"},
+}
+
+
+def test_who_learns_impressions_reads_every_event(problems):
+    data = {"name": "shop", "source": BASES["table"], **RANKS}
+    assert problems(data) == []
+    [problem] = problems(data | {"training": {**RANKS["training"], "minimum_strength": 1}})
+    assert problem.path == "training.overrides.groupce.minimum_strength"
+    assert problem.found == "is 1, and groupce counts all events of a history"
+
+
+def test_a_random_split_is_for_those_who_answer_feedback_alone(problems):
+    data = {"name": "shop", "source": BASES["table"], "evaluation": {"protocol": "random"}}
+    assert problems(data | RANKS) == []
+    found = problems(data)
+    assert {problem.path for problem in found} == {"evaluation.protocol"}
+    assert found[0].found == "found 'random', and tiger answers lists"
+
+
 @pytest.mark.parametrize("path", ["events/{date}", "events/{DAY}.csv", "e/{year}/{day}"])
 def test_a_path_says_the_day_in_one_way(problems, path):
     data = {"name": "shop", "source": BASES["table"] | {"path": path}}
