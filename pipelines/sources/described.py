@@ -84,7 +84,7 @@ def nothing_at(files: RawFiles, key: str, address: str) -> DeliveryUnreadable:
     )
 
 
-def refuse_broken(rows: DataFrame, *, what: str, key: str, first_line: int) -> None:
+def refuse_broken(rows: DataFrame, *, what: str, key: str, first_line: int, of: str) -> None:
     """Refuse a file with a line that is no row; there is no quarantine for it.
 
     Args:
@@ -92,6 +92,7 @@ def refuse_broken(rows: DataFrame, *, what: str, key: str, first_line: int) -> N
         what: is described, in messages.
         key: of the preset, in messages.
         first_line: of the file's rows.
+        of: what a row is.
 
     Raises:
         DataRefused: with the file, the line and what is wrong with it.
@@ -110,6 +111,6 @@ def refuse_broken(rows: DataFrame, *, what: str, key: str, first_line: int) -> N
         rest = counted["rows"] - len(counted["first"])
         more = f"; and {rest:,} more" if rest else ""
         raise DataRefused(
-            f"{key}: {listed}{more}. Nothing was published; correct the {what}, then run the day "
+            f"{key}: {listed}{more}. No {of} was published; correct the {what}, then run the day "
             "again"
         )

@@ -117,7 +117,7 @@ class KuaiRand:
         )
         rows = read_parts(self._spark, self._files, parts).frame
         with one_split_per_task(self._spark):
-            refuse_broken(rows, what="user features", key="source.path", first_line=2)
+            refuse_broken(rows, what="user features", key="source.path", first_line=2, of="user")
         return People(rows=_people(rows), files=files)
 
     def _videos(self, rows: DataFrame) -> DataFrame:

@@ -130,6 +130,7 @@ class Table:
                 what=what,
                 key=key.rpartition(".")[0],
                 first_line=2 if mapping.format == "csv" else 1,
+                of="item" if isinstance(mapping, CatalogueMapping) else "user",
             )
             _refuse_floats(rows, key, column)
 

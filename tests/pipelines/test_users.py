@@ -109,10 +109,10 @@ def test_a_file_of_ones_own(own):
 def test_a_file_whose_columns_changed(own):
     with pytest.raises(
         DataRefused,
-        match=r"people.csv has no column 'city' \(renamed to 'City_name'\?\), which "
-        r"source.users.attributes needs. Its columns are who, City_name, age",
+        match=r"people.csv has no column 'city' \(renamed to 'cities'\?\), which "
+        r"source.users.attributes needs. Its columns are who, cities, age",
     ):
-        own([("u1", "Bern", 7)], header=("who", "City_name", "age"))
+        own([("u1", "Bern", 7)], header=("who", "cities", "age"))
 
 
 def test_a_broken_line(own):
