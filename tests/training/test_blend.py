@@ -336,3 +336,15 @@ def test_a_ranker_puts_the_candidates_of_the_first_into_its_order():
         assert chosen == sorted(named.values(), reverse=True)[: len(chosen)]
     items_BC = world.split.test.items[:, None]
     np.testing.assert_array_equal(model.rank(state, items_BC), second.rank(state[1], items_BC))
+
+
+def test_a_ranker_is_no_champion_for_a_preset_that_decides_by_lists(task):
+    run(task, train_recommender, families=("rates",))
+    candidate = task.registry.find_candidate(DAY.isoformat(), "rates")
+    task.registry.promote(task.registry.register(candidate), day=DAY.isoformat(), reason="test")
+    with pytest.raises(ProgramError, match="the champion, rates version 1, ranks and does not"):
+        run(task, recommend)
+    ranks = task.config.gate.model_copy(update={"primary_metric": "gauc"})
+    facts = run(replace(task, config=task.config.model_copy(update={"gate": ranks})), recommend)
+    assert facts["status"] == "unchanged"
+    assert facts["message"].startswith("no lists: the champion, rates version 1, ranks alone")

@@ -115,12 +115,12 @@ def test_one_that_only_ranks_is_measured_by_feedback_alone(day):
     assert found["evaluate_recommender"]["message"].startswith("auc on ")
 
 
-def test_one_that_only_ranks_is_promoted_by_feedback_and_refused_where_lists_are_wanted(day):
+def test_one_that_only_ranks_is_promoted_by_feedback_and_writes_no_lists(day):
     found = day["ranks"]
     assert found["promote_recommender"]["decision"] == "promote"
-    assert found["recommend"]["refused"] == (
-        "the champion, taster version 1, ranks and does not recommend; `sidereal models promote` a"
-        " version that does"
+    assert found["recommend"]["status"] == "unchanged"
+    assert found["recommend"]["message"].startswith(
+        "no lists: the champion, taster version 1, ranks alone; ask it by `sidereal serve`"
     )
 
 

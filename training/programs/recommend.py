@@ -24,6 +24,7 @@ from feature_store.tables import CATALOG
 from training.checks.publish import publish_checked
 from training.data.histories import COLUMNS, Histories
 from training.data.queries import NO_ITEMS
+from training.evaluation.metrics import FEEDBACK, metric_of
 from training.models.interface import PAD, TopK
 from training.programs.errors import ProgramError
 from training.programs.interface import Facts, Task
@@ -60,6 +61,8 @@ def run(task: Task) -> Facts:
     prepare()
     predictor = BundlePredictor.of(bundle, device=task.device, unlisted=unlisted)
     if "lists" not in predictor.answers:
+        if metric_of(task.config.gate.primary_metric).board == FEEDBACK:
+            return {"status": "unchanged", "message": _lists_nothing(champion)}
         raise ProgramError(
             f"the champion, {champion.family} version {champion.number}, ranks and does not"
             " recommend; `sidereal models promote` a version that does"
@@ -107,6 +110,14 @@ def run(task: Task) -> Facts:
         **counts,
         "message": _told(published["rows"], champion, counts["users_answered_before"]),
     }
+
+
+def _lists_nothing(champion: Version) -> str:
+    """Of a preset whose gate asks for feedback: there are no lists to write."""
+    return (
+        f"no lists: the champion, {champion.family} version {champion.number}, ranks alone; ask it"
+        " by `sidereal serve`, or blend it with a family that recommends (models.blend)"
+    )
 
 
 def _told(rows: int, champion: Version, answered_before: int) -> str:
