@@ -75,8 +75,8 @@ def run(task: Task) -> Facts:
     champion = task.registry.champion()
     if champion is None:
         return {"status": "unchanged", "message": "no champion yet, so nothing is compared"}
-    rows = sample(task.store, task)
-    if not rows.num_rows:
+    rows = None if task.store.snapshot_id(_TABLE) is None else sample(task.store, task)
+    if rows is None or not rows.num_rows:
         message = f"{_TABLE} has nobody of {task.day}, so nothing is compared"
         return {"status": "unchanged", "message": message}
     _require_of(champion, rows, task)
