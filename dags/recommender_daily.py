@@ -27,6 +27,8 @@ day have been published, which come after `user_sequences`; the day is the parti
 * `recommend` **failed at once, exit code 3**: the champion's lists break rules of the table; the
   report and the Data Docs name the rule with users. Yesterday's recommendations stay. Roll back
   (below), then clear the task.
+* `recommend` **says that there are no lists**: the champion ranks alone, as a preset wants whose
+  gate asks for feedback. `sidereal serve` answers with it; `models.blend` orders lists by it.
 * `sample_beams` **says that there are no beams**: no model reads the current semantic IDs, or the
   day has no slates. `build_preference_lists` of the next day draws items instead.
 * **A bad champion got through**: `sidereal models rollback` moves the alias back to `previous`,

@@ -176,6 +176,8 @@ def test_nothing_is_compared_where_nothing_is_recommended(mlflow_settings, tmp_p
     assert compare_answers.run(task) == nobody
     version = register(task, bundle_of("item_knn", tmp_path / "bundle"))
     task.registry.promote(version, day=DAY.isoformat(), reason="test")
+    never = compare_answers.run(task)  # as after a champion that only ranks: no list was published
+    assert never["message"] == f"recommendations has nobody of {DAY}, so nothing is compared"
     recommend.run(another(task, step="recommend"))
     empty = compare_answers.run(another(task, day=NEXT_DAY))
     assert empty["message"] == "recommendations has nobody of 2024-04-01, so nothing is compared"
