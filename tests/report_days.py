@@ -43,9 +43,9 @@ def verdict(decision, promoted, **more):
 
 def whole_day(**changes):
     """Records of a day on which every step ran, with little in them."""
-    names = ("build_items", "embed_items", "build_user_sequences", "build_slates")
-    names += ("build_preference_pairs", "build_preference_lists", "build_collaborative_vectors")
-    names += ("build_item_cooccurrence", "train_tokenizer")
+    names = ("build_items", "build_users", "embed_items", "build_user_sequences", "build_slates")
+    names += ("build_impressions", "build_preference_pairs", "build_preference_lists")
+    names += ("build_collaborative_vectors", "build_item_cooccurrence", "train_tokenizer")
     names += ("build_semantic_ids", "train_recommender", "align_recommender", "train_baselines")
     steps = {name: {"status": "done"} for name in (*names, "recommend", "compare_answers")}
     ingest = {"status": "done", "rows_in": 12, "published": 9, "duplicates": 2, "quarantined": 1}

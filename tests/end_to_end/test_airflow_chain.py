@@ -115,7 +115,7 @@ def test_a_day_goes_through_all_dags_by_what_each_publishes(airflow, good_day):
     steps = list(dict.fromkeys(called(airflow, GOOD)))
     assert sorted(steps) == sorted(step for task in good_day.tasks for step in task.steps)
     assert len(steps) > len(good_day.tasks), "steps of a DAG share a task"
-    assert steps[:2] == ["build_items", "ingest_interactions"]
+    assert steps[:3] == ["build_items", "build_users", "ingest_interactions"]
     assert steps.index("embed_items") < steps.index("train_tokenizer")
     # Both of its tables are waited for, whichever comes last.
     for earlier in ("build_user_sequences", "build_semantic_ids"):

@@ -94,7 +94,7 @@ def test_show_tells_the_contract_the_version_and_some_rows(store, run):
     assert len(facts["sample"]) == 2
     told = run("show", "user_sequences")
     assert "9 rows in 2 files, 2 partitions, 1998-04-15 to 1998-04-16" in told
-    assert "written by build_user_sequences, read by build_collaborative_vectors, " in told
+    assert "written by build_user_sequences, read by build_impressions, build_coll" in told
     assert "nothing to show" in run("show", "user_sequences", "--rows", "0")
 
 

@@ -61,7 +61,7 @@ MISSPELT = {
     "step train_recomender": "'train_recomender' is none; did you mean 'train_recommender'?",
     "fetch movielens-100": "'movielens-100' is none; did you mean 'movielens-100k'?",
     "bench ingstion": "'ingstion' is none; did you mean 'ingestion'?",
-    "step dance": "'dance' is not one of 'build_items', 'ingest_interactions'",
+    "step dance": "'dance' is not one of 'build_items', 'build_users'",
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from feature_store.preset import load
 from training.config import PART
+from training.evaluation.metrics import FEEDBACK, metric_of
 from training.fit.fitting import LoopSettings
 from training.models import MODELS
 from training.programs.training_data import READERS
@@ -19,6 +20,8 @@ from training.tokenizers import TOKENIZERS
 FOLDER = Path(__file__).resolve().parents[2] / "presets"
 RANKS_ONLY = ("gate.primary_metric=auc", "gate.guard_metrics=[]")
 """What a preset's gate asks of a challenger that recommends nothing."""
+LISTS_ONLY = ("gate.primary_metric=ndcg@10", "gate.guard_metrics=[]")
+"""And of one that may not rank, where the preset is for rankers."""
 PRESETS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
@@ -28,6 +31,9 @@ def test_every_family_can_be_the_challenger(preset, family):
     others = [f"models.challenger={family}"]
     if "lists" not in MODELS[family].answers:
         others += [*RANKS_ONLY, f"training.overrides.{family}.validation_metric=gauc"]
+        others += [f"training.overrides.{family}.minimum_strength=-1"]
+    elif metric_of(load(PART, preset, folder=FOLDER).gate.primary_metric).board == FEEDBACK:
+        others += LISTS_ONLY
     config = load(PART, preset, folder=FOLDER, overrides=others)
     settings = config.models.settings.get(family, {})
     shape = MODELS[family].configure(settings)

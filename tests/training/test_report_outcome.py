@@ -77,7 +77,8 @@ def test_a_failed_step_is_told_before_what_an_earlier_run_decided():
 
 def test_behind_refused_data_nothing_is_of_the_same_run():
     steps = whole_day(ingest_interactions={"status": "refused"})
-    assert set(of_this_run(steps, outcome_of(steps))) == {"build_items", "ingest_interactions"}
+    before = {"build_items", "build_users", "ingest_interactions"}
+    assert set(of_this_run(steps, outcome_of(steps))) == before
 
 
 def test_a_day_that_stopped_names_the_step_that_is_missing():
