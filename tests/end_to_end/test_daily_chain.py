@@ -137,8 +137,9 @@ def test_the_summary_reads_what_the_real_steps_write(second):
     tasks = [Task("dag", "run", name, "success", 1.0, started, 1, (name,)) for name in second]
     progress = Progress(DAYS[1], tuple(tasks), done=True, failed=False)
     found = summarize(Settings(), "movielens-100k", progress, seconds=1.0)
-    # The preset asks for no beams.
-    assert set(found["tables"]) == set(CATALOG) - {"sampled_beams"}
+    # The preset asks for no beams and no impressions.
+    unasked = {"sampled_beams", "users", "feature_vocabularies", "impressions"}
+    assert set(found["tables"]) == set(CATALOG) - unasked
     assert found["delivery"]["published"] == 120
     assert {"higr", "pretrained", "sasrec", "item_knn", "popularity", "champion"} == set(
         found["evaluation"]["entrants"]
