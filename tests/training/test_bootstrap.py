@@ -4,10 +4,10 @@ import pytest
 from training.evaluation import bootstrap as module
 from training.evaluation.bootstrap import (
     Bootstrap,
+    Draws,
     bootstrap_means,
     compare,
     compare_fits,
-    draw_fits,
     interval,
 )
 from training.evaluation.samples import UserMetrics
@@ -111,7 +111,7 @@ def test_columns_of_other_users_are_refused():
 def fits_of(values_UK, how):
     users, ones = np.arange(len(values_UK)), np.ones(len(values_UK), dtype=int)
     samples = [UserMetrics(users, ones, ("hr@1",), column[:, None]) for column in values_UK.T]
-    return draw_fits(samples, "hr@1", how)
+    return Draws(how).fits(samples, "hr@1")
 
 
 def test_fits_that_differ_widen_the_interval_over_users():
@@ -164,4 +164,4 @@ def test_fits_of_other_users_are_refused():
         for n in (3, 4)
     ]
     with pytest.raises(ValueError, match=r"hr@1: fits were measured on \[3, 4\] users"):
-        draw_fits(samples, "hr@1", how)
+        Draws(how).fits(samples, "hr@1")

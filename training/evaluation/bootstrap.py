@@ -163,26 +163,42 @@ def compare_points(
     )
 
 
-def draw_fits(samples: Sequence[Sample], metric: str, bootstrap: Bootstrap) -> "Fits":
-    """One metric of several fits of the same thing, on the same draws of users.
+class Draws:
+    """Samples under the same draws of users, each drawn once for all of its metrics.
 
     Args:
-        samples: what each fit is worth, of the same users.
-        metric: that all of them have.
         bootstrap: how.
-    Raises:
-        ValueError: fits were measured on different numbers of users.
     """
-    users = sorted({sample.num_users for sample in samples})
-    if len(users) != 1:
-        raise ValueError(f"{metric}: fits were measured on {users} users, expected the same")
-    draws = user_draws(users[0], samples=bootstrap.samples, seed=bootstrap.seed)
-    parts = [
-        np.stack([sample.replicates(counts_SU)[metric] for sample in samples], axis=1)
-        for counts_SU in draws
-    ]
-    points = np.array([sample.point(metric) for sample in samples])
-    return Fits(users[0], points, np.concatenate(parts))
+
+    def __init__(self, bootstrap: Bootstrap) -> None:
+        self.bootstrap = bootstrap
+        self._drawn: dict[int, tuple[Sample, dict[str, np.ndarray]]] = {}
+
+    def fits(self, samples: Sequence[Sample], metric: str) -> "Fits":
+        """One metric of several fits of the same thing.
+
+        Args:
+            samples: what each fit is worth, of the same users.
+            metric: that all of them have.
+        Raises:
+            ValueError: fits were measured on different numbers of users.
+        """
+        users = sorted({sample.num_users for sample in samples})
+        if len(users) != 1:
+            raise ValueError(f"{metric}: fits were measured on {users} users, expected the same")
+        points = np.array([sample.point(metric) for sample in samples])
+        drawn = [self._replicates(sample)[metric] for sample in samples]
+        return Fits(users[0], points, np.stack(drawn, axis=1))
+
+    def _replicates(self, sample: Sample) -> dict[str, np.ndarray]:
+        """Every metric on every draw, [S]. The sample is kept, too: its id stays its own."""
+        if id(sample) not in self._drawn:
+            how = self.bootstrap
+            draws = user_draws(sample.num_users, samples=how.samples, seed=how.seed)
+            parts = [sample.replicates(counts_SU) for counts_SU in draws]
+            whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            self._drawn[id(sample)] = sample, whole
+        return self._drawn[id(sample)][1]
 
 
 @dataclass(frozen=True)
@@ -235,7 +251,7 @@ def compare_fits(
     """Ours less theirs, with intervals over users and fits.
 
     Args:
-        ours: drawn by `draw_fits` with this bootstrap.
+        ours: of `Draws` with this bootstrap.
         theirs: the same, of the same users.
         bootstrap: how; fits are drawn under the two seeds that follow that of the users.
         higher_is_better: of the metric.

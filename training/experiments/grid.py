@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from training.evaluation.bootstrap import Bootstrap, Fits, compare_fits, draw_fits, over_seeds
+from training.evaluation.bootstrap import Bootstrap, Draws, Fits, compare_fits, over_seeds
 from training.experiments.cells import Measured
 from training.experiments.result import Compared, Figure, RowResult
 from training.experiments.table import Fit, Row, Table
@@ -45,7 +45,7 @@ def run(ground: Ground, rows: Sequence[Row], seeds: Sequence[int]) -> dict[str, 
 
 
 def row_results(
-    table: Table, cells: Mapping[str, Cells], seeds: Sequence[int], bootstrap: Bootstrap
+    table: Table, cells: Mapping[str, Cells], seeds: Sequence[int], draws: Draws
 ) -> tuple[RowResult, ...]:
     """What the table says of each row."""
     return tuple(
@@ -53,9 +53,9 @@ def row_results(
             name=name,
             seeds=tuple(seeds[: max(len(of_fit) for of_fit in of_row)]),
             metrics={
-                metric: _figure(fits, bootstrap)
+                metric: _figure(fits, draws.bootstrap)
                 for metric in table.metrics
-                if (fits := _fits(of_row, metric, bootstrap)) is not None
+                if (fits := _fits(of_row, metric, draws)) is not None
             },
             facts={
                 fact: Figure(**over_seeds(values))
@@ -67,9 +67,7 @@ def row_results(
     )
 
 
-def comparisons(
-    table: Table, cells: Mapping[str, Cells], bootstrap: Bootstrap
-) -> tuple[Compared, ...]:
+def comparisons(table: Table, cells: Mapping[str, Cells], draws: Draws) -> tuple[Compared, ...]:
     """Every pair of the table whose rows are there, in every metric that both have."""
     rows = {row.name: row for row in table.rows}
     differences = []
@@ -77,13 +75,13 @@ def comparisons(
         if not {ours, theirs} <= cells.keys():
             continue
         for metric in table.compared:
-            pair = [_fits(cells[name], metric, bootstrap) for name in (ours, theirs)]
+            pair = [_fits(cells[name], metric, draws) for name in (ours, theirs)]
             if pair[0] is None or pair[1] is None:
                 continue
             difference = compare_fits(
                 pair[0],
                 pair[1],
-                bootstrap=bootstrap,
+                bootstrap=draws.bootstrap,
                 shared_seeds=_goes_on(rows[ours], rows[theirs]),
             )
             differences.append(
@@ -103,13 +101,13 @@ def _goes_on(ours: Row, theirs: Row) -> bool:
     return all(fit.after in theirs.fits for fit in ours.fits)
 
 
-def _fits(cells: Cells, metric: str, bootstrap: Bootstrap) -> Fits | None:
+def _fits(cells: Cells, metric: str, draws: Draws) -> Fits | None:
     """The metric of the fit that has it, on every draw; None where none has."""
     for of_fit in cells:
         samples = [measured.sample_of(metric) for measured in of_fit]
         there = [sample for sample in samples if sample is not None]
         if there:
-            return draw_fits(there, metric, bootstrap)
+            return draws.fits(there, metric)
     return None
 
 

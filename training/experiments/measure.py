@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
-from training.evaluation.bootstrap import Bootstrap
+from training.evaluation.bootstrap import Bootstrap, Draws
 from training.experiments import grid
 from training.experiments.recommenders import Recommenders
 from training.experiments.request import Request
@@ -57,6 +57,7 @@ def measure(
     how = Bootstrap(
         config.evaluation.bootstrap_samples, config.evaluation.seed, config.gate.confidence
     )
+    draws = Draws(how)
     some = [measured for of_row in cells.values() for of_fit in of_row for measured in of_fit]
     first = next(iter(some[0].samples.values()))
     return Result(
@@ -73,9 +74,9 @@ def measure(
         inputs=ground.inputs,
         rows=tuple(
             replace(row, searched=searched.get(row.name, ()))
-            for row in grid.row_results(table, cells, seeds, how)
+            for row in grid.row_results(table, cells, seeds, draws)
         ),
-        comparisons=grid.comparisons(table, cells, how),
+        comparisons=grid.comparisons(table, cells, draws),
         titles=table.facts,
         published={
             each.source: {
