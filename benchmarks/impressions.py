@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from benchmarks.turns import CORES
-from benchmarks.two_sizes import TwoSizes
+from benchmarks.two_sizes import TwoSizes, duckdb_connection, job_session
 from feature_store.features import features
 from feature_store.settings import Settings
 from feature_store.storage import Folder
@@ -134,23 +134,15 @@ def _write(folder: Path, columns: dict[str, Any]) -> None:
 
 
 def ours(folder: Path) -> Callable[[], object]:
-    """The job's own transforms and the runner's own writing, in a session as the job has it.
-
-    With both of Java's compilers, as executors of a cluster run and as a driver should that is
-    given days of this size (`SIDEREAL_SPARK_DRIVER_JAVA_OPTIONS`).
-    """
+    """The job's own transforms and the runner's own writing, in a session as the job has it."""
     from pyspark.sql import functions as F
 
     from pipelines.files import write_staged
     from pipelines.schema import spark_schema
-    from pipelines.session import build_session
     from pipelines.transforms.impressions import Coding, coded
     from pipelines.transforms.listed_items import TableFiles
 
-    settings = Settings(
-        spark_master=f"local[{CORES}]", spark_driver_java_options="-XX:+TieredCompilation"
-    )
-    spark = build_session(settings, name="impressions")
+    spark = job_session("impressions")
 
     def files(name: str) -> TableFiles:
         place = Folder(f"file://{folder}/{name}", f"{folder}/{name}", fs.LocalFileSystem())
@@ -180,12 +172,7 @@ def ours(folder: Path) -> Callable[[], object]:
 
 def duckdb(folder: Path) -> Callable[[], object]:
     """The same rules in DuckDB's SQL: windows over a user's events, and those of an item."""
-    import duckdb
-
-    connection = duckdb.connect()
-    connection.execute(
-        f"SET threads = {CORES}; SET timezone = 'UTC'; SET enable_progress_bar = false"
-    )
+    connection = duckdb_connection()
     connection.execute(
         """CREATE MACRO counted(number) AS
         CASE WHEN number = 0 THEN 1 ELSE ceil(log2(number))::INT + 2 END"""

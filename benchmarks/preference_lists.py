@@ -19,7 +19,7 @@ from pyarrow import fs
 
 from benchmarks.preference_pairs import DAYS, FIRST_DAY, ITEMS, LAST_DAY, generate
 from benchmarks.turns import CORES
-from benchmarks.two_sizes import TwoSizes
+from benchmarks.two_sizes import TwoSizes, duckdb_connection, job_session
 from feature_store.settings import Settings
 from feature_store.storage import Folder
 from feature_store.tables.preference_lists import PREFERENCE_LISTS
@@ -65,23 +65,15 @@ def generate_items(folder: Path) -> None:
 
 
 def ours(folder: Path) -> Callable[[], object]:
-    """The job's own transforms and the runner's own writing, in a session as the job has it.
-
-    With both of Java's compilers, as executors of a cluster run and as a driver should that is
-    given days of this size (`SIDEREAL_SPARK_DRIVER_JAVA_OPTIONS`).
-    """
+    """The job's own transforms and the runner's own writing, in a session as the job has it."""
     from pyspark.sql import functions as F
 
     from pipelines.files import write_staged
     from pipelines.schema import spark_schema
-    from pipelines.session import build_session
     from pipelines.transforms.listed_items import TableFiles
     from pipelines.transforms.preference_lists import made, tiered
 
-    settings = Settings(
-        spark_master=f"local[{CORES}]", spark_driver_java_options="-XX:+TieredCompilation"
-    )
-    spark = build_session(settings, name="preference_lists")
+    spark = job_session("preference_lists")
     files = [str(path) for path in sorted((folder / "slates").iterdir())]
     place = Folder(f"file://{folder}/items", f"{folder}/items", fs.LocalFileSystem())
     items = TableFiles(place, (f"{place.uri}/00.parquet",))
@@ -98,12 +90,7 @@ def ours(folder: Path) -> Callable[[], object]:
 
 def duckdb(folder: Path) -> Callable[[], object]:
     """The same rules in DuckDB's SQL, with its list functions."""
-    import duckdb
-
-    connection = duckdb.connect()
-    connection.execute(
-        f"SET threads = {CORES}; SET timezone = 'UTC'; SET enable_progress_bar = false"
-    )
+    connection = duckdb_connection()
     connection.execute(
         f"""CREATE MACRO hashed(number, key) AS
         ((number + 1) * key % {_PRIME} + {_STEP}) * ((number + 1) * key % {_PRIME} + {_STEP})

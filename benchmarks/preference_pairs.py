@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.turns import CORES
-from benchmarks.two_sizes import TwoSizes
+from benchmarks.two_sizes import TwoSizes, duckdb_connection, job_session
 from feature_store.arrow import arrow_schema
 from feature_store.settings import Settings
 from feature_store.tables.preference_pairs import PREFERENCE_PAIRS
@@ -84,22 +84,14 @@ def generate(folder: Path, exposures: int) -> None:
 
 
 def ours(folder: Path) -> Callable[[], object]:
-    """The job's own transforms and the runner's own writing, in a session as the job has it.
-
-    With both of Java's compilers, as executors of a cluster run and as a driver should that is
-    given days of this size (`SIDEREAL_SPARK_DRIVER_JAVA_OPTIONS`).
-    """
+    """The job's own transforms and the runner's own writing, in a session as the job has it."""
     from pyspark.sql import functions as F
 
     from pipelines.files import write_staged
     from pipelines.schema import spark_schema
-    from pipelines.session import build_session
     from pipelines.transforms.preferences import made, rearranged
 
-    settings = Settings(
-        spark_master=f"local[{CORES}]", spark_driver_java_options="-XX:+TieredCompilation"
-    )
-    spark = build_session(settings, name="preference_pairs")
+    spark = job_session("preference_pairs")
     files = [str(path) for path in sorted((folder / "slates").iterdir())]
 
     def run() -> None:
@@ -114,12 +106,7 @@ def ours(folder: Path) -> Callable[[], object]:
 
 def duckdb(folder: Path) -> Callable[[], object]:
     """The same rules in DuckDB's SQL, with its list functions."""
-    import duckdb
-
-    connection = duckdb.connect()
-    connection.execute(
-        f"SET threads = {CORES}; SET timezone = 'UTC'; SET enable_progress_bar = false"
-    )
+    connection = duckdb_connection()
     (folder / "duckdb").mkdir(exist_ok=True)
     query = f"""
         COPY ({_QUERY.format(folder=folder, prime=_PRIME, step=_STEP, **CONFIG.model_dump())})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.turns import take_turns
+from benchmarks.turns import CORES, take_turns
 from feature_store.arrow import arrow_schema, conform
 from feature_store.content_hash import Digest, digest
 from feature_store.contract import Contract
@@ -17,6 +17,31 @@ from feature_store.settings import Settings
 SMALLER = 4
 """How many times fewer rows the second size has."""
 QUICK_ROWS = 20_000
+
+
+def job_session(name: str) -> Any:
+    """A Spark session as a job has it, with both of Java's compilers.
+
+    So executors of a cluster run, and a driver should that is given days of this size
+    (`SIDEREAL_SPARK_DRIVER_JAVA_OPTIONS`).
+    """
+    from pipelines.session import build_session
+
+    settings = Settings(
+        spark_master=f"local[{CORES}]", spark_driver_java_options="-XX:+TieredCompilation"
+    )
+    return build_session(settings, name=name)
+
+
+def duckdb_connection() -> Any:
+    """DuckDB on as many cores, in UTC."""
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute(
+        f"SET threads = {CORES}; SET timezone = 'UTC'; SET enable_progress_bar = false"
+    )
+    return connection
 
 
 @dataclass(frozen=True)

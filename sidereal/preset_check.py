@@ -53,6 +53,28 @@ def _between_parts(preset: Preset, wrong: Collection[str]) -> Iterator[Problem]:
             expected="leave_last_out",
             place=preset.place(path),
         )
+    readers = _readers_of_impressions(preset)
+    if readers and not _value(preset.sections, "impressions", "fields"):
+        path = ("impressions", "fields")
+        yield Problem(
+            path=".".join(path),
+            found=f"names none, and {readers[0]} learns impressions",
+            expected="names of features, such as [user_id, item_id, hour] (docs/presets.md)",
+            place=preset.place(path),
+        )
+
+
+def _readers_of_impressions(preset: Preset) -> list[str]:
+    """Families of the preset that are fitted on impressions; none where training isn't there."""
+    if find_spec("training") is None:
+        return []
+    from training.settings import FAMILIES
+
+    baselines = _value(preset.sections, "models", "baselines")
+    named = [_value(preset.sections, "models", "challenger")]
+    named += baselines if isinstance(baselines, list) else []
+    known = (name for name in named if isinstance(name, str) and name in FAMILIES)
+    return [name for name in known if "impressions" in FAMILIES[name].reads]
 
 
 def _value(sections: Any, *path: str) -> Any:

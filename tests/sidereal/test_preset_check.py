@@ -351,6 +351,7 @@ RANKS = {
     "models": {"challenger": "groupce", "baselines": ["rates"]},
     "gate": {"primary_metric": "gauc", "guard_metrics": ["logloss", "ece"], "floor": "rates"},
     "training": {"validation_metric": "gauc"},
+    "impressions": {"fields": ["user_id", "item_id", "hour"]},
 }
 
 
@@ -360,6 +361,15 @@ def test_who_learns_impressions_reads_every_event(problems):
     [problem] = problems(data | {"training": {**RANKS["training"], "minimum_strength": 1}})
     assert problem.path == "training.overrides.groupce.minimum_strength"
     assert problem.found == "is 1, and groupce counts all events of a history"
+
+
+def test_who_learns_impressions_names_their_fields(problems):
+    data = {"name": "shop", "source": BASES["table"], **RANKS}
+    for fields in ({}, {"impressions": {"fields": []}}):
+        without = {name: value for name, value in data.items() if name != "impressions"}
+        [problem] = problems(without | fields)
+        assert problem.path == "impressions.fields"
+        assert problem.found == "names none, and groupce learns impressions"
 
 
 def test_a_random_split_is_for_those_who_answer_feedback_alone(problems):

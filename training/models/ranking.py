@@ -5,6 +5,9 @@ import torch
 
 from training.models.interface import PAD, Queries, TopK
 
+_LEAST = 1e-7
+"""Probabilities are read no closer to 0 and 1."""
+
 
 def best_items(scores_BV: torch.Tensor, queries: Queries, k: int) -> TopK:
     """The k best-scored items of each context, excluded and unlisted ones left out.
@@ -44,6 +47,17 @@ def exclude(scores_BV: torch.Tensor, queries: Queries) -> None:
     rows = torch.from_numpy(queries.excluded_rows).to(device)
     scores_BV[rows, torch.from_numpy(queries.excluded).long().to(device)] = -torch.inf
     scores_BV[:, torch.from_numpy(queries.unlisted).long().to(device)] = -torch.inf
+
+
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    """Log p - log (1 - p), float64; certainties are read as all but certain.
+
+    Example:
+        >>> log_odds(np.array([0.5, 0.75])).round(3).tolist()
+        [0.0, 1.099]
+    """
+    inside = np.clip(np.asarray(probability, np.float64), _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
 def rows_within(budget: int, width: int) -> int:

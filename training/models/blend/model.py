@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from training.models import MODELS
 from training.models.interface import PAD, Queries, Ranks, Recommends, State, TopK
+from training.models.ranking import log_odds
 from training.settings.spec import BLEND, LISTS, Question
 
 CANDIDATES = 50
 """Of each part; never fewer than the items that are asked for."""
 READ_AHEAD = 4
 """A part that leaves weak events out finds its own among so many times as many."""
-_LEAST_PROBABILITY = 1e-7
 Normalisation = Literal["standardised", "softmax"]
 
 
@@ -149,10 +149,7 @@ class Blend(nn.Module):
         if LISTS & second.answers:
             return [top, cast("Recommends", second).recommend(state[1], width)]
         is_item_BC = top.items_Bk != PAD
-        said_BC = cast("Ranks", second).rank(state[1], top.items_Bk).astype(np.float64)
-        said_BC = np.where(is_item_BC, said_BC, 0.5)
-        said_BC = said_BC.clip(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-        odds_BC = np.log(said_BC) - np.log1p(-said_BC)
+        odds_BC = log_odds(cast("Ranks", second).rank(state[1], top.items_Bk))
         return [top, TopK(top.items_Bk, np.where(is_item_BC, odds_BC, -np.inf))]
 
     def rank(self, state: tuple[State, ...], items_BC: np.ndarray) -> np.ndarray:

@@ -17,13 +17,11 @@ import torch
 from torch import Tensor
 
 from training.models.interface import PAD, Queries, State
-from training.models.ranking import rows_within
+from training.models.ranking import log_odds, rows_within
 from training.settings.families import RatesConfig
 
 CHUNK_CELLS = 4_000_000
 """Cells of the widest temporary array while answering."""
-_NEVER = 1e-6
-"""A share of training without any positive event, or with nothing else, is read as so little."""
 
 
 class Rates:
@@ -80,7 +78,7 @@ class Rates:
         """Probability of positive feedback, float32, [B, C]; an unknown item is like all others."""
         known_BC = (items_BC >= 0) & (items_BC < len(self._of_item_V))
         of_item_BC = np.where(known_BC, self._of_item_V[np.where(known_BC, items_BC, 0)], 0.0)
-        probability_BC = 1 / (1 + np.exp(-(_logit(self.share) + of_item_BC + state)))
+        probability_BC = 1 / (1 + np.exp(-(log_odds(np.asarray(self.share)) + of_item_BC + state)))
         # What is said of an item beyond the catalogue is the share of all, whoever asks.
         probability_BC = np.where(items_BC < len(self._of_item_V), probability_BC, self.share)
         return np.where(items_BC == PAD, np.nan, probability_BC).astype(np.float32)
@@ -88,9 +86,4 @@ class Rates:
     def _above_all(self, events: np.ndarray, positive: np.ndarray) -> np.ndarray:
         prior = self.config.prior_events
         share = (positive + prior * self.share) / (events + prior)
-        return np.asarray(_logit(share) - _logit(self.share))
-
-
-def _logit(share: Any) -> Any:
-    inside = np.clip(share, _NEVER, 1 - _NEVER)
-    return np.log(inside) - np.log1p(-inside)
+        return np.asarray(log_odds(share) - log_odds(np.asarray(self.share)))
