@@ -27,6 +27,10 @@ OWNERS = ("pipelines.config", "training.config", "sidereal.schedule")
 """Modules whose `PART` is a share of the preset."""
 
 
+_HISTORY_EVENTS, _MAX_HISTORY = 200, 50
+"""Defaults of `impressions.history_events` and `training.max_history`; a test holds them."""
+
+
 def parts() -> tuple[list[Part[Any]], bool]:
     """The parts that this machine has, and whether these are all: an image may lack a package."""
     there = [owner for owner in OWNERS if find_spec(owner.partition(".")[0])]
@@ -62,6 +66,25 @@ def _between_parts(preset: Preset, wrong: Collection[str]) -> Iterator[Problem]:
             expected="names of features, such as [user_id, item_id, hour] (docs/presets.md)",
             place=preset.place(path),
         )
+
+    yield from _too_short_histories(preset, readers)
+
+
+def _too_short_histories(preset: Preset, readers: list[str]) -> Iterator[Problem]:
+    """A question brings as many events as features count: found here, not after Spark."""
+    counted = _value(preset.sections, "impressions", "history_events") or _HISTORY_EVENTS
+    for family in readers:
+        path = ("training", "overrides", family, "max_history")
+        asked = (_value(preset.sections, *path) or _value(preset.sections, "training", "max_history")
+                 or _MAX_HISTORY)  # fmt: skip
+        if isinstance(asked, int) and isinstance(counted, int) and asked < counted:
+            yield Problem(
+                path=".".join(path),
+                found=f"is {asked}, and impressions count the last {counted} events "
+                "(impressions.history_events)",
+                expected=f"at least {counted}",
+                place=preset.place(path),
+            )
 
 
 def _readers_of_impressions(preset: Preset) -> list[str]:

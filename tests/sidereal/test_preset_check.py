@@ -11,8 +11,11 @@ from pydantic_core import PydanticUndefined
 from feature_store.preset import PresetError, preset_name, read_preset
 from feature_store.preset_problems import choices_of, dotted, members, sections_of
 from feature_store.settings import REPOSITORY
+from pipelines.config import Impressions
+from sidereal import preset_check
 from sidereal.cli import main
 from sidereal.preset_check import checked, parts, problems_in
+from training.config import Training
 
 PYDANTIC = re.compile(r"[Ii]nput should|valid dictionary|instance of|Extra inputs|Field required|"
                       r"\[type=|unable to|extracted using|pydantic")  # fmt: skip
@@ -350,7 +353,7 @@ def test_no_slate_decides_where_last_events_are_left_out(problems):
 RANKS = {
     "models": {"challenger": "groupce", "baselines": ["rates"]},
     "gate": {"primary_metric": "gauc", "guard_metrics": ["logloss", "ece"], "floor": "rates"},
-    "training": {"validation_metric": "gauc"},
+    "training": {"validation_metric": "gauc", "max_history": 200},
     "impressions": {"fields": ["user_id", "item_id", "hour"]},
 }
 
@@ -370,6 +373,18 @@ def test_who_learns_impressions_names_their_fields(problems):
         [problem] = problems(without | fields)
         assert problem.path == "impressions.fields"
         assert problem.found == "names none, and groupce learns impressions"
+
+
+def test_who_learns_impressions_is_asked_with_as_many_events_as_they_count(problems):
+    data = {"name": "shop", "source": BASES["table"], **RANKS}
+    short = {"training": {"validation_metric": "gauc"}}
+    [problem] = problems(data | short)
+    assert problem.path == "training.overrides.groupce.max_history"
+    assert problem.found.startswith("is 50, and impressions count the last 200 events")
+    fewer = {"impressions": {**RANKS["impressions"], "history_events": 50}}
+    assert problems(data | short | fewer) == []
+    assert Impressions().history_events == preset_check._HISTORY_EVENTS
+    assert Training().max_history == preset_check._MAX_HISTORY
 
 
 def test_a_random_split_is_for_those_who_answer_feedback_alone(problems):
