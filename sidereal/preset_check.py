@@ -75,8 +75,8 @@ def _too_short_histories(preset: Preset, readers: list[str]) -> Iterator[Problem
     counted = _value(preset.sections, "impressions", "history_events") or _HISTORY_EVENTS
     for family in readers:
         path = ("training", "overrides", family, "max_history")
-        asked = (_value(preset.sections, *path) or _value(preset.sections, "training", "max_history")
-                 or _MAX_HISTORY)  # fmt: skip
+        own = _value(preset.sections, *path)
+        asked = own or _value(preset.sections, "training", "max_history") or _MAX_HISTORY
         if isinstance(asked, int) and isinstance(counted, int) and asked < counted:
             yield Problem(
                 path=".".join(path),
