@@ -5,7 +5,7 @@ from pathlib import Path
 import training.report
 from tests.evaluation_records import around
 from training.report import charts, trend_charts
-from training.report.drawing import BAD, GOOD
+from training.report.drawing import BAD, GOOD, family_colour
 from training.report.page import code
 from training.report.trend_charts import Faced, Run
 
@@ -77,3 +77,8 @@ def test_a_run_that_dwarfs_the_others_does_not_hide_them():
 
     assert "powers of 10" in trend_charts.trend("", [run(99_344), run(120)])
     assert "powers of 10" not in trend_charts.trend("", [run(300), run(120)])
+
+
+def test_families_that_meet_on_a_board_are_told_apart():
+    for met in (("groupce", "rates", "unigrf", "champion"), ("tiger", "sasrec", "popularity")):
+        assert len({family_colour(name) for name in met}) == len(met)

@@ -24,10 +24,12 @@ FAMILY_COLOURS = {
     "rankgr": "#0f7f8c",
     "unigrf": "#6b4fb3",
     "higr": "#3558d6",
+    "groupce": "#3558d6",
     "pretrained": "#7d93dd",
     "sasrec": "#c2571a",
     "item_knn": "#1f7a50",
     "popularity": "#7a8896",
+    "rates": "#7a8896",
 }
 STRENGTH_COLOURS = {
     -1: "#c4423b", 0: "#c9d1da", 1: "#a9c1f5", 2: "#6a8fe8", 3: "#27459f",
